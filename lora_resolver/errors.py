@@ -1,0 +1,151 @@
+"""Every error that this package raises on purpose.
+
+    LoraResolverError
+    ├── InvalidInput               what was typed does not say what it must
+    │   ├── InvalidLoraArray       the text is no `lora` array; `.errors` holds every fault found
+    │   └── InvalidIdentifier      the text names no model
+    ├── Unavailable                the name is right, but its file cannot be had
+    │   ├── NotFound               nothing has this name, here or at the source
+    │   ├── AccessDenied           a token, a purchase or the creator's leave is missing
+    │   ├── HostedOnly             its weights are not public
+    │   └── Offline                it is not on disk and the network may not be used
+    ├── TransferFailed             the network or the server failed; another try may do
+    ├── VerificationFailed         the bytes are not what was promised, or no LoRA at all
+    ├── StorageFailed              the disk is full, read-only or in the way
+    ├── Mismatch                   the file is sound, but does not fit the loaded model
+    └── SeveralErrors              several entries failed; `.errors` holds each
+
+Callers that want one answer catch `LoraResolverError`; each leaf is something that a caller would treat differently.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_E = TypeVar("_E", bound="LoraResolverError")
+
+__all__ = [
+    "AccessDenied",
+    "HostedOnly",
+    "InvalidIdentifier",
+    "InvalidInput",
+    "InvalidLoraArray",
+    "LoraResolverError",
+    "Mismatch",
+    "NotFound",
+    "Offline",
+    "SeveralErrors",
+    "StorageFailed",
+    "TransferFailed",
+    "Unavailable",
+    "VerificationFailed",
+]
+
+
+class LoraResolverError(Exception):
+    """Something that a user can act on.
+
+    `code` is a stable camelCase word for programs, `parameter` the place (`lora[1].weight`, empty where there is
+    none), `message` what is wrong with the value in it, `remedy` a sentence that says what to do.
+    `str()` joins the three, so the error can be shown as it is.
+    """
+
+    def __init__(self, message: str, *, code: str, parameter: str = "", remedy: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.parameter = parameter
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        text = f"{self.parameter}: {self.message}" if self.parameter else self.message
+        if not self.remedy:
+            return text
+        return f"{text} {self.remedy}" if text.endswith((".", "?", "!")) else f"{text}. {self.remedy}"
+
+    def at(self: _E, parameter: str) -> _E:
+        """The same error, placed: low layers need not know which entry they work for."""
+        placed = type(self).__new__(type(self))
+        placed.args = self.args
+        placed.__dict__.update(self.__dict__)
+        placed.parameter = parameter
+        placed.__cause__, placed.__traceback__ = self.__cause__, self.__traceback__
+        return placed
+
+    def as_dict(self) -> dict[str, str]:
+        """The fields as the command line's `--json` and the node's error data show them."""
+        return {
+            "code": self.code,
+            "parameter": self.parameter,
+            "message": self.message,
+            "remedy": self.remedy,
+        }
+
+
+class InvalidInput(LoraResolverError, ValueError):
+    """What was typed does not say what it must."""
+
+
+class InvalidIdentifier(InvalidInput):
+    """The text names no model."""
+
+
+class _Collected(LoraResolverError):
+    """One error that stands for several; shown as their lines."""
+
+    errors: tuple[LoraResolverError, ...]
+
+    def __init__(self, errors: Sequence[LoraResolverError]) -> None:
+        first = errors[0]
+        super().__init__(first.message, code=first.code, parameter=first.parameter, remedy=first.remedy)
+        self.errors = tuple(errors)
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self.errors)
+
+
+class InvalidLoraArray(_Collected, InvalidInput):
+    """The text is no `lora` array. `.errors` holds every fault found, in the order of the text."""
+
+
+class SeveralErrors(_Collected):
+    """Several entries of one array failed, each in its own way."""
+
+
+class Unavailable(LoraResolverError):
+    """The name is right, but its file cannot be had."""
+
+
+class NotFound(Unavailable):
+    """Nothing has this name, neither on disk nor at the source."""
+
+
+class AccessDenied(Unavailable):
+    """The source has the file and keeps it: a token, a purchase or the creator's leave is missing."""
+
+
+class HostedOnly(Unavailable):
+    """The model can be used on its provider's servers alone; its weights are not public."""
+
+
+class Offline(Unavailable):
+    """The file is not on disk and the network may not be used."""
+
+
+class TransferFailed(LoraResolverError):
+    """The network or the server failed. What arrived is kept, and another try may do."""
+
+
+class VerificationFailed(LoraResolverError):
+    """The bytes are not what the source promised, or are no safetensors file that can be believed."""
+
+
+class StorageFailed(LoraResolverError):
+    """The disk is full, read-only, or something else is in the way."""
+
+
+class Mismatch(LoraResolverError):
+    """The file is sound, but does not fit the loaded model."""
