@@ -1,0 +1,13 @@
+# A thin skin: every target is a command of tools/dev.py, which also works where there is no make.
+#   COMFYUI_PATH=folder  use this ComfyUI instead of the development runtime
+#   PYTHON=program       the Python that COMFYUI_PATH runs with
+#   CHECKPOINT=name LORA='[…]'   make demo with a checkpoint and an array of your own
+export COMFYUI_PATH PYTHON CHECKPOINT LORA PROMPT ARGS
+
+LAUNCHER := $(shell command -v python3 || command -v python)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench serve setup clean
+
+help demo test check format bench serve setup clean:
+	@"$(LAUNCHER)" tools/dev.py $@

@@ -1,0 +1,143 @@
+"""The commands of this repository: `python tools/dev.py demo`, `… test`, `… check`, `… serve`.
+
+`make <target>` does the same, where there is make.
+Only the standard library is imported before the environment is there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+if sys.version_info < (3, 10):  # noqa: UP036  # said in words here, rather than as a syntax error further on
+    raise SystemExit(f"Python 3.10 or newer is needed; this is {sys.version.split()[0]}.")
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tools.runtime import (  # noqa: E402  # the path above makes it importable
+    RUNTIME,
+    VENV,
+    Comfyui,
+    SetupError,
+    comfyui_of_user,
+    ensure_runtime,
+    ensure_tools_only,
+    say,
+    venv_python,
+)
+
+
+def demo(arguments: list[str]) -> int:
+    """Makes pictures with the real ComfyUI: no account, no GPU, no model of one's own."""
+    comfyui = comfyui_of_user() or ensure_runtime()
+    return _run(comfyui.python, "-m", "tools.demo", *arguments, comfyui=comfyui)
+
+
+def serve(arguments: list[str]) -> int:
+    """Starts ComfyUI with the pack, for trying by hand."""
+    comfyui = comfyui_of_user() or ensure_runtime()
+    return _run(comfyui.python, "-m", "tools.serve", *arguments, comfyui=comfyui)
+
+
+def test(arguments: list[str]) -> int:
+    """Runs all tests, those on the real ComfyUI included. Arguments go to pytest."""
+    runtime = ensure_runtime()
+    comfyui = comfyui_of_user() or runtime
+    return _run(runtime.python, "-m", "pytest", *arguments, comfyui=comfyui)
+
+
+def check(arguments: list[str]) -> int:
+    """Format, lint and types, changing nothing."""
+    python = ensure_tools_only()
+    steps = (
+        ("ruff", "format", "--check", "."),
+        ("ruff", "check", "."),
+        ("mypy", *arguments),
+    )
+    results = [_run(python, "-m", *step) for step in steps]
+    return max(results)
+
+
+def format_code(_arguments: list[str]) -> int:
+    """Formats the code and mends what the linter can mend."""
+    python = ensure_tools_only()
+    return max(
+        _run(python, "-m", "ruff", "check", "--fix", "--quiet", "."),
+        _run(python, "-m", "ruff", "format", "."),
+    )
+
+
+def bench(arguments: list[str]) -> int:
+    """Runs all benchmarks, prints a table and writes benchmarks/results.json."""
+    comfyui = ensure_runtime()
+    return _run(comfyui.python, "-m", "benchmarks", *arguments, comfyui=comfyui)
+
+
+def setup(_arguments: list[str]) -> int:
+    """Makes the environment and fetches ComfyUI, and does nothing else."""
+    comfyui = ensure_runtime()
+    say(f"Ready: {comfyui.path.relative_to(ROOT)}, run by {venv_python().relative_to(ROOT)}")
+    return 0
+
+
+def clean(_arguments: list[str]) -> int:
+    """Removes what these commands made: the environment, the runtime and the demo's output."""
+    import shutil
+
+    for folder in (VENV, RUNTIME, ROOT / "demo_output", ROOT / "test_output"):
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def show_help(_arguments: list[str]) -> int:
+    """Lists these commands."""
+    for name, command in COMMANDS.items():
+        say(f"  make {name:8} {(command.__doc__ or '').splitlines()[0]}")
+    return 0
+
+
+COMMANDS = {
+    "demo": demo,
+    "test": test,
+    "check": check,
+    "format": format_code,
+    "bench": bench,
+    "serve": serve,
+    "setup": setup,
+    "clean": clean,
+    "help": show_help,
+}
+
+
+def _run(python: Path, *arguments: str, comfyui: Comfyui | None = None) -> int:
+    environment = dict(os.environ)
+    if comfyui is not None:
+        environment["AIR_LORA_DEV_COMFYUI"] = str(comfyui.path)
+        environment["AIR_LORA_DEV_PYTHON"] = str(comfyui.python)
+    return subprocess.run([str(python), *arguments], cwd=ROOT, env=environment, check=False).returncode
+
+
+def main(argv: list[str]) -> int:
+    """Runs one command; extra words, and those in ARGS, go to the program behind it."""
+    name, *arguments = argv or ["help"]
+    command = COMMANDS.get(name)
+    if command is None:
+        say(f"There is no command {name!r}. There are:")
+        show_help([])
+        return 2
+    arguments += os.environ.get("ARGS", "").split()
+    try:
+        return command(arguments)
+    except SetupError as error:
+        say(f"\n{error}")
+        return 1
+    except KeyboardInterrupt:
+        say("\nStopped. Run it again to go on where it stopped.")
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

