@@ -1,0 +1,125 @@
+"""Applies weighted, verified files to a MODEL and a CLIP, all or nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...lora_resolver import LoraResolverError, Mismatch, SeveralErrors
+from .fit import Checkpoint, Fit, check_fit
+from .loaded_model import diffusion_weights, model_families, text_encoder_weights
+from .lora_file import LoraFile, open_lora
+from .stack import WeightedPatches, stack_patches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class WeightedLora:
+    """One entry, resolved: a verified file, and its strengths on the diffusion model and the text encoders."""
+
+    place: str
+    name: str
+    path: Path
+    sha256: str
+    model_strength: float
+    clip_strength: float
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of one entry."""
+
+    lora: WeightedLora
+    file: LoraFile | None
+    fit: Fit | None
+    skipped: LoraResolverError | None
+    seconds: float
+    """Time to read and check it. Patching itself is done by ComfyUI when the model is used."""
+
+
+@dataclass(frozen=True)
+class Application:
+    """The patched clones, and what became of each entry."""
+
+    model: Any
+    clip: Any
+    families: tuple[str, ...]
+    """What the loaded checkpoint is."""
+    entries: tuple[Applied, ...]
+
+
+def apply_loras(
+    model: Any, clip: Any, loras: Sequence[WeightedLora], *, skip_mismatches: bool
+) -> Application:
+    """Adds every LoRA's deltas to clones of `model` and `clip` (which may be None).
+
+    With no LoRA the very same objects come back. All are checked before the first patch: raises Mismatch, or
+    SeveralErrors with one for each entry that does not fit, unless `skip_mismatches` leaves those out.
+    """
+    checkpoint = Checkpoint(
+        families=model_families(model),
+        diffusion=diffusion_weights(model),
+        text_encoder=text_encoder_weights(clip) if clip is not None else None,
+    )
+    entries = tuple(_check(lora, checkpoint) for lora in loras)
+    misfits = [entry.skipped for entry in entries if entry.skipped is not None]
+    if misfits and not skip_mismatches:
+        raise misfits[0] if len(misfits) == 1 else SeveralErrors(misfits)
+    fitting = [entry for entry in entries if entry.fit is not None]
+    diffusion = stack_patches(
+        _patches(entry, entry.lora.model_strength, entry.fit.diffusion) for entry in fitting if entry.fit
+    )
+    encoder = stack_patches(
+        _patches(entry, entry.lora.clip_strength, entry.fit.text_encoder)
+        for entry in fitting
+        if entry.fit and entry.fit.text_encoder
+    )
+    return Application(
+        model=_patched(model, diffusion),
+        clip=_patched(clip, encoder),
+        families=checkpoint.families,
+        entries=entries,
+    )
+
+
+def _check(lora: WeightedLora, checkpoint: Checkpoint) -> Applied:
+    started = time.perf_counter()
+    file = fit = skipped = None
+    try:
+        file = open_lora(lora.path, lora.sha256)
+        fit = check_fit(file, lora.name, checkpoint)
+    except Mismatch as error:
+        skipped = error.at(lora.place)
+    except LoraResolverError as error:
+        raise error.at(lora.place) from error
+    return Applied(lora, file, fit, skipped, time.perf_counter() - started)
+
+
+def _patches(entry: Applied, strength: float, mapped: Any) -> WeightedPatches:
+    return WeightedPatches(
+        place=entry.lora.place,
+        name=entry.lora.name,
+        sha256=entry.lora.sha256,
+        strength=strength,
+        patches=mapped.patches,
+    )
+
+
+def _patched(patcher: Any, patches: dict[str, Any]) -> Any:
+    """A clone with the patches; the same object where there are none, so that nothing is patched again."""
+    if not patches:
+        return patcher
+    clone = patcher.clone()
+    added = set(clone.add_patches(patches, 1.0))
+    missing = [key for key in patches if key not in added]
+    if missing:
+        raise Mismatch(
+            f"ComfyUI did not take the patch for {missing[0]} and {len(missing) - 1} more",
+            code="patchRefused",
+            remedy="Please report it with the names of the checkpoint and the LoRA.",
+        )
+    return clone

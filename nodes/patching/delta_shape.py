@@ -1,0 +1,62 @@
+"""How large the delta of an adapter is, from its factors' shapes alone."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+
+Shape = tuple[int, ...]
+
+
+def delta_shape(value: Any) -> Shape | None:
+    """(out, in, *kernel) of the delta, or None where this kind fits any weight or is not known here.
+
+    The delta of a convolution may come flattened, (out, in·kernel): compare element counts and the first size.
+    """
+    if isinstance(value, tuple):
+        return tuple(value[1][0].shape)
+    measure = _SHAPES.get(value.name)
+    return measure(value.weights) if measure else None
+
+
+def _lora(weights: Sequence[Any]) -> Shape | None:
+    up, down, _alpha, mid, _dora_scale, reshape = weights
+    if reshape is not None:
+        return tuple(reshape)
+    if mid is not None:
+        return (up.shape[0], down.shape[1], *mid.shape[2:])
+    if up[0].numel() != down.shape[0]:
+        return (up.shape[0], 0)  # ranks that differ make no delta of any size
+    return (up.shape[0], prod(down.shape[1:]))
+
+
+def _loha(weights: Sequence[Any]) -> Shape:
+    w1_a, w1_b, _alpha, _w2_a, _w2_b, t1, _t2, _dora_scale = weights
+    if t1 is not None:
+        return (w1_a.shape[1], w1_b.shape[1], *t1.shape[2:])
+    return (w1_a.shape[0], prod(w1_b.shape[1:]))
+
+
+def _lokr(weights: Sequence[Any]) -> Shape:
+    w1, w2, _alpha, w1_a, w1_b, w2_a, w2_b, t2, _dora_scale = weights
+    first = _factor(w1, w1_a, w1_b, None)
+    second = _factor(w2, w2_a, w2_b, t2)
+    return (first[0] * second[0], prod(first[1:]) * prod(second[1:]))
+
+
+def _factor(
+    whole: torch.Tensor | None, a: torch.Tensor | None, b: torch.Tensor | None, t: torch.Tensor | None
+) -> Shape:
+    if whole is not None or a is None or b is None:
+        return tuple(whole.shape) if whole is not None else (0, 0)
+    if t is not None:
+        return (a.shape[1], b.shape[1], *t.shape[2:])
+    return (a.shape[0], *b.shape[1:])
+
+
+_SHAPES: dict[str, Callable[[Sequence[Any]], Shape | None]] = {"lora": _lora, "loha": _loha, "lokr": _lokr}

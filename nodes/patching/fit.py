@@ -1,0 +1,187 @@
+"""Does a file fit the loaded checkpoint? Decided before anything is patched.
+
+The tensors have the last word: a file whose keys all map to weights of its own shapes fits, whatever it calls itself.
+Otherwise its family, read from its header, says why not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from ...lora_resolver import Mismatch, family_name
+from .delta_shape import delta_shape
+from .key_mapping import MappedFile, map_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import torch
+
+    from .key_mapping import Target
+    from .loaded_model import LoadedWeights
+    from .lora_file import LoraFile
+
+# How the trainers' formats begin the names of text-encoder keys (reference: ComfyUI's model_lora_keys_clip).
+TEXT_ENCODER_PREFIXES = (
+    "lora_te",
+    "text_encoder",
+    "lora_prior_te",
+    "te1.",
+    "te2.",
+    "clip_l.",
+    "clip_g.",
+    "t5xxl.",
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is loaded: the diffusion model, and the text encoders where a CLIP is connected."""
+
+    families: tuple[str, ...]
+    diffusion: LoadedWeights
+    text_encoder: LoadedWeights | None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A file that fits: its patches on either side, and how many of its keys they use."""
+
+    diffusion: MappedFile
+    text_encoder: MappedFile | None
+    matched: int
+    unmatched: tuple[str, ...]
+    """Keys of the diffusion model's that the loaded one does not have."""
+    without_clip: int
+    """Text-encoder keys that had nothing to go to."""
+
+
+@dataclass(frozen=True)
+class Clash:
+    """One key whose delta is of another size than the weight it maps to."""
+
+    key: str
+    delta: tuple[int, ...]
+    weight: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.key} ({_by(self.delta)} in the file, {_by(self.weight)} here)"
+
+
+def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
+    """The file's patches for this checkpoint.
+
+    Raises Mismatch with code `notADiffusionLora`, `wrongArchitecture`, `shapeClash` or `noKeysMatch`; its text names
+    both architectures. `name` is what the user calls the entry.
+    """
+    if file.architecture.verdict == "not_a_diffusion_lora":
+        raise Mismatch(
+            f"{name} is not a LoRA for a diffusion model. {file.architecture.sentence}",
+            code="notADiffusionLora",
+            remedy="Remove the entry, or set on_mismatch to skip.",
+        )
+    diffusion = map_file(file.tensors, checkpoint.diffusion)
+    encoder = map_file(file.tensors, checkpoint.text_encoder) if checkpoint.text_encoder else None
+    clashes = list(_clashes(diffusion.patches, checkpoint.diffusion.shapes))
+    if encoder and checkpoint.text_encoder:
+        clashes += _clashes(encoder.patches, checkpoint.text_encoder.shapes)
+    matched = diffusion.matched | (encoder.matched if encoder else frozenset())
+    unmatched = [key for key in file.tensors if key not in matched]
+    diffusion_left = tuple(key for key in unmatched if not key.startswith(TEXT_ENCODER_PREFIXES))
+    fit = Fit(
+        diffusion=diffusion,
+        text_encoder=encoder,
+        matched=len(matched),
+        unmatched=diffusion_left if checkpoint.text_encoder is None else tuple(unmatched),
+        without_clip=0 if checkpoint.text_encoder else len(unmatched) - len(diffusion_left),
+    )
+    patches = len(diffusion.patches) + (len(encoder.patches) if encoder else 0)
+    if clashes or not patches or (diffusion_left and _is_of_another_family(file, checkpoint)):
+        raise _mismatch(file, name, checkpoint, fit, clashes)
+    return fit
+
+
+def _is_of_another_family(file: LoraFile, checkpoint: Checkpoint) -> bool:
+    families = file.architecture.families
+    return bool(families and checkpoint.families) and not set(families) & set(checkpoint.families)
+
+
+def _clashes(patches: Mapping[Target, Any], shapes: Mapping[str, torch.Size]) -> Iterator[Clash]:
+    for target, value in patches.items():
+        delta = delta_shape(value)
+        if delta is None:
+            continue
+        weight = _part_shape(tuple(shapes[target.key]), target.offset)
+        if _grows(value):
+            clash = len(delta) != len(weight) or any(new < old for new, old in zip(delta, weight))
+        else:
+            clash = prod(delta) != prod(weight)
+        if clash:
+            yield Clash(target.key, delta, weight)
+
+
+def _grows(value: Any) -> bool:
+    """True for the LoRAs that say to which shape the weight is padded first (BFL's control LoRAs)."""
+    return getattr(value, "name", "") == "lora" and value.weights[5] is not None
+
+
+def _part_shape(shape: tuple[int, ...], offset: tuple[int, int, int] | None) -> tuple[int, ...]:
+    if offset is None:
+        return shape
+    dimension, _start, length = offset
+    return (*shape[:dimension], length, *shape[dimension + 1 :])
+
+
+def _mismatch(file: LoraFile, name: str, checkpoint: Checkpoint, fit: Fit, clashes: list[Clash]) -> Mismatch:
+    made_for = _family_names(file.architecture.families)
+    loaded = _family_names(checkpoint.families) or "of a family that this pack has no name for"
+    keys = len(file.tensors)
+    if _is_of_another_family(file, checkpoint):
+        return Mismatch(
+            f"{name} was made for {made_for}; the loaded checkpoint is {loaded}. "
+            f"{_evidence(file, fit, clashes, keys)}",
+            code="wrongArchitecture",
+            remedy=f"Use a checkpoint of {made_for}, or remove the entry, or set on_mismatch to skip.",
+        )
+    about = f"The file is for {made_for}" if made_for else "The file does not show what it was made for"
+    if clashes:
+        return Mismatch(
+            f"{name} does not fit the loaded checkpoint ({loaded}): {len(clashes)} of its weights have another "
+            f"shape, e.g. {clashes[0]}. {about}, perhaps for another size of it.",
+            code="shapeClash",
+            remedy="Use the checkpoint that it was trained on, or remove the entry, or set on_mismatch to skip.",
+        )
+    if fit.without_clip == keys:
+        return Mismatch(
+            f"{name} changes only text encoders, and no CLIP is connected to this node",
+            code="needsClip",
+            remedy="Connect the checkpoint's CLIP, or remove the entry.",
+        )
+    return Mismatch(
+        f"{name} has no key that the loaded checkpoint ({loaded}) knows: 0 of {keys} keys map to a weight, "
+        f"e.g. {_first(file.tensors)}. {about}.",
+        code="noKeysMatch",
+        remedy="Look for a version of it made for ComfyUI, or remove the entry, or set on_mismatch to skip.",
+    )
+
+
+def _evidence(file: LoraFile, fit: Fit, clashes: list[Clash], keys: int) -> str:
+    if clashes:
+        return f"{len(clashes)} of its weights have another shape, e.g. {clashes[0]}."
+    example = fit.unmatched[0] if fit.unmatched else _first(file.tensors)
+    return f"{len(fit.unmatched)} of its {keys} keys belong to no weight here, e.g. {example}."
+
+
+def _first(tensors: Mapping[str, Any]) -> str:
+    return next(iter(tensors), "(none)")
+
+
+def _family_names(families: tuple[str, ...]) -> str:
+    """ "SD 1.x", or "FLUX.1 or Chroma"."""
+    return " or ".join(family_name(family) for family in families)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "×".join(str(size) for size in shape)

@@ -1,0 +1,60 @@
+"""A LoRA file as the patching needs it: header, architecture and tensors, kept between runs by content."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from ...lora_resolver import detect_architecture, read_header
+from .key_mapping import convert
+from .tensor_file import read_tensors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from ...lora_resolver import Architecture
+
+KEPT_BYTES = 2 * 1024**3
+"""The least recently used files are let go beyond this."""
+
+
+@dataclass(frozen=True)
+class LoraFile:
+    """One verified file, read."""
+
+    path: Path
+    sha256: str
+    size: int
+    architecture: Architecture
+    tensors: dict[str, torch.Tensor]
+    """Under the names that ComfyUI's key maps know."""
+
+
+_kept: OrderedDict[str, LoraFile] = OrderedDict()
+_lock = Lock()
+
+
+def open_lora(path: Path, sha256: str) -> LoraFile:
+    """The file, from memory where its content is known already. Raises VerificationFailed for a broken one."""
+    with _lock:
+        known = _kept.get(sha256)
+        if known is not None:
+            _kept.move_to_end(sha256)
+            return known
+    header = read_header(path)
+    file = LoraFile(
+        path=path,
+        sha256=sha256,
+        size=header.file_size,
+        architecture=detect_architecture(header),
+        tensors=convert(read_tensors(path, header)),
+    )
+    with _lock:
+        _kept[sha256] = file
+        while len(_kept) > 1 and sum(kept.size for kept in _kept.values()) > KEPT_BYTES:
+            _kept.popitem(last=False)
+    return file

@@ -1,0 +1,171 @@
+"""One patch for one weight, whatever the number of LoRAs that change it.
+
+W = W0 + Σ (fᵢ(W0) − W0), where W0 is the weight as it arrives and fᵢ is what entry i alone would make of it. For plain
+low-rank entries fᵢ(W0) − W0 = sᵢ·Bᵢ·Aᵢ, so all of them are one matrix product with the factors stacked along the rank:
+(out, Σr) @ (Σr, in). The other kinds (LoHa, LoKr, DoRA, OFT, BOFT, GLoRA, full differences) keep ComfyUI's formulas.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from comfy.model_management import cast_to_device
+from comfy.weight_adapter import adapters
+from comfy.weight_adapter.base import WeightAdapterBase, pad_tensor_to_shape
+
+_ADAPTERS = {adapter.name: adapter for adapter in adapters}
+
+
+class LowRank(NamedTuple):
+    """strength · up @ down, with alpha/rank already in the strength."""
+
+    up: torch.Tensor  # (out, rank), or a convolution's factor, flattened from dimension 1
+    down: torch.Tensor  # (rank, in[, *kernel])
+    strength: float
+
+
+class Other(NamedTuple):
+    """Any kind whose formula is ComfyUI's own."""
+
+    kind: str  # an adapter's `name`, "diff" or "set"
+    weights: tuple[Any, ...]
+    strength: float
+
+
+class Section(NamedTuple):
+    """The deltas of one part of a weight."""
+
+    offset: tuple[int, int, int] | None  # (dimension, start, length), None for the whole weight
+    function: Any  # what ComfyUI applies to a delta before it is added, None for nothing
+    low_rank: tuple[LowRank, ...]
+    others: tuple[Other, ...]
+
+
+class StackedAdapter(WeightAdapterBase):
+    """All deltas of one weight.
+
+    Newer ComfyUI moves an adapter's tensors to another device by building a new one, `type(a)(a.loaded_keys,
+    moved(a.weights))`, where nested tuples come back as plain tuples. So everything lies in `weights`, by position.
+    """
+
+    name = "air_lora"
+
+    def __init__(self, loaded_keys: set[str], weights: tuple[tuple[Any, ...], ...]) -> None:
+        self.loaded_keys = loaded_keys
+        self.weights = weights
+
+    def calculate_shape(self, key: str) -> list[int] | None:  # noqa: ARG002  # newer ComfyUI's signature
+        """The shape that the weight grows to, where an entry says one (BFL's control LoRAs); else None."""
+        for _offset, _function, _low_rank, others in self.weights:
+            for kind, weights, _strength in others:
+                if kind == "lora" and weights[5] is not None:
+                    return weights[5]
+        return None
+
+    def calculate_weight(
+        self,
+        weight: torch.Tensor,
+        key: str,
+        strength: float,
+        strength_model: float,  # noqa: ARG002  # ComfyUI has multiplied the weight with it before this call
+        offset: Any,  # noqa: ARG002  # ours are in the sections
+        function: Any,  # noqa: ARG002  # likewise
+        intermediate_dtype: torch.dtype = torch.float32,
+        original_weight: Any = None,
+    ) -> torch.Tensor:
+        """The patched weight: in place where the shape stays, as ComfyUI's own adapters do it."""
+        dtype = _product_dtype(weight, intermediate_dtype)
+        if dtype != weight.dtype:
+            # Low-VRAM mode hands over the weight in its own dtype: sum in the wider one, and round once.
+            return weight.copy_(self._sum(weight.to(dtype), key, strength, dtype, original_weight))
+        return self._sum(weight, key, strength, dtype, original_weight)
+
+    def _sum(
+        self, weight: torch.Tensor, key: str, strength: float, dtype: torch.dtype, original_weight: Any
+    ) -> torch.Tensor:
+        shape = self.calculate_shape(key)
+        if shape is not None:
+            weight = pad_tensor_to_shape(weight, shape)
+        arrived = weight.clone() if any(others for *_, others in self.weights) else weight
+        for offset, function, low_rank, others in self.weights:
+            part = weight if offset is None else weight.narrow(*offset)
+            start = arrived if offset is None else arrived.narrow(*offset)
+            for number, (kind, values, own_strength) in enumerate(others):
+                alone = _apply_other(
+                    (kind, values),
+                    start.clone(),
+                    key,
+                    own_strength * strength,
+                    function,
+                    dtype,
+                    original_weight,
+                )
+                # The first lands as it is: one entry alone is ComfyUI's result to the bit.
+                part.copy_(alone) if number == 0 else part.add_(alone.sub_(start))
+            if low_rank:
+                _add_low_rank(part, low_rank, strength, function, dtype)
+        return weight
+
+
+def _product_dtype(weight: torch.Tensor, intermediate_dtype: torch.dtype) -> torch.dtype:
+    """fp16 and bf16 products on a CPU are about 60 times slower than fp32, and less exact."""
+    if weight.device.type == "cpu" and intermediate_dtype in (torch.float16, torch.bfloat16):
+        return torch.float32
+    return intermediate_dtype
+
+
+def _add_low_rank(
+    weight: torch.Tensor,
+    entries: tuple[tuple[Any, ...], ...],
+    strength: float,
+    function: Any,
+    dtype: torch.dtype,
+) -> None:
+    """weight += Σ sᵢ·Bᵢ·Aᵢ as one product, in place."""
+    up, down = _stack_factors(entries, strength, weight.device, dtype)
+    if function is None and (weight.dim() == 2 or weight.is_contiguous()):
+        rows = weight if weight.dim() == 2 else weight.view(weight.shape[0], -1)
+        rows.addmm_(up, down)  # (out, in) += (out, Σr) @ (Σr, in)
+        return
+    delta = (up @ down).reshape(weight.shape)
+    weight += delta if function is None else function(delta)
+
+
+def _stack_factors(
+    entries: tuple[tuple[Any, ...], ...], strength: float, device: torch.device, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    ranks = [down.shape[0] for _up, down, _strength in entries]
+    up = torch.empty((entries[0][0].shape[0], sum(ranks)), device=device, dtype=dtype)
+    down = torch.empty((sum(ranks), entries[0][1][0].numel()), device=device, dtype=dtype)
+    start = 0
+    for (entry_up, entry_down, own_strength), rank in zip(entries, ranks):
+        columns = up[:, start : start + rank]
+        columns.copy_(entry_up.flatten(1))
+        columns *= own_strength * strength
+        down[start : start + rank].copy_(entry_down.flatten(1))
+        start += rank
+    return up, down
+
+
+def _apply_other(
+    value: tuple[str, tuple[Any, ...]],
+    weight: torch.Tensor,
+    key: str,
+    strength: float,
+    function: Any,
+    dtype: torch.dtype,
+    original_weight: Any,
+) -> torch.Tensor:
+    kind, weights = value
+    function = function or _unchanged
+    if kind == "set":
+        return weight.copy_(weights[0])
+    if kind == "diff":
+        return weight.add_(function(strength * cast_to_device(weights[0], weight.device, weight.dtype)))
+    adapter = _ADAPTERS[kind](set(), weights)
+    return adapter.calculate_weight(weight, key, strength, 1.0, None, function, dtype, original_weight)
+
+
+def _unchanged(delta: torch.Tensor) -> torch.Tensor:
+    return delta

@@ -1,0 +1,68 @@
+"""Reads the tensors of a .safetensors file as views of the mapped file: nothing is copied until a weight is patched.
+
+Format: https://github.com/huggingface/safetensors#format. The header comes from `lora_resolver.read_header`, which has
+checked that every tensor lies inside the file and is as large as its shape says.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import TYPE_CHECKING
+
+import torch
+
+from ...lora_resolver import VerificationFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ...lora_resolver import SafetensorsHeader
+
+DTYPES: dict[str, torch.dtype] = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+def read_tensors(path: Path, header: SafetensorsHeader) -> dict[str, torch.Tensor]:
+    """Name → tensor, each with the shape and dtype that the header gives.
+
+    Raises VerificationFailed where a tensor has a dtype that no LoRA is made of.
+    """
+    content = _map_file(path)
+    tensors = {}
+    for name, info in header.tensors.items():
+        dtype = DTYPES.get(info.dtype)
+        if dtype is None:
+            raise VerificationFailed(
+                f"{path.name}: the tensor {name!r} has dtype {info.dtype}, which is not supported",
+                code="unsupportedDtype",
+                remedy="Convert the file to fp16, bf16 or fp32.",
+            )
+        count = (info.end - info.start) // dtype.itemsize
+        if count == 0:
+            tensors[name] = torch.empty(info.shape, dtype=dtype)
+            continue
+        offset = header.data_start + info.start
+        tensors[name] = torch.frombuffer(content, dtype=dtype, count=count, offset=offset).view(info.shape)
+    return tensors
+
+
+def _map_file(path: Path) -> mmap.mmap | bytearray:
+    if os.name == "nt":
+        # Windows refuses to delete or replace a file that is mapped, and tensors may be kept for hours.
+        return bytearray(path.read_bytes())
+    with path.open("rb") as file:
+        # Copy-on-write: torch wants memory that it could write to, and the file must never change.
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
