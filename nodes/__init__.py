@@ -1,0 +1,13 @@
+"""The nodes, as ComfyUI's V3 API wants them listed."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .apply import AirLoraApply
+
+
+class AirLoraExtension(ComfyExtension):
+    """All nodes of the pack."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """ComfyUI asks once, at its start."""
+        return [AirLoraApply]

@@ -1,0 +1,108 @@
+"""Apply LoRA Array: the pack's main node."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..lora_resolver import LoraResolverError, parse_lora_array
+from .array_application import apply_array
+from .array_fingerprint import array_fingerprint
+
+EXAMPLE = '[\n  { "model": "civitai:120096@135931", "weight": 0.75 }\n]'
+
+
+class AirLoraApply(io.ComfyNode):
+    """A `lora` array onto a MODEL and, where there is one, a CLIP."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Ids are part of every saved workflow: they stay."""
+        return io.Schema(
+            node_id="AirLoraApply",
+            display_name="Apply LoRA Array",
+            category="loaders/AIR LoRA",
+            description=(
+                "Finds or downloads each LoRA of the array, proves that it fits the checkpoint, and adds their weighted "
+                "deltas. The order of the entries does not matter."
+            ),
+            inputs=[
+                io.Model.Input("model", tooltip="The checkpoint's diffusion model."),
+                io.Clip.Input(
+                    "clip",
+                    optional=True,
+                    tooltip="The checkpoint's text encoder. Without it, text-encoder keys are left out and counted.",
+                ),
+                io.String.Input(
+                    "lora",
+                    multiline=True,
+                    default="[]",
+                    placeholder=EXAMPLE,
+                    tooltip="The `lora` array of the Runware API, or a whole request that has one. "
+                    "Comments and trailing commas are fine.",
+                ),
+                io.Combo.Input(
+                    "on_mismatch",
+                    options=["error", "skip"],
+                    default="error",
+                    optional=True,
+                    tooltip="What to do with a LoRA that does not fit the checkpoint: stop, or leave it out.",
+                ),
+                io.Combo.Input(
+                    "expert",
+                    options=["both", "high", "low"],
+                    default="both",
+                    optional=True,
+                    tooltip="Which expert of a dual-expert video model (Wan 2.2) this model is: entries whose "
+                    '"transformer" is the other one are left out. "both" for every other model.',
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="MODEL"),
+                io.Clip.Output(display_name="CLIP"),
+                io.String.Output(
+                    display_name="trigger_words", tooltip="Of all applied entries, comma-separated."
+                ),
+                io.String.Output(display_name="report", tooltip="What was applied, as JSON."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, lora: str | None) -> bool | str:
+        """Refuses a malformed array when the prompt is queued. A wired-in text is not known yet: None."""
+        if lora is None:
+            return True
+        try:
+            parse_lora_array(lora)
+        except LoraResolverError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, lora: str | None = None, **_others: Any) -> str:
+        """Runs again when a file with a local name was replaced; reads no file and no network."""
+        return array_fingerprint(lora)
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        lora: str,
+        clip: Any = None,
+        on_mismatch: str = "error",
+        expert: str = "both",
+    ) -> io.NodeOutput:
+        """MODEL, CLIP, trigger words, report."""
+        outcome = apply_array(
+            model,
+            clip,
+            parse_lora_array(lora),
+            skip_mismatches=on_mismatch == "skip",
+            expert=expert,
+            node_id=cls.hidden.unique_id,
+        )
+        report = json.dumps(outcome.report, ensure_ascii=False, indent=2)
+        return io.NodeOutput(outcome.model, outcome.clip, ", ".join(outcome.trigger_words), report)

@@ -1,0 +1,151 @@
+"""A `lora` array, from parsed entries to patched models and a report: resolve, join, apply, tell."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..lora_resolver import Resolver
+from .patching.application import WeightedLora, apply_loras
+from .server.progress import NodeProgress
+from .server.settings import listed_name, resolver_config
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..lora_resolver import LoraEntry, ResolvedLora
+    from .patching.application import Application, Applied
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the node hands on."""
+
+    model: Any
+    clip: Any
+    trigger_words: tuple[str, ...]
+    report: dict[str, Any]
+
+
+def apply_array(
+    model: Any,
+    clip: Any,
+    entries: Sequence[LoraEntry],
+    *,
+    skip_mismatches: bool,
+    expert: str,
+    node_id: str | None,
+) -> Outcome:
+    """Finds each active entry's file, checks it against the loaded checkpoint and adds its deltas.
+
+    `expert` is which half of a dual-expert video model this is: "high", "low", or "both" for any other model.
+    Raises LoraResolverError, placed at its entry, before anything is patched.
+    """
+    started = time.perf_counter()
+    wanted = [entry for entry in entries if entry.active and _is_for(entry, expert)]
+    resolved = Resolver(resolver_config()).resolve_all(
+        [entry.identifier for entry in wanted],
+        places=[entry.place for entry in wanted],
+        on_progress=NodeProgress(node_id),
+    )
+    files = dict(zip((entry.place for entry in wanted), resolved))
+    application = apply_loras(model, clip, _join(wanted, files), skip_mismatches=skip_mismatches)
+    return Outcome(
+        model=application.model,
+        clip=application.clip,
+        trigger_words=_trigger_words(application, files),
+        report=_report(entries, files, application, expert, time.perf_counter() - started),
+    )
+
+
+def _is_for(entry: LoraEntry, expert: str) -> bool:
+    return "both" in (expert, entry.transformer) or entry.transformer == expert
+
+
+def _join(wanted: Sequence[LoraEntry], files: dict[str, ResolvedLora]) -> list[WeightedLora]:
+    """The same file named twice counts once, with the summed weight, however it was named."""
+    joined: dict[str, WeightedLora] = {}
+    for entry in wanted:
+        file = files[entry.place]
+        before = joined.get(file.sha256)
+        joined[file.sha256] = WeightedLora(
+            place=before.place if before else entry.place,
+            name=before.name if before else _called(file),
+            path=file.path,
+            sha256=file.sha256,
+            model_strength=entry.weight + (before.model_strength if before else 0.0),
+            clip_strength=entry.clip_weight + (before.clip_strength if before else 0.0),
+        )
+    return list(joined.values())
+
+
+def _called(file: ResolvedLora) -> str:
+    name = file.record.name if file.record else ""
+    return f"{file.identifier} ({name})" if name else str(file.identifier)
+
+
+def _trigger_words(application: Application, files: dict[str, ResolvedLora]) -> tuple[str, ...]:
+    """Each word once, in the array's order, of the entries that were applied."""
+    applied = {entry.lora.sha256 for entry in application.entries if entry.fit is not None}
+    words = (word for file in files.values() if file.sha256 in applied for word in file.trigger_words)
+    return tuple(dict.fromkeys(words))
+
+
+def _report(
+    entries: Sequence[LoraEntry],
+    files: dict[str, ResolvedLora],
+    application: Application,
+    expert: str,
+    seconds: float,
+) -> dict[str, Any]:
+    """Enough to reproduce the picture; holds no absolute path and no token."""
+    applied = {entry.lora.sha256: entry for entry in application.entries}
+    rows = []
+    for entry in entries:
+        row: dict[str, Any] = {
+            "place": entry.place,
+            "model": str(entry.identifier),
+            "weight": entry.weight,
+            "clip_weight": entry.clip_weight,
+            "transformer": entry.transformer,
+        }
+        file = files.get(entry.place)
+        if file is None:
+            row["status"] = "off" if not entry.active else f"not for the {expert} expert"
+        else:
+            row |= _file_facts(file)
+            row |= _fit_facts(entry, applied[file.sha256])
+        rows.append(row)
+    return {"checkpoint": list(application.families), "entries": rows, "seconds": round(seconds, 3)}
+
+
+def _file_facts(file: ResolvedLora) -> dict[str, Any]:
+    return {
+        "name": file.record.name if file.record else file.path.stem,
+        "sha256": file.sha256,
+        "file": listed_name(file.path),
+        "size": file.size,
+        "downloaded": file.downloaded,
+        "architecture": list(file.architecture.families),
+        "kind": file.architecture.kind,
+        "rank": file.architecture.rank,
+        "trigger_words": list(file.trigger_words),
+    }
+
+
+def _fit_facts(entry: LoraEntry, applied: Applied) -> dict[str, Any]:
+    if applied.skipped is not None:
+        return {"status": "skipped", "error": applied.skipped.as_dict()}
+    fit = applied.fit
+    facts: dict[str, Any] = {"status": "applied"}
+    if applied.lora.place != entry.place:
+        facts["joined_with"] = applied.lora.place
+    if fit is not None:
+        facts |= {
+            "keys_matched": fit.matched,
+            "keys_unmatched": len(fit.unmatched),
+            "text_encoder_keys_without_clip": fit.without_clip,
+            "seconds": round(applied.seconds, 3),
+        }
+    return facts

@@ -1,0 +1,76 @@
+"""Shows the resolver's progress on the node and in the terminal, and passes ComfyUI's Cancel on to it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import comfy.model_management
+import comfy.utils
+
+if TYPE_CHECKING:
+    from ...lora_resolver import Identifier, Progress
+
+BAR_STEPS = 1000
+MEGABYTE = 1_000_000
+
+_log = logging.getLogger(__name__)
+
+
+class NodeProgress:
+    """A callable for `on_progress`. Raises ComfyUI's InterruptProcessingException when the user pressed Cancel."""
+
+    def __init__(self, node_id: str | None) -> None:
+        self._node_id = node_id
+        self._bar: comfy.utils.ProgressBar | None = None
+        self._latest: dict[Identifier, Progress] = {}
+        self._announced: set[tuple[Identifier, str]] = set()
+
+    def __call__(self, progress: Progress) -> None:
+        """Called in the thread that runs the node, up to ten times a second."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        self._latest[progress.identifier] = progress
+        self._announce(progress)
+        if progress.phase not in ("download", "verify", "wait"):
+            return
+        if self._bar is None:
+            self._bar = comfy.utils.ProgressBar(BAR_STEPS, node_id=self._node_id)
+        self._bar.update_absolute(int(self._fraction() * BAR_STEPS), BAR_STEPS)
+        self._show_text(describe(progress))
+
+    def _fraction(self) -> float:
+        """Of all files' bytes together, as far as their sizes are known."""
+        known = [progress for progress in self._latest.values() if progress.total]
+        total = sum(progress.total or 0 for progress in known)
+        return sum(progress.done for progress in known) / total if total else 0.0
+
+    def _announce(self, progress: Progress) -> None:
+        """One log line for each phase of each file: a terminal that is no terminal gets no moving bar."""
+        step = (progress.identifier, progress.phase)
+        if step not in self._announced and progress.phase in ("download", "wait"):
+            self._announced.add(step)
+            _log.info("[AIR LoRA] %s: %s", progress.identifier, describe(progress))
+
+    def _show_text(self, text: str) -> None:
+        # Imported late: ComfyUI's server module is not there when the nodes are used without a server.
+        from server import PromptServer
+
+        server = getattr(PromptServer, "instance", None)
+        if server is not None and self._node_id is not None:
+            server.send_progress_text(text, self._node_id)
+
+
+def describe(progress: Progress) -> str:
+    """ "pixel-art-xl.safetensors: 12.0 of 170.5 MB, 8.3 MB/s, 19 s left"."""
+    parts = []
+    if progress.phase == "wait":
+        parts.append("another download of this file is under way")
+    elif progress.total:
+        parts.append(f"{progress.done / MEGABYTE:.1f} of {progress.total / MEGABYTE:.1f} MB")
+    else:
+        parts.append(f"{progress.done / MEGABYTE:.1f} MB")
+    if progress.bytes_per_second:
+        parts.append(f"{progress.bytes_per_second / MEGABYTE:.1f} MB/s")
+    if progress.seconds_left is not None:
+        parts.append(f"{progress.seconds_left:.0f} s left")
+    return f"{progress.file_name or progress.identifier}: {', '.join(parts)}"
