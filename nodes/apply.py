@@ -25,7 +25,7 @@ class AirLoraApply(io.ComfyNode):
             display_name="Apply LoRA Array",
             category="loaders/AIR LoRA",
             description=(
-                "Finds or downloads each LoRA of the array, proves that it fits the checkpoint, and adds their weighted "
+                "Finds or downloads each LoRA of the array, proves that it fits the checkpoint, and adds the weighted "
                 "deltas. The order of the entries does not matter."
             ),
             inputs=[

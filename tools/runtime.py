@@ -92,6 +92,20 @@ def _python_of_user(comfyui: Path) -> Path:
     return Path(sys.executable)
 
 
+def comfyui_in_use() -> Comfyui:
+    """The ComfyUI that tools/dev.py chose for the program that it started."""
+    path, python = os.environ.get("AIR_LORA_DEV_COMFYUI"), os.environ.get("AIR_LORA_DEV_PYTHON")
+    if not path or not python:
+        raise SetupError("Start it through the commands: make demo, make serve or make test.")
+    return Comfyui(Path(path), Path(python), own=Path(python) == venv_python())
+
+
+def has_gpu(comfyui: Comfyui) -> bool:
+    """Whether a user's own ComfyUI has one that torch can use. The development runtime runs on the CPU."""
+    code = "import torch, sys; sys.exit(not (torch.cuda.is_available() or torch.backends.mps.is_available()))"
+    return not comfyui.own and _runs(comfyui.python, code)
+
+
 def venv_python() -> Path:
     """Where `.venv` keeps its Python, on any system."""
     return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")

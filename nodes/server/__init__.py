@@ -1,1 +1,1 @@
-"""Where the pack meets ComfyUI's server: settings, folders, progress. The only readers of folder_paths and os.environ."""
+"""Where the pack meets the server: settings, folders, progress. It alone reads folder_paths and the environment."""

@@ -1,0 +1,100 @@
+"""The arrows of CONTRIBUTING's map: which part may import which."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Part → what it must not import. Parts are named by their folder; a longer name wins over a shorter one.
+FORBIDDEN = {
+    "lora_resolver": {"torch", "numpy", "comfy", "comfy_api", "folder_paths", "server", "aiohttp", "nodes"},
+    "nodes/patching": {"folder_paths", "server", "requests", "aiohttp", "json", "os.environ", "nodes/server"},
+    "nodes/server": {"nodes/patching", "torch"},
+    "nodes": {"folder_paths", "requests", "aiohttp"},
+}
+PARTS = sorted(FORBIDDEN, key=len, reverse=True)
+
+
+def part_of(path: str) -> str:
+    return next((part for part in PARTS if path == part or path.startswith(part + "/")), "")
+
+
+def imports_of(file: Path) -> set[str]:
+    """Top names of outside modules, and the path inside the repository of relative ones."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add((node.module or "").split(".")[0])
+        elif isinstance(node, ast.ImportFrom):
+            folder = file.parent
+            for _ in range(node.level - 1):
+                folder = folder.parent
+            inside = folder.relative_to(ROOT).joinpath(*(node.module or "").split(".")).as_posix()
+            found |= {inside} | {f"{inside}/{alias.name}" for alias in node.names}
+    return found
+
+
+def modules() -> list[Path]:
+    return sorted(file for part in ("lora_resolver", "nodes") for file in (ROOT / part).rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", modules(), ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_arrows_go_one_way(file: Path) -> None:
+    part = part_of(file.relative_to(ROOT).as_posix())
+    for name in imports_of(file):
+        for forbidden in FORBIDDEN[part]:
+            assert name != forbidden, f"{part} may not import {name}"
+            assert not name.startswith(forbidden + "/"), f"{part} may not import {name}"
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "nodes").rglob("*.py")), ids=lambda file: file.relative_to(ROOT).as_posix()
+)
+def test_the_nodes_use_only_public_names_of_the_resolver(file: Path) -> None:
+    import lora_resolver
+
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lora_resolver":
+            assert node.module == "lora_resolver", f"{node.module} is not public"
+            assert {alias.name for alias in node.names} <= set(lora_resolver.__all__)
+
+
+def test_only_settings_reads_the_environment_and_the_folders() -> None:
+    readers = [
+        file.relative_to(ROOT).as_posix()
+        for file in (ROOT / "nodes").rglob("*.py")
+        if "folder_paths" in imports_of(file) or "environ" in file.read_text(encoding="utf-8").split()
+    ]
+    assert readers == ["nodes/server/settings.py"]
+
+
+def test_the_front_door_imports_nothing() -> None:
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    assert not [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def test_the_resolver_works_where_there_is_neither_torch_nor_comfyui() -> None:
+    blocked = sorted(FORBIDDEN["lora_resolver"] - {"nodes"})
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({blocked!r}))\n"
+        "import lora_resolver\n"
+        "[getattr(lora_resolver, name) for name in lora_resolver.__all__]\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_public_names_are_there_and_sorted() -> None:
+    import lora_resolver
+
+    assert lora_resolver.__all__ == sorted(lora_resolver.__all__)
+    assert all(hasattr(lora_resolver, name) for name in lora_resolver.__all__)

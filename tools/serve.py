@@ -1,0 +1,47 @@
+"""`make serve`: ComfyUI with the pack, the showcase checkpoint and a local CivitAI behind it, for trying by hand."""
+
+from __future__ import annotations
+
+import os
+
+from tools.comfy_process import ComfyProcess
+from tools.runtime import RUNTIME, SetupError, comfyui_in_use, has_gpu, say
+from tools.stage import ShowcaseStage
+
+DEFAULT_PORT = 8188
+
+
+def main() -> int:
+    """Serves until Ctrl-C."""
+    try:
+        comfyui = comfyui_in_use()
+        folders = () if comfyui.own else (comfyui.path / "models",)
+        port = int(os.environ.get("PORT", DEFAULT_PORT))
+        with ShowcaseStage(RUNTIME / "serve") as stage:
+            say("Starting ComfyUI…")
+            process = ComfyProcess(
+                comfyui,
+                stage.base,
+                environment=stage.environment,
+                model_folders=folders,
+                port=port,
+                gpu=has_gpu(comfyui),
+            )
+            with process:
+                say(f"\nComfyUI with AIR LoRA: {process.url}   (Ctrl-C ends it)")
+                say(f"Its log: {process.log}")
+                say("Styles that the local server has, for the array of the node Apply LoRA Array:")
+                for style in stage.styles:
+                    say(f'  {{"model": "{style.air}", "weight": 0.75}}   {style.name}')
+                say(f'  {{"model": "{stage.foreign_air}", "weight": 0.75}}   for SDXL: will be refused')
+                return process.wait()
+    except SetupError as error:
+        say(f"\n{error}")
+        return 1
+    except KeyboardInterrupt:
+        say("\nStopped.")
+        return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

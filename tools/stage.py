@@ -1,0 +1,122 @@
+"""The stage on which demo, serve and tests play: the showcase checkpoint, and a local CivitAI with its styles."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tools.civitai_server import CatalogueEntry, CivitaiServer, read_catalogue
+
+from tools.foreign_lora import write_sdxl_lora
+from tools.graphs import TextToImage
+from tools.runtime import ROOT, SetupError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+SHOWCASE = ROOT / "tools" / "showcase"
+CHECKPOINT = "tiny-showcase-all.ckpt"
+# Made-up ids, far above CivitAI's.
+FOREIGN_MODEL, FOREIGN_VERSION = 9000099, 9100099
+
+
+@dataclass(frozen=True)
+class Style:
+    """One showcase LoRA as the local server offers it."""
+
+    name: str
+    air: str
+    file_stem: str
+
+
+class ShowcaseStage:
+    """A context manager: the base folder for ComfyUI, and the running local server.
+
+    `environment` points the pack at that server and takes away the tokens of whoever runs it: nothing here needs one.
+    """
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self._server = CivitaiServer(self._catalogue())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For the ComfyUI process."""
+        return {"AIR_LORA_CIVITAI_URL": self._server.url, "CIVITAI_API_TOKEN": "", "HF_TOKEN": ""}
+
+    @property
+    def styles(self) -> list[Style]:
+        """The five styles, in the catalogue's order."""
+        return [
+            Style(entry.name, f"civitai:{entry.model_id}@{entry.version_id}", entry.file.stem)
+            for entry in read_catalogue(SHOWCASE / "catalogue.json")
+        ]
+
+    @property
+    def foreign_air(self) -> str:
+        """A LoRA for SDXL, which the showcase checkpoint is not."""
+        return f"civitai:{FOREIGN_MODEL}@{FOREIGN_VERSION}"
+
+    def __enter__(self) -> ShowcaseStage:
+        _place_checkpoint(self.base / "models" / "checkpoints")
+        self._server.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.__exit__(kind, error, trace)
+
+    def _catalogue(self) -> list[CatalogueEntry]:
+        if not (SHOWCASE / "catalogue.json").is_file():
+            raise SetupError(
+                f"{SHOWCASE.relative_to(ROOT)} is not here. The demo needs the whole repository."
+            )
+        entries = list(read_catalogue(SHOWCASE / "catalogue.json"))
+        foreign = self.base / "served" / "sdxl-watercolour.safetensors"
+        foreign.parent.mkdir(parents=True, exist_ok=True)
+        if not foreign.is_file():
+            write_sdxl_lora(foreign)
+        entries.append(
+            replace(
+                entries[0],
+                model_id=FOREIGN_MODEL,
+                version_id=FOREIGN_VERSION,
+                name="Watercolour for SDXL",
+                version_name="v1.0",
+                base_model="SDXL 1.0",
+                trigger_words=("watercolour",),
+                file=foreign,
+            )
+        )
+        return entries
+
+
+def showcase_picture() -> TextToImage:
+    """The settings that the showcase checkpoint was trained for (tools/showcase/README.md)."""
+    return TextToImage(
+        checkpoint=CHECKPOINT,
+        prompt="red supercar, city, sunset",
+        width=384,
+        height=384,
+        steps=15,
+        cfg=2.0,
+        seed=11,
+        scheduler="simple",
+        latent="EmptySD3LatentImage",
+    )
+
+
+def _place_checkpoint(folder: Path) -> None:
+    """Copies it once; the copy is renamed at the end, so an interrupted one is never taken for whole."""
+    source, target = SHOWCASE / CHECKPOINT, folder / CHECKPOINT
+    if not source.is_file():
+        raise SetupError(f"{source.relative_to(ROOT)} is not here. The demo needs the whole repository.")
+    if target.is_file() and target.stat().st_size == source.stat().st_size:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    part = target.with_suffix(".part")
+    shutil.copyfile(source, part)
+    part.replace(target)
