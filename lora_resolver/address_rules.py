@@ -1,0 +1,112 @@
+"""Which addresses a token may be sent to, and which a server may send us to."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from .errors import TransferFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Service", "check_address", "check_peer", "token_for"]
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# RFC 2544: test networks by the letter, but VPN programs (Clash, sing-box) answer every name with such an address.
+_VPN_FAKE_ADDRESSES = ipaddress.ip_network("198.18.0.0/15")
+
+_Origin = tuple[str, str, int]
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that the user configured: its addresses, and the token that is for it alone."""
+
+    name: str
+    base_url: str
+    sister_hosts: frozenset[str] = frozenset()
+    """Further hosts of the same owner, reached by https on the usual port."""
+    token: str | None = field(default=None, repr=False)
+
+    def owns(self, url: str) -> bool:
+        """Whether the address is this service's own: scheme, host and port."""
+        origin = _origin(url)
+        return origin == _origin(self.base_url) or (
+            origin[0] == "https" and origin[1] in self.sister_hosts and origin[2] == 443
+        )
+
+    @property
+    def host(self) -> str:
+        return _origin(self.base_url)[1]
+
+
+def token_for(url: str, services: Sequence[Service]) -> str | None:
+    """The token that may travel to this address, if any."""
+    for service in services:
+        if service.token and service.owns(url):
+            return service.token
+    return None
+
+
+def check_address(url: str, services: Sequence[Service]) -> None:
+    """Raises TransferFailed for an address that a server named and that must not be followed.
+
+    What the user configured may be plain http and loopback; what a server names must be https and public, unless it
+    lies on a configured host.
+    """
+    scheme, host, _ = _origin(url)
+    if scheme not in _DEFAULT_PORTS or not host:
+        raise _refused(url, "is no web address")
+    if _trusted(host, services):
+        return
+    if scheme != "https":
+        raise _refused(url, "is not encrypted (http)")
+    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
+        raise _refused(url, "lies inside the own network")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return  # a name; `check_peer` looks at the address that it turns out to have
+    if _internal(address):
+        raise _refused(url, "lies inside the own network")
+
+
+def check_peer(host: str, peer: str, services: Sequence[Service]) -> None:
+    """The same for the address that a name turned out to have, before anything is sent there."""
+    if not _trusted(host, services) and _internal(ipaddress.ip_address(peer.partition("%")[0])):
+        raise _refused(f"{host} ({peer})", "lies inside the own network")
+
+
+def _trusted(host: str, services: Sequence[Service]) -> bool:
+    return any(host == service.host or host in service.sister_hosts for service in services)
+
+
+def _internal(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if isinstance(address, ipaddress.IPv4Address) and address in _VPN_FAKE_ADDRESSES:
+        return False
+    return not address.is_global
+
+
+def _origin(url: str) -> _Origin:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "", "", 0
+    scheme = parts.scheme.lower()
+    return scheme, (parts.hostname or "").rstrip("."), port or _DEFAULT_PORTS.get(scheme, 0)
+
+
+def _refused(address: str, why: str) -> TransferFailed:
+    shown = address.partition("?")[0]  # what follows may be a signature
+    return TransferFailed(
+        f"the server sent us on to {shown}, which {why}; not followed",
+        code="redirectRefused",
+        remedy="If this is your own mirror, set its address as the base address. Otherwise report it to the service.",
+    )

@@ -1,0 +1,148 @@
+"""How a resolver is set up: folders, base addresses, tokens, limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from .errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ResolverConfig"]
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"", "0", "false", "no", "off"})
+
+
+@dataclass(frozen=True)
+class ResolverConfig:
+    """Everything that a `Resolver` needs to know; the resolver itself reads no environment.
+
+    Tokens are kept out of `repr()`, so a logged configuration gives nothing away.
+    """
+
+    download_dir: Path
+    """New files go below `air/` in this folder."""
+    search_dirs: tuple[Path, ...] = ()
+    """Folders with LoRAs that the user already has; `download_dir` is always searched, and first."""
+    civitai_url: str = "https://civitai.com"
+    hf_endpoint: str = "https://huggingface.co"
+    civitai_token: str | None = field(default=None, repr=False)
+    hf_token: str | None = field(default=None, repr=False)
+    offline: bool = False
+    connections: int = 4
+    """Ranges of one file that are fetched at the same time."""
+    max_bytes: int = 16 * 1024**3
+    """Larger files are refused."""
+    state_dir: Path | None = None
+    """Folder for the index and `aliases.json`; None: `air/` in `download_dir`."""
+    connect_timeout: float = 10.0
+    """Seconds until a server that does not answer the call counts as gone."""
+    read_timeout: float = 30.0
+    """Seconds without one byte until a connection counts as dead."""
+    tries: int = 5
+    """How often a request that may succeed later is sent without any byte gained in between."""
+    retry_delay: float = 1.0
+    """Seconds before the second try; doubles with each further one, up to 30 times as long."""
+
+    def __post_init__(self) -> None:
+        folders = dict.fromkeys([Path(self.download_dir), *(Path(folder) for folder in self.search_dirs)])
+        object.__setattr__(self, "download_dir", Path(self.download_dir))
+        object.__setattr__(self, "search_dirs", tuple(folders))
+        object.__setattr__(self, "civitai_url", _base_address("AIR_LORA_CIVITAI_URL", self.civitai_url))
+        object.__setattr__(self, "hf_endpoint", _base_address("HF_ENDPOINT", self.hf_endpoint))
+        object.__setattr__(self, "civitai_token", _token("CIVITAI_API_TOKEN", self.civitai_token))
+        object.__setattr__(self, "hf_token", _token("HF_TOKEN", self.hf_token))
+        if self.connections < 1:
+            raise _bad_setting("AIR_LORA_CONNECTIONS", str(self.connections), "a whole number from 1 up")
+
+    @property
+    def state(self) -> Path:
+        """The folder for the index and `aliases.json`."""
+        return self.state_dir if self.state_dir is not None else self.download_dir / "air"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], **overrides: Any) -> ResolverConfig:
+        """The configuration that the environment variables of the README describe; `overrides` are fields and win.
+
+        Raises InvalidInput for a value that is no number, no switch or no address.
+        """
+        fields: dict[str, Any] = {"download_dir": _download_dir(environ)}
+        for key, name in (
+            ("AIR_LORA_CIVITAI_URL", "civitai_url"),
+            ("HF_ENDPOINT", "hf_endpoint"),
+            ("CIVITAI_API_TOKEN", "civitai_token"),
+            ("HF_TOKEN", "hf_token"),
+        ):
+            if environ.get(key, "").strip():
+                fields[name] = environ[key].strip()
+        if "AIR_LORA_OFFLINE" in environ:
+            fields["offline"] = _switch("AIR_LORA_OFFLINE", environ["AIR_LORA_OFFLINE"])
+        for key, name in (("AIR_LORA_CONNECTIONS", "connections"), ("AIR_LORA_MAX_BYTES", "max_bytes")):
+            if environ.get(key, "").strip():
+                fields[name] = _whole_number(key, environ[key])
+        return cls(**{**fields, **overrides})
+
+    def with_changes(self, **changes: Any) -> ResolverConfig:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+
+def _download_dir(environ: Mapping[str, str]) -> Path:
+    named = environ.get("AIR_LORA_DIR", "").strip()
+    if named:
+        return Path(named).expanduser()
+    # Where each system keeps what programs store for a user: the XDG Base Directory Specification, or Windows.
+    data = environ.get("XDG_DATA_HOME") or environ.get("LOCALAPPDATA")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "air-lora" / "loras"
+
+
+def _base_address(key: str, text: str) -> str:
+    address = text.strip().rstrip("/")
+    try:
+        parts = urlsplit(address)
+        parts.port  # noqa: B018 - raises ValueError for a port that is no number
+    except ValueError:
+        parts = None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise _bad_setting(key, text, "an address like https://civitai.com, without user name or password")
+    return address
+
+
+def _token(key: str, text: str | None) -> str | None:
+    token = (text or "").strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        # The value stays out of the message: it may be a real token with a typing error.
+        raise InvalidInput(
+            f"{key} holds characters that no token has",
+            code="invalidSetting",
+            remedy="Copy it again from the account page, without quotes or line breaks.",
+        )
+    return token or None
+
+
+def _switch(key: str, text: str) -> bool:
+    word = text.strip().lower()
+    if word not in _TRUE | _FALSE:
+        raise _bad_setting(key, text, "1 or 0")
+    return word in _TRUE
+
+
+def _whole_number(key: str, text: str) -> int:
+    try:
+        number = int(text.strip())
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise _bad_setting(key, text, "a whole number from 1 up")
+    return number
+
+
+def _bad_setting(key: str, text: str, wanted: str) -> InvalidInput:
+    return InvalidInput(
+        f"{key}: {text!r} is not {wanted}", code="invalidSetting", remedy=f"Set it to {wanted}."
+    )

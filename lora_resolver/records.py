@@ -1,0 +1,92 @@
+"""The values that travel between the parts: what a source says of a LoRA, what came of it, how far the work is.
+
+Everything that a service answers becomes one of these at the edge, in `sources/`; no dict travels further in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .architecture import Architecture
+    from .identifiers import Identifier
+
+__all__ = ["FileRecord", "LoraRecord", "Phase", "Progress", "ResolvedLora"]
+
+Phase = Literal["look up", "wait", "download", "verify", "done"]
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One downloadable file of a LoRA, as its source describes it."""
+
+    name: str
+    """The name that the source gives it; not yet safe as a name on this disk."""
+    url: str
+    size: int | None = None
+    """Bytes, or None where the source does not say."""
+    sha256: str | None = None
+    """64 lower-case hex digits, or None where the source does not say."""
+    id: int | None = None
+    format: str = ""
+    primary: bool = True
+    """What the name without a file id stands for."""
+    scan: str = ""
+    """What the source's own virus and pickle scans found: "Success", "Danger", …"""
+
+
+@dataclass(frozen=True)
+class LoraRecord:
+    """What a source says of one version of a LoRA."""
+
+    identifier: str
+    """Canonical text, without a file id."""
+    name: str = ""
+    version_name: str = ""
+    base_model: str = ""
+    """In the source's own words ("SDXL 1.0"): a hint, since authors get it wrong."""
+    trigger_words: tuple[str, ...] = ()
+    files: tuple[FileRecord, ...] = ()
+    preview_url: str = ""
+    page_url: str = ""
+    document: str = field(default="", repr=False)
+    """The source's own JSON, for the `.civitai.info` that other tools read."""
+
+
+@dataclass(frozen=True)
+class ResolvedLora:
+    """A verified file on this disk, and what is known of it."""
+
+    identifier: Identifier
+    path: Path
+    sha256: str
+    size: int
+    source: str
+    """Which source answered: "civitai", "huggingface", "local", …"""
+    downloaded: bool
+    """True when this very call brought it over the network."""
+    record: LoraRecord | None
+    architecture: Architecture
+    trigger_words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the work on one identifier is."""
+
+    identifier: Identifier
+    file_name: str = ""
+    phase: Phase = "look up"
+    done: int = 0
+    """Bytes of this phase that are done."""
+    total: int | None = None
+    bytes_per_second: float = 0.0
+    seconds_left: float | None = None
+
+    @property
+    def fraction(self) -> float | None:
+        """0…1, or None where the total is not known."""
+        return min(1.0, self.done / self.total) if self.total else None

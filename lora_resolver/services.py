@@ -1,0 +1,23 @@
+"""The services that the configuration names, with the hosts that are theirs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .address_rules import Service
+
+if TYPE_CHECKING:
+    from .config import ResolverConfig
+
+__all__ = ["services"]
+
+# One service under several names: .com shows what is safe for work, .red everything, .green was the former .com.
+_CIVITAI_HOSTS = frozenset({"civitai.com", "www.civitai.com", "civitai.red", "civitai.green"})
+
+
+def services(config: ResolverConfig) -> tuple[Service, ...]:
+    """CivitAI and Hugging Face as configured. Sister hosts count only where the base address is one of them."""
+    civitai = Service("CivitAI", config.civitai_url, token=config.civitai_token)
+    if civitai.host in _CIVITAI_HOSTS:
+        civitai = Service("CivitAI", config.civitai_url, _CIVITAI_HOSTS, config.civitai_token)
+    return civitai, Service("Hugging Face", config.hf_endpoint, token=config.hf_token)

@@ -1,0 +1,32 @@
+"""Where LoRAs come from: one module per source, and the table that names them.
+
+A source is a function `locate(identifier, desk)`. It says where the file of an identifier is to be had: on this disk,
+under another identifier, or as an offer that the resolver downloads. It raises the errors of `errors.py`, and never
+downloads weights itself. A new source is one module and one line in `SOURCES`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import civitai, hosted, local
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..identifiers import Identifier
+    from .desk import Desk, Finding
+
+__all__ = ["SOURCES", "locate"]
+
+SOURCES: Mapping[str, Callable[[Identifier, Desk], Finding]] = {
+    "civitai": civitai.locate,
+    "sha256": civitai.locate_by_hash,
+    "local": local.locate,
+}
+"""Identifier source → function. Every other name is a provider that keeps its weights to itself."""
+
+
+def locate(identifier: Identifier, desk: Desk) -> Finding:
+    """Asks the source that the identifier names."""
+    return SOURCES.get(identifier.source, hosted.locate)(identifier, desk)

@@ -1,0 +1,256 @@
+"""CivitAI: REST v1, https://developer.civitai.com/site/reference. Its habits live here and nowhere else.
+
+civitai:120096@135931          one version
+civitai:120096@135931+555      one file of it
+civitai:120096@latest          the newest version, asked for on purpose
+sha256:<64 hex>                whatever version has this file
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..errors import AccessDenied, NotFound, Offline, TransferFailed, VerificationFailed
+from . import civitai_json as api
+from .desk import Offer
+
+if TYPE_CHECKING:
+    from ..errors import LoraResolverError
+    from ..identifiers import Identifier
+    from ..records import FileRecord, LoraRecord
+    from ..transport import Answer
+    from .desk import Desk
+
+__all__ = ["locate", "locate_by_hash"]
+
+LORA_TYPES = frozenset({"LORA", "LoCon", "DoRA"})
+"""Model types that add to a checkpoint; LoCon is CivitAI's word for everything that LyCORIS makes."""
+
+TOKEN_PAGE = "/user/account"  # noqa: S105 - the page where a user makes a token
+
+
+def locate(identifier: Identifier, desk: Desk) -> Offer:
+    """The file of a version. Raises NotFound, AccessDenied, VerificationFailed or TransferFailed."""
+    if identifier.version is None:
+        raise _version_missing(identifier, desk)
+    if identifier.version == "latest":
+        model = _model(identifier, desk)
+        versions = api.versions(model)
+        if not versions:
+            raise _not_found(f"CivitAI model {identifier.id} ({api.name(model)}) has no published version")
+        version = versions[0][0]
+    else:
+        version = identifier.version
+    document = _ask(desk, f"/api/v1/model-versions/{version}", f"CivitAI has no version {version} of a model")
+    belongs_to = str(document.get("modelId"))
+    if identifier.id and belongs_to != identifier.id:
+        raise NotFound(
+            f"version {version} belongs to CivitAI model {belongs_to}, not to {identifier.id}",
+            code="wrongModel",
+            remedy=f"If {api.name(document)!r} is what you want, write civitai:{belongs_to}@{version}.",
+        )
+    return _offer(document, desk, asked=identifier)
+
+
+def locate_by_hash(identifier: Identifier, desk: Desk) -> Offer:
+    """The version that has a file with this SHA-256."""
+    digest = identifier.id
+    document = _ask(
+        desk,
+        f"/api/v1/model-versions/by-hash/{digest.upper()}",
+        f"neither your loras folders nor CivitAI have a file with SHA-256 {digest}",
+    )
+    return _offer(document, desk, asked=identifier, sha256=digest)
+
+
+def _offer(document: dict[str, Any], desk: Desk, *, asked: Identifier, sha256: str | None = None) -> Offer:
+    record = api.lora_record(document, desk.config.civitai_url)
+    _check_is_lora(document, record)
+    _check_availability(document, record)
+    file = _choose(record, asked.file_id, sha256)
+    if not file.name.lower().endswith(".safetensors") and file.format != "SafeTensor":
+        raise VerificationFailed(
+            f"{file.name!r} of {record.identifier} is not a .safetensors file",
+            code="notSafetensors",
+            remedy="Other formats can run code when they are loaded. Look for a version with a .safetensors file.",
+        )
+    if file.scan == "Danger":
+        raise VerificationFailed(
+            f"CivitAI's own scan calls {file.name!r} of {record.identifier} dangerous",
+            code="dangerousFile",
+            remedy="Do not use it.",
+        )
+    answers_to = [f"{record.identifier}+{file.id}"] if file.id is not None else []
+    if file.primary:
+        answers_to.append(record.identifier)
+    if file.sha256:
+        answers_to.append(f"sha256:{file.sha256}")
+    return Offer(
+        source="civitai",
+        folder=record.identifier.removeprefix("civitai:"),
+        record=record,
+        file=file,
+        identifiers=tuple(answers_to),
+        explain=partial(
+            _explain, record, has_token=desk.transport.has_token(file.url), site=desk.config.civitai_url
+        ),
+    )
+
+
+def _choose(record: LoraRecord, file_id: int | None, sha256: str | None) -> FileRecord:
+    if file_id is not None:
+        for file in record.files:
+            if file.id == file_id:
+                return file
+        known = ", ".join(f"+{file.id} {file.name}" for file in record.files) or "none"
+        raise NotFound(
+            f"{record.identifier} has no file {file_id}",
+            code="notFound",
+            remedy=f"Its files: {known}.",
+        )
+    for file in record.files:
+        if (sha256 is not None and file.sha256 == sha256) or (sha256 is None and file.primary):
+            return file
+    raise NotFound(
+        f"{record.identifier} ({record.name}) has no file to download",
+        code="noFile",
+        remedy=f"Look at {record.page_url}.",
+    )
+
+
+def _check_is_lora(document: dict[str, Any], record: LoraRecord) -> None:
+    kind = api.model_type(document)
+    if kind and kind not in LORA_TYPES:
+        raise VerificationFailed(
+            f"{record.identifier} ({record.name}) is a {kind}, not a LoRA",
+            code="notALora",
+            remedy="Use the identifier of a LoRA.",
+        )
+
+
+def _check_availability(document: dict[str, Any], record: LoraRecord) -> None:
+    mode = api.mode(document)
+    if mode == "Archived":
+        raise _archived(record)
+    if mode == "TakenDown":
+        raise NotFound(
+            f"{record.identifier} ({record.name}) was taken down from CivitAI",
+            code="takenDown",
+            remedy="If you have the file, put it in a loras folder and name it local:….",
+        )
+    usage = document.get("usageControl")
+    if usage not in (None, "", "Download"):
+        raise _downloads_disabled(record)
+
+
+def _explain(record: LoraRecord, answer: Answer, *, has_token: bool, site: str) -> LoraResolverError | None:
+    """What CivitAI's refusal of a download means (reference/services.md, 3.3)."""
+    body = answer.body if isinstance(answer.body, dict) else {}
+    said = f"{body.get('error', '')} {body.get('message', '')}".strip()
+    if answer.status == 401:
+        if "disabled" in said.lower():
+            return _downloads_disabled(record)
+        if has_token:
+            return AccessDenied(
+                f"CivitAI does not accept the token for {record.identifier} ({record.name})",
+                code="tokenRejected",
+                remedy=f"Make a new token at {site}{TOKEN_PAGE} and put it in CIVITAI_API_TOKEN.",
+            )
+        return AccessDenied(
+            f"the creator of {record.identifier} ({record.name}) wants you to be logged in to download it",
+            code="loginNeeded",
+            remedy=f"Make a token at {site}{TOKEN_PAGE} and put it in CIVITAI_API_TOKEN.",
+        )
+    if answer.status == 403:
+        deadline = body.get("deadline")
+        if deadline or "early access" in said.lower():
+            until = f" until {str(deadline)[:10]}" if deadline else ""
+            return AccessDenied(
+                f"{record.identifier} ({record.name}) is in early access{until}",
+                code="earlyAccess",
+                remedy=f"Buy access at {record.page_url} and set CIVITAI_API_TOKEN, or wait.",
+            )
+        return AccessDenied(
+            f"CivitAI does not let you download {record.identifier} ({record.name})"
+            + (f": {said}" if said else ""),
+            code="accessDenied",
+            remedy=f"Look at {record.page_url} for what it asks for.",
+        )
+    if answer.status == 404:
+        return _not_found(f"CivitAI no longer has the file of {record.identifier} ({record.name})")
+    if answer.status == 410:
+        return _archived(record)
+    return None
+
+
+def _version_missing(identifier: Identifier, desk: Desk) -> NotFound:
+    model = _model(identifier, desk)
+    found = [f"{identifier}@{number} ({name})" for number, name in api.versions(model)]
+    shown = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
+    return NotFound(
+        f"{identifier} ({api.name(model)}) does not say which version",
+        code="versionMissing",
+        remedy=f"Write one of: {shown}. Or {identifier}@latest for the newest, whatever it is."
+        if found
+        else "",
+    )
+
+
+def _model(identifier: Identifier, desk: Desk) -> dict[str, Any]:
+    return _ask(desk, f"/api/v1/models/{identifier.id}", f"CivitAI has no model {identifier.id}")
+
+
+def _ask(desk: Desk, path: str, missing: str) -> dict[str, Any]:
+    if desk.config.offline:
+        raise Offline(
+            "it is not on this disk, and the network is switched off",
+            code="offline",
+            remedy="Unset AIR_LORA_OFFLINE, or put the file in a loras folder.",
+        )
+    answer = desk.transport.get_json(f"{desk.config.civitai_url}{path}")
+    if answer.status == 200 and isinstance(answer.body, dict):
+        return answer.body
+    if answer.status in (400, 404):
+        raise _not_found(missing)
+    if answer.status == 401:
+        raise AccessDenied(
+            "CivitAI does not accept the token",
+            code="tokenRejected",
+            remedy=f"Make a new one at {desk.config.civitai_url}{TOKEN_PAGE} and put it in CIVITAI_API_TOKEN.",
+        )
+    if answer.status == 403:
+        raise AccessDenied(
+            "CivitAI does not answer this machine (403)",
+            code="accessDenied",
+            remedy="It may block your country or your provider. Another network or a mirror may do.",
+        )
+    raise TransferFailed(
+        f"CivitAI answered with status {answer.status}",
+        code="badAnswer",
+        remedy="Run it again later.",
+    )
+
+
+def _not_found(message: str) -> NotFound:
+    return NotFound(
+        message,
+        code="notFound",
+        remedy="Check the numbers. It may also be unpublished, or hidden from you without a token.",
+    )
+
+
+def _archived(record: LoraRecord) -> NotFound:
+    return NotFound(
+        f"{record.identifier} ({record.name}) is archived on CivitAI and can no longer be downloaded",
+        code="archived",
+        remedy="If you have the file, put it in a loras folder and name it local:….",
+    )
+
+
+def _downloads_disabled(record: LoraRecord) -> AccessDenied:
+    return AccessDenied(
+        f"the creator of {record.identifier} ({record.name}) allows its use on CivitAI only, no downloads",
+        code="downloadsDisabled",
+        remedy="A token does not help. Choose another LoRA.",
+    )

@@ -1,0 +1,120 @@
+"""CivitAI's JSON, read into records. Lenient: what is missing or of another type counts as not said."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from ..records import FileRecord, LoraRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["lora_record", "mode", "model_type", "name", "versions"]
+
+_MODEL_FILES = frozenset({"Model", "Pruned Model", "Diffusion Model", "UNet", "Enhancement LoRA"})
+
+
+def name(document: dict[str, Any]) -> str:
+    """The model's name, from a model's document or a version's."""
+    model = document.get("model")
+    return _text((model if isinstance(model, dict) else document).get("name"))
+
+
+def model_type(document: dict[str, Any]) -> str:
+    """ "LORA", "Checkpoint", …; empty where a version's document does not say."""
+    model = document.get("model")
+    return _text(model.get("type")) if isinstance(model, dict) else ""
+
+
+def mode(document: dict[str, Any]) -> str:
+    """ "Archived", "TakenDown", or empty for a model like any other."""
+    model = document.get("model")
+    return _text(model.get("mode")) if isinstance(model, dict) else ""
+
+
+def versions(model: dict[str, Any]) -> list[tuple[str, str]]:
+    """(number, name) of the published versions in the site's order, the newest first."""
+    listed = [each for each in _list(model.get("modelVersions")) if isinstance(each, dict)]
+    return [
+        (str(each["id"]), _text(each.get("name"))) for each in listed if _whole(each.get("id")) is not None
+    ]
+
+
+def lora_record(document: dict[str, Any], base_url: str) -> LoraRecord:
+    """A version's document as a record. Addresses are built on `base_url`, so that a mirror serves all of it."""
+    version, model = _whole(document.get("id")), _whole(document.get("modelId"))
+    entries = [each for each in _list(document.get("files")) if isinstance(each, dict)]
+    primary = _primary(entries)
+    images = [each for each in _list(document.get("images")) if isinstance(each, dict)]
+    pictures = [_text(each.get("url")) for each in images if each.get("type", "image") == "image"]
+    return LoraRecord(
+        identifier=f"civitai:{model}@{version}",
+        name=name(document),
+        version_name=_text(document.get("name")),
+        base_model=_text(document.get("baseModel")),
+        trigger_words=_trigger_words(document.get("trainedWords")),
+        files=tuple(
+            _file(each, f"{base_url}/api/download/models/{version}", each is primary) for each in entries
+        ),
+        preview_url=next((url for url in pictures if url), ""),
+        page_url=f"{base_url}/models/{model}?modelVersionId={version}",
+        document=json.dumps(document, indent=2, ensure_ascii=False),
+    )
+
+
+def _file(entry: dict[str, Any], url: str, primary: bool) -> FileRecord:
+    hashes, number = entry.get("hashes"), _whole(entry.get("id"))
+    digest = _text(hashes.get("SHA256")).lower() if isinstance(hashes, dict) else ""
+    metadata = entry.get("metadata")
+    scans = (_text(entry.get("pickleScanResult")), _text(entry.get("virusScanResult")))
+    return FileRecord(
+        name=_text(entry.get("name")) or "lora.safetensors",
+        # The file id pins the very file: without it the choice follows the token owner's preferences on the site.
+        url=url if number is None else f"{url}?fileId={number}",
+        size=_size(entry.get("sizeKB")),
+        sha256=digest if re.fullmatch(r"[0-9a-f]{64}", digest) else None,
+        id=number,
+        format=_text(metadata.get("format")) if isinstance(metadata, dict) else "",
+        primary=primary,
+        scan="Danger" if "Danger" in scans else scans[0],
+    )
+
+
+def _size(kilobytes: object) -> int | None:
+    """Bytes. The API gives bytes / 1024 as a float, which is exact once rounded."""
+    if isinstance(kilobytes, (int, float)) and not isinstance(kilobytes, bool) and 0 < kilobytes < 2**53:
+        return round(kilobytes * 1024)
+    return None
+
+
+def _primary(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The file that the site would give for a version without a file id (civitai: model-helpers.ts getPrimaryFile)."""
+
+    def score(entry: dict[str, Any]) -> tuple[bool, bool, float]:
+        metadata = entry.get("metadata")
+        about = metadata if isinstance(metadata, dict) else {}
+        safetensors = about.get("format") == "SafeTensor" or _text(entry.get("name")).endswith(".safetensors")
+        details = 100 * safetensors + 10 * (about.get("size") == "pruned") + (about.get("fp") == "fp16")
+        return entry.get("primary") is True, entry.get("type") in _MODEL_FILES, details
+
+    return max(entries, key=score, default=None)
+
+
+def _trigger_words(value: object) -> tuple[str, ...]:
+    """Trained words, each once. Some authors put several into one, with commas; those stay as they are."""
+    words = (_text(word).strip().strip(",").strip() for word in _list(value))
+    return tuple(dict.fromkeys(word for word in words if word))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,60 @@
+"""What every source works with, and the three answers that it can give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ..config import ResolverConfig
+    from ..errors import LoraResolverError
+    from ..identifiers import Identifier
+    from ..records import FileRecord, LoraRecord
+    from ..store import Store
+    from ..transport import Answer, Transport
+
+__all__ = ["Desk", "Elsewhere", "Finding", "Offer", "OnDisk"]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a source may use."""
+
+    config: ResolverConfig
+    store: Store
+    transport: Transport
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """The user has it: here."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """The user says that this name stands for another one."""
+
+    identifier: Identifier
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The source has it, and this is how to get it."""
+
+    source: str
+    folder: str
+    """Below `air/<source>/`: "120096@135931"."""
+    record: LoraRecord
+    file: FileRecord
+    identifiers: tuple[str, ...]
+    """Canonical texts that this very file answers to."""
+    explain: Callable[[Answer], LoraResolverError | None]
+    """What a refused download means, or None where the status alone says it."""
+
+
+Finding = OnDisk | Elsewhere | Offer

@@ -1,0 +1,67 @@
+"""`local:sub/name.safetensors`: a file in one of the configured folders, named as ComfyUI's own loaders list it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from ..errors import NotFound
+from .desk import OnDisk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..identifiers import Identifier
+    from .desk import Desk
+
+__all__ = ["find", "list_names", "locate"]
+
+
+def locate(identifier: Identifier, desk: Desk) -> OnDisk:
+    """The file; NotFound with the names that come close."""
+    name = identifier.id
+    path = find(name, desk.config.search_dirs)
+    if path is not None:
+        return OnDisk(path)
+    close = _close_names(name, sorted(set(list_names(desk.config.search_dirs))))
+    if close:
+        remedy = f"Did you mean {' or '.join(f'local:{each}' for each in close)}?"
+    else:
+        remedy = (
+            f"Put the file in {desk.config.download_dir}, or use the name that ComfyUI's Load LoRA lists."
+        )
+    raise NotFound(f"there is no LoRA file {name!r} in the loras folders", code="notFound", remedy=remedy)
+
+
+def find(name: str, folders: Sequence[Path]) -> Path | None:
+    """The first file of this relative name. A name that leads out of its folder finds nothing."""
+    relative = PurePosixPath(name.replace("\\", "/"))
+    if relative.is_absolute() or ".." in relative.parts or not relative.parts:
+        return None
+    for folder in folders:
+        path = folder.joinpath(*relative.parts)
+        if path.suffix.lower() == ".safetensors" and path.is_file():
+            return path
+    return None
+
+
+def list_names(folders: Sequence[Path]) -> Iterator[str]:
+    """Relative names of all .safetensors files, with "/" between folders."""
+    for root in folders:
+        for folder, folders_inside, files in os.walk(root, followlinks=True):
+            folders_inside[:] = [each for each in folders_inside if not each.startswith(".")]
+            for file in files:
+                if file.lower().endswith(".safetensors"):
+                    yield Path(folder, file).relative_to(root).as_posix()
+
+
+def _close_names(name: str, names: Sequence[str]) -> list[str]:
+    """Up to three: the same file name in another folder first, then small differences in spelling."""
+    wanted = PurePosixPath(name.replace("\\", "/")).name.lower()
+    stem = wanted.removesuffix(".safetensors")
+    same = [each for each in names if PurePosixPath(each).name.lower().removesuffix(".safetensors") == stem]
+    by_last = {PurePosixPath(each).name.lower(): each for each in names}
+    similar = [by_last[each] for each in difflib.get_close_matches(wanted, by_last, n=3, cutoff=0.6)]
+    return list(dict.fromkeys([*same, *similar]))[:3]

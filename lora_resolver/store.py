@@ -1,0 +1,266 @@
+"""Where downloaded files lie, and how they are found again without a network.
+
+    <download_dir>/                                     ComfyUI's first `loras` folder: its own loaders list these too
+    └── air/
+        ├── civitai/
+        │   └── 120096@135931/
+        │       ├── pixel-art-xl.safetensors            the file, never there before it is verified
+        │       ├── pixel-art-xl.air.json               what it is: names, SHA-256, size and time when it was verified
+        │       ├── pixel-art-xl.civitai.info           the service's own JSON, as other tools keep it
+        │       ├── pixel-art-xl.preview.jpeg           its first picture
+        │       └── pixel-art-xl.safetensors.air-part   a download under way, with `.air-part.json` beside it
+        ├── huggingface/
+        │   └── org/repo@main/sub/name.safetensors …
+        └── .locks/                                     one empty file per download under way
+
+`air.json` is trusted as long as size and time of the file are those that it states; else the file is hashed again.
+Every folder in `search_dirs` may hold such a tree; only `download_dir` is written to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import StorageFailed
+from .records import LoraRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .config import ResolverConfig
+    from .identifiers import Identifier
+
+__all__ = ["Store", "StoredFile", "storage_error", "write_atomically"]
+
+RECORD_SUFFIX = ".air.json"
+LOCK_FOLDER = ".locks"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file that lies in a store, as its `air.json` describes it."""
+
+    path: Path
+    identifiers: tuple[str, ...]
+    """Canonical texts that this file answers to."""
+    sha256: str
+    """As it was when the file was verified."""
+    unchanged: bool
+    """Whether size and time are still those of that moment."""
+    source: str
+    record: LoraRecord | None
+
+    def is_version(self, identifier: Identifier) -> bool:
+        """Whether this is the file of a version that is named without its model."""
+        wanted = str(identifier).partition("@")[2]
+        return any(text.partition("@")[2] == wanted for text in self.identifiers)
+
+
+class Store:
+    """The trees named `air/` in the configured folders."""
+
+    def __init__(self, config: ResolverConfig) -> None:
+        self._download_dir = config.download_dir
+        self._roots = tuple(folder / "air" for folder in config.search_dirs)
+
+    def folder(self, source: str, name: str) -> Path:
+        """The folder for `name` ("120096@135931") of a source, whether or not it exists.
+
+        Raises StorageFailed for a name that leads out of the store.
+        """
+        root = self._download_dir / "air"
+        return contained(root, root / source / name)
+
+    def lock_file(self, target: Path) -> Path:
+        """The file that whoever downloads `target` holds a lock on, also over a shared folder."""
+        inside = target.relative_to(self._download_dir / "air")
+        return self._download_dir / "air" / LOCK_FOLDER / f"{'+'.join(inside.parts)[-200:]}.lock"
+
+    def find(self, identifier: Identifier) -> StoredFile | None:
+        """The file recorded under exactly this identifier, in any configured folder."""
+        text = str(identifier)
+        for folder in self._folders_of(identifier):
+            for stored in _records_in(folder):
+                if text in stored.identifiers or (not identifier.id and stored.is_version(identifier)):
+                    return stored
+        return None
+
+    def confirm(self, stored: StoredFile) -> None:
+        """Notes that a file whose time had changed (it was copied, say) was hashed again and is still the same."""
+        with contextlib.suppress(StorageFailed):  # a read-only folder: it will be hashed once more next time
+            self.keep(
+                stored.path,
+                identifiers=stored.identifiers,
+                sha256=stored.sha256,
+                source=stored.source,
+                record=stored.record,
+            )
+
+    def _folders_of(self, identifier: Identifier) -> Iterator[Path]:
+        if identifier.source == "sha256":
+            yield from self._roots
+        elif identifier.version not in (None, "latest"):
+            name = f"{identifier.id}@{identifier.version}"
+            for root in self._roots:
+                if identifier.id:
+                    yield root / identifier.source / name
+                else:  # a download address names the version only
+                    yield from sorted((root / identifier.source).glob(f"*{name}"))
+
+    def versions(self, source: str, model: str) -> list[str]:
+        """The versions of a model that are on disk, the newest (highest number) first."""
+        found = {
+            folder.name.partition("@")[2]
+            for root in self._roots
+            for folder in (root / source).glob(f"{model}@*")
+            if next(_records_in(folder), None) is not None
+        }
+        return sorted(
+            found, key=lambda version: (version.isdigit(), int(version) if version.isdigit() else 0)
+        )[::-1]
+
+    def all(self) -> Iterator[StoredFile]:
+        """Every recorded file, in a stable order."""
+        for root in self._roots:
+            yield from _records_in(root)
+
+    def keep(
+        self, path: Path, *, identifiers: Sequence[str], sha256: str, source: str, record: LoraRecord | None
+    ) -> None:
+        """Writes the record beside a file that has just been verified, and the service's own JSON if there is one."""
+        status = path.stat()
+        content = {
+            "format": _FORMAT,
+            "identifiers": list(identifiers),
+            "sha256": sha256,
+            "size": status.st_size,
+            "mtime_ns": status.st_mtime_ns,
+            "source": source,
+            "record": None if record is None else _as_dict(record),
+        }
+        write_atomically(_record_path(path), json.dumps(content, indent=1, ensure_ascii=False).encode())
+        if record is not None and source == "civitai" and record.document:
+            write_atomically(path.with_suffix(".civitai.info"), record.document.encode())
+
+
+def contained(root: Path, path: Path) -> Path:
+    """`path`, proved to lie below `root`, with links followed; StorageFailed otherwise."""
+    real_root, real_path = root.resolve(), path.resolve()
+    if real_root not in real_path.parents:
+        raise StorageFailed(
+            f"{path} leads out of {root}",
+            code="outsideStore",
+            remedy="Use a name without “..”, and no links that lead elsewhere.",
+        )
+    return path
+
+
+def storage_error(error: OSError, path: Path) -> StorageFailed:
+    """What a failed write means to the user."""
+    import errno  # only needed when something has gone wrong
+
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return StorageFailed(
+            f"the disk of {path.parent} is full",
+            code="diskFull",
+            remedy="Free some space and run it again; what was downloaded is kept.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StorageFailed(
+            f"{path.parent} may not be written to",
+            code="folderNotWritable",
+            remedy="Give this user the right to write there, or name another folder in AIR_LORA_DIR.",
+        )
+    return StorageFailed(
+        f"{path} could not be written: {error.strerror or type(error).__name__}",
+        code="storageFailed",
+        remedy="Check the folder, or name another one in AIR_LORA_DIR.",
+    )
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a small file that is seen whole or not at all. Raises StorageFailed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            # mkstemp makes files for the owner alone; a shared store wants what the user's umask says.
+            Path(temporary).chmod(0o666 & ~_umask())
+            Path(temporary).replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)  # the only way to read it is to set it
+    os.umask(mask)
+    return mask
+
+
+def _record_path(path: Path) -> Path:
+    return path.with_suffix(RECORD_SUFFIX)
+
+
+def _records_in(folder: Path) -> Iterator[StoredFile]:
+    if not folder.is_dir():
+        return
+    for record_path in sorted(folder.rglob(f"*{RECORD_SUFFIX}")):
+        stored = _read(record_path)
+        if stored is not None:
+            yield stored
+
+
+def _read(record_path: Path) -> StoredFile | None:
+    """The record and its file, or None where either is missing or is not what it should be."""
+    path = record_path.with_name(f"{record_path.name[: -len(RECORD_SUFFIX)]}.safetensors")
+    try:
+        status = path.stat()
+        content = json.loads(record_path.read_bytes())
+        if content["format"] != _FORMAT:
+            return None
+        return StoredFile(
+            path=path,
+            identifiers=tuple(str(each) for each in content["identifiers"]),
+            sha256=str(content["sha256"]),
+            unchanged=(status.st_size, status.st_mtime_ns) == (content["size"], content["mtime_ns"]),
+            source=str(content["source"]),
+            record=None if content["record"] is None else _from_dict(content["record"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+# Of a record, what a later run can use without the network; files and their addresses would only grow old.
+_KEPT = ("identifier", "name", "version_name", "base_model", "trigger_words", "preview_url", "page_url")
+
+
+def _as_dict(record: LoraRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in _KEPT}
+
+
+def _from_dict(content: dict[str, Any]) -> LoraRecord:
+    def text(name: str) -> str:
+        return str(content.get(name, ""))
+
+    return LoraRecord(
+        identifier=text("identifier"),
+        name=text("name"),
+        version_name=text("version_name"),
+        base_model=text("base_model"),
+        trigger_words=tuple(str(word) for word in content.get("trigger_words", ())),
+        preview_url=text("preview_url"),
+        page_url=text("page_url"),
+    )
