@@ -31,13 +31,13 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["CatalogueLora", "CivitaiServer", "Exchange", "Request", "read_catalogue"]
+__all__ = ["CatalogueEntry", "CivitaiServer", "Exchange", "Request", "read_catalogue"]
 
 SIGNATURE_SECONDS = 3600
 
 
 @dataclass(frozen=True)
-class CatalogueLora:
+class CatalogueEntry:
     """One version of a LoRA, with the one file that it has."""
 
     model_id: int
@@ -75,11 +75,11 @@ class Request:
     """Names in lower case."""
 
 
-def read_catalogue(path: Path) -> list[CatalogueLora]:
+def read_catalogue(path: Path) -> list[CatalogueEntry]:
     """The catalogue in a JSON file; see the top of this module."""
     entries = json.loads(path.read_bytes())
     return [
-        CatalogueLora(
+        CatalogueEntry(
             **{
                 **entry,
                 "file": path.parent / entry["file"],
@@ -99,9 +99,9 @@ class CivitaiServer:
     """
 
     def __init__(
-        self, catalogue: Iterable[CatalogueLora], port: int = 0, *, token: str | None = None
+        self, catalogue: Iterable[CatalogueEntry], port: int = 0, *, token: str | None = None
     ) -> None:
-        self.catalogue: Sequence[CatalogueLora] = tuple(catalogue)
+        self.catalogue: Sequence[CatalogueEntry] = tuple(catalogue)
         self.token = token
         self.requests: list[Request] = []
         self._signatures: dict[str, float] = {}
@@ -179,7 +179,7 @@ class CivitaiServer:
         """GET /api/v1/models?query=&types=&limit="""
         query = exchange.request.query
         words = query.get("query", "").lower()
-        found: dict[int, list[CatalogueLora]] = {}
+        found: dict[int, list[CatalogueEntry]] = {}
         for lora in self.catalogue:
             if words in lora.name.lower() and query.get("types", lora.kind) == lora.kind:
                 found.setdefault(lora.model_id, []).append(lora)
@@ -222,13 +222,13 @@ class CivitaiServer:
         else:
             exchange.send_file(lora.preview)
 
-    def signed_address(self, lora: CatalogueLora, seconds: float = SIGNATURE_SECONDS) -> str:
+    def signed_address(self, lora: CatalogueEntry, seconds: float = SIGNATURE_SECONDS) -> str:
         """An address for the file that ends in `seconds`."""
         signature = secrets.token_urlsafe(16)
         self._signatures[signature] = time.monotonic() + seconds
         return f"{self.url}/delivery/{lora.file_id}/{quote(lora.file.name)}?signature={signature}"
 
-    def version_document(self, lora: CatalogueLora) -> dict[str, Any]:
+    def version_document(self, lora: CatalogueEntry) -> dict[str, Any]:
         """The JSON of a version, with the keys that CivitAI's handler gives today."""
         address = f"{self.url}/api/download/models/{lora.version_id}"
         return {
@@ -264,10 +264,10 @@ class CivitaiServer:
             "downloadUrl": address,
         }
 
-    def _image(self, lora: CatalogueLora) -> dict[str, Any]:
+    def _image(self, lora: CatalogueEntry) -> dict[str, Any]:
         return {"url": f"{self.url}/previews/{lora.file_id}", "type": "image", "nsfwLevel": 1}
 
-    def _model_document(self, versions: Sequence[CatalogueLora]) -> dict[str, Any]:
+    def _model_document(self, versions: Sequence[CatalogueEntry]) -> dict[str, Any]:
         first = versions[0]
         documents = [self.version_document(lora) for lora in versions]
         for document in documents:
@@ -281,7 +281,7 @@ class CivitaiServer:
             "modelVersions": documents,
         }
 
-    def _find(self, **wanted: int) -> CatalogueLora | None:
+    def _find(self, **wanted: int) -> CatalogueEntry | None:
         for lora in self.catalogue:
             if all(getattr(lora, name) == value for name, value in wanted.items()):
                 return lora
