@@ -1,0 +1,414 @@
+"""Reads the header of a .safetensors file, and believes none of it before it is checked.
+
+    8 bytes    length N of the header, little-endian
+    N bytes    JSON, starts with `{`:  {"__metadata__": {text: text},
+                                        name: {"dtype": "F16", "shape": [64, 320], "data_offsets": [begin, end]}, ...}
+    the rest   data; offsets count from its start, tensors lie side by side without holes, the last ends the file
+
+The format: https://github.com/huggingface/safetensors (README, "Format"; safetensors/src/tensor.rs).
+
+Only the header is read, never a tensor. A hostile header must not cost more than a second or 64 MiB, so the text as a
+whole is not handed to a JSON parser, which would build whatever it holds (16 MiB of `[],[],[]` become half a gigabyte).
+A tensor's entry has one form, so one pattern reads it; anything else in its place goes to the JSON parser by itself and
+must be short. No pattern backtracks and nothing recurses, so time is linear in the length, and depth costs nothing.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from .errors import NotFound, StorageFailed, VerificationFailed
+from .file_kinds import kind_of_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TypeGuard
+
+__all__ = [
+    "DTYPE_BITS",
+    "MAX_HEADER_BYTES",
+    "SafetensorsHeader",
+    "TensorInfo",
+    "header_end",
+    "parse_header",
+    "read_header",
+]
+
+MAX_HEADER_BYTES = 16 * 1024 * 1024
+"""The longest header that is read. The format allows 100 MB; CivitAI's scanner stops at 16 MiB too, and the header of
+a LoRA is about 0.3 MB, of the largest checkpoints about 2 MB."""
+
+MAX_TENSORS = 50_000
+MAX_NAME_BYTES = 1024
+MAX_DIMENSIONS = 32
+_MAX_ENTRY_BYTES = 8192  # of a tensor that is not written as safetensors writes it
+_MAX_KEPT_METADATA = 2 * 1024 * 1024  # bytes; what lies beyond (training logs, pictures) is checked, not kept
+
+DTYPE_BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8,
+    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+    "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
+    "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
+    "I32": 32, "U32": 32, "F32": 32,
+    "I64": 64, "U64": 64, "F64": 64, "C64": 64,
+}  # fmt: skip
+"""Bits of one element, for every dtype of the format."""
+
+
+class TensorInfo(NamedTuple):
+    """What a header says of one tensor. `start` and `end` are byte offsets from the start of the data.
+
+    A named tuple, not a dataclass: a LoRA has thousands, and this one is built four times faster.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class SafetensorsHeader:
+    """A checked header: every tensor's bytes lie inside the file, side by side.
+
+    `metadata` holds the texts of `__metadata__`, less those beyond the first 2 MiB. `data_start` and `file_size` are
+    in bytes from the start of the file.
+    """
+
+    tensors: Mapping[str, TensorInfo]
+    metadata: Mapping[str, str]
+    data_start: int
+    file_size: int
+
+
+def read_header(path: str | Path) -> SafetensorsHeader:
+    """The checked header of the file at `path`.
+
+    :raises NotFound: there is no such file
+    :raises StorageFailed: it cannot be read
+    :raises VerificationFailed: it is no safetensors file, or one that cannot be believed
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            end = header_end(file.read(512), size)
+            file.seek(8)
+            return _parse(file.read(end - 8), size)
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path}", code="fileNotFound", remedy="Check the name.") from None
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror or error}"
+        raise StorageFailed(
+            message, code="fileUnreadable", remedy="Check the file and its permissions."
+        ) from error
+
+
+def parse_header(prefix_bytes: bytes, file_size: int) -> SafetensorsHeader:
+    """The checked header from the first bytes of a file that is `file_size` bytes long (fetched by HTTP Range, say).
+
+    `prefix_bytes` may go on into the data. `header_end` says how many bytes are needed.
+
+    :raises VerificationFailed: no safetensors file, one that cannot be believed, or not enough of it
+    """
+    end = header_end(prefix_bytes, file_size)
+    if len(prefix_bytes) < end:
+        what = f"only {len(prefix_bytes):,} of the {end:,} bytes that its header takes are here"
+        _fail("headerTruncated", what, "Fetch the rest, or download the file again.")
+    return _parse(prefix_bytes[8:end], file_size)
+
+
+def header_end(first_bytes: bytes, file_size: int) -> int:
+    """The offset at which the data start: how many bytes of the file must be read to know its header.
+
+    `first_bytes` are nine or more; with 512, a file of another kind is named for what it is.
+
+    :raises VerificationFailed: no safetensors file begins like this
+    """
+    if not file_size:
+        _fail("fileEmpty", "it is empty", "Download it again.")
+    length = int.from_bytes(first_bytes[:8], "little")
+    if first_bytes[8:9] != b"{" or 8 + length > file_size or length < 2:
+        kind = kind_of_file(first_bytes)
+        if kind is not None:
+            message = f"not a .safetensors file: it is {kind[0]}"
+            raise VerificationFailed(message, code="notSafetensors", remedy=kind[1])
+        if file_size < 10:
+            _fail("fileTruncated", f"it has {file_size} bytes", "Download it again.")
+        if first_bytes[8:9] != b"{":
+            message = f"not a .safetensors file: it begins with {first_bytes[:16]!r}"
+            raise VerificationFailed(
+                message, code="notSafetensors", remedy="Get this model's .safetensors file."
+            )
+        what = f"its header should have {length:,} bytes, the file has {file_size:,}"
+        _fail(
+            "headerTruncated",
+            what,
+            "The download broke off, or this is another kind of file. Download it again.",
+        )
+    if length > MAX_HEADER_BYTES:
+        what = f"its header has {length:,} bytes, more than the {MAX_HEADER_BYTES:,} that are read"
+        _fail(
+            "headerTooLarge",
+            what,
+            "A LoRA's header has less than a megabyte. Save the file without its metadata.",
+        )
+    return 8 + length
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# From here on the header is Latin-1 text: one character a byte, whatever the bytes are, so that offsets hold and the
+# pattern's groups come out as str at once. Names and texts that are not ASCII are read as UTF-8 one by one.
+
+_TENSOR = re.compile(  # as safetensors writes it; a name with escapes takes the long way
+    r'"([^"\\\x00-\x1f]{1,1024})":\{"dtype":"([A-Z0-9_]{1,20})","shape":\[([0-9,]{0,500})\],'
+    r'"data_offsets":\[([0-9]{1,16}),([0-9]{1,16})\]\}([,}])'
+)
+_SPACE = r"[ \t\n\r]*"
+_KEY = re.compile(rf'{_SPACE}"([^"]*)"{_SPACE}:{_SPACE}\{{')
+_PAIR = re.compile(rf'{_SPACE}"([^"]*)"{_SPACE}:{_SPACE}"([^"]*)"{_SPACE}([,}}])')
+_COMMA_OR_END = re.compile(rf"{_SPACE}([,}}])")
+_END = re.compile(rf"{_SPACE}\}}")
+_NEEDS_JSON = re.compile(r"[\\\x00-\x1f]")  # escapes to resolve, or control characters to refuse
+
+_Layout = tuple[str, tuple[int, ...], int]
+"""dtype, shape, and how many bytes a tensor of them takes."""
+
+
+def _parse(header: bytes, file_size: int) -> SafetensorsHeader:
+    source = _HeaderText(header.decode("latin-1"))
+    text, tensor_at = source.text, _TENSOR.match
+    tensors: dict[str, TensorInfo] = {}
+    metadata: dict[str, str] | None = None
+    layouts: dict[tuple[str, str], _Layout] = {}
+    last_end, side_by_side = 0, True
+
+    empty = _END.match(text, 1)  # 1: after the `{`, which header_end has seen
+    position, delimiter = (empty.end(), "}") if empty else (1, ",")
+    while delimiter == ",":
+        match = tensor_at(text, position)
+        if match is not None:
+            name, dtype, sizes, start, end, delimiter = match.groups()
+            position = match.end()
+            if not name.isascii():
+                name = source.unquoted(*match.span(1))
+            layout = layouts.get((dtype, sizes))
+            if layout is None:
+                layout = layouts[dtype, sizes] = _layout(name, dtype, sizes)
+            tensor = TensorInfo(layout[0], layout[1], int(start), int(end))
+        else:
+            name, position = source.key(position)
+            if name == "__metadata__":
+                if metadata is not None:
+                    _fail_duplicate(name)
+                metadata, position = source.metadata(position)
+                position, delimiter = source.comma_or_end(position)
+                continue
+            tensor, layout, position = source.unusual_tensor(position, name)
+            position, delimiter = source.comma_or_end(position)
+        if tensor[3] - tensor[2] != layout[2]:
+            _fail_size(name, tensor, layout[2])
+        if tensor[2] != last_end:
+            side_by_side = False
+        last_end = tensor[3]
+        if name in tensors:
+            _fail_duplicate(name)
+        tensors[name] = tensor
+        if len(tensors) > MAX_TENSORS:
+            what = f"it lists more than {MAX_TENSORS:,} tensors"
+            _fail("tooManyTensors", what, "A LoRA has at most some thousands; this is something else.")
+
+    if "__metadata__" in tensors:
+        _fail("metadataNotText", "its metadata are a tensor", _BROKEN)
+    if text[position:].strip(" \t\n\r"):  # the format pads with spaces
+        source.fail(position, "the end of the header")
+    _check_end(last_end if side_by_side else _end_of_unordered(tensors), file_size - 8 - len(header))
+    return SafetensorsHeader(tensors, metadata or {}, 8 + len(header), file_size)
+
+
+class _HeaderText:
+    """The header's text, for everything in it that the one pattern for tensors does not take."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @cached_property
+    def masked(self) -> str:
+        r"""The text with `\\` and `\"` masked: every quote that is left opens or closes a text, so that `"[^"]*"`
+        finds one of any length without backtracking. Offsets stay the same."""
+        return self.text.replace("\\\\", "__").replace('\\"', "__")
+
+    def key(self, position: int) -> tuple[str, int]:
+        """The name of an object, and where its first member starts."""
+        match = _KEY.match(self.masked, position)
+        if match is None:
+            self.fail(position, 'a tensor, "name": {…}')
+        return self.unquoted(*match.span(1)), match.end()
+
+    def comma_or_end(self, position: int) -> tuple[int, str]:
+        match = _COMMA_OR_END.match(self.text, position)
+        if match is None:
+            self.fail(position, "a comma or the closing brace")
+        return match.end(), match[1]
+
+    def unusual_tensor(self, position: int, name: str) -> tuple[TensorInfo, _Layout, int]:
+        """A tensor written with spaces, or with its members in another order. It ends at the first brace."""
+        end = self.text.find("}", position, position + _MAX_ENTRY_BYTES)
+        try:
+            pairs = (
+                json.loads("{" + self.text[position : end + 1], object_pairs_hook=list) if end >= 0 else None
+            )
+        except (ValueError, RecursionError):
+            pairs = None
+        if not isinstance(pairs, list) or len(pairs) != 3:
+            _fail_tensor(name)
+        members = dict(pairs)
+        dtype, shape, offsets = members.get("dtype"), members.get("shape"), members.get("data_offsets")
+        if not (isinstance(dtype, str) and _are_sizes(shape) and _are_sizes(offsets) and len(offsets) == 2):
+            _fail_tensor(name)
+        layout = _layout(name, dtype, ",".join(map(str, shape)))
+        return TensorInfo(layout[0], layout[1], *offsets), layout, end + 1
+
+    def metadata(self, position: int) -> tuple[dict[str, str], int]:
+        """The pairs of `__metadata__`, and where its object ends. Beyond the budget they are checked and left out."""
+        metadata: dict[str, str] = {}
+        names: set[str] = set()
+        budget = _MAX_KEPT_METADATA
+        empty = _END.match(self.text, position)
+        if empty:
+            return metadata, empty.end()
+        while True:
+            match = _PAIR.match(self.masked, position)
+            if match is None:
+                near = self.text[position : position + 60]
+                remedy = "Save the file again without its metadata."
+                _fail("metadataNotText", f"its metadata are not texts by name, near {near!r}", remedy)
+            position = match.end()
+            name = self.unquoted(*match.span(1))
+            if name in names:
+                _fail_duplicate(name)
+            names.add(name)
+            if len(names) > MAX_TENSORS:
+                remedy = "Save the file again without its metadata."
+                _fail("tooManyTensors", f"it lists more than {MAX_TENSORS:,} metadata", remedy)
+            start, end = match.span(2)
+            if end - start <= budget:
+                budget -= end - start
+                metadata[name] = self.unquoted(start, end, limit=_MAX_KEPT_METADATA)
+            else:
+                self.check_utf8(start, end)
+            if match[3] == "}":
+                return metadata, position
+
+    def unquoted(self, start: int, end: int, limit: int = MAX_NAME_BYTES) -> str:
+        """The text between two quotes."""
+        if end - start > limit:
+            what = f"a name in its header has {end - start:,} bytes, more than {limit:,}"
+            _fail("tensorNameTooLong", what, "No trainer writes such names; do not use this file.")
+        raw = self.text[start:end]
+        try:
+            if not raw.isascii():
+                raw = raw.encode("latin-1").decode()
+            if _NEEDS_JSON.search(raw):
+                raw = str(json.loads(f'"{raw}"'))
+                raw.encode()  # a lone surrogate is legal in JSON, not in UTF-8
+        except UnicodeError:
+            _fail("headerNotText", f"a name in its header is not UTF-8: {raw[:60]!r}", _BROKEN)
+        except ValueError:
+            self.fail(start, "a text")
+        return raw
+
+    def check_utf8(self, start: int, end: int) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        try:
+            for offset in range(start, end, 65536):  # in pieces, so that a long text costs no copy of itself
+                decoder.decode(self.text[offset : min(offset + 65536, end)].encode("latin-1"))
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            _fail(
+                "headerNotText",
+                "a text in its metadata is not UTF-8",
+                "Save the file again without its metadata.",
+            )
+
+    def fail(self, position: int, expected: str) -> NoReturn:
+        near = self.text[position : position + 60]
+        _fail("headerMalformed", f"byte {position + 8:,} should be {expected}, but is {near!r}", _BROKEN)
+
+
+def _are_sizes(value: object) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and all(type(item) is int and 0 <= item < 10**16 for item in value)
+
+
+def _layout(name: str, dtype: str, sizes: str) -> _Layout:
+    bits = DTYPE_BITS.get(dtype)
+    if bits is None:
+        what = f"tensor {_short(name)} has the dtype {_short(dtype)}, which the format does not know"
+        _fail("unknownDtype", what, "Update AIR LoRA, or save the file again with another dtype.")
+    parts = sizes.split(",") if sizes else []
+    if len(parts) > MAX_DIMENSIONS or not all(0 < len(part) <= 16 for part in parts):
+        _fail_tensor(name)
+    shape = tuple(map(int, parts))
+    total_bits = math.prod(shape) * bits
+    if total_bits % 8:
+        what = f"tensor {_short(name)}: {list(shape)} of {dtype} is no whole number of bytes"
+        _fail("shapeMismatch", what, _BROKEN)
+    return dtype, shape, total_bits // 8
+
+
+def _end_of_unordered(tensors: Mapping[str, TensorInfo]) -> int:
+    """Where the last of the tensors ends, which are written in another order than they lie in."""
+    end, before = 0, ""
+    for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
+        if tensor.start < end:
+            _fail("offsetsOverlap", f"tensors {_short(before)} and {_short(name)} share bytes", _BROKEN)
+        if tensor.start > end:
+            what = f"{tensor.start - end:,} bytes before tensor {_short(name)} belong to no tensor"
+            _fail("offsetsHole", what, _BROKEN)
+        end, before = tensor.end, name
+    return end
+
+
+def _check_end(end: int, data_size: int) -> None:
+    if end > data_size:
+        what = f"its tensors take {end:,} bytes, but only {data_size:,} follow the header"
+        _fail("fileTruncated", what, "The download broke off. Download it again.")
+    if end < data_size:
+        what = f"{data_size - end:,} bytes after the last tensor belong to no tensor"
+        _fail("trailingBytes", what, _BROKEN)
+
+
+_BROKEN = "Download the file again; if it stays like this, do not use it."
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 120 else text[:117] + "…")
+
+
+def _fail(code: str, what: str, remedy: str) -> NoReturn:
+    raise VerificationFailed(f"not a sound .safetensors file: {what}", code=code, remedy=remedy)
+
+
+def _fail_tensor(name: str) -> NoReturn:
+    what = f"tensor {_short(name)} is not described by dtype, shape and two data_offsets"
+    _fail("headerMalformed", what, _BROKEN)
+
+
+def _fail_duplicate(name: str) -> NoReturn:
+    _fail("duplicateName", f"its header has the name {_short(name)} twice", _BROKEN)
+
+
+def _fail_size(name: str, tensor: TensorInfo, size: int) -> NoReturn:
+    what = (
+        f"tensor {_short(name)}: {list(tensor.shape)} of {tensor.dtype} takes {size:,} bytes, "
+        f"but has offsets {tensor.start:,} to {tensor.end:,}"
+    )
+    _fail("shapeMismatch", what, _BROKEN)
