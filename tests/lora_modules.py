@@ -1,0 +1,174 @@
+"""Which modules the tiny checkpoints have, under the names that LoRA files give them.
+
+`modules_of("sd15")` names them as kohya's trainer does; other trainers are other `naming`s. Every name here is one
+that ComfyUI's key maps (`comfy.lora.model_lora_keys_unet` and `_clip`) know for that checkpoint.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from tools.tiny_checkpoints import transformers, unet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tools.tiny_checkpoints.weights import Shapes
+
+
+class Module(NamedTuple):
+    """One layer with weights: `shape` is (out, in) or (out, in, height, width), (width,) for a norm."""
+
+    shape: tuple[int, ...]
+    has_bias: bool
+
+
+Modules = dict[str, Module]
+
+UNETS: Mapping[str, unet.UNetLayout] = {
+    "sd15": unet.SD15,
+    "sdxl": unet.SDXL_VEGA,
+    "sdxl_full": unet.SDXL_FULL,
+}
+TRANSFORMERS: Mapping[str, Callable[[], Shapes]] = {
+    "wan": transformers.wan_shapes,
+    "wan_low": transformers.wan_shapes,
+}
+# (prefix at kohya, prefix at diffusers, width, layers)
+TEXT_ENCODERS: Mapping[str, Mapping[str, tuple[str, str, int, int]]] = {
+    "sd15": {"te1": ("lora_te", "text_encoder", 768, 12)},
+    "sdxl": {"te1": ("lora_te1", "text_encoder", 768, 12), "te2": ("lora_te2", "text_encoder_2", 1280, 32)},
+}
+TEXT_ENCODERS = {**TEXT_ENCODERS, "sdxl_full": TEXT_ENCODERS["sdxl"]}
+
+
+def modules_of(
+    checkpoint: str, *, naming: str = "", parts: tuple[str, ...] = (), only: str = "usual"
+) -> Modules:
+    """Modules of a tiny checkpoint by their LoRA names.
+
+    `naming`: "kohya" (the default where there is a UNet: `lora_unet_…`, for SD 1.5 in diffusers' block names and for
+    SDXL in the original ones, as kohya writes them), "kohya_diffusers" (SDXL too in diffusers' block names),
+    "diffusers" (`unet.down_blocks.…`, attention layers alone) or "generic" (the default elsewhere:
+    `diffusion_model.…`, the original names).
+    `parts`: of "unet", "te1", "te2"; () means all that the checkpoint has.
+    `only`: "usual" (what trainers take by default: attention and feed-forward layers), "all" (every linear and
+    convolution), "norms", or a pattern searched in the original name.
+    """
+    naming = naming or ("kohya" if checkpoint in UNETS else "generic")
+    encoders = TEXT_ENCODERS.get(checkpoint, {})
+    parts = parts or ("unet", *encoders)
+    found: Modules = {}
+    if "unet" in parts:
+        for name, module in _network(checkpoint).items():
+            if _is_wanted(name, module, only):
+                found |= dict.fromkeys(_spell(checkpoint, name, naming), module)
+    for part, (kohya, diffusers, width, layers) in encoders.items():
+        if part not in parts or only == "norms":
+            continue
+        for name, module in _clip(width, layers).items():
+            prefix = f"{diffusers}.text_model." if naming == "diffusers" else f"{kohya}_text_model_"
+            found[prefix + (name if naming == "diffusers" else name.replace(".", "_"))] = module
+    if not found:
+        raise ValueError(f"{checkpoint} has no module for naming={naming!r}, parts={parts!r}, only={only!r}")
+    return found
+
+
+def _network(checkpoint: str) -> Modules:
+    """All modules of the diffusion model by their original names."""
+    layout = UNETS.get(checkpoint)
+    shapes = unet.unet_shapes(layout) if layout else TRANSFORMERS[checkpoint]()
+    stem = len(".weight")
+    return {
+        name[:-stem]: Module(shape, f"{name[:-stem]}.bias" in shapes)
+        for name, shape in shapes.items()
+        if name.endswith(".weight")
+    }
+
+
+def _is_wanted(name: str, module: Module, only: str) -> bool:
+    is_norm = len(module.shape) == 1
+    if only == "norms":
+        return is_norm
+    if is_norm:
+        return False
+    if only == "all":
+        return True
+    if only == "usual":
+        return re.search(r"attn|ff|proj_(in|out)|qkv|mlp|linear[12]", name) is not None
+    return re.search(only, name) is not None
+
+
+def _spell(checkpoint: str, name: str, naming: str) -> list[str]:
+    """The LoRA's name for an original one; none where that trainer has no name for it."""
+    layout = UNETS.get(checkpoint)
+    if naming == "generic":
+        return [f"diffusion_model.{name}"]
+    if layout is None:
+        return [f"lora_unet_{name.replace('.', '_')}"]
+    if naming == "kohya" and layout.pooled_width is not None:
+        return [f"lora_unet_{name.replace('.', '_')}"]
+    renamed = diffusers_name(layout, name)
+    if naming in ("kohya", "kohya_diffusers"):
+        return [f"lora_unet_{renamed.replace('.', '_')}"]
+    if ".attn" not in renamed:
+        return []
+    return ["unet." + renamed.replace(".to_", ".processor.to_").removesuffix(".0")]
+
+
+_RESIDUAL_NAMES = {
+    "in_layers.0": "norm1",
+    "in_layers.2": "conv1",
+    "emb_layers.1": "time_emb_proj",
+    "out_layers.0": "norm2",
+    "out_layers.3": "conv2",
+    "skip_connection": "conv_shortcut",
+}
+_OUTER_NAMES = {
+    "time_embed.0": "time_embedding.linear_1",
+    "time_embed.2": "time_embedding.linear_2",
+    "label_emb.0.0": "add_embedding.linear_1",
+    "label_emb.0.2": "add_embedding.linear_2",
+    "input_blocks.0.0": "conv_in",
+    "out.0": "conv_norm_out",
+    "out.2": "conv_out",
+}
+
+
+def diffusers_name(layout: unet.UNetLayout, name: str) -> str:
+    """`input_blocks.1.1.proj_in` to `down_blocks.0.attentions.0.proj_in` and so on."""
+    if name in _OUTER_NAMES:
+        return _OUTER_NAMES[name]
+    if name.startswith("middle_block."):
+        _, place, rest = name.split(".", 2)
+        if place == "1":
+            return f"mid_block.attentions.0.{rest}"
+        return f"mid_block.resnets.{int(place) // 2}.{_RESIDUAL_NAMES[rest]}"
+    side, number, kind, rest = name.split(".", 3)
+    is_down = side == "input_blocks"
+    per_level = layout.blocks_per_level + 1
+    # On the way down the first block is the entry, and each level ends with its halving.
+    level, index = divmod(int(number) - is_down, per_level)
+    block = f"{'down' if is_down else 'up'}_blocks.{level}"
+    if rest == "op":
+        return f"{block}.downsamplers.0.conv"
+    if rest == "conv":
+        return f"{block}.upsamplers.0.conv"
+    if kind == "0":
+        return f"{block}.resnets.{index}.{_RESIDUAL_NAMES[rest]}"
+    return f"{block}.attentions.{index}.{rest}"
+
+
+def _clip(width: int, layers: int) -> Modules:
+    """Linear layers of a CLIP text encoder, under `text_model`."""
+    shapes = {
+        **{f"self_attn.{part}_proj": (width, width) for part in ("q", "k", "v", "out")},
+        "mlp.fc1": (4 * width, width),
+        "mlp.fc2": (width, 4 * width),
+    }
+    return {
+        f"encoder.layers.{layer}.{name}": Module(shape, True)
+        for layer in range(layers)
+        for name, shape in shapes.items()
+    }

@@ -1,0 +1,35 @@
+"""`python -m tools.tiny_checkpoints FOLDER [NAME…]`: makes the checkpoints that are missing in FOLDER."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from . import CHECKPOINTS, DEFAULT, make_checkpoints
+
+
+def main() -> None:
+    table = "\n".join(
+        f"  {name:<14}{checkpoint.about}{' (only when named)' if checkpoint.heavy else ''}"
+        for name, checkpoint in CHECKPOINTS.items()
+    )
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.tiny_checkpoints",
+        description="Makes tiny checkpoints of random weights, laid out as ComfyUI's models folder.",
+        epilog=f"names:\n{table}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument(
+        "names", nargs="*", choices=[*CHECKPOINTS, []], metavar="NAME", help="default: all light ones"
+    )
+    arguments = parser.parse_args()
+    for name in arguments.names or DEFAULT:
+        started = time.perf_counter()
+        path = make_checkpoints(arguments.folder, [name])[name]
+        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB  {time.perf_counter() - started:.1f} s")
+
+
+if __name__ == "__main__":
+    main()
