@@ -1,0 +1,89 @@
+"""Addresses of model pages and downloads, rewritten to the short form that `identifiers` parses.
+
+CivitAI (civitai.com, .red, .green) and Hugging Face (huggingface.co, hf.co); routes that name no file are refused, not
+guessed. Whatever else an address carries (tokens, logins, tracking) is dropped here and goes nowhere.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from .identifier_rules import invalid, revision_text
+from .wording import quoted
+
+__all__ = ["short_form"]
+
+_CIVITAI_HOSTS = frozenset({"civitai.com", "civitai.red", "civitai.green"})
+_HUGGING_FACE_HOSTS = frozenset({"huggingface.co", "hf.co"})
+_ADDRESS = re.compile(
+    r"[a-z][a-z0-9+.-]{1,20}://|//|(?:www\.)?(?:civitai\.(?:com|red|green)|huggingface\.co|hf\.co)(?:[/?#:]|\Z)",
+    re.IGNORECASE,
+)
+_CIVITAI_MODEL = re.compile(r"/(?:api/v1/)?models/([0-9]{1,18})(?:/.*)?")
+_CIVITAI_VERSION = re.compile(
+    r"/(?:api/download/models|api/v1/model-versions|model-versions)/([0-9]{1,18})(?:/.*)?"
+)
+
+_PASTE_CIVITAI = "Open the model's page and copy its address, as in https://civitai.com/models/120096?modelVersionId=135931."
+_PASTE_HUGGING_FACE = "Open the file's page and copy its address, as in https://huggingface.co/org/repo/blob/main/file.safetensors."
+
+
+def short_form(text: str) -> str | None:
+    """The identifier that the address `text` stands for, in short form; None where `text` is no address.
+
+    Raises InvalidIdentifier for addresses of other sites, and for pages that name no model.
+    """
+    if not _ADDRESS.match(text):
+        return None
+    if text.lower().startswith("hf://"):
+        return f"huggingface:{text[5:]}"
+    has_scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text)
+    try:
+        address = urlsplit(text if has_scheme else f"https://{text.removeprefix('//')}")
+        host = (address.hostname or "").removeprefix("www.")
+    except ValueError:  # square brackets that hold no IPv6 address
+        raise invalid("this address cannot be read", _PASTE_CIVITAI, "unknownAddress") from None
+    if address.scheme.lower() in ("http", "https"):
+        if host in _CIVITAI_HOSTS:
+            return _civitai(address.path, address.query)
+        if host in _HUGGING_FACE_HOSTS:
+            return _hugging_face(address.path)
+    raise invalid(
+        "only addresses of CivitAI and Hugging Face are read",
+        'Put a file from elsewhere into a "loras" folder and write "local:name.safetensors".',
+        "unknownAddress",
+    )
+
+
+def _civitai(path: str, query: str) -> str:
+    if version := _CIVITAI_VERSION.fullmatch(path):
+        return f"civitai:@{version[1]}"
+    model = _CIVITAI_MODEL.fullmatch(path)
+    if not model:
+        raise invalid("this page of CivitAI is not a model's", _PASTE_CIVITAI, "unknownAddress")
+    versions = [
+        value for key, value in parse_qsl(query, keep_blank_values=True) if key.lower() == "modelversionid"
+    ]
+    if not versions:
+        return f"civitai:{model[1]}"
+    if not re.fullmatch(r"[0-9]{1,18}", versions[0]):
+        raise invalid(f"modelVersionId is {quoted(versions[0])}, which is not a number", _PASTE_CIVITAI)
+    return f"civitai:{model[1]}@{versions[0]}"
+
+
+def _hugging_face(path: str) -> str:
+    parts = [part for part in path.split("/") if part]
+    if len(parts) < 2 or parts[0] in ("datasets", "spaces", "docs", "api", "collections", "blog", "papers"):
+        raise invalid("this page of Hugging Face is not a model's", _PASTE_HUGGING_FACE, "unknownAddress")
+    repository = f"huggingface:{parts[0]}/{parts[1]}"
+    if len(parts) == 2:
+        return repository
+    route, behind = parts[2], [unquote(part) for part in parts[3:]]
+    revision_parts = 3 if behind[:1] == ["refs"] else 1
+    revision, file = "/".join(behind[:revision_parts]), behind[revision_parts:]
+    if route in ("resolve", "blob", "raw") and file:
+        return f"{repository}@{revision_text(revision)}/{'/'.join(file)}"
+    if route == "tree" and revision and not file:
+        return f"{repository}@{revision_text(revision)}"
+    raise invalid("this page of Hugging Face names no file", _PASTE_HUGGING_FACE, "unknownAddress")

@@ -1,0 +1,69 @@
+"""What somebody probably meant whose text names no model: the remedy of InvalidIdentifier."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from .errors import InvalidIdentifier
+from .wording import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["is_prompt_tag", "suggestion"]
+
+_PROMPT_TAG = re.compile(
+    r"<\s*(?:lora|lyco|lycoris)\s*:(?P<name>[^<>]+?)(?::(?P<weight>-?[0-9]*\.?[0-9]+))?(?::[^<>:]*)?>", re.I
+)
+_NAME_AND_WEIGHT = re.compile(r"(?P<name>.+):(?P<weight>-?[0-9]*\.?[0-9]+)")
+_WRAPPING = "\"'`“”‘’<>()[]{},; "
+
+
+def is_prompt_tag(text: str) -> bool:
+    """Whether `text` is `<lora:name:0.7>`, as other programs write it in the prompt."""
+    return bool(_PROMPT_TAG.fullmatch(text))
+
+
+def suggestion(text: str, parse: Callable[[str], object]) -> str | None:
+    """A sentence with the right spelling of `text`, or None where none can be guessed.
+
+    `parse` raises InvalidIdentifier for what is no identifier; only spellings that it takes are suggested.
+    """
+    tag = _PROMPT_TAG.fullmatch(text) or _NAME_AND_WEIGHT.fullmatch(text)
+    candidates = _respellings(tag["name"] if tag else text)
+    if tag and "." not in tag["name"]:
+        candidates = iter((*candidates, f"local:{tag['name']}.safetensors"))
+    for candidate in candidates:
+        try:
+            canonical = str(parse(candidate))
+        except InvalidIdentifier:
+            continue
+        if tag and tag["weight"]:
+            return f'Write {{ "model": {quoted(canonical)}, "weight": {float(tag["weight"])} }}.'
+        return f"Did you mean {quoted(canonical)}?"
+    if re.fullmatch("[0-9]{1,18}", text):
+        return f'Write "civitai:@{text}" if it is a version id of CivitAI, "civitai:{text}@latest" if it is a model id.'
+    if re.fullmatch(r"\w[\w .-]*", text):
+        return f"For a file on your disk write {quoted(f'local:{text}.safetensors')}."
+    return None
+
+
+def _respellings(text: str) -> Iterator[str]:
+    """Texts that `text` may have been meant to be, the likeliest first."""
+    tidy = unicodedata.normalize("NFKC", unquote(text).strip(_WRAPPING).rstrip("."))
+    joined = re.sub(r"\s+", "", tidy)
+    yield from (tidy, joined)
+    if re.fullmatch(r"[0-9]+@[0-9]+(?:\+[0-9]+)?(?:\.\w+)?", joined):
+        yield f"civitai:{joined}"
+    if numbers := re.fullmatch(r"civitai[^0-9]{1,20}([0-9]+)[^0-9]{1,20}([0-9]+)", tidy, re.IGNORECASE):
+        yield f"civitai:{numbers[1]}@{numbers[2]}"
+    if re.fullmatch(r"[0-9A-Fa-f]{64}", joined):
+        yield f"sha256:{joined}"
+    if re.fullmatch(r"[\w.-]+/[\w.-]+@.+", tidy):
+        yield f"huggingface:{tidy}"
+    yield f"local:{tidy}"
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", tidy):
+        yield f"huggingface:{tidy}"

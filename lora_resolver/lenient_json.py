@@ -1,0 +1,243 @@
+"""JSON as people paste it: with comments, trailing commas, odd white space, or the outer braces left behind.
+
+    [ { "model": "civitai:120096@135931", // pixel art
+        "weight": 0.7, }, ]
+
+`parse_json` blanks comments and trailing commas out of the text, so that every other character keeps its place,
+and hands the rest to the standard library. What that refuses is explained in a sentence with line and column.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any, NoReturn
+
+from .errors import InvalidInput
+
+__all__ = ["MAX_CHARACTERS", "MAX_DEPTH", "ObjectWithDuplicates", "parse_json"]
+
+MAX_CHARACTERS = 64_000_000  # a whole request may carry pictures as base64
+MAX_DEPTH = 200  # far below what the standard library's parser takes, which calls itself for each level
+
+_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)'
+# White space that JSON does not know, and that comes along when one copies from a web page.
+_ODD_SPACES = "\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff"
+_STRUCTURE = re.compile(
+    rf"(?P<string>{_STRING})|(?P<blank>//[^\r\n]*|/\*.*?(?:\*/|\Z)|[{_ODD_SPACES}])|(?P<bracket>[\[\]{{}}])",
+    re.DOTALL,
+)
+_TRAILING_COMMA = re.compile(rf"(?P<string>{_STRING})|,(?=[ \t\r\n]*[\]}}])", re.DOTALL)
+_ANY_TRAILING_COMMA = re.compile(r",[ \t\r\n]*[\]}]")
+_MEMBER = re.compile(rf"[ \t\r\n]*{_STRING}[ \t\r\n]*:", re.DOTALL)
+_WORD = re.compile(r"[A-Za-z_$][\w$]*", re.ASCII)
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_NOT_LINE_END = re.compile(r"[^\r\n]")
+
+_PYTHON_AND_JAVASCRIPT = {"True": "true", "False": "false", "None": "null", "undefined": "null"}
+_NOT_FINITE = ("nan", "inf")
+_SMART_QUOTES = "“”„‟«»‘’‚‛＂＇"
+
+
+class ObjectWithDuplicates(dict[str, Any]):
+    """A JSON object that names a key more than once: the last value counts, and `duplicates` lists those keys."""
+
+    duplicates: tuple[str, ...] = ()
+
+
+def parse_json(text: str) -> Any:
+    """The value that `text` stands for; None for a text that holds nothing but white space and comments.
+
+    Beyond standard JSON it takes `//` and `/* */` comments, trailing commas, a byte order mark, every kind of
+    space, and members without the braces around them (`"lora": [ … ]`, as one copies it out of a documentation
+    page). NaN and Infinity become floats; integers of more than 20 digits become floats too, so that no number
+    takes long to read. An object that names a key twice is an `ObjectWithDuplicates`.
+
+    Raises InvalidInput with line and column.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise InvalidInput(
+            f"the text has {len(text):,} characters",
+            code="inputTooLarge",
+            remedy=f"At most {MAX_CHARACTERS:,} are read.",
+        )
+    source = _Source(text.removeprefix("\ufeff"))
+    if not source.plain.strip(" \t\r\n"):
+        return None
+    try:
+        return _DECODER.decode(source.plain)
+    except json.JSONDecodeError as error:
+        source.explain(error)
+    except RecursionError:  # the caller itself was already deep
+        raise _too_deep("") from None
+
+
+class _Source:
+    """The text, and what is left of it without comments and trailing commas (`plain`), place by place."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.open_brackets: list[int] = []
+        plain = self._without_comments()
+        self.shift = 0
+        if _MEMBER.match(plain):
+            plain, self.shift = f"{{{plain}}}", 1
+        self.plain = _without_trailing_commas(plain)
+
+    def _without_comments(self) -> str:
+        """Comments become blanks. Counts brackets on the way: where nesting is too deep, nothing may recurse."""
+        pieces: list[str] = []
+        copied, open_brackets = 0, self.open_brackets
+        for token in _STRUCTURE.finditer(self.text):
+            if token.lastgroup == "blank":
+                if token.group().startswith("/*") and not re.fullmatch(r"/\*.*\*/", token.group(), re.DOTALL):
+                    break  # never closed: left in place, where the parser will stumble over it
+                pieces += (self.text[copied : token.start()], _NOT_LINE_END.sub(" ", token.group()))
+                copied = token.end()
+            elif token.lastgroup == "bracket":
+                if token.group() in "[{":
+                    open_brackets.append(token.start())
+                    if len(open_brackets) > MAX_DEPTH:
+                        raise _too_deep(self.place(token.start()))
+                elif open_brackets:
+                    open_brackets.pop()
+        return "".join((*pieces, self.text[copied:]))
+
+    def place(self, position: int) -> str:
+        """`line 3, column 7`, both counted from 1."""
+        lines = _LINE_END.split(self.text[:position])
+        return f"line {len(lines)}, column {len(lines[-1]) + 1}"
+
+    def explain(self, error: json.JSONDecodeError) -> NoReturn:
+        """Raise what the standard library found in words that say what to do."""
+        position = min(error.pos - self.shift, len(self.text))
+        message, remedy = self._reason(error.msg, position)
+        raise InvalidInput(f"{self.place(position)}: {message}", code="invalidJson", remedy=remedy) from None
+
+    def _reason(self, problem: str, position: int) -> tuple[str, str]:
+        """(message, remedy). Shows one character or one known word of the text: the rest may be a secret."""
+        text = self.text
+        found = text[position : position + 1]
+        word_match = _WORD.match(text, position)
+        word = word_match.group() if word_match else ""
+        if problem.startswith("Unterminated string"):
+            return "the quotation mark that opens here is never closed", 'Add the closing ".'
+        if problem.startswith("Invalid control character"):
+            return (
+                f"a text in quotes holds {_character(found)}",
+                'Close the quotation marks on the line where they open (a " may be missing).',
+            )
+        if problem.startswith("Invalid \\"):
+            return "this backslash starts no JSON escape", "Write / in file names, or \\\\ for one backslash."
+        if text.startswith("/*", position):
+            return "the comment that opens here is never closed", "Add */ where it ends."
+        if not found and problem.startswith("Extra data"):
+            return (
+                "the last bracket closes what was never opened",
+                "Remove it, or copy the opening one as well.",
+            )
+        if not found:
+            return self._ends_early()
+        if found in ".+" and text[position + 1 : position + 2].isdigit():
+            return f"a number cannot begin with {found}", "Write 0.5 and not .5, and 1 and not +1."
+        if found in _SMART_QUOTES:
+            return f"{found} is a typographic quotation mark", 'Use the straight one, ".'
+        if found == "'":
+            return "JSON has no single quotation marks", 'Use ".'
+        if problem.startswith("Extra data"):
+            if found == ",":
+                return "something follows after the end", "Put [ ] around several entries."
+            return (
+                f"the JSON ends here, but {_character(found)} follows",
+                "Remove what follows, or put [ ] around it.",
+            )
+        if word in _PYTHON_AND_JAVASCRIPT:
+            return f"{word} is not JSON", f"Write {_PYTHON_AND_JAVASCRIPT[word]}."
+        if word in _NOT_FINITE:
+            return f"{word} is not a number in JSON", "Write a finite number."
+        if problem.startswith("Expecting property name"):
+            if word:
+                return "this key has no quotation marks", 'Put " on both sides of it.'
+            return (
+                f"expected a key in quotation marks, found {_character(found)}",
+                'A member looks like "weight": 0.7.',
+            )
+        if problem.startswith("Expecting ':'"):
+            return (
+                f"expected : after the key, found {_character(found)}",
+                'A member looks like "weight": 0.7.',
+            )
+        if problem.startswith("Expecting ','"):
+            return (
+                f"expected , or a closing bracket, found {_character(found)}",
+                "A comma may be missing before it.",
+            )
+        if word:
+            return "this word has no quotation marks", 'Put " on both sides of a text.'
+        return (
+            f"expected a value, found {_character(found)}",
+            'A value is a text in ", a number, true, false, [ ] or { }.',
+        )
+
+    def _ends_early(self) -> tuple[str, str]:
+        if not self.open_brackets:
+            return "the text ends where a value should be", "Was all of it copied?"
+        opened = self.open_brackets[-1]
+        bracket = self.text[opened]
+        return (
+            f"the text ends, but the {bracket} of {self.place(opened)} is not closed",
+            f"Add {']' if bracket == '[' else '}'}, or copy all of it.",
+        )
+
+
+def _without_trailing_commas(plain: str) -> str:
+    if not _ANY_TRAILING_COMMA.search(plain):
+        return plain
+
+    def blank(token: re.Match[str]) -> str:
+        if token.lastgroup == "string":
+            return token.group()
+        before = token.start() - 1
+        while before >= 0 and plain[before] in " \t\r\n":
+            before -= 1
+        # Only a comma after a value is a trailing one: `[,]` stays wrong.
+        return "," if before < 0 or plain[before] in "[{,:" else " "
+
+    return _TRAILING_COMMA.sub(blank, plain)
+
+
+def _character(found: str) -> str:
+    if found in "\r\n":
+        return "a line break"
+    if found == '"':
+        return "a quotation mark"
+    return (
+        f'"{found}"' if found.isprintable() and not found.isspace() else f"the character U+{ord(found):04X}"
+    )
+
+
+def _too_deep(place: str) -> InvalidInput:
+    where = f"{place}: " if place else ""
+    return InvalidInput(
+        f"{where}brackets are nested more than {MAX_DEPTH} levels deep",
+        code="jsonTooDeep",
+        remedy="A lora array needs two levels.",
+    )
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
+    doubled = ObjectWithDuplicates(members)
+    doubled.duplicates = tuple(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+    return doubled
+
+
+def _integer(digits: str) -> int | float:
+    # int() refuses or crawls through thousands of digits, depending on Python's version; float() does neither.
+    return int(digits) if len(digits) <= 20 else float(digits)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer)

@@ -1,0 +1,48 @@
+"""How error messages show what somebody typed: safe to print, short, and without secrets."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["nearest", "quoted"]
+
+# Every repetition is bounded, so that a hostile text cannot make the search slow.
+_SECRETS = (
+    # A query or fragment with values in it: download addresses carry `?token=…` and signatures.
+    re.compile(r"[?#](?=[^?#\s]{0,2000}(?:=|%3d)).*", re.IGNORECASE | re.DOTALL),
+    re.compile(
+        r"(?:(?:token|secret|passw(?:or)?d|api[_-]?key|signature|credential)[^=\s]{0,40}?(?:=|%3d)|bearer\s{1,8})"
+        r"[^&\s]+",
+        re.IGNORECASE,
+    ),
+    re.compile(r"(?<=//)[^/@\s]{1,400}(?=@)"),  # https://user:password@host
+    re.compile(r"\bhf_[A-Za-z0-9]{8,400}"),  # a Hugging Face access token
+)
+# Enough for any secret pattern to show itself, and little enough to search in no time.
+_LOOKED_AT = 4096
+
+
+def quoted(text: str, limit: int = 90) -> str:
+    """`text` in double quotes for a message of one line.
+
+    Secrets become `…`, characters that cannot be printed become escapes, and what is longer than `limit`
+    characters is cut short at the end.
+    """
+    shown = text[:_LOOKED_AT]
+    for secret in _SECRETS:
+        shown = secret.sub("…", shown)
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
+    if len(shown) > limit or len(text) > _LOOKED_AT:
+        shown = shown[: limit - 1] + "…"
+    return f'"{shown}"'
+
+
+def nearest(word: str, choices: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The one of `choices` that `word` most likely was meant to be, or None."""
+    matches = difflib.get_close_matches(word[:64].lower(), list(choices), n=1, cutoff=cutoff)
+    return matches[0] if matches else None
