@@ -46,7 +46,7 @@ def apply_array(
     wanted = [entry for entry in entries if entry.active and _is_for(entry, expert)]
     resolved = Resolver(resolver_config()).resolve_all(
         [entry.identifier for entry in wanted],
-        places=[entry.place for entry in wanted],
+        places=[f"{entry.place}.model" for entry in wanted],
         on_progress=NodeProgress(node_id),
     )
     files = dict(zip((entry.place for entry in wanted), resolved))

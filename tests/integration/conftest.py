@@ -1,0 +1,117 @@
+"""One real ComfyUI for all integration tests, with tiny checkpoints and a local CivitAI behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+from tests import lora_files
+from tests.conftest import comfyui_path
+from tests.integration.stalling_server import STALLED_VERSION, StallingCivitai
+from tools.civitai_server import CatalogueEntry
+from tools.comfy_client import ComfyClient, Result, Workflow
+from tools.comfy_process import ComfyProcess
+from tools.graphs import TextToImage
+from tools.runtime import Comfyui, venv_python
+from tools.tiny_checkpoints import make_checkpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+TOKEN = "secret-token-of-the-tests-0123456789"
+
+# Model id → what makes the file, its base model, and whether the local CivitAI or the `loras` folder has it.
+SERVED: dict[int, tuple[str, str, Callable[[Path], Path]]] = {
+    101: ("Style A for SD 1.5", "SD 1.5", lambda path: lora_files.sd15_lora(path, seed=1)),
+    102: ("Style B for SD 1.5", "SD 1.5", lambda path: lora_files.sd15_lora(path, seed=2)),
+    103: (
+        "Style C for SD 1.5",
+        "SD 1.5",
+        lambda path: lora_files.sd15_lora(path, seed=3, text_encoder=False),
+    ),
+    201: ("Style for SDXL", "SDXL 1.0", lambda path: lora_files.sdxl_lora(path, seed=4)),
+    301: ("Motion for Wan", "Wan Video 14B t2v", lambda path: lora_files.wan_lora(path, seed=5)),
+    401: ("Nobody's keys", "SD 1.5", lora_files.unmatched_lora),
+    402: ("Another size", "SD 1.5", lora_files.clashing_lora),
+    403: ("A language model's", "Other", lora_files.language_model_lora),
+    STALLED_VERSION - 1000: ("Stalls", "SD 1.5", lambda path: lora_files.sd15_lora(path, seed=9)),
+}
+
+
+def air(model_id: int) -> str:
+    """The identifier of a served file."""
+    return f"civitai:{model_id}@{model_id + 1000}"
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What a test works with: the running ComfyUI, its folders, and the server behind it."""
+
+    client: ComfyClient
+    process: ComfyProcess
+    civitai: StallingCivitai
+
+    def run(self, workflow: Workflow) -> Result:
+        return self.client.run(workflow, seconds=120)
+
+    def picture(self, graph: TextToImage) -> Image.Image:
+        """The picture that the graph makes."""
+        reference = self.run(graph.workflow()).image_references()[0]
+        return Image.open(io.BytesIO(self.client.image(reference))).convert("RGB")
+
+    def pixels(self, graph: TextToImage) -> str:
+        """SHA-256 of its pixels. The file also holds the workflow, which differs from run to run."""
+        return hashlib.sha256(self.picture(graph).tobytes()).hexdigest()
+
+    def report(self, result: Result, node: str = "report") -> dict[str, Any]:
+        report: dict[str, Any] = json.loads(result.outputs[node]["text"][0])
+        return report
+
+    def forget(self) -> None:
+        """Makes ComfyUI run every node anew."""
+        self.client.post("/free", {"unload_models": True, "free_memory": True})
+
+
+@pytest.fixture(scope="session")
+def civitai(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StallingCivitai]:
+    folder = tmp_path_factory.mktemp("served")
+    catalogue = [
+        CatalogueEntry(
+            model_id=model_id,
+            version_id=model_id + 1000,
+            name=name,
+            file=make(folder / f"model-{model_id}.safetensors"),
+            base_model=base_model,
+            trigger_words=(f"word {model_id}", "shared word"),
+        )
+        for model_id, (name, base_model, make) in SERVED.items()
+    ]
+    with StallingCivitai(catalogue) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def studio(
+    civitai: StallingCivitai, python_of_comfyui: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Studio]:
+    base = tmp_path_factory.mktemp("comfyui")
+    make_checkpoints(base / "models", ["sd15", "sdxl", "wan"])
+    lora_files.sd15_lora(base / "models" / "loras" / "mine" / "local.safetensors", seed=6)
+    comfyui = Comfyui(comfyui_path(), python_of_comfyui, own=python_of_comfyui == venv_python())
+    environment = {"AIR_LORA_CIVITAI_URL": civitai.url, "CIVITAI_API_TOKEN": TOKEN, "HF_TOKEN": ""}
+    with ComfyProcess(comfyui, base, environment=environment) as process:
+        yield Studio(ComfyClient(process.url), process, civitai)
+
+
+def tiny(checkpoint: str, lora: list[dict[str, Any]] | str, **changes: Any) -> TextToImage:
+    """The smallest picture that a tiny checkpoint makes."""
+    text = lora if isinstance(lora, str) else json.dumps(lora)
+    settings = {"width": 64, "height": 64, "steps": 2, "cfg": 1.5, "seed": 7, **changes}
+    return TextToImage(checkpoint=f"tiny_{checkpoint}.ckpt", prompt="a red house", lora=text, **settings)

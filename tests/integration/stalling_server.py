@@ -1,0 +1,35 @@
+"""The local CivitAI with one file that never arrives whole, for tests of Cancel."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from tools.civitai_server import CivitaiServer, Exchange
+
+STALLED_VERSION = 1901
+FIRST_BYTES = 20_000
+
+
+class StallingCivitai(CivitaiServer):
+    """Sends the first bytes of `STALLED_VERSION` and then nothing, until `go_on` is set."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.go_on = threading.Event()
+        self.stalled = threading.Event()
+
+    def deliver(self, exchange: Exchange, file_id: str) -> None:
+        """As the server does, but for the one file."""
+        if int(file_id) != STALLED_VERSION * 10 + 1 or self.go_on.is_set():
+            super().deliver(exchange, file_id)
+            return
+        lora = next(entry for entry in self.catalogue if entry.version_id == STALLED_VERSION)
+        exchange.send_head(
+            200, {"Content-Length": lora.file.stat().st_size, "Content-Type": "application/octet-stream"}
+        )
+        exchange.handler.wfile.write(lora.file.read_bytes()[:FIRST_BYTES])
+        exchange.handler.wfile.flush()
+        self.stalled.set()
+        self.go_on.wait(60)
+        exchange.handler.close_connection = True

@@ -1,0 +1,295 @@
+"""AirLoraApply on the running ComfyUI: what comes out, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.integration.conftest import TOKEN, Studio, air, tiny
+from tests.integration.stalling_server import STALLED_VERSION
+from tools.comfy_client import Failed, Rejected, Workflow
+
+pytestmark = pytest.mark.integration
+
+A, B, C = air(101), air(102), air(103)
+STACK = [{"model": A, "weight": 0.7}, {"model": B, "weight": 0.5}, {"model": C, "weight": -0.4}]
+
+
+def test_the_node_is_there_with_its_inputs_and_outputs(studio: Studio) -> None:
+    info = studio.client.get("/object_info/AirLoraApply")["AirLoraApply"]
+    assert info["display_name"] == "Apply LoRA Array"
+    assert info["category"] == "loaders/AIR LoRA"
+    assert list(info["input"]["required"]) == ["model", "lora"]
+    assert list(info["input"]["optional"]) == ["clip", "on_mismatch", "expert"]
+    assert info["output"] == ["MODEL", "CLIP", "STRING", "STRING"]
+    assert info["output_name"] == ["MODEL", "CLIP", "trigger_words", "report"]
+
+
+def test_every_order_of_an_array_gives_the_same_picture_bit_for_bit(studio: Studio) -> None:
+    pictures = {studio.pixels(tiny("sd15", list(order))) for order in itertools.permutations(STACK)}
+    assert len(pictures) == 1
+
+
+def test_a_lora_changes_the_picture_and_weight_zero_does_not(studio: Studio) -> None:
+    base = studio.pixels(tiny("sd15", []))
+    assert studio.pixels(tiny("sd15", [{"model": A, "weight": 1}])) != base
+    assert studio.pixels(tiny("sd15", [{"model": A, "weight": 0}])) == base
+    assert studio.pixels(tiny("sd15", [{"model": A, "weight": 1, "enabled": False}])) == base
+    assert studio.pixels(tiny("sd15", "")) == base
+
+
+def test_the_picture_without_a_lora_is_the_one_of_a_graph_without_this_node(studio: Studio) -> None:
+    graph = tiny("sd15", [{"model": A, "weight": 0}])
+    workflow = without_the_node(graph.workflow())
+    reference = studio.run(workflow).image_references()[0]
+    plain = Image.open(io.BytesIO(studio.client.image(reference))).convert("RGB")
+    assert plain.tobytes() == studio.picture(graph).tobytes()
+
+
+def without_the_node(workflow: Workflow) -> Workflow:
+    del workflow["apply"], workflow["report"]
+    for node in workflow.values():
+        for name, value in node["inputs"].items():
+            if isinstance(value, list) and value[0] == "apply":
+                node["inputs"][name] = ["checkpoint", value[1]]
+    return workflow
+
+
+def with_core_loaders(workflow: Workflow, loras: list[tuple[str, float]]) -> Workflow:
+    """The same graph with chained LoraLoader nodes of ComfyUI's own."""
+    without_the_node(workflow)
+    last = "checkpoint"
+    for number, (name, strength) in enumerate(loras):
+        inputs = {
+            "model": [last, 0],
+            "clip": [last, 1],
+            "lora_name": name,
+            "strength_model": strength,
+            "strength_clip": strength,
+        }
+        last = f"lora_{number}"
+        workflow[last] = {"class_type": "LoraLoader", "inputs": inputs}
+    workflow["sampler"]["inputs"]["model"] = [last, 0]
+    for prompt in ("positive", "negative"):
+        workflow[prompt]["inputs"]["clip"] = [last, 1]
+    return workflow
+
+
+def test_it_is_what_chained_core_loaders_give_within_rounding(studio: Studio) -> None:
+    graph = tiny("sd15", STACK)
+    report = studio.report(studio.run(graph.workflow()))
+    files = [(entry["file"], entry["weight"]) for entry in report["entries"]]
+    listed = studio.client.get("/models/loras")
+    assert {name for name, _ in files} <= {name.replace("\\", "/") for name in listed}
+    reference = studio.run(with_core_loaders(graph.workflow(), files)).image_references()[0]
+    chained = Image.open(io.BytesIO(studio.client.image(reference))).convert("RGB")
+    ours = np.asarray(studio.picture(graph), dtype=np.int16)
+    core = np.asarray(chained, dtype=np.int16)
+    base = np.asarray(studio.picture(tiny("sd15", [])), dtype=np.int16)
+    assert np.abs(ours - core).max() <= 2, "fp16 rounding may move a pixel by a level or two"
+    assert np.abs(ours - base).max() > 20, "the LoRAs must be seen, or the comparison says nothing"
+
+
+def test_the_same_file_named_twice_counts_once_with_the_summed_weight(studio: Studio) -> None:
+    once = studio.pixels(tiny("sd15", [{"model": A, "weight": 0.75}]))
+    urn = f"urn:air:sd1:lora:{A}"
+    assert studio.pixels(tiny("sd15", [{"model": A, "weight": 0.5}, {"model": urn, "weight": 0.25}])) == once
+
+
+def test_model_alone_works_and_counts_the_text_encoder_s_keys(studio: Studio) -> None:
+    workflow = tiny("sd15", [{"model": A, "weight": 1}]).workflow()
+    del workflow["apply"]["inputs"]["clip"]
+    for prompt in ("positive", "negative"):
+        workflow[prompt]["inputs"]["clip"] = ["checkpoint", 1]
+    entry = studio.report(studio.run(workflow))["entries"][0]
+    assert entry["status"] == "applied"
+    assert entry["text_encoder_keys_without_clip"] > 0
+    assert entry["keys_unmatched"] == 0
+
+
+def test_the_report_says_what_was_applied(studio: Studio) -> None:
+    array = [{"model": A, "weight": 0.7}, {"model": B, "weight": 0}]
+    result = studio.run(tiny("sd15", array).workflow())
+    report = studio.report(result)
+    assert report["checkpoint"] == ["sd1"]
+    first, second = report["entries"]
+    served = next(entry for entry in studio.civitai.catalogue if entry.model_id == 101)
+    assert first["model"] == A
+    assert first["name"] == "Style A for SD 1.5"
+    assert first["sha256"] == served.sha256
+    assert first["file"] == f"air/civitai/101@1101/{served.file.name}"
+    assert first["architecture"] == ["sd1"]
+    assert first["keys_matched"] > 100
+    assert first["keys_unmatched"] == 0
+    assert second["status"] == "off"
+
+
+def test_trigger_words_come_once_each_in_the_array_s_order(studio: Studio) -> None:
+    workflow = tiny("sd15", [{"model": B, "weight": 0.5}, {"model": A, "weight": 0.5}]).workflow()
+    workflow["words"] = {"class_type": "PreviewAny", "inputs": {"source": ["apply", 2]}}
+    assert studio.run(workflow).outputs["words"]["text"] == ["word 102, shared word, word 101"]
+
+
+def test_what_is_off_is_not_looked_up_and_a_second_run_touches_no_network(studio: Studio) -> None:
+    missing = "civitai:5@6"
+    graph = tiny("sd15", [{"model": missing, "weight": 0}, {"model": A, "weight": 0.31}])
+    studio.run(graph.workflow())
+    studio.forget()
+    before = len(studio.civitai.requests)
+    studio.run(tiny("sd15", [{"model": missing, "weight": 0}, {"model": A, "weight": 0.32}]).workflow())
+    assert studio.civitai.requests[before:] == []
+
+
+def test_a_local_name_as_core_s_loaders_list_it(studio: Studio) -> None:
+    name = next(name for name in studio.client.get("/models/loras") if name.endswith("local.safetensors"))
+    entry = studio.report(studio.run(tiny("sd15", [{"model": f"local:{name}"}]).workflow()))["entries"][0]
+    assert entry["status"] == "applied"
+    assert entry["file"] == "mine/local.safetensors"
+
+
+MALFORMED = {
+    '[{"model": "civitai:1@2", "weight": 7}]': "lora[0].weight: 7 is outside -4…4",
+    '[{"model": "civitai:1@2", "wieght": 1}]': 'lora[0]: unknown key "wieght", did you mean "weight"?',
+    '[{"model": "civitai:1@2"': "line 1",
+    '[{"weight": 1}]': "lora[0]",
+}
+
+
+@pytest.mark.parametrize(("text", "says"), MALFORMED.items(), ids=range(len(MALFORMED)))
+def test_a_malformed_array_is_refused_when_the_prompt_is_queued(studio: Studio, text: str, says: str) -> None:
+    with pytest.raises(Rejected) as rejected:
+        studio.client.queue(tiny("sd15", text).workflow())
+    details = rejected.value.answer["node_errors"]["apply"]["errors"][0]["details"]
+    assert says in details
+
+
+def test_a_text_over_a_wire_is_checked_in_the_run(studio: Studio) -> None:
+    workflow = tiny("sd15", "").workflow()
+    workflow["text"] = {"class_type": "PrimitiveString", "inputs": {"value": '[{"model": 3}]'}}
+    workflow["apply"]["inputs"]["lora"] = ["text", 0]
+    with pytest.raises(Failed) as failed:
+        studio.run(workflow)
+    assert str(failed.value).startswith("lora[0].model: ")
+
+
+REFUSED: list[tuple[str, int, list[str]]] = [
+    (
+        "sd15",
+        201,
+        ["lora[1]: civitai:201@1201 (Style for SDXL) was made for SDXL", "the loaded checkpoint is SD 1.x"],
+    ),
+    (
+        "sdxl",
+        101,
+        ["lora[1]: civitai:101@1101 (Style A for SD 1.5) was made for SD 1.x", "checkpoint is SDXL"],
+    ),
+    ("sd15", 301, ["lora[1]: civitai:301@1301 (Motion for Wan)", "SD 1.x"]),
+    (
+        "sd15",
+        402,
+        ["lora[1]: civitai:402@1402 (Another size) does not fit the loaded checkpoint", "in the file"],
+    ),
+    ("sd15", 401, ["lora[1]: civitai:401@1401 (Nobody's keys) has no key that the loaded checkpoint"]),
+    ("sd15", 403, ["lora[1]: civitai:403@1403 (A language model's) is not a LoRA for a diffusion model"]),
+]
+
+
+@pytest.mark.parametrize(("checkpoint", "model_id", "says"), REFUSED, ids=lambda value: str(value)[:20])
+def test_a_lora_that_does_not_fit_is_an_error_and_nothing_is_applied(
+    studio: Studio, checkpoint: str, model_id: int, says: list[str]
+) -> None:
+    fitting = A if checkpoint == "sd15" else air(201)
+    array = [{"model": fitting, "weight": 0.5}, {"model": air(model_id), "weight": 0.5}]
+    with pytest.raises(Failed) as failed:
+        studio.run(tiny(checkpoint, array).workflow())
+    assert failed.value.facts["node_type"] == "AirLoraApply"
+    for part in says:
+        assert part in str(failed.value)
+    assert "on_mismatch" in str(failed.value), "the remedy"
+
+
+def test_several_misfits_are_told_at_once(studio: Studio) -> None:
+    with pytest.raises(Failed) as failed:
+        studio.run(tiny("sd15", [{"model": air(201)}, {"model": A}, {"model": air(401)}]).workflow())
+    lines = str(failed.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["lora[0]", "lora[2]"]
+
+
+def test_on_mismatch_skip_leaves_the_misfit_out_and_says_so(studio: Studio) -> None:
+    array = [{"model": air(201), "weight": 0.5}, {"model": A, "weight": 0.5}]
+    graph = tiny("sd15", array, on_mismatch="skip")
+    result = studio.run(graph.workflow())
+    first, second = studio.report(result)["entries"]
+    assert first["status"] == "skipped"
+    assert first["error"]["code"] == "wrongArchitecture"
+    assert second["status"] == "applied"
+    assert studio.pixels(graph) == studio.pixels(tiny("sd15", array[1:]))
+
+
+def wan(array: list[dict[str, Any]], expert: str) -> Workflow:
+    return {
+        "unet": {
+            "class_type": "UNETLoader",
+            "inputs": {"unet_name": "tiny_wan.safetensors", "weight_dtype": "default"},
+        },
+        "apply": {
+            "class_type": "AirLoraApply",
+            "inputs": {"model": ["unet", 0], "lora": json.dumps(array), "expert": expert},
+        },
+        "report": {"class_type": "PreviewAny", "inputs": {"source": ["apply", 3]}},
+    }
+
+
+def test_transformer_chooses_the_expert_of_a_video_model(studio: Studio) -> None:
+    array = [{"model": air(301), "weight": 0.8, "transformer": "high"}]
+    high = studio.report(studio.run(wan(array, "high")))["entries"][0]
+    low = studio.report(studio.run(wan(array, "low")))["entries"][0]
+    both = studio.report(studio.run(wan(array, "both")))["entries"][0]
+    assert [entry["status"] for entry in (high, low, both)] == [
+        "applied",
+        "not for the low expert",
+        "applied",
+    ]
+
+
+def test_what_is_not_at_civitai_is_an_error_that_names_it(studio: Studio) -> None:
+    with pytest.raises(Failed) as failed:
+        studio.run(tiny("sd15", [{"model": A}, {"model": "civitai:999999@888888"}]).workflow())
+    assert str(failed.value).startswith("lora[1].model: ")
+    assert "888888" in str(failed.value)
+
+
+def test_cancel_stops_a_download_within_a_second_and_the_next_run_ends_well(studio: Studio) -> None:
+    array = [{"model": f"civitai:{STALLED_VERSION - 1000}@{STALLED_VERSION}"}]
+    prompt = studio.client.queue(tiny("sd15", array).workflow())
+    assert studio.civitai.stalled.wait(30)
+    started = time.monotonic()
+    studio.client.post("/interrupt", {})
+    with pytest.raises(Failed) as failed:
+        studio.client.wait(prompt, seconds=20)
+    # A second for the download to stop; the rest is for the client's polling on a busy machine.
+    assert time.monotonic() - started < 3
+    assert failed.value.facts["node_type"] == "AirLoraApply"
+    finished = studio.process.base / f"models/loras/air/civitai/{STALLED_VERSION - 1000}@{STALLED_VERSION}"
+    assert not list(finished.rglob("*.safetensors"))
+    studio.civitai.go_on.set()
+    entry = studio.report(studio.run(tiny("sd15", array).workflow()))["entries"][0]
+    assert entry["downloaded"] is True
+
+
+def test_the_token_goes_to_civitai_alone_and_is_found_nowhere_else(studio: Studio) -> None:
+    studio.run(tiny("sd15", [{"model": B, "weight": 0.11}]).workflow())
+    asked = [request for request in studio.civitai.requests if request.path.startswith("/api/")]
+    assert asked
+    assert all(request.headers.get("authorization") == f"Bearer {TOKEN}" for request in asked)
+    assert TOKEN not in json.dumps(studio.client.get("/history"))
+    for file in studio.process.base.rglob("*"):
+        if file.is_file() and "custom_nodes" not in file.parts and file.stat().st_size < 50_000_000:
+            assert TOKEN.encode() not in file.read_bytes(), file
