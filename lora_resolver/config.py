@@ -44,6 +44,10 @@ class ResolverConfig:
     """Seconds until a server that does not answer the call counts as gone."""
     read_timeout: float = 30.0
     """Seconds without one byte until a connection counts as dead."""
+    min_bytes_per_second: int = 1024
+    """A connection slower than this over `read_timeout` counts as dead too."""
+    min_piece_bytes: int = 4 * 1024**2
+    """The smallest range that is worth a request of its own."""
     tries: int = 5
     """How often a request that may succeed later is sent without any byte gained in between."""
     retry_delay: float = 1.0

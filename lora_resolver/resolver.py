@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .architecture import detect_architecture
-from .download import Order, download, file_sha256
+from .download import Order, download, file_sha256, only_one
 from .errors import InvalidInput, LoraResolverError, SeveralErrors, StorageFailed
 from .file_names import safe_file_name
 from .identifiers import Identifier, parse_identifier
@@ -149,14 +149,19 @@ class _Run:
 
     def _take(self, asked: Identifier, offer: Offer, meter: Meter) -> ResolvedLora:
         target = self._store.folder(offer.source, offer.folder) / safe_file_name(offer.file.name)
-        downloaded = not target.exists()
-        if downloaded:
-            order = Order(offer.file, target, offer.explain)
-            digest = download(order, self._transport, self._config, meter, self._stop)
-        else:
-            digest = file_sha256(target, meter, self._stop)
-            if digest != offer.file.sha256:
-                raise _in_the_way(target, asked)
+        with only_one(self._store.lock_file(target), target, meter, self._stop):
+            downloaded = not target.exists()
+            if downloaded:
+                order = Order(offer.file, target, offer.explain)
+                digest = download(order, self._transport, self._config, meter, self._stop)
+            else:  # somebody else was faster, or the user put it there
+                digest = file_sha256(target, meter, self._stop)
+                if digest != offer.file.sha256:
+                    raise _in_the_way(target, asked)
+            self._record(target, offer, digest)
+        return _resolved(asked, target, digest, offer.source, offer.record, downloaded=downloaded)
+
+    def _record(self, target: Path, offer: Offer, digest: str) -> None:
         self._store.keep(
             target,
             identifiers=[*offer.identifiers, f"sha256:{digest}"],
@@ -165,7 +170,6 @@ class _Run:
             record=offer.record,
         )
         keep_preview(offer.record.preview_url, target, self._transport)
-        return _resolved(asked, target, digest, offer.source, offer.record, downloaded=downloaded)
 
 
 def _task(run: _Run, identifier: Identifier) -> Callable[[Meter], ResolvedLora]:

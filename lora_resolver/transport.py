@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .config import ResolverConfig
     from .work import Stop
 
-__all__ = ["Answer", "Download", "Transport", "shown_address"]
+__all__ = ["Answer", "Download", "ServerBusy", "Transport", "shown_address"]
 
 MAX_REDIRECTS = 5
 MAX_JSON_BYTES = 32 * 1024**2
@@ -77,6 +77,13 @@ class Answer:
         with contextlib.suppress(ValueError, TypeError):
             return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
         return None
+
+
+class ServerBusy(TransferFailed):
+    """The server says that the same request may do later."""
+
+    retry_after: float | None = None
+    """Seconds that it asks to wait, if it does."""
 
 
 class Download:
@@ -156,6 +163,10 @@ class Transport:
     def __exit__(self, *_: object) -> None:
         self._session.close()
 
+    def fork(self, stop: Stop) -> Transport:
+        """One like this with connections of its own, which another `stop` ends."""
+        return Transport(self._config, self._services, stop)
+
     def has_token(self, url: str) -> bool:
         """Whether requests to this address carry a token."""
         return token_for(url, self._services) is not None
@@ -234,18 +245,22 @@ def may_pass(status: int) -> bool:
     return status in _MAY_PASS
 
 
-def refused_for_now(answer: Answer) -> TransferFailed:
-    """The error for a status that outlasted every try."""
+def refused_for_now(answer: Answer) -> ServerBusy:
+    """The error for a status that may pass, should it outlast every try."""
+    host, wait = urlsplit(answer.url).netloc, answer.retry_after
     if answer.status == 429:
-        wait = answer.retry_after
         when = f"in {wait:.0f} seconds" if wait else "in some minutes"
-        return _failed(answer.url, "says that we ask too often (429)", "rateLimited", f"Run it again {when}.")
-    return _failed(
-        answer.url,
-        f"has a problem of its own (status {answer.status})",
-        "serverError",
-        "Run it again later; what was downloaded is kept.",
-    )
+        error = ServerBusy(
+            f"{host} says that we ask too often (429)", code="rateLimited", remedy=f"Run it again {when}."
+        )
+    else:
+        error = ServerBusy(
+            f"{host} has a problem of its own (status {answer.status})",
+            code="serverError",
+            remedy="Run it again later; what was downloaded is kept.",
+        )
+    error.retry_after = wait
+    return error
 
 
 def shown_address(url: str) -> str:

@@ -1,0 +1,146 @@
+"""The temporary file of a download, and the record beside it that makes it possible to go on.
+
+    <name>.safetensors.air-part         the bytes so far, at their final places (with holes between)
+    <name>.safetensors.air-part.json    what they are: size, SHA-256, ETag, and how much of each piece is there
+
+The record is written after the bytes that it speaks of, and replaced in one step. A process that is killed at any
+moment leaves a record that claims too little, never too much. After a power cut it may claim bytes that never reached
+the disk; the SHA-256 at the end finds that out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import StorageFailed
+from ..store import write_atomically
+from .pieces import Pieces
+
+if TYPE_CHECKING:
+    from io import FileIO
+    from pathlib import Path
+
+    from .order import Order
+
+__all__ = ["Facts", "PartFile", "clear_partial", "read_progress"]
+
+PART_SUFFIX = ".air-part"
+RECORD_SUFFIX = ".air-part.json"
+SAVE_EVERY = 0.5
+"""Seconds between two records: what a killed process loses at most."""
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What identifies the bytes that a server sends."""
+
+    size: int | None
+    etag: str = ""
+    """A strong ETag (RFC 9110, 8.8.3), or empty."""
+
+
+class PartFile:
+    """The temporary file of one download; threads may write to it at the same time."""
+
+    def __init__(self, order: Order) -> None:
+        self.path = order.target.with_name(order.target.name + PART_SUFFIX)
+        self._record_path = order.target.with_name(order.target.name + RECORD_SUFFIX)
+        self._sha256 = order.file.sha256
+        self._lock = threading.Lock()
+        self._saved = 0.0
+        self.facts: Facts | None = None
+        self.pieces = Pieces([])
+        self.resumed = False
+        """Whether bytes of an earlier run are in it."""
+
+    def load(self) -> None:
+        """Takes up what an earlier run left, if it is part of the same file; else starts empty."""
+        try:
+            record = json.loads(self._record_path.read_bytes())
+            facts = Facts(record["size"], record["etag"])
+            pieces = Pieces.from_record(record["pieces"])
+            whole = self.path.stat().st_size == facts.size == pieces.size
+            same = record["format"] == _FORMAT and record["sha256"] == self._sha256
+            # Without a promised hash, only an ETag says that the server still sends the same file.
+            usable = whole and same and (self._sha256 is not None or facts.etag != "")
+        except (OSError, ValueError, KeyError, TypeError):
+            usable = False
+        if usable:
+            self.facts, self.pieces = facts, pieces
+            self.resumed = pieces.done > 0
+        else:
+            self.clear()
+
+    def begin(self, facts: Facts, pieces: Pieces) -> None:
+        """Starts afresh for a file of these facts."""
+        self.facts, self.pieces, self.resumed = facts, pieces, False
+        with self.path.open("wb") as file:
+            if facts.size is not None:
+                file.truncate(facts.size)
+        self.save()
+
+    def open(self) -> FileIO:
+        """A handle of its own for each thread; unbuffered, so that what is written is there for all."""
+        return self.path.open("rb+", buffering=0)
+
+    def save(self, *, at_most_every: float = 0.0) -> None:
+        """Writes the record. Only what can be resumed has one."""
+        if self.facts is None or self.facts.size is None or not self.pieces.resumable:
+            return
+        with self._lock:
+            if time.monotonic() - self._saved < at_most_every:
+                return
+            self._saved = time.monotonic()
+            content: dict[str, Any] = {
+                "format": _FORMAT,
+                "size": self.facts.size,
+                "sha256": self._sha256,
+                "etag": self.facts.etag,
+                "pieces": self.pieces.as_record(),
+            }
+            write_atomically(self._record_path, json.dumps(content).encode())
+
+    def clear(self) -> None:
+        """Removes the bytes and their record."""
+        self._record_path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+        self.facts, self.pieces, self.resumed = None, Pieces([]), False
+
+    def keep_or_clear(self) -> None:
+        """After a failure: keeps what can be resumed and nothing else. Never raises; the failure is what counts."""
+        with contextlib.suppress(OSError, StorageFailed):
+            if self.pieces.resumable and self.pieces.done:
+                self.save()
+            else:
+                self.clear()
+
+    def place(self, target: Path) -> None:
+        """Gives the verified file its name."""
+        self.path.replace(target)
+        self._record_path.unlink(missing_ok=True)
+
+
+def read_progress(target: Path) -> tuple[int, int] | None:
+    """(bytes there, size) of a download of `target` that another process has under way."""
+    try:
+        record = json.loads(target.with_name(target.name + RECORD_SUFFIX).read_bytes())
+        return Pieces.from_record(record["pieces"]).done, int(record["size"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def clear_partial(target: Path) -> int:
+    """Removes what an interrupted download of `target` left and returns the bytes freed."""
+    freed = 0
+    for suffix in (PART_SUFFIX, RECORD_SUFFIX):
+        path = target.with_name(target.name + suffix)
+        with contextlib.suppress(OSError):
+            freed += path.stat().st_size
+            path.unlink()
+    return freed
