@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from .canvas import Canvas, Point, shade
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
     from .vocabulary import Colour
@@ -81,7 +83,8 @@ def _supercar(canvas: Canvas, rng: np.random.Generator, colour: Colour) -> None:
         canvas.ellipse(hub, wheel_radius * 0.55, wheel_radius * 0.55, rim, False)
 
 
-def _wing(canvas: Canvas, at, tail: float, colour: Colour) -> None:
+def _wing(canvas: Canvas, at: Callable[[float, float], Point], tail: float, colour: Colour) -> None:
+    """A spoiler on a strut; `at` places it on the car, `tail` is the height of the car's end."""
     strut = [at(0.9, tail - 0.05), at(0.93, tail - 0.05), at(0.96, tail + 0.3), at(0.93, tail + 0.3)]
     canvas.polygon(strut, shade(colour, 0.5))
     blade = [at(0.84, tail + 0.22), at(1.02, tail + 0.34), at(1.02, tail + 0.44), at(0.84, tail + 0.32)]

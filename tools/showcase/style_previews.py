@@ -13,7 +13,9 @@ from .styles import STYLES, render
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SPRITE_SEED = 0
+_SPRITE_SEED = 168
+"""A red supercar in a city at sunset."""
+
 _PARTICLE_SEED = 20
 _ENLARGEMENT = 4
 """To 192×192 pixels."""
