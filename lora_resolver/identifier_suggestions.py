@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["is_prompt_tag", "suggestion"]
 
+_WEIGHT = r"(?P<weight>-?(?:[0-9]{1,3}(?:\.[0-9]{0,6})?|\.[0-9]{1,6}))"
 _PROMPT_TAG = re.compile(
-    r"<\s*(?:lora|lyco|lycoris)\s*:(?P<name>[^<>]+?)(?::(?P<weight>-?[0-9]*\.?[0-9]+))?(?::[^<>:]*)?>", re.I
+    rf"<\s*(?:lora|lyco|lycoris)\s*:(?P<name>[^<>]+?)(?::{_WEIGHT})?(?::[^<>:]*)?>", re.IGNORECASE
 )
-_NAME_AND_WEIGHT = re.compile(r"(?P<name>.+):(?P<weight>-?[0-9]*\.?[0-9]+)")
+_NAME_AND_WEIGHT = re.compile(rf"(?P<name>.+):{_WEIGHT}")
 _WRAPPING = "\"'`“”‘’<>()[]{},; "
 
 
@@ -32,17 +33,18 @@ def suggestion(text: str, parse: Callable[[str], object]) -> str | None:
 
     `parse` raises InvalidIdentifier for what is no identifier; only spellings that it takes are suggested.
     """
-    tag = _PROMPT_TAG.fullmatch(text) or _NAME_AND_WEIGHT.fullmatch(text)
-    candidates = _respellings(tag["name"] if tag else text)
-    if tag and "." not in tag["name"]:
-        candidates = iter((*candidates, f"local:{tag['name']}.safetensors"))
+    tag = _PROMPT_TAG.fullmatch(text)
+    named = tag or _NAME_AND_WEIGHT.fullmatch(text)
+    candidates = [*_respellings(named["name"] if named else text)]
+    if tag:  # its name comes without the ending
+        candidates.append(f"local:{tag['name'].strip()}.safetensors")
     for candidate in candidates:
         try:
             canonical = str(parse(candidate))
         except InvalidIdentifier:
             continue
-        if tag and tag["weight"]:
-            return f'Write {{ "model": {quoted(canonical)}, "weight": {float(tag["weight"])} }}.'
+        if named and named["weight"]:
+            return f'Write {{ "model": {quoted(canonical)}, "weight": {float(named["weight"])} }}.'
         return f"Did you mean {quoted(canonical)}?"
     if re.fullmatch("[0-9]{1,18}", text):
         return f'Write "civitai:@{text}" if it is a version id of CivitAI, "civitai:{text}@latest" if it is a model id.'

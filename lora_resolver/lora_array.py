@@ -1,0 +1,334 @@
+"""The `lora` array of the Runware API: read in every shape that people paste, written in the shortest.
+
+    [ { "model": "civitai:120096@135931", "weight": 0.7 },
+      { "model": "civitai:245889@277389", "weight": 0.5, "transformer": "high" } ]
+
+    key            value                                    default
+    model          a name, see `identifiers`                required
+    weight         a number from -4 to 4                    1.0
+    transformer    "high", "low" or "both"                  "both": which expert of a dual-expert video model takes it
+    clip_weight    a number from -4 to 4                    the weight (our extension)
+    enabled        true or false                            true (our extension)
+
+Format: https://runware.ai/docs/image-inference/api-reference#request-lora
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError
+from .identifiers import Identifier, parse_identifier
+from .lenient_json import ObjectWithDuplicates, parse_json
+from .runware_request import find_lora_members
+from .wording import nearest, quoted
+
+__all__ = ["MAX_ERRORS", "MAX_WEIGHT", "TRANSFORMERS", "LoraEntry", "format_lora_array", "parse_lora_array"]
+
+MAX_WEIGHT = 4.0
+TRANSFORMERS = ("high", "low", "both")
+MAX_ERRORS = 1000  # the rest is counted: nobody reads more, and a page of 100,000 sentences helps nobody
+
+_KEYS = 'An entry has "model" and may have "weight", "transformer", "clip_weight" and "enabled".'
+_ARRAY = 'Write [{ "model": "civitai:120096@135931", "weight": 0.7 }].'
+_MAX_UNKNOWN_KEYS = 5  # of one entry; an object with more is something else altogether
+# What other programs call the same things.
+_OTHER_NAMES = {
+    "active": "enabled",
+    "air": "model",
+    "clip_strength": "clip_weight",
+    "clipweight": "clip_weight",
+    "disabled": "enabled",
+    "expert": "transformer",
+    "file": "model",
+    "id": "model",
+    "lora_name": "model",
+    "lora": "model",
+    "multiplier": "weight",
+    "name": "model",
+    "network_multiplier": "weight",
+    "on": "enabled",
+    "path": "model",
+    "scale": "weight",
+    "strength": "weight",
+    "strength_clip": "clip_weight",
+    "strength_model": "weight",
+    "strengthtwo": "clip_weight",
+    "url": "model",
+}
+
+
+@dataclass(frozen=True)
+class LoraEntry:
+    """One entry of the array. Equal entries ask for the same thing, wherever they stand.
+
+    `clip_weight` is the weight for the text encoders; `place` is where the entry was read, as `lora[1]`.
+    Raises InvalidInput for weights outside -4…4 and for unknown transformers.
+    """
+
+    identifier: Identifier
+    weight: float
+    clip_weight: float
+    enabled: bool = True
+    transformer: str = "both"
+    place: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", _read_weight(self.weight))
+        object.__setattr__(self, "clip_weight", _read_weight(self.clip_weight))
+        _read_transformer(self.transformer)
+
+    @property
+    def active(self) -> bool:
+        """Whether it changes anything. What is not active is not looked up, downloaded or read."""
+        return self.enabled and (self.weight != 0 or self.clip_weight != 0)
+
+
+def parse_lora_array(text_or_object: object) -> tuple[LoraEntry, ...]:
+    """The entries of the `lora` array that a text or an already parsed JSON value holds, in its order.
+
+    Accepted: the array; one entry; a Runware task with a `lora` member, or an array of tasks (all filled `lora`
+    members must say the same); None, an empty or blank text, an empty array, and tasks without `lora`, which all
+    mean "no LoRA". Text may hold comments and trailing commas, and may be a bare `"lora": [ … ]`.
+
+    Raises InvalidLoraArray with every fault found, each with its place (`lora[1].weight`) and remedy.
+    """
+    try:
+        document = _parse_text(text_or_object) if isinstance(text_or_object, str) else text_or_object
+        first, *others = find_lora_members(document) or [[]]
+        entries = _read_entries(first)
+        if any(other != first and _differ(entries, other) for other in others):
+            raise InvalidInput(
+                f'{len(others) + 1} tasks have a "lora" array, and not the same one',
+                code="conflictingLora",
+                parameter="lora",
+                remedy="Paste the task alone whose LoRAs you want.",
+            )
+    except InvalidLoraArray:
+        raise
+    except InvalidInput as error:
+        raise InvalidLoraArray([error]) from None
+    return entries
+
+
+def format_lora_array(entries: Iterable[LoraEntry]) -> str:
+    """The array as JSON, one entry a line, without what is default. `parse_lora_array` reads the same entries."""
+    lines = []
+    for entry in entries:
+        members: dict[str, object] = {"model": str(entry.identifier)}
+        if entry.weight != 1:
+            members["weight"] = entry.weight
+        if entry.clip_weight != entry.weight:
+            members["clip_weight"] = entry.clip_weight
+        if entry.transformer != "both":
+            members["transformer"] = entry.transformer
+        if not entry.enabled:
+            members["enabled"] = False
+        lines.append(json.dumps(members, ensure_ascii=False))
+    return "[{}]".format(",\n ".join(lines))
+
+
+def _parse_text(text: str) -> object:
+    try:
+        document = parse_json(text)
+    except InvalidInput as error:
+        raise _for_bare_identifier(text) or error.at("lora") from None
+    if isinstance(document, str):
+        raise _for_bare_identifier(document) or _wrong_type(document, "an array", _ARRAY).at("lora")
+    return document
+
+
+def _for_bare_identifier(text: str) -> InvalidInput | None:
+    """The error for a text that would do as `model`, but stands alone."""
+    canonical = _canonical_or_none(text)
+    if canonical is None:
+        return None
+    return InvalidInput(
+        f"{canonical} is a model without an array around it",
+        code="invalidType",
+        parameter="lora",
+        remedy=f'Write [{{ "model": {canonical}, "weight": 1.0 }}].',
+    )
+
+
+def _canonical_or_none(text: str) -> str | None:
+    """The quoted canonical text where `text` is an identifier."""
+    try:
+        return quoted(str(parse_identifier(text)))
+    except InvalidIdentifier:
+        return None
+
+
+def _differ(entries: tuple[LoraEntry, ...], other: object) -> bool:
+    try:
+        return _read_entries(other) != entries
+    except InvalidInput:
+        return True
+
+
+def _read_entries(value: object) -> tuple[LoraEntry, ...]:
+    """Raises InvalidLoraArray with all faults of all entries."""
+    if isinstance(value, Mapping):
+        value = [value]
+    if not isinstance(value, (list, tuple)):
+        bare = _for_bare_identifier(value) if isinstance(value, str) else None
+        raise bare or _wrong_type(
+            value, "an array", 'Write "lora": [{ "model": "civitai:120096@135931" }].'
+        ).at("lora")
+    entries: list[LoraEntry] = []
+    faults: list[LoraResolverError] = []
+    for position, item in enumerate(value):
+        reader = _EntryReader(f"lora[{position}]")
+        entry = reader.read(item)
+        if entry is not None:
+            entries.append(entry)
+        faults += reader.faults
+    if len(faults) > MAX_ERRORS:
+        more = f"{len(faults) - MAX_ERRORS:,} more faults are not listed"
+        faults[MAX_ERRORS:] = [InvalidInput(more, code="moreErrors", parameter="lora")]
+    if faults:
+        raise InvalidLoraArray(faults)
+    return tuple(entries)
+
+
+class _EntryReader:
+    """Reads one entry and collects everything that is wrong with it."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.faults: list[LoraResolverError] = []
+
+    def read(self, item: object) -> LoraEntry | None:
+        """The entry, or None where there are `faults`."""
+        if not isinstance(item, Mapping):
+            model = (_canonical_or_none(item) if isinstance(item, str) else None) or '"civitai:120096@135931"'
+            self.faults.append(_wrong_type(item, "an entry", f'Write {{ "model": {model} }}.').at(self.place))
+            return None
+        if isinstance(item, ObjectWithDuplicates):
+            for key in item.duplicates:
+                self._add(
+                    f"the key {quoted(key)} is given more than once", "duplicateKey", "Keep one of them."
+                )
+        values = self._known_values(item)
+        unknown = [str(key) for key in item if key not in _READERS]
+        self._add_unknown(unknown)
+        if "model" not in item and not any(_meant(key) == "model" for key in unknown):
+            self._add(
+                '"model" is missing', "missingModel", 'Add one, as in "model": "civitai:120096@135931".'
+            )
+        if self.faults:
+            return None
+        weight = values.get("weight", 1.0)
+        return LoraEntry(
+            identifier=values["model"],
+            weight=weight,
+            clip_weight=values.get("clip_weight", weight),
+            enabled=values.get("enabled", True),
+            transformer=values.get("transformer", "both"),
+            place=self.place,
+        )
+
+    def _known_values(self, item: Mapping[Any, Any]) -> dict[str, Any]:
+        values = {}
+        for key, value in item.items():
+            if key in _READERS:
+                try:
+                    values[key] = _READERS[key](value)
+                except InvalidInput as error:
+                    self.faults.append(error.at(f"{self.place}.{key}"))
+        return values
+
+    def _add_unknown(self, keys: list[str]) -> None:
+        for key in keys[:_MAX_UNKNOWN_KEYS]:
+            meant = _meant(key)
+            if meant:
+                self._add(f'unknown key {quoted(key, 40)}, did you mean "{meant}"?', "unknownKey", "")
+            else:
+                self._add(f"unknown key {quoted(key, 40)}", "unknownKey", _KEYS)
+        if len(keys) > _MAX_UNKNOWN_KEYS:
+            self._add(f"{len(keys) - _MAX_UNKNOWN_KEYS:,} more unknown keys", "unknownKey", _KEYS)
+
+    def _add(self, message: str, code: str, remedy: str) -> None:
+        self.faults.append(InvalidInput(message, code=code, parameter=self.place, remedy=remedy))
+
+
+def _meant(key: str) -> str | None:
+    plain = key[:64].lower().replace("-", "_")
+    return _OTHER_NAMES.get(plain) or nearest(plain, _READERS)
+
+
+def _read_model(value: object) -> Identifier:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = (
+            str(value) if abs(value) < 10**20 else "0"
+        )  # the JavaScript SDK lets numbers through; none names a model
+    if not isinstance(value, str):
+        raise _wrong_type(
+            value, "the name of a model", 'Write one in quotation marks, as in "civitai:120096@135931".'
+        )
+    return parse_identifier(value)
+
+
+def _read_weight(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        remedy = (
+            f"Write a number from {-MAX_WEIGHT:.0f} to {MAX_WEIGHT:.0f} without quotation marks, as in 0.7."
+        )
+        raise _wrong_type(value, "a number", remedy)
+    if not -MAX_WEIGHT <= value <= MAX_WEIGHT:  # NaN is not, either
+        message = f"{_shown(value)} is outside -{MAX_WEIGHT:.0f}…{MAX_WEIGHT:.0f}"
+        if not isinstance(value, int) and not math.isfinite(value):
+            message = f"{_shown(value)} is not a finite number"
+        raise InvalidInput(message, code="valueOutOfRange", remedy="")
+    return float(value) + 0.0  # -0.0 becomes 0.0
+
+
+def _read_transformer(value: object) -> str:
+    if isinstance(value, str) and value in TRANSFORMERS:
+        return value
+    meant = nearest(value, TRANSFORMERS) if isinstance(value, str) else None
+    raise InvalidInput(
+        f"{_shown(value)} is no transformer" + (f', did you mean "{meant}"?' if meant else ""),
+        code="invalidValue" if isinstance(value, str) else "invalidType",
+        remedy='Write "high", "low" or "both".',
+    )
+
+
+def _read_enabled(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong_type(value, "true or false", "Write true or false without quotation marks.")
+    return value
+
+
+_READERS: dict[str, Callable[[object], Any]] = {
+    "model": _read_model,
+    "weight": _read_weight,
+    "clip_weight": _read_weight,
+    "transformer": _read_transformer,
+    "enabled": _read_enabled,
+}
+
+
+def _wrong_type(value: object, wanted: str, remedy: str) -> InvalidInput:
+    return InvalidInput(f"{_shown(value)} is not {wanted}", code="invalidType", remedy=remedy)
+
+
+def _shown(value: object) -> str:
+    """The value as JSON would name it, short."""
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, (list, tuple)):
+        return "an array"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "a number of more than 20 digits"
+    if isinstance(value, float):
+        return json.dumps(float(value))
+    return quoted(str(value), 40).strip('"')

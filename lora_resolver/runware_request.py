@@ -1,0 +1,93 @@
+"""Where the `lora` array is in what was pasted: bare, in a Runware task, or in an array of tasks.
+
+Request format: https://runware.ai/docs/image-inference/api-reference (a request is an array of task objects).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import InvalidInput
+from .lenient_json import ObjectWithDuplicates
+from .wording import quoted
+
+__all__ = ["find_lora_members"]
+
+# Any of these makes an object a task; an entry of a `lora` array has none of them. A task may have `model` too, its
+# checkpoint, and one without `taskType` may be an excerpt, as in the documentation's own samples.
+_TASK_KEYS = frozenset({"taskType", "taskUUID", "positivePrompt"})
+# Names under which other programs, or a slip, keep what Runware calls `lora`.
+_ALMOST_LORA = frozenset(
+    {"lora", "loras", "loraarray", "lora_array", "lora-array", "loramodels", "lora_models"}
+)
+
+
+def find_lora_members(document: object) -> list[object]:
+    """The `lora` value of every task in `document` that has a filled one; `[document]` where it is the array itself.
+
+    An object that is no task counts as the one entry of an array. Raises InvalidInput for a document that is neither
+    array nor object, for tasks mixed with entries, and for tasks that keep their LoRAs under another name.
+    """
+    if document is None:
+        return []
+    if isinstance(document, Mapping):
+        return _members_of([document]) if _is_task(document) else [document]
+    if not isinstance(document, (list, tuple)):
+        raise InvalidInput(
+            "this is not an array",
+            code="invalidType",
+            parameter="lora",
+            remedy='Write [{ "model": "civitai:120096@135931", "weight": 0.7 }].',
+        )
+    if any(isinstance(item, Mapping) and _is_task(item) for item in document):
+        return _members_of(document)
+    return [document] if document else []
+
+
+def _members_of(tasks: list[Any] | tuple[Any, ...]) -> list[object]:
+    members = []
+    for position, task in enumerate(tasks):
+        if not (isinstance(task, Mapping) and _is_task(task)):
+            raise InvalidInput(
+                f"item {position} is no task, but others are",
+                code="invalidType",
+                parameter="lora",
+                remedy="Paste either whole Runware tasks, or the entries of one lora array.",
+            )
+        if isinstance(task, ObjectWithDuplicates) and "lora" in task.duplicates:
+            raise InvalidInput(
+                'the key "lora" is given more than once in one task',
+                code="duplicateKey",
+                parameter="lora",
+                remedy="Put all entries into one array.",
+            )
+        _refuse_other_names(task)
+        if task.get("lora") not in (None, "", [], ()):
+            members.append(task["lora"])
+    return members
+
+
+def _is_task(item: Mapping[Any, Any]) -> bool:
+    return any(key in _TASK_KEYS or _means_lora(key) for key in item)
+
+
+def _means_lora(key: object) -> bool:
+    return isinstance(key, str) and (key.lower() in _ALMOST_LORA or key.lower() == "lycoris")
+
+
+def _refuse_other_names(task: Mapping[Any, Any]) -> None:
+    """Runware ignores or refuses them; to read them as "no LoRA" would give a picture that nobody asked for."""
+    for key, value in task.items():
+        if key == "lora" or not _means_lora(key) or value in (None, "", [], ()):
+            continue
+        if key.lower() == "lycoris":
+            raise InvalidInput(
+                "this member is not read",
+                code="unknownKey",
+                parameter="lycoris",
+                remedy='Move its entries into "lora"; LyCORIS files work there.',
+            )
+        raise InvalidInput(
+            f'unknown key {quoted(key)}, did you mean "lora"?', code="unknownKey", parameter="lora"
+        )
