@@ -61,14 +61,17 @@ class Studio:
     def run(self, workflow: Workflow) -> Result:
         return self.client.run(workflow, seconds=120)
 
-    def picture(self, graph: TextToImage) -> Image.Image:
-        """The picture that the graph makes."""
-        reference = self.run(graph.workflow()).image_references()[0]
-        return Image.open(io.BytesIO(self.client.image(reference))).convert("RGB")
+    def picture(self, result: Result) -> Image.Image:
+        """The picture that a finished run made."""
+        return Image.open(io.BytesIO(self.client.image(result.image_references()[0]))).convert("RGB")
+
+    def pixels_of(self, result: Result) -> str:
+        """SHA-256 of its pixels. The file also holds the workflow, which differs from run to run."""
+        return hashlib.sha256(self.picture(result).tobytes()).hexdigest()
 
     def pixels(self, graph: TextToImage) -> str:
-        """SHA-256 of its pixels. The file also holds the workflow, which differs from run to run."""
-        return hashlib.sha256(self.picture(graph).tobytes()).hexdigest()
+        """The same for a graph, run now. ComfyUI answers nothing to one that it has just run."""
+        return self.pixels_of(self.run(graph.workflow()))
 
     def report(self, result: Result, node: str = "report") -> dict[str, Any]:
         report: dict[str, Any] = json.loads(result.outputs[node]["text"][0])

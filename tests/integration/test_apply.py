@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import time
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.integration.conftest import TOKEN, Studio, air, tiny
 from tests.integration.stalling_server import STALLED_VERSION
@@ -48,9 +46,7 @@ def test_a_lora_changes_the_picture_and_weight_zero_does_not(studio: Studio) -> 
 def test_the_picture_without_a_lora_is_the_one_of_a_graph_without_this_node(studio: Studio) -> None:
     graph = tiny("sd15", [{"model": A, "weight": 0}])
     workflow = without_the_node(graph.workflow())
-    reference = studio.run(workflow).image_references()[0]
-    plain = Image.open(io.BytesIO(studio.client.image(reference))).convert("RGB")
-    assert plain.tobytes() == studio.picture(graph).tobytes()
+    assert studio.pixels_of(studio.run(workflow)) == studio.pixels(graph)
 
 
 def without_the_node(workflow: Workflow) -> Workflow:
@@ -84,15 +80,15 @@ def with_core_loaders(workflow: Workflow, loras: list[tuple[str, float]]) -> Wor
 
 def test_it_is_what_chained_core_loaders_give_within_rounding(studio: Studio) -> None:
     graph = tiny("sd15", STACK)
-    report = studio.report(studio.run(graph.workflow()))
+    result = studio.run(graph.workflow())
+    report = studio.report(result)
     files = [(entry["file"], entry["weight"]) for entry in report["entries"]]
     listed = studio.client.get("/models/loras")
     assert {name for name, _ in files} <= {name.replace("\\", "/") for name in listed}
-    reference = studio.run(with_core_loaders(graph.workflow(), files)).image_references()[0]
-    chained = Image.open(io.BytesIO(studio.client.image(reference))).convert("RGB")
-    ours = np.asarray(studio.picture(graph), dtype=np.int16)
-    core = np.asarray(chained, dtype=np.int16)
-    base = np.asarray(studio.picture(tiny("sd15", [])), dtype=np.int16)
+    chained = studio.run(with_core_loaders(graph.workflow(), files))
+    ours = np.asarray(studio.picture(result), dtype=np.int16)
+    core = np.asarray(studio.picture(chained), dtype=np.int16)
+    base = np.asarray(studio.picture(studio.run(tiny("sd15", []).workflow())), dtype=np.int16)
     assert np.abs(ours - core).max() <= 2, "fp16 rounding may move a pixel by a level or two"
     assert np.abs(ours - base).max() > 20, "the LoRAs must be seen, or the comparison says nothing"
 
@@ -230,7 +226,7 @@ def test_on_mismatch_skip_leaves_the_misfit_out_and_says_so(studio: Studio) -> N
     assert first["status"] == "skipped"
     assert first["error"]["code"] == "wrongArchitecture"
     assert second["status"] == "applied"
-    assert studio.pixels(graph) == studio.pixels(tiny("sd15", array[1:]))
+    assert studio.pixels_of(result) == studio.pixels(tiny("sd15", array[1:]))
 
 
 def wan(array: list[dict[str, Any]], expert: str) -> Workflow:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from comfy_cli.workflow_to_api import convert_ui_to_api
 
 from tests.conftest import ROOT
-from tests.integration.conftest import Studio
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.integration.conftest import Studio
 
 pytestmark = pytest.mark.integration
 

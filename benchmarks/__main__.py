@@ -1,0 +1,32 @@
+"""`make bench`: runs all benchmarks, or those named: `make bench ARGS='import_time patching'`.
+
+A benchmark is a module with `run() -> list[BenchmarkResult]`; it may print more than it returns.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from benchmarks.results import BenchmarkResult, save, show
+
+BENCHMARKS = ("import_time",)
+
+
+def main(names: list[str]) -> int:
+    """Exit status 2 for a name that is no benchmark."""
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        print(f"There is no benchmark {unknown[0]!r}. There are: {', '.join(BENCHMARKS)}")
+        return 2
+    results: list[BenchmarkResult] = []
+    for name in names or BENCHMARKS:
+        print(f"\n{name}…", flush=True)
+        results += importlib.import_module(f"benchmarks.{name}").run()
+        save(results)
+    show(results)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
