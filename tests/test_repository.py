@@ -1,0 +1,70 @@
+"""The repository's own promises: packaging, commands, sizes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import ROOT
+from tools.dev import COMMANDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    from pip._vendor import tomli as tomllib
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_manager_installs_what_the_package_index_would() -> None:
+    """ComfyUI-Manager reads requirements.txt alone, pip reads pyproject.toml alone."""
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").split()
+    assert lines == PROJECT["project"]["dependencies"]
+
+
+def test_the_registry_knows_the_pack() -> None:
+    assert PROJECT["project"]["name"] == "air-lora"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", PROJECT["project"]["version"])
+    assert PROJECT["tool"]["comfy"]["DisplayName"] == "AIR LoRA"
+    assert PROJECT["tool"]["comfy"]["requires-comfyui"] == ">=0.3.75"
+
+
+def test_every_make_target_is_a_command_of_dev_py() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
+    assert targets
+    assert sorted(targets[1].split()) == sorted(COMMANDS)
+
+
+def test_ci_runs_the_readme_s_test_command() -> None:
+    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "    make test\n" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip(
+            "this is no git checkout, so there is no list of the files that are part of the repository"
+        )
+    return [ROOT / name for name in listed.stdout.split("\0") if name]
+
+
+def test_no_large_file_but_the_showcase_checkpoint() -> None:
+    large = [file.relative_to(ROOT).as_posix() for file in tracked_files() if file.stat().st_size > 1_000_000]
+    assert large == ["tools/showcase/tiny-showcase-all.ckpt"]
+
+
+def test_what_users_do_not_need_is_left_out_of_the_registry_package() -> None:
+    left_out = (ROOT / ".comfyignore").read_text(encoding="utf-8").split()
+    assert {"tools/", "tests/", "benchmarks/"} <= set(left_out)
+    for needed in ("nodes", "lora_resolver", "web", "locales", "example_workflows", "requirements.txt"):
+        assert f"{needed}/" not in left_out
+        assert needed not in left_out
