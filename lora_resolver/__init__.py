@@ -3,6 +3,12 @@
 These names are the public face; other programs lean on them.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .architecture import Architecture, detect_architecture, family_name
+from .config import ResolverConfig
 from .errors import (
     AccessDenied,
     HostedOnly,
@@ -19,20 +25,54 @@ from .errors import (
     Unavailable,
     VerificationFailed,
 )
+from .identifiers import Identifier, parse_identifier
+from .lora_array import LoraEntry, format_lora_array, parse_lora_array
+from .records import FileRecord, LoraRecord, Progress, ResolvedLora
+from .safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
+
+if TYPE_CHECKING:
+    from .resolver import Resolver
 
 __all__ = [
     "AccessDenied",
+    "Architecture",
+    "FileRecord",
     "HostedOnly",
+    "Identifier",
     "InvalidIdentifier",
     "InvalidInput",
     "InvalidLoraArray",
+    "LoraEntry",
+    "LoraRecord",
     "LoraResolverError",
     "Mismatch",
     "NotFound",
     "Offline",
+    "Progress",
+    "ResolvedLora",
+    "Resolver",
+    "ResolverConfig",
+    "SafetensorsHeader",
     "SeveralErrors",
     "StorageFailed",
+    "TensorInfo",
     "TransferFailed",
     "Unavailable",
     "VerificationFailed",
+    "detect_architecture",
+    "family_name",
+    "format_lora_array",
+    "parse_header",
+    "parse_identifier",
+    "parse_lora_array",
+    "read_header",
 ]
+
+
+def __getattr__(name: str) -> type[Resolver]:
+    # Only the resolver needs an HTTP client. Whoever parses an array or reads a header does without.
+    if name == "Resolver":
+        from .resolver import Resolver
+
+        return Resolver
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
