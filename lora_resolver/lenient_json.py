@@ -143,11 +143,13 @@ class _Source:
             return f"a number cannot begin with {found}", "Write 0.5 and not .5, and 1 and not +1."
         if found in _SMART_QUOTES:
             return f"{found} is a typographic quotation mark", 'Use the straight one, ".'
+        if found == "`":
+            return "` is no part of JSON", "Paste only what is between the ``` lines."
         if found == "'":
             return "JSON has no single quotation marks", 'Use ".'
         if problem.startswith("Extra data"):
             if found == ",":
-                return "something follows after the end", "Put [ ] around several entries."
+                return "the JSON ends here, but a comma follows", "Put [ ] around several entries."
             return (
                 f"the JSON ends here, but {_character(found)} follows",
                 "Remove what follows, or put [ ] around it.",

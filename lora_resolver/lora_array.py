@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError
-from .identifiers import Identifier, parse_identifier
+from .identifier_suggestions import is_prompt_tag
+from .identifiers import MAX_CHARACTERS, Identifier, parse_identifier
 from .lenient_json import ObjectWithDuplicates, parse_json
 from .runware_request import find_lora_members
 from .wording import nearest, quoted
@@ -31,10 +32,11 @@ __all__ = ["MAX_ERRORS", "MAX_WEIGHT", "TRANSFORMERS", "LoraEntry", "format_lora
 
 MAX_WEIGHT = 4.0
 TRANSFORMERS = ("high", "low", "both")
-MAX_ERRORS = 1000  # the rest is counted: nobody reads more, and a page of 100,000 sentences helps nobody
+MAX_ERRORS = 1000  # then reading stops: 100,000 sentences help nobody
 
 _KEYS = 'An entry has "model" and may have "weight", "transformer", "clip_weight" and "enabled".'
 _ARRAY = 'Write [{ "model": "civitai:120096@135931", "weight": 0.7 }].'
+_RANGE = f"Write a number from -{MAX_WEIGHT:.0f} to {MAX_WEIGHT:.0f} without quotation marks, as in 0.7."
 _MAX_UNKNOWN_KEYS = 5  # of one entry; an object with more is something else altogether
 # What other programs call the same things.
 _OTHER_NAMES = {
@@ -136,7 +138,7 @@ def _parse_text(text: str) -> object:
     try:
         document = parse_json(text)
     except InvalidInput as error:
-        raise _for_bare_identifier(text) or error.at("lora") from None
+        raise _for_bare_identifier(text) or _for_prompt_tag(text) or error.at("lora") from None
     if isinstance(document, str):
         raise _for_bare_identifier(document) or _wrong_type(document, "an array", _ARRAY).at("lora")
     return document
@@ -153,6 +155,17 @@ def _for_bare_identifier(text: str) -> InvalidInput | None:
         parameter="lora",
         remedy=f'Write [{{ "model": {canonical}, "weight": 1.0 }}].',
     )
+
+
+def _for_prompt_tag(text: str) -> InvalidInput | None:
+    """The error for `<lora:name:0.7>`, which says what to write instead."""
+    if not is_prompt_tag(text[:MAX_CHARACTERS].strip()):
+        return None
+    try:
+        parse_identifier(text)
+    except InvalidIdentifier as error:
+        return error.at("lora")
+    return None
 
 
 def _canonical_or_none(text: str) -> str | None:
@@ -187,9 +200,10 @@ def _read_entries(value: object) -> tuple[LoraEntry, ...]:
         if entry is not None:
             entries.append(entry)
         faults += reader.faults
-    if len(faults) > MAX_ERRORS:
-        more = f"{len(faults) - MAX_ERRORS:,} more faults are not listed"
-        faults[MAX_ERRORS:] = [InvalidInput(more, code="moreErrors", parameter="lora")]
+        if len(faults) >= MAX_ERRORS and position + 1 < len(value):
+            message = f"{len(value) - position - 1:,} more entries were not read after {len(faults):,} faults"
+            faults.append(InvalidInput(message, code="tooManyErrors", parameter="lora", remedy="Mend these first."))
+            break
     if faults:
         raise InvalidLoraArray(faults)
     return tuple(entries)
@@ -209,14 +223,14 @@ class _EntryReader:
             self.faults.append(_wrong_type(item, "an entry", f'Write {{ "model": {model} }}.').at(self.place))
             return None
         if isinstance(item, ObjectWithDuplicates):
-            for key in item.duplicates:
+            for key in item.duplicates[:_MAX_UNKNOWN_KEYS]:
                 self._add(
                     f"the key {quoted(key)} is given more than once", "duplicateKey", "Keep one of them."
                 )
         values = self._known_values(item)
         unknown = [str(key) for key in item if key not in _READERS]
         self._add_unknown(unknown)
-        if "model" not in item and not any(_meant(key) == "model" for key in unknown):
+        if "model" not in item and not any(_meant(key) == "model" for key in unknown[:_MAX_UNKNOWN_KEYS]):
             self._add(
                 '"model" is missing', "missingModel", 'Add one, as in "model": "civitai:120096@135931".'
             )
@@ -246,7 +260,11 @@ class _EntryReader:
         for key in keys[:_MAX_UNKNOWN_KEYS]:
             meant = _meant(key)
             if meant:
-                self._add(f'unknown key {quoted(key, 40)}, did you mean "{meant}"?', "unknownKey", "")
+                self._add(
+                    f'unknown key {quoted(key, 40)}, did you mean "{meant}"?',
+                    "unknownKey",
+                    "Rename or remove it.",
+                )
             else:
                 self._add(f"unknown key {quoted(key, 40)}", "unknownKey", _KEYS)
         if len(keys) > _MAX_UNKNOWN_KEYS:
@@ -258,7 +276,7 @@ class _EntryReader:
 
 def _meant(key: str) -> str | None:
     plain = key[:64].lower().replace("-", "_")
-    return _OTHER_NAMES.get(plain) or nearest(plain, _READERS)
+    return _OTHER_NAMES.get(plain) or nearest(plain, _READERS, cutoff=0.7)
 
 
 def _read_model(value: object) -> Identifier:
@@ -275,15 +293,15 @@ def _read_model(value: object) -> Identifier:
 
 def _read_weight(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        remedy = (
-            f"Write a number from {-MAX_WEIGHT:.0f} to {MAX_WEIGHT:.0f} without quotation marks, as in 0.7."
+        raise _wrong_type(value, "a number", _RANGE)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidInput(f"{_shown(value)} is not a finite number", code="valueOutOfRange", remedy=_RANGE)
+    if not -MAX_WEIGHT <= value <= MAX_WEIGHT:
+        raise InvalidInput(
+            f"{_shown(value)} is outside -{MAX_WEIGHT:.0f}…{MAX_WEIGHT:.0f}",
+            code="valueOutOfRange",
+            remedy=_RANGE,
         )
-        raise _wrong_type(value, "a number", remedy)
-    if not -MAX_WEIGHT <= value <= MAX_WEIGHT:  # NaN is not, either
-        message = f"{_shown(value)} is outside -{MAX_WEIGHT:.0f}…{MAX_WEIGHT:.0f}"
-        if not isinstance(value, int) and not math.isfinite(value):
-            message = f"{_shown(value)} is not a finite number"
-        raise InvalidInput(message, code="valueOutOfRange", remedy="")
     return float(value) + 0.0  # -0.0 becomes 0.0
 
 

@@ -173,7 +173,12 @@ class _Run:
 
 
 def _task(run: _Run, identifier: Identifier) -> Callable[[Meter], ResolvedLora]:
-    return lambda meter: run.resolve(identifier, meter)
+    def task(meter: Meter) -> ResolvedLora:
+        lora = run.resolve(identifier, meter)
+        meter.start("done", file_name=lora.path.name, done=lora.size, total=lora.size)
+        return lora
+
+    return task
 
 
 def _resolved(

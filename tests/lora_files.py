@@ -258,7 +258,13 @@ def sdxl_lora(path: Path, *, seed: int = 0, scale: float = 1.0, text_encoder: bo
 
 def wan_lora(path: Path, *, seed: int = 0, scale: float = 1.0) -> Path:
     """Wan as PEFT writes it, without alpha; it fits both experts."""
-    return write_lora(path, modules_of("wan"), alpha=None, seed=seed, scale=scale, spelling="peft")
+    return transformer_lora(path, "wan", seed=seed, scale=scale)
+
+
+def transformer_lora(path: Path, checkpoint: str, *, seed: int = 0, scale: float = 1.0) -> Path:
+    """Any diffusion transformer (sd3, flux, hunyuan_video, ltxv, wan_1_3b …) as PEFT writes it."""
+    modules = modules_of(checkpoint, parts=("unet",))
+    return write_lora(path, modules, alpha=None, seed=seed, scale=scale, spelling="peft")
 
 
 def unmatched_lora(path: Path, *, seed: int = 0) -> Path:

@@ -34,11 +34,17 @@ UNETS: Mapping[str, unet.UNetLayout] = {
 TRANSFORMERS: Mapping[str, Callable[[], Shapes]] = {
     "wan": transformers.wan_shapes,
     "wan_low": transformers.wan_shapes,
+    "wan_1_3b": lambda: transformers.wan_shapes(1536, 8960, blocks=1),
+    "sd3": transformers.sd3_shapes,
+    "hunyuan_video": transformers.hunyuan_video_shapes,
+    "ltxv": transformers.ltxv_shapes,
+    "flux": transformers.flux_shapes,
 }
 # (prefix at kohya, prefix at diffusers, width, layers)
 TEXT_ENCODERS: Mapping[str, Mapping[str, tuple[str, str, int, int]]] = {
     "sd15": {"te1": ("lora_te", "text_encoder", 768, 12)},
     "sdxl": {"te1": ("lora_te1", "text_encoder", 768, 12), "te2": ("lora_te2", "text_encoder_2", 1280, 32)},
+    "sd3": {"te1": ("lora_te1", "text_encoder", 768, 12)},
 }
 TEXT_ENCODERS = {**TEXT_ENCODERS, "sdxl_full": TEXT_ENCODERS["sdxl"]}
 
@@ -50,8 +56,9 @@ def modules_of(
 
     `naming`: "kohya" (the default where there is a UNet: `lora_unet_…`, for SD 1.5 in diffusers' block names and for
     SDXL in the original ones, as kohya writes them), "kohya_diffusers" (SDXL too in diffusers' block names),
-    "diffusers" (`unet.down_blocks.…`, attention layers alone) or "generic" (the default elsewhere:
-    `diffusion_model.…`, the original names).
+    "diffusers" (`unet.down_blocks.…`, attention layers alone; for SD3 and FLUX `transformer.…`, where several
+    modules share one weight of the model) or "generic" (the default elsewhere: `diffusion_model.…`, the original
+    names).
     `parts`: of "unet", "te1", "te2"; () means all that the checkpoint has.
     `only`: "usual" (what trainers take by default: attention and feed-forward layers), "all" (every linear and
     convolution), "norms", or a pattern searched in the original name.
@@ -63,7 +70,7 @@ def modules_of(
     if "unet" in parts:
         for name, module in _network(checkpoint).items():
             if _is_wanted(name, module, only):
-                found |= dict.fromkeys(_spell(checkpoint, name, naming), module)
+                found |= _spell(checkpoint, name, module, naming)
     for part, (kohya, diffusers, width, layers) in encoders.items():
         if part not in parts or only == "norms":
             continue
@@ -87,34 +94,73 @@ def _network(checkpoint: str) -> Modules:
     }
 
 
+_USUAL = re.compile(r"blocks?\..*(attn|ff|proj|qkv|mlp|linear)")
+
+
 def _is_wanted(name: str, module: Module, only: str) -> bool:
     is_norm = len(module.shape) == 1
-    if only == "norms":
-        return is_norm
-    if is_norm:
-        return False
+    if is_norm or only == "norms":
+        return is_norm and only == "norms"
     if only == "all":
         return True
-    if only == "usual":
-        return re.search(r"attn|ff|proj_(in|out)|qkv|mlp|linear[12]", name) is not None
-    return re.search(only, name) is not None
+    return re.search(_USUAL if only == "usual" else only, name) is not None
 
 
-def _spell(checkpoint: str, name: str, naming: str) -> list[str]:
-    """The LoRA's name for an original one; none where that trainer has no name for it."""
+def _spell(checkpoint: str, name: str, module: Module, naming: str) -> Modules:
+    """The LoRA's modules for an original one: none where that trainer has no name for it."""
     layout = UNETS.get(checkpoint)
     if naming == "generic":
-        return [f"diffusion_model.{name}"]
+        return {f"diffusion_model.{name}": module}
+    if naming == "kohya" and (layout is None or layout.pooled_width is not None):
+        return {f"lora_unet_{name.replace('.', '_')}": module}
     if layout is None:
-        return [f"lora_unet_{name.replace('.', '_')}"]
-    if naming == "kohya" and layout.pooled_width is not None:
-        return [f"lora_unet_{name.replace('.', '_')}"]
+        return (
+            _diffusers_parts(name, module) if naming == "diffusers" and checkpoint in ("sd3", "flux") else {}
+        )
     renamed = diffusers_name(layout, name)
     if naming in ("kohya", "kohya_diffusers"):
-        return [f"lora_unet_{renamed.replace('.', '_')}"]
+        return {f"lora_unet_{renamed.replace('.', '_')}": module}
     if ".attn" not in renamed:
-        return []
-    return ["unet." + renamed.replace(".to_", ".processor.to_").removesuffix(".0")]
+        return {}
+    return {"unet." + renamed.replace(".to_", ".processor.to_").removesuffix(".0"): module}
+
+
+_DIFFUSERS_PARTS = {
+    "x_block.attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
+    "x_block.attn.proj": ("attn.to_out.0",),
+    "x_block.mlp.fc1": ("ff.net.0.proj",),
+    "x_block.mlp.fc2": ("ff.net.2",),
+    "context_block.attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
+    "context_block.attn.proj": ("attn.to_add_out",),
+    "context_block.mlp.fc1": ("ff_context.net.0.proj",),
+    "context_block.mlp.fc2": ("ff_context.net.2",),
+    "img_attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
+    "img_attn.proj": ("attn.to_out.0",),
+    "img_mlp.0": ("ff.net.0.proj",),
+    "img_mlp.2": ("ff.net.2",),
+    "txt_attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
+    "txt_attn.proj": ("attn.to_add_out",),
+    "txt_mlp.0": ("ff_context.net.0.proj",),
+    "txt_mlp.2": ("ff_context.net.2",),
+    "linear1": ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"),
+    "linear2": ("proj_out",),
+}
+
+
+def _diffusers_parts(name: str, module: Module) -> Modules:
+    """SD3's and FLUX's modules at diffusers, which keeps queries, keys, values and the feed-forward half apart."""
+    kind, number, rest = [*name.split(".", 2), "", ""][:3]
+    parts = _DIFFUSERS_PARTS.get(rest)
+    if parts is None:
+        return {}
+    block = "single_transformer_blocks" if kind == "single_blocks" else "transformer_blocks"
+    rows, inputs = module.shape[0], module.shape[1]
+    # Each takes as many rows as it has inputs, but for the last, which takes what is left.
+    sizes = [inputs] * (len(parts) - 1) + [rows - inputs * (len(parts) - 1)]
+    return {
+        f"transformer.{block}.{number}.{part}": module._replace(shape=(size, inputs))
+        for part, size in zip(parts, sizes)
+    }
 
 
 _RESIDUAL_NAMES = {

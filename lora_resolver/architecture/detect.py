@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from .families import FAMILIES, FAMILY_NAMES, STACKS, TEXT_ENCODERS
+from .families import CUT_UNETS, FAMILIES, FAMILY_NAMES, STACKS, TEXT_ENCODERS
 from .metadata import claimed_families
 from .modules import NEGATIVES, Module, modules_of
 
@@ -90,12 +90,15 @@ def _families_of(modules: Sequence[Module]) -> list[str]:
     """Every family in whose grammar all these modules are."""
     # The ends and the middle are seldom alike: most families are out after these few.
     probes = [modules[0], modules[len(modules) // 3], modules[len(modules) // 2], modules[-1]]
-    fitting = [
-        family
-        for family, grammars in FAMILIES.items()
-        if any(_all_in(probes, grammar) and _all_in(modules, grammar) for grammar in grammars)
-    ]
-    return _by_projection(modules, _by_stacks(modules, fitting))
+    for table in (FAMILIES, CUT_UNETS):
+        fitting = [
+            family
+            for family, grammars in table.items()
+            if any(_all_in(probes, grammar) and _all_in(modules, grammar) for grammar in grammars)
+        ]
+        if fitting:
+            return _by_projection(modules, _by_stacks(modules, fitting))
+    return []
 
 
 def _all_in(modules: Sequence[Module], grammar: Grammar) -> bool:

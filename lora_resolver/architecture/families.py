@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["FAMILIES", "FAMILY_NAMES", "STACKS", "TEXT_ENCODERS", "Grammar"]
+__all__ = ["CUT_UNETS", "FAMILIES", "FAMILY_NAMES", "STACKS", "TEXT_ENCODERS", "Grammar"]
 
 Line = tuple["re.Pattern[str]", "frozenset[int]", "frozenset[int]"]
 Grammar = tuple[Line, ...]
@@ -150,6 +150,20 @@ _UNET_REST = """
 _FOUR_LEVELS = _UNET_REST.format(d="0-3", last=11)
 _THREE_LEVELS = _UNET_REST.format(d="0-2", last=8)
 _SDXL = _unet(_SDXL_BLOCKS, _THREE_LEVELS, 2048)
+
+
+def _any_unet(context: int) -> Grammar:
+    """A UNet of another layout (SSD-1B, Vega, KOALA and other cuts), told by the width of its text alone."""
+    diffusers = "down_blocks_#_attentions_#|up_blocks_#_attentions_#|mid_block_attentions_0"
+    at = f"({diffusers}|input_blocks_#_1|middle_block_1|output_blocks_#_1)"
+    return _grammar(f"""
+        {at}_transformer_blocks_#_attn2_to_(k|v) {context} -
+        {at}_transformer_blocks_#_(attn1|ff|norm)*
+        {at}_transformer_blocks_#_attn2_to_(q|out)*
+        {at}_(proj_in|proj_out|norm)
+        {_FOUR_LEVELS}
+    """)
+
 
 # SDXL's UNet, but no trainer of Kolors writes the names of SDXL's original code.
 _KOLORS = (
@@ -487,6 +501,14 @@ FAMILIES: Mapping[str, tuple[Grammar, ...]] = {
     "omnigen2": (_OMNIGEN2,),
     "stable_audio": (_STABLE_AUDIO,),
 }
+# Asked only when no family's own grammar takes a file.
+CUT_UNETS: Mapping[str, tuple[Grammar, ...]] = {
+    "sd1": (_any_unet(768),),
+    "sd2": (_any_unet(1024),),
+    "sdxl": (_any_unet(2048),),
+    "sdxl_refiner": (_any_unet(1280),),
+}
+
 _CLIP = """
     (text_model_)?(encoder_layers|transformer_resblocks)_#_* {width},{wide} {width},{wide}
     (text_model_)?(embeddings|final_layer_norm)*

@@ -17,9 +17,7 @@ Shape = tuple[int, ...]
 # What is no LoRA for a diffusion model, by a name that only it has.
 NEGATIVES: tuple[tuple[re.Pattern[str], str], ...] = (
     (
-        re.compile(
-            r"(^|\.)(model\.)?model\.layers\.\d+\.(self_attn|mlp)\.\w+\.(base_layer\.)?(lora_|weight)"
-        ),
+        re.compile(r"^(base_model\.)?(model\.)*layers\.\d+\.(self_attn|mlp)\.\w+_proj\."),
         "It is an adapter for a language model.",
     ),
     (

@@ -72,22 +72,21 @@ def _text_of(source: str) -> str:
         return source
     path = Path(source)
     try:
-        if path.exists():
-            with path.open("rb") as stream:
-                return _decoded(stream)
-    except ValueError:  # a NUL in it: no file's name
+        is_there = path.exists()
+    except (OSError, ValueError):  # too long for a file's name, or a NUL in it
+        is_there = False
+    if not is_there:
+        if source.endswith(_FILE_ENDINGS):
+            raise _unreadable(f"there is no file {quoted(source)}", "Check its name and folder.")
         return source
+    try:
+        with path.open("rb") as stream:
+            return _decoded(stream)
     except OSError as error:
-        # A long text is no file name either, and says so with an error of its own.
-        if not source.endswith(_FILE_ENDINGS):
-            return source
         reason = error.strerror or type(error).__name__
         raise _unreadable(
-            f"{quoted(source)} cannot be read: {reason}", "Is it a file that you may read?"
+            f"{quoted(source)} cannot be read: {reason}", "Name a file that you may read."
         ) from None
-    if source.endswith(_FILE_ENDINGS):
-        raise _unreadable(f"there is no file {quoted(source)}", "Check its name and folder.")
-    return source
 
 
 def _decoded(stream: BinaryIO) -> str:

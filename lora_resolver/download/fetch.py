@@ -148,6 +148,10 @@ class Fetch:
                 answer, self._direct = None, None
         if answer is None:
             answer = self._transport.open(self._order.file.url, headers)
+            if answer.status in _EXPIRED and answer.url != self._order.file.url:
+                # The service sent us to a signed address that its storage does not take: ask for a fresh one, once.
+                answer.__exit__()
+                answer = self._transport.open(self._order.file.url, headers)
         try:
             if answer.status == 416:
                 raise FileChanged
@@ -209,6 +213,8 @@ class Fetch:
                 failures = 1 if gained() - before >= _ENOUGH else failures + 1
                 if failures >= self._config.tries or is_final(error) or (wanted or 0) > MAX_RETRY_AFTER:
                     raise
+                if error.code == "tooSlow" and not self._part.pieces.resumable:
+                    raise  # all would start anew, and the reason is worth more than that it broke off
                 self._transport.pause(failures - 1, wanted)
 
 

@@ -8,12 +8,13 @@ sha256:<64 hex>                whatever version has this file
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AccessDenied, NotFound, Offline, TransferFailed, VerificationFailed
 from . import civitai_json as api
-from .desk import Offer
+from .desk import Elsewhere, Offer
 
 if TYPE_CHECKING:
     from ..errors import LoraResolverError
@@ -30,18 +31,13 @@ LORA_TYPES = frozenset({"LORA", "LoCon", "DoRA"})
 TOKEN_PAGE = "/user/account"  # noqa: S105 - the page where a user makes a token
 
 
-def locate(identifier: Identifier, desk: Desk) -> Offer:
+def locate(identifier: Identifier, desk: Desk) -> Offer | Elsewhere:
     """The file of a version. Raises NotFound, AccessDenied, VerificationFailed or TransferFailed."""
     if identifier.version is None:
         raise _version_missing(identifier, desk)
     if identifier.version == "latest":
-        model = _model(identifier, desk)
-        versions = api.versions(model)
-        if not versions:
-            raise _not_found(f"CivitAI model {identifier.id} ({api.name(model)}) has no published version")
-        version = versions[0][0]
-    else:
-        version = identifier.version
+        return Elsewhere(replace(identifier, version=_newest(identifier, desk)))
+    version = identifier.version
     document = _ask(desk, f"/api/v1/model-versions/{version}", f"CivitAI has no version {version} of a model")
     belongs_to = str(document.get("modelId"))
     if identifier.id and belongs_to != identifier.id:
@@ -184,21 +180,32 @@ def _explain(record: LoraRecord, answer: Answer, *, has_token: bool, site: str) 
     return None
 
 
+def _newest(identifier: Identifier, desk: Desk) -> str:
+    versions = _versions(identifier, desk)[1]
+    if not versions:
+        raise _not_found(f"CivitAI model {identifier.id} has no version that can be had")
+    return versions[0][0]
+
+
 def _version_missing(identifier: Identifier, desk: Desk) -> NotFound:
-    model = _model(identifier, desk)
-    found = [f"{identifier}@{number} ({name})" for number, name in api.versions(model)]
+    name, versions = _versions(identifier, desk)
+    found = [f"{identifier}@{number}" + (f" ({called})" if called else "") for number, called in versions]
     shown = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
     return NotFound(
-        f"{identifier} ({api.name(model)}) does not say which version",
+        f"{identifier}{f' ({name})' if name else ''} does not say which version",
         code="versionMissing",
         remedy=f"Write one of: {shown}. Or {identifier}@latest for the newest, whatever it is."
         if found
-        else "",
+        else f"Look at {desk.config.civitai_url}/models/{identifier.id} for the versions.",
     )
 
 
-def _model(identifier: Identifier, desk: Desk) -> dict[str, Any]:
-    return _ask(desk, f"/api/v1/models/{identifier.id}", f"CivitAI has no model {identifier.id}")
+def _versions(identifier: Identifier, desk: Desk) -> tuple[str, list[tuple[str, str]]]:
+    """The model's name, and its versions with theirs, the newest first; offline, those on this disk."""
+    if desk.config.offline:
+        return "", [(number, "") for number in desk.store.versions("civitai", identifier.id)]
+    model = _ask(desk, f"/api/v1/models/{identifier.id}", f"CivitAI has no model {identifier.id}")
+    return api.name(model), api.versions(model)
 
 
 def _ask(desk: Desk, path: str, missing: str) -> dict[str, Any]:

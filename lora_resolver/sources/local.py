@@ -59,9 +59,8 @@ def list_names(folders: Sequence[Path]) -> Iterator[str]:
 
 def _close_names(name: str, names: Sequence[str]) -> list[str]:
     """Up to three: the same file name in another folder first, then small differences in spelling."""
-    wanted = PurePosixPath(name.replace("\\", "/")).name.lower()
-    stem = wanted.removesuffix(".safetensors")
+    stem = PurePosixPath(name.replace("\\", "/")).name.lower().removesuffix(".safetensors")
     same = [each for each in names if PurePosixPath(each).name.lower().removesuffix(".safetensors") == stem]
-    by_last = {PurePosixPath(each).name.lower(): each for each in names}
-    similar = [by_last[each] for each in difflib.get_close_matches(wanted, by_last, n=3, cutoff=0.6)]
+    by_stem = {PurePosixPath(each).name.lower().removesuffix(".safetensors"): each for each in names}
+    similar = [by_stem[each] for each in difflib.get_close_matches(stem, by_stem, n=3, cutoff=0.6)]
     return list(dict.fromkeys([*same, *similar]))[:3]

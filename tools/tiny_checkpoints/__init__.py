@@ -7,7 +7,7 @@ are coloured squares), but prompts, seeds and LoRAs change what is drawn. Files 
     FOLDER/checkpoints/tiny_sd15.ckpt                  Load Checkpoint
     FOLDER/diffusion_models/tiny_wan.safetensors       Load Diffusion Model
     FOLDER/text_encoders/tiny_clip_l.pt                Load CLIP
-    FOLDER/vae/tiny_vae16.safetensors                  Load VAE
+    FOLDER/vae/tiny_video_vae.pt                       Load VAE
 
 Needs torch and safetensors, not ComfyUI.
 """
@@ -47,50 +47,63 @@ class TinyCheckpoint:
         return Path(self.file).name
 
 
+def _clip_l(prefix: str) -> Tensors:
+    import torch
+
+    return text_encoders.text_encoder_tensors(
+        text_encoders.clip_l_shapes(), prefix, seed=1, dtype=torch.float16
+    )
+
+
 def _sd15() -> Tensors:
     import torch
 
-    half = torch.float16
     return {
-        **unet.unet_tensors(unet.SD15, seed=15, dtype=half),
-        **text_encoders.text_encoder_tensors(
-            text_encoders.clip_l_shapes(), "cond_stage_model.transformer.", seed=1, dtype=half
-        ),
-        **vae.vae_tensors(4, "first_stage_model.", dtype=half),
+        **unet.unet_tensors(unet.SD15, seed=15, dtype=torch.float16),
+        **_clip_l("cond_stage_model.transformer."),
+        **vae.vae_tensors(4, "first_stage_model.", dtype=torch.float16),
     }
 
 
 def _sdxl(layout: unet.UNetLayout) -> Tensors:
     import torch
 
-    half = torch.float16
     return {
-        **unet.unet_tensors(layout, seed=10, dtype=half),
+        **unet.unet_tensors(layout, seed=10, dtype=torch.float16),
+        **_clip_l("conditioner.embedders.0.transformer."),
         **text_encoders.text_encoder_tensors(
-            text_encoders.clip_l_shapes(), "conditioner.embedders.0.transformer.", seed=1, dtype=half
+            text_encoders.clip_g_shapes(), "conditioner.embedders.1.model.", seed=2, dtype=torch.float16
         ),
-        **text_encoders.text_encoder_tensors(
-            text_encoders.clip_g_shapes(), "conditioner.embedders.1.model.", seed=2, dtype=half
-        ),
-        **vae.vae_tensors(4, "first_stage_model.", dtype=half),
+        **vae.vae_tensors(4, "first_stage_model.", dtype=torch.float16),
     }
 
 
-def _wan(seed: int) -> Tensors:
+def _sd3() -> Tensors:
     import torch
 
-    return weights.fill(
-        transformers.wan_shapes(), seed=seed, dtype=torch.float16, gains=transformers.WAN_GAINS
-    )
+    return {
+        **_transformer(transformers.sd3_shapes(), seed=3, prefix="model.diffusion_model."),
+        **_clip_l("text_encoders.clip_l.transformer."),
+        **vae.vae_tensors(16, "first_stage_model.", dtype=torch.float16),
+    }
 
 
-def _clip_l() -> Tensors:
+def _transformer(shapes: weights.Shapes, *, seed: int, prefix: str = "") -> Tensors:
     import torch
 
-    return text_encoders.text_encoder_tensors(text_encoders.clip_l_shapes(), "", seed=1, dtype=torch.float16)
+    tensors = weights.fill(shapes, seed=seed, dtype=torch.bfloat16, gains=transformers.GAINS)
+    return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
-def _vae16() -> Tensors:
+def _text_encoder_alone() -> Tensors:
+    import torch
+
+    # Alone it has the projection of the pooled vector too, which checkpoints leave out.
+    shapes = {**text_encoders.clip_l_shapes(), "text_projection.weight": (768, 768)}
+    return text_encoders.text_encoder_tensors(shapes, "", seed=1, dtype=torch.float16)
+
+
+def _picture_vae() -> Tensors:
     import torch
 
     return vae.vae_tensors(16, "", dtype=torch.float16)
@@ -109,19 +122,50 @@ CHECKPOINTS: Mapping[str, TinyCheckpoint] = {
         lambda: _sdxl(unet.SDXL_FULL),
         heavy=True,
     ),
+    "sd3": TinyCheckpoint("checkpoints/tiny_sd3.ckpt", "SD3 with CLIP-L and VAE", _sd3),
     "wan": TinyCheckpoint(
-        "diffusion_models/tiny_wan.safetensors", "Wan 2.1 text to video", lambda: _wan(seed=21)
+        "diffusion_models/tiny_wan.safetensors",
+        "Wan 2.1 text to video",
+        lambda: _transformer(transformers.wan_shapes(), seed=21),
     ),
     "wan_low": TinyCheckpoint(
         "diffusion_models/tiny_wan_low.safetensors",
         "its second expert: the same shapes, other weights",
-        lambda: _wan(seed=22),
+        lambda: _transformer(transformers.wan_shapes(), seed=22),
+    ),
+    "wan_1_3b": TinyCheckpoint(
+        "diffusion_models/tiny_wan_1_3b.pt",
+        "one block of Wan 2.1 1.3B at its real width",
+        lambda: _transformer(transformers.wan_shapes(1536, 8960, blocks=1), seed=23),
+    ),
+    "hunyuan_video": TinyCheckpoint(
+        "diffusion_models/tiny_hunyuan_video.safetensors",
+        "HunyuanVideo",
+        lambda: _transformer(transformers.hunyuan_video_shapes(), seed=24),
+    ),
+    "ltxv": TinyCheckpoint(
+        "diffusion_models/tiny_ltxv.safetensors",
+        "LTX-Video",
+        lambda: _transformer(transformers.ltxv_shapes(), seed=25),
+        metadata=transformers.LTXV_METADATA,
+    ),
+    "flux": TinyCheckpoint(
+        "diffusion_models/tiny_flux.pt",
+        "FLUX.1 dev at its real width, one block of each kind",
+        lambda: _transformer(transformers.flux_shapes(), seed=26),
+        heavy=True,
     ),
     "clip_l": TinyCheckpoint(
-        "text_encoders/tiny_clip_l.pt", "CLIP-L; as type sd3 it makes prompts for Wan", _clip_l
+        "text_encoders/tiny_clip_l.pt",
+        "CLIP-L; as type sd3 for Wan, as type stable_diffusion for FLUX and HunyuanVideo",
+        _text_encoder_alone,
     ),
-    "vae16": TinyCheckpoint(
-        "vae/tiny_vae16.safetensors", "a VAE for latents of 16 channels; of a video, the first frame", _vae16
+    "vae": TinyCheckpoint("vae/tiny_vae.safetensors", "VAE for FLUX", _picture_vae),
+    "video_vae": TinyCheckpoint(
+        "vae/tiny_video_vae.pt", "VAE for Wan and HunyuanVideo", lambda: vae.video_vae_tensors(16)
+    ),
+    "ltxv_vae": TinyCheckpoint(
+        "vae/tiny_ltxv_vae.pt", "VAE for LTX-Video", lambda: vae.video_vae_tensors(128)
     ),
 }
 

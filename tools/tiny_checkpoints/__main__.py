@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import CHECKPOINTS, DEFAULT, make_checkpoints
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def main() -> None:
+
+def main(arguments_given: Sequence[str] | None = None) -> None:
     table = "\n".join(
         f"  {name:<14}{checkpoint.about}{' (only when named)' if checkpoint.heavy else ''}"
         for name, checkpoint in CHECKPOINTS.items()
@@ -24,7 +28,7 @@ def main() -> None:
     parser.add_argument(
         "names", nargs="*", choices=[*CHECKPOINTS, []], metavar="NAME", help="default: all light ones"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(arguments_given)
     for name in arguments.names or DEFAULT:
         started = time.perf_counter()
         path = make_checkpoints(arguments.folder, [name])[name]

@@ -1,8 +1,8 @@
-"""A VAE in the layout of TAESD with weights written by hand: pictures show the latent as it is.
+"""VAEs with weights written by hand: pictures show the latent as it is.
 
 Decoding gives each latent cell a colour, a fixed mix of its channels, and enlarges it 8×8; encoding averages 8×8
 pixels and takes the mix back. A change in the latent is seen as a change of colour in the same place.
-Layout: `comfy/taesd/taesd.py` of ComfyUI (github.com/madebyollin/taesd).
+Layouts: TAESD and TAEHV (github.com/madebyollin), as `comfy/taesd/` of ComfyUI reads them.
 """
 
 from __future__ import annotations
@@ -10,70 +10,108 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
-WIDTH = 64
 COLOURS = 3
-
-_ENCODER_BLOCKS = (1, 3, 4, 5, 7, 8, 9, 11, 12, 13)
-_ENCODER_HALVINGS = (2, 6, 10)
-_DECODER_BLOCKS = (3, 4, 5, 8, 9, 10, 13, 14, 15, 18)
-_DECODER_DOUBLINGS = (7, 12, 17)
+_WIDTH = 64
 _CONTRAST = 0.15  # latents lie within -3…3, colours within 0…1
 
 
 def vae_tensors(channels: int, prefix: str, *, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """Encoder and decoder for latents of that many channels, names after `prefix`."""
+    """TAESD for pictures, with latents of that many channels; names after `prefix`."""
+    import torch
+
+    tensors = {
+        **_ends(
+            "taesd_encoder.0", "taesd_encoder.14", "taesd_decoder.1", "taesd_decoder.19", channels, _WIDTH
+        ),
+        **{f"taesd_encoder.{place}.weight": _halving() for place in (2, 6, 10)},
+        **{f"taesd_decoder.{place}.weight": _carrying(_WIDTH, _WIDTH, 3) for place in (7, 12, 17)},
+        **_idle_blocks("taesd_encoder", (1, 3, 4, 5, 7, 8, 9, 11, 12, 13), _WIDTH, _WIDTH),
+        **_idle_blocks("taesd_decoder", (3, 4, 5, 8, 9, 10, 13, 14, 15, 18), _WIDTH, _WIDTH),
+        "vae_scale": torch.tensor(1.0),
+        "vae_shift": torch.tensor(0.0),
+    }
+    return {prefix + name: tensor.to(dtype) for name, tensor in tensors.items()}
+
+
+def video_vae_tensors(channels: int) -> dict[str, torch.Tensor]:
+    """TAEHV for video: four frames for each latent one. In fp32, by which ComfyUI knows that nothing is rescaled."""
+    import torch
+
+    tensors = {
+        **_ends("encoder.0", "encoder.17", "decoder.1", "decoder.22", channels, wide=256),
+        **{f"encoder.{place}.weight": _halving() for place in (3, 8, 13)},
+        # Time is halved twice, by keeping one of two frames.
+        **{f"encoder.{place}.conv.weight": _carrying(64, 128, 1) for place in (2, 7)},
+        "encoder.12.conv.weight": _carrying(64, 64, 1),
+        **_idle_blocks("encoder", (4, 5, 6, 9, 10, 11, 14, 15, 16), 64, 128),
+    }
+    places = ((3, 256, 128, 1), (9, 128, 64, 2), (15, 64, 64, 2))
+    for first, width, narrower, repeats in places:
+        tensors |= _idle_blocks("decoder", range(first, first + 3), width, 2 * width)
+        frame = _carrying(width, width, 1)
+        tensors[f"decoder.{first + 4}.conv.weight"] = torch.cat([frame] * repeats)
+        tensors[f"decoder.{first + 5}.weight"] = _carrying(narrower, width, 3)
+    return tensors
+
+
+def _ends(
+    enter: str, encoded: str, decode: str, leave: str, channels: int, wide: int
+) -> dict[str, torch.Tensor]:
+    """The convolutions between pixels and features, and between features and latents."""
     import torch
 
     generator = torch.Generator().manual_seed(channels)
     mix = torch.randn(COLOURS, channels, generator=generator)
     mix *= _CONTRAST / mix.norm(dim=1, keepdim=True)
     unmix = torch.linalg.pinv(mix)  # (channels, 3)
-
-    plain = torch.zeros(WIDTH, WIDTH, 3, 3)
-    halving = torch.zeros(WIDTH, WIDTH, 3, 3)
-    for colour in range(COLOURS):
-        plain[colour, colour, 1, 1] = 1
-        # Stride 2 with one pixel of padding: these four taps cover each square of 2×2 pixels once.
-        halving[colour, colour, 1:, 1:] = 0.25
-
-    tensors = {
-        "taesd_encoder.0.weight": plain[:, :COLOURS],
-        "taesd_encoder.0.bias": torch.zeros(WIDTH),
-        "taesd_encoder.14.weight": _centre(channels, WIDTH, unmix),
-        "taesd_encoder.14.bias": -unmix.sum(dim=1) / 2,
-        "taesd_decoder.1.weight": _centre(WIDTH, channels, mix),
-        "taesd_decoder.1.bias": torch.cat([torch.full((COLOURS,), 0.5), torch.zeros(WIDTH - COLOURS)]),
-        "taesd_decoder.19.weight": plain[:COLOURS],
-        "taesd_decoder.19.bias": torch.zeros(COLOURS),
-        "vae_scale": torch.tensor(1.0),
-        "vae_shift": torch.tensor(0.0),
+    to_latent = torch.zeros(channels, _WIDTH, 3, 3)
+    to_latent[:, :COLOURS, 1, 1] = unmix
+    to_colours = torch.zeros(wide, channels, 3, 3)
+    to_colours[:COLOURS, :, 1, 1] = mix
+    grey = torch.zeros(wide)
+    grey[:COLOURS] = 0.5
+    return {
+        f"{enter}.weight": _carrying(_WIDTH, COLOURS, 3),
+        f"{enter}.bias": torch.zeros(_WIDTH),
+        f"{encoded}.weight": to_latent,
+        f"{encoded}.bias": -unmix.sum(dim=1) / 2,
+        f"{decode}.weight": to_colours,
+        f"{decode}.bias": grey,
+        f"{leave}.weight": _carrying(COLOURS, _WIDTH, 3),
+        f"{leave}.bias": torch.zeros(COLOURS),
     }
-    tensors |= {f"taesd_encoder.{place}.weight": halving for place in _ENCODER_HALVINGS}
-    tensors |= {f"taesd_decoder.{place}.weight": plain for place in _DECODER_DOUBLINGS}
-    for half, blocks in (("encoder", _ENCODER_BLOCKS), ("decoder", _DECODER_BLOCKS)):
-        for block in blocks:
-            tensors |= _idle_block(f"taesd_{half}.{block}")
-    return {prefix + name: tensor.to(dtype) for name, tensor in tensors.items()}
 
 
-def _centre(outputs: int, inputs: int, matrix: torch.Tensor) -> torch.Tensor:
-    """A 3×3 convolution that applies `matrix` to each pixel by itself."""
+def _carrying(outputs: int, inputs: int, kernel: int) -> torch.Tensor:
+    """A convolution that hands the first three channels on."""
     import torch
 
-    kernel = torch.zeros(outputs, inputs, 3, 3)
-    kernel[: matrix.shape[0], : matrix.shape[1], 1, 1] = matrix
-    return kernel
+    weight = torch.zeros(outputs, inputs, kernel, kernel)
+    for colour in range(COLOURS):
+        weight[colour, colour, kernel // 2, kernel // 2] = 1
+    return weight
 
 
-def _idle_block(name: str) -> dict[str, torch.Tensor]:
-    """A residual block that adds nothing."""
+def _halving() -> torch.Tensor:
+    """A convolution of stride 2 that hands on the mean of each square of 2×2 pixels."""
+    weight = _carrying(_WIDTH, _WIDTH, 3)
+    for colour in range(COLOURS):
+        weight[colour, colour, 1:, 1:] = 0.25  # one pixel of padding: these four taps meet each pixel once
+    return weight
+
+
+def _idle_blocks(name: str, places: Sequence[int], width: int, inputs: int) -> dict[str, torch.Tensor]:
+    """Residual blocks that add nothing."""
     import torch
 
     nothing = torch.zeros(1)
     tensors = {}
-    for convolution in (0, 2, 4):
-        tensors[f"{name}.conv.{convolution}.weight"] = nothing.expand(WIDTH, WIDTH, 3, 3)
-        tensors[f"{name}.conv.{convolution}.bias"] = nothing.expand(WIDTH)
+    for place in places:
+        for convolution, seen in ((0, inputs), (2, width), (4, width)):
+            tensors[f"{name}.{place}.conv.{convolution}.weight"] = nothing.expand(width, seen, 3, 3)
+            tensors[f"{name}.{place}.conv.{convolution}.bias"] = nothing.expand(width)
     return tensors

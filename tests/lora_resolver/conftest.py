@@ -1,0 +1,48 @@
+"""What the tests of resolving share: a small catalogue, and a resolver that loses no time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lora_resolver.civitai_faults import FaultyCivitai
+from tests.lora_resolver.served_loras import quick_config, write_safetensors
+from tools.civitai_server import CatalogueEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from lora_resolver.config import ResolverConfig
+
+INK_BYTES = 300_000
+
+
+@pytest.fixture
+def ink(tmp_path: Path) -> CatalogueEntry:
+    """A LoRA with everything that a LoRA may have."""
+    preview = tmp_path / "served" / "ink.png"
+    file = write_safetensors(tmp_path / "served" / "ink.safetensors", INK_BYTES)
+    preview.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
+    return CatalogueEntry(120096, 135931, "Ink", file, "v1.1", "SDXL 1.0", ("ink", "pen drawing"), preview)
+
+
+@pytest.fixture
+def civitai(ink: CatalogueEntry, tmp_path: Path) -> Iterator[FaultyCivitai]:
+    """A CivitAI with three versions of two models."""
+    newer = write_safetensors(tmp_path / "served" / "ink-2.safetensors", 5_000, seed=2)
+    chalk = write_safetensors(tmp_path / "served" / "chalk.safetensors", 7_000, seed=3)
+    catalogue = [
+        CatalogueEntry(120096, 140000, "Ink", newer, "v2.0"),
+        ink,
+        CatalogueEntry(7, 70, "Chalk", chalk, trigger_words=("chalk",)),
+    ]
+    with FaultyCivitai(catalogue) as server:
+        yield server
+
+
+@pytest.fixture
+def config(civitai: FaultyCivitai, tmp_path: Path) -> ResolverConfig:
+    """Downloads to a fresh folder, from the local CivitAI, with short patience."""
+    return quick_config(tmp_path / "loras", civitai_url=civitai.url)
