@@ -10,7 +10,7 @@ import sys
 
 from benchmarks.results import BenchmarkResult, save, show
 
-BENCHMARKS = ("import_time",)
+BENCHMARKS = ("import_time", "architecture")
 
 
 def main(names: list[str]) -> int:

@@ -25,6 +25,7 @@ sys.path.insert(0, {comfyui!r})
 sys.argv = ["comfyui", "--cpu"]
 import comfy.options
 comfy.options.enable_args_parsing()
+import utils.extra_config  # first, as in main.py: another package of that name would win later
 import nodes, server
 import comfy_api.latest
 start = time.perf_counter()

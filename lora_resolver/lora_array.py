@@ -202,7 +202,9 @@ def _read_entries(value: object) -> tuple[LoraEntry, ...]:
         faults += reader.faults
         if len(faults) >= MAX_ERRORS and position + 1 < len(value):
             message = f"{len(value) - position - 1:,} more entries were not read after {len(faults):,} faults"
-            faults.append(InvalidInput(message, code="tooManyErrors", parameter="lora", remedy="Mend these first."))
+            faults.append(
+                InvalidInput(message, code="tooManyErrors", parameter="lora", remedy="Mend these first.")
+            )
             break
     if faults:
         raise InvalidLoraArray(faults)

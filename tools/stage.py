@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tools.civitai_server import CatalogueEntry, CivitaiServer, read_catalogue
-
 from tools.foreign_lora import write_sdxl_lora
 from tools.graphs import TextToImage
 from tools.runtime import ROOT, SetupError

@@ -19,6 +19,8 @@ __all__ = ["COMMANDS", "main"]
 # Module name and what `--help` says. A module is imported only when it is asked for: `parse` needs no `requests`.
 COMMANDS = {
     "parse": "read a lora array and print it in its shortest form",
+    "resolve": "find or download LoRAs, verify them, and print where they are",
+    "inspect": "say what .safetensors files are, from their headers",
 }
 
 

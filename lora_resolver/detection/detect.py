@@ -65,7 +65,9 @@ def detect_architecture(header: SafetensorsHeader) -> Architecture:
     modules = modules_of(shapes)
     if not modules:
         return Architecture(
-            "not_a_diffusion_lora", kind="", sentence="It has no tensor that is named as a LoRA's are."
+            "not_a_diffusion_lora",
+            kind="",
+            sentence="Most of its tensors are not named as a LoRA's are: it may be a whole model.",
         )
     diffusion = [module for module in modules if module.part == "unet"]
     encoders = [module for module in modules if module.part != "unet"]

@@ -66,6 +66,7 @@ _ROLES = {
     "lora_B": "up",
     "lora_magnitude_vector": "dora_scale",
     "oft_R": "oft_blocks",
+    "scale": "set_weight",  # the norms of BFL's control LoRAs
 }
 # `x.lora.up`, `x_lora.up`, `x.qkv_lora1.up`, and positional `unet:12:up`.
 _BARE = {"up": "up", "down": "down", "mid": "mid"}
@@ -104,13 +105,18 @@ class Module:
 
 
 def modules_of(shapes: Mapping[str, Shape | None]) -> list[Module]:
-    """Every module that at least one tensor of a LoRA's belongs to."""
+    """Every module that at least one tensor of a LoRA's belongs to; none where most tensors are of something else."""
     grouped: dict[str, dict[str, Shape | None]] = {}
+    others = 0
     for name, shape in shapes.items():
         split = _split(name)
         if split is not None:
             stem, role = split
             grouped.setdefault(stem, {})[role] = shape
+        else:
+            others += 1
+    if 2 * others > len(shapes):
+        return []
     return [_module(stem, roles) for stem, roles in grouped.items() if not set(roles) <= {"alpha", "rescale"}]
 
 
