@@ -108,13 +108,12 @@ def _all_in(modules: Sequence[Module], grammar: Grammar) -> bool:
 
 
 def _is_in(module: Module, grammar: Grammar) -> bool:
-    for pattern, inputs, outputs in grammar:
-        if pattern.fullmatch(module.name):
-            fits_in = not inputs or module.inputs is None or module.inputs in inputs
-            fits_out = not outputs or module.outputs is None or module.outputs in outputs
-            if fits_in and fits_out:
-                return True
-    return False
+    return any(
+        (not line.inputs or module.inputs is None or module.inputs in line.inputs)
+        and (not line.outputs or module.outputs is None or module.outputs in line.outputs)
+        and line.expression.fullmatch(module.name)
+        for line in grammar
+    )
 
 
 def _by_stacks(modules: Sequence[Module], families: list[str]) -> list[str]:

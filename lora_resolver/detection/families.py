@@ -9,6 +9,8 @@ Sources: the models' own code as ComfyUI and diffusers have it.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,7 +18,22 @@ if TYPE_CHECKING:
 
 __all__ = ["CUT_UNETS", "FAMILIES", "FAMILY_NAMES", "STACKS", "TEXT_ENCODERS", "Grammar"]
 
-Line = tuple["re.Pattern[str]", "frozenset[int]", "frozenset[int]"]
+
+@dataclass(frozen=True)
+class Line:
+    """Names of some modules, and the sizes that they may have; an empty set is not held against."""
+
+    pattern: str
+    inputs: frozenset[int]
+    outputs: frozenset[int]
+
+    @cached_property
+    def expression(self) -> re.Pattern[str]:
+        """Compiled when it is first asked: most families never are, and this module is imported at ComfyUI's start."""
+        text = re.sub(r"<(\d+)-(\d+)>", lambda match: _range(int(match[1]), int(match[2])), self.pattern)
+        return re.compile(text.replace("#", r"\d+").replace("*", ".*"))
+
+
 Grammar = tuple[Line, ...]
 
 FAMILY_NAMES: Mapping[str, str] = {
@@ -61,9 +78,7 @@ def _grammar(text: str) -> Grammar:
 
 
 def _line(pattern: str, inputs: str = "-", outputs: str = "-") -> Line:
-    expression = re.sub(r"<(\d+)-(\d+)>", lambda match: _range(int(match[1]), int(match[2])), pattern)
-    expression = expression.replace("#", r"\d+").replace("*", ".*")
-    return re.compile(expression), _numbers(inputs), _numbers(outputs)
+    return Line(pattern, _numbers(inputs), _numbers(outputs))
 
 
 def _range(first: int, last: int) -> str:
