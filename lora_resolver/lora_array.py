@@ -37,7 +37,7 @@ MAX_ERRORS = 1000  # then reading stops: 100,000 sentences help nobody
 _KEYS = 'An entry has "model" and may have "weight", "transformer", "clip_weight" and "enabled".'
 _ARRAY = 'Write [{ "model": "civitai:120096@135931", "weight": 0.7 }].'
 _RANGE = f"Write a number from -{MAX_WEIGHT:.0f} to {MAX_WEIGHT:.0f} without quotation marks, as in 0.7."
-_MAX_UNKNOWN_KEYS = 5  # of one entry; an object with more is something else altogether
+_MAX_KEY_FAULTS = 5  # of one entry; an object with more is something else altogether
 # What other programs call the same things.
 _OTHER_NAMES = {
     "active": "enabled",
@@ -225,14 +225,14 @@ class _EntryReader:
             self.faults.append(_wrong_type(item, "an entry", f'Write {{ "model": {model} }}.').at(self.place))
             return None
         if isinstance(item, ObjectWithDuplicates):
-            for key in item.duplicates[:_MAX_UNKNOWN_KEYS]:
+            for key in item.duplicates[:_MAX_KEY_FAULTS]:
                 self._add(
                     f"the key {quoted(key)} is given more than once", "duplicateKey", "Keep one of them."
                 )
         values = self._known_values(item)
         unknown = [str(key) for key in item if key not in _READERS]
         self._add_unknown(unknown)
-        if "model" not in item and not any(_meant(key) == "model" for key in unknown[:_MAX_UNKNOWN_KEYS]):
+        if "model" not in item and not any(_meant(key) == "model" for key in unknown[:_MAX_KEY_FAULTS]):
             self._add(
                 '"model" is missing', "missingModel", 'Add one, as in "model": "civitai:120096@135931".'
             )
@@ -259,7 +259,7 @@ class _EntryReader:
         return values
 
     def _add_unknown(self, keys: list[str]) -> None:
-        for key in keys[:_MAX_UNKNOWN_KEYS]:
+        for key in keys[:_MAX_KEY_FAULTS]:
             meant = _meant(key)
             if meant:
                 self._add(
@@ -269,8 +269,8 @@ class _EntryReader:
                 )
             else:
                 self._add(f"unknown key {quoted(key, 40)}", "unknownKey", _KEYS)
-        if len(keys) > _MAX_UNKNOWN_KEYS:
-            self._add(f"{len(keys) - _MAX_UNKNOWN_KEYS:,} more unknown keys", "unknownKey", _KEYS)
+        if len(keys) > _MAX_KEY_FAULTS:
+            self._add(f"{len(keys) - _MAX_KEY_FAULTS:,} more unknown keys", "unknownKey", _KEYS)
 
     def _add(self, message: str, code: str, remedy: str) -> None:
         self.faults.append(InvalidInput(message, code=code, parameter=self.place, remedy=remedy))
