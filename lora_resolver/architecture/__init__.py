@@ -1,0 +1,14 @@
+"""What a file was made for, from its header alone: names and sizes decide, metadata is only compared.
+
+table.py      the language of the table, and its index
+layouts.py    the modules of each model, by name; unet.py those of Stable Diffusion, which follow from numbers
+families.py   the table: one row for each size of each family
+modules.py    tensors of a LoRA file → the modules that it changes
+matching.py   modules × table → rows that have them all
+detection.py  the verdict; notes.py, metadata.py, other_files.py what else there is to say
+"""
+
+from .detection import Architecture, detect_architecture
+from .families import family_name
+
+__all__ = ["Architecture", "detect_architecture", "family_name"]

@@ -1,0 +1,149 @@
+"""The verdict on a LoRA file, from its header alone.
+
+The file's modules are held against a table of every known family's modules, by name and size; the families that have
+them all are the verdict, with what told them. The same rule gives one family, several or none, and a part of a file is
+never of a family alone that the whole is not of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .families import UNET_FAMILIES, family_index, family_name
+from .matching import Match, match
+from .metadata import claims
+from .modules import part_of_slot, read_contents
+from .notes import notes_on
+from .other_files import describe_other_adapter, describe_without_adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..safetensors_header import SafetensorsHeader
+    from .modules import Contents, Group
+
+__all__ = ["Architecture", "detect_architecture"]
+
+KIND_NAMES = {
+    "lora": "LoRA", "dora": "DoRA", "loha": "LoHa", "lokr": "LoKr", "oft": "OFT", "boft": "BOFT", "glora": "GLoRA",
+    "ia3": "(IA)³", "diff": "full difference",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The verdict on one file.
+
+    `verdict` is "known" (one family), "ambiguous" (several, which nothing in it tells apart), "unknown" or
+    "not_a_diffusion_lora". `families` are ids (`family_name` gives the names), the one that the metadata names first.
+    """
+
+    verdict: str
+    families: tuple[str, ...] = ()
+    kind: str = ""
+    """lora, dora, loha, lokr, oft, boft, glora, ia3 or diff; the most frequent where a file mixes them."""
+    rank: int | None = None
+    """The most frequent rank; None where the kind has none or the header does not tell."""
+    parts: tuple[str, ...] = ()
+    """What it changes: "unet" or "transformer", then the text encoders "te1", "te2", "te3"."""
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    """Family id → what speaks for it."""
+    notes: tuple[str, ...] = ()
+    sentence: str = ""
+    """The verdict in words."""
+
+
+def detect_architecture(header: SafetensorsHeader) -> Architecture:
+    """The verdict on the file with this header. Pure, and a matter of milliseconds; never raises."""
+    index = family_index()
+    contents = read_contents(header.tensors, index)
+    if not contents.adapters and not contents.groups:
+        return _no_adapter(header.tensors)
+    found = match(contents, index)
+    if not found.rows:
+        other = describe_other_adapter(contents, found.foreign)
+        if other:
+            return Architecture("not_a_diffusion_lora", sentence=other)
+        if not contents.adapters and contents.plain:
+            return _no_adapter(header.tensors)
+
+    claimed = claims(header.metadata)
+    families = tuple(dict.fromkeys(row.family for row in found.rows))
+    preferred = [family for claim in claimed for family in claim.families if family in families]
+    families = tuple(dict.fromkeys((*preferred, *families)))
+    kind = contents.kind or "lora"
+    parts = _parts(contents, families)
+    return Architecture(
+        verdict="known" if len(families) == 1 else "ambiguous" if families else "unknown",
+        families=families,
+        kind=kind,
+        rank=max(contents.ranks, key=lambda rank: contents.ranks[rank], default=None),
+        parts=parts,
+        evidence={family: _evidence(found) for family in families},
+        notes=tuple(notes_on(header.metadata, claimed, contents, found, families)),
+        sentence=_sentence(kind, families, parts, contents, found),
+    )
+
+
+def _no_adapter(names: Mapping[str, object]) -> Architecture:
+    what = describe_without_adapter(names)
+    if what:
+        return Architecture("not_a_diffusion_lora", sentence=what)
+    sentence = (
+        f"It speaks of an adapter, but in a form that this pack does not know, e.g. {next(iter(names))}."
+    )
+    return Architecture("unknown", sentence=sentence)
+
+
+def _parts(contents: Contents, families: tuple[str, ...]) -> tuple[str, ...]:
+    diffusion = "unet" if families and UNET_FAMILIES.issuperset(families) else "transformer"
+    if not families and any(group.place.template.startswith(_UNET_STARTS) for group in contents.groups):
+        diffusion = "unet"
+    parts = {part_of_slot(group.place.slot) or diffusion for group in contents.groups}
+    return tuple(sorted(parts, key=lambda part: (part.startswith("te"), part)))
+
+
+_UNET_STARTS = ("down_blocks", "up_blocks", "mid_block", "input_blocks", "output_blocks", "middle_block")
+
+
+def _evidence(found: Match) -> str:
+    return _describe(found.telling) if found.telling else ""
+
+
+def _describe(group: Group) -> str:
+    """ "double_blocks.0.img_mlp.0 (3072 → 12288)", as far as its sizes are known."""
+    if group.inputs is None and group.outputs is None:
+        return group.example
+    return f"{group.example} ({group.inputs or '?'} → {group.outputs or '?'})"
+
+
+def _sentence(
+    kind: str, families: tuple[str, ...], parts: tuple[str, ...], contents: Contents, found: Match
+) -> str:
+    what = KIND_NAMES.get(kind, kind)
+    article = "an" if what.startswith(("O", "(")) else "a"
+    if not families:
+        example = f", e.g. {_describe(found.foreign[0])}" if found.foreign else ""
+        return f"It is {article} {what}, but its modules are of no model that this pack knows{example}."
+    names = [family_name(family) for family in families]
+    modules = sum(group.count for group in contents.groups)
+    changes = (
+        f"it changes {modules} {'module' if modules == 1 else 'modules'} of {_listed(_part_names(parts))}"
+    )
+    if len(names) == 1:
+        return f"It is {article} {what} for {names[0]}; {changes}."
+    return f"It is {article} {what} for {_listed(names, 'or')}, whose modules are alike; {changes}."
+
+
+def _part_names(parts: tuple[str, ...]) -> list[str]:
+    names = {"unet": "the UNet", "transformer": "the transformer"}
+    encoders = [part for part in parts if part not in names]
+    described = [names[part] for part in parts if part in names]
+    if encoders:
+        described.append(f"{len(encoders)} text encoders" if len(encoders) > 1 else "a text encoder")
+    return described
+
+
+def _listed(words: list[str], conjunction: str = "and") -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {conjunction} {words[-1]}"

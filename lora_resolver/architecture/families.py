@@ -1,0 +1,254 @@
+"""The table: every family that a LoRA may be made for, with the numbers that tell it from the others.
+
+One row is one size of one family. A file belongs to the rows that have all its modules, by name, number and size; what
+fits several rows is told apart by no header.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from . import layouts as names
+from .layouts import in_slots
+from .table import Index, Layout, Row
+from .unet import cut_unet_layout, unet_layouts, unet_positional_layouts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["FAMILY_NAMES", "UNET_FAMILIES", "family_index", "family_name"]
+
+FAMILY_NAMES = MappingProxyType(
+    {
+        "sd1": "SD 1.x",
+        "sd2": "SD 2.x",
+        "sdxl": "SDXL",
+        "sdxl_refiner": "SDXL refiner",
+        "kolors": "Kolors",
+        "cascade": "Stable Cascade",
+        "sd3": "SD 3",
+        "flux1": "FLUX.1",
+        "chroma": "Chroma",
+        "flux2": "FLUX.2",
+        "hunyuan_video": "HunyuanVideo",
+        "hunyuan_video_1_5": "HunyuanVideo 1.5",
+        "hunyuan_image": "HunyuanImage",
+        "hunyuan_dit": "Hunyuan-DiT",
+        "qwen_image": "Qwen-Image",
+        "qwen_image_2": "Qwen-Image 2",
+        "z_image": "Z-Image",
+        "lumina2": "Lumina 2",
+        "omnigen2": "OmniGen2",
+        "ernie_image": "ERNIE-Image",
+        "wan_14b": "Wan 14B",
+        "wan_5b": "Wan 2.2 5B",
+        "wan_1_3b": "Wan 2.1 1.3B",
+        "anima": "Anima",
+        "cosmos_predict2": "Cosmos-Predict2",
+        "ltxv": "LTX-Video",
+        "ltx2": "LTX-2",
+        "pixart": "PixArt",
+        "sana": "Sana",
+        "mochi": "Mochi",
+        "cogvideox": "CogVideoX",
+        "hidream": "HiDream",
+        "auraflow": "AuraFlow",
+        "krea2": "Krea 2",
+        "minimax_h3": "MiniMax H3",
+        "kandinsky5": "Kandinsky 5",
+        "ace_step": "ACE-Step",
+        "stable_audio": "Stable Audio",
+    }
+)
+
+UNET_FAMILIES = frozenset({"sd1", "sd2", "sdxl", "sdxl_refiner", "kolors", "cascade"})
+
+
+def family_name(family: str) -> str:
+    """What people call a family: `family_name("sd1")` is "SD 1.x". An id that is not in the table is its own name."""
+    return FAMILY_NAMES.get(family, family)
+
+
+def _row(
+    family: str, variant: str, layouts: Sequence[Layout], stacks: Sequence[str] = (), **sizes: int
+) -> Row:
+    """`stacks` are the blocks whose number is the family's own: "double_blocks D single_blocks S"."""
+    return Row(
+        family=family,
+        variant=variant,
+        layouts=tuple(layouts),
+        sizes=sizes,
+        stacks=tuple(_stack(text.split(), sizes) for text in stacks),
+    )
+
+
+def _stack(words: Sequence[str], sizes: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    return tuple((name, sizes[letter]) for name, letter in zip(words[::2], words[1::2]))
+
+
+def _clip(*slots: str, w: int, layers: int) -> tuple[Layout, ...]:
+    return in_slots(names.CLIP, *slots, w=w, L=layers)
+
+
+# Where trainers put the text encoders: kohya lora_te_, lora_te1_…; diffusers text_encoder, text_encoder_2…; ComfyUI
+# clip_l, clip_g, t5xxl. "bare" is an encoder by itself, without a prefix.
+_CLIP_L = _clip("te1", "text_encoder", "clip_l", "bare", w=768, layers=12)
+_CLIP_L_ALONE = _clip("te", "text_encoder", "clip_l", "bare", w=768, layers=12)
+_CLIP_H_ALONE = _clip("te", "text_encoder", "clip_h", "bare", w=1024, layers=24)
+_CLIP_G = _clip("te2", "text_encoder_2", "clip_g", "bare", w=1280, layers=32)
+_CLIP_G_PRIOR = _clip("prior_te", "text_encoder", w=1280, layers=32)
+_T5_SECOND = in_slots(names.T5, "te2", "text_encoder_2", "t5xxl")
+_T5_THIRD = in_slots(names.T5, "te3", "text_encoder_3", "t5xxl")
+_T5_ALONE = in_slots(names.T5, "te", "te1", "text_encoder", "t5xxl")
+
+
+def _llm(*slots: str, w: int, layers: int) -> tuple[Layout, ...]:
+    return in_slots(names.LLM, *slots, w=w, L=layers)
+
+
+def _dotted(*layouts: Layout) -> tuple[Layout, ...]:
+    return tuple(replace(layout, dotted=True) for layout in layouts)
+
+
+def _sdxl_like() -> Iterable[Row]:
+    """SDXL and Kolors have one and the same UNet. Only SDXL is trained under the UNet's original names."""
+    diffusers, original = unet_layouts(
+        (320, 640, 1280), (0, 2, 10), context=2048, middle=10, linear=True, added=2816
+    )
+    positional = unet_positional_layouts((640, 1280), context=2048, attentions=70)
+    yield _row("sdxl", "", (diffusers, original, *positional, *_CLIP_L, *_CLIP_G))
+    chatglm = in_slots(names.CHATGLM, "te", "te1", "text_encoder")
+    kolors, _ = unet_layouts((320, 640, 1280), (0, 2, 10), context=2048, middle=10, linear=True, added=5632)
+    yield _row("kolors", "", (kolors, names.KOLORS_PROJECTION, *chatglm))
+
+
+def _stable_diffusion() -> Iterable[Row]:
+    widths, depths = (320, 640, 1280, 1280), (1, 1, 1, 0)
+    encoder = ("te:text_model_encoder_layers L",)
+    sd1 = unet_layouts(widths, depths, context=768, middle=1, linear=False)
+    positional = unet_positional_layouts(widths[:3], context=768, attentions=16)
+    yield _row("sd1", "", (*sd1, *positional, *_CLIP_L_ALONE), encoder, L=12)
+    sd2 = unet_layouts(widths, depths, context=1024, middle=1, linear=True)
+    positional = unet_positional_layouts(widths[:3], context=1024, attentions=16)
+    yield _row("sd2", "", (*sd2, *positional, *_CLIP_H_ALONE), encoder, L=24)
+    yield from _sdxl_like()
+    refiner = unet_layouts(
+        (384, 768, 1536, 1536), (0, 4, 4, 0), context=1280, middle=4, linear=True, added=2560
+    )
+    yield _row("sdxl_refiner", "", (*refiner, *_CLIP_G))
+    # The text's width tells a UNet that somebody has cut (BK-SDM, KOALA) or made small.
+    for family, width in (("sd1", 768), ("sd2", 1024), ("sdxl", 2048), ("sdxl_refiner", 1280)):
+        encoders = {"sd1": _CLIP_L_ALONE, "sd2": _CLIP_H_ALONE, "sdxl": (*_CLIP_L, *_CLIP_G)}.get(
+            family, _CLIP_G
+        )
+        yield Row(family, "cut", (cut_unet_layout(context=width), *encoders), {}, last_resort=True)
+    yield _row("cascade", "", (names.CASCADE_C, *_CLIP_G_PRIOR), h=2048)
+    yield _row("cascade", "Stable Cascade lite", (names.CASCADE_C, *_CLIP_G_PRIOR), h=1536)
+    sd3 = (names.SD3, names.SD3_DIFFUSERS, *_CLIP_L, *_CLIP_G, *_T5_THIRD)
+    stacks = ("joint_blocks N", "transformer_blocks N")
+    yield _row("sd3", "SD 3 medium", sd3, stacks, h=1536, N=24)
+    yield _row("sd3", "SD 3.5 medium", (*sd3, names.SD35_MEDIUM), stacks, h=1536, N=24, A=13)
+    yield _row("sd3", "SD 3.5 large", sd3, stacks, h=2432, N=38)
+
+
+def _flux_like() -> Iterable[Row]:
+    stacks = ("double_blocks D single_blocks S", "transformer_blocks D single_transformer_blocks S")
+    flux = {"D": 19, "S": 38, "h": 3072, "u": 12288, "m": 12288, "l": 21504, "k": 15360, "t": 4096, "x": 64}
+    shared = (names.FLUX, names.FLUX_ENDS, names.FLUX_DIFFUSERS, names.FLUX_DIFFUSERS_ENDS)
+    modulated = (names.FLUX_MODULATION, names.FLUX_DIFFUSERS_MODULATION)
+    yield _row("flux1", "", (*shared, *modulated, names.XLABS, *_CLIP_L, *_T5_SECOND), stacks, **flux, v=768)
+    yield _row("chroma", "", (*shared, names.CHROMA_GUIDANCE, *_T5_ALONE), stacks, **flux)
+
+    flux2 = (names.FLUX, names.FLUX2, names.FLUX2_DIFFUSERS)
+    for variant, h, t, double, single in (
+        ("FLUX.2 dev", 6144, 15360, 8, 48),
+        ("FLUX.2 klein 9B", 4096, 12288, 8, 24),
+        ("FLUX.2 klein 4B", 3072, 7680, 5, 20),
+    ):
+        sizes = {"h": h, "u": 6 * h, "m": 3 * h, "l": 9 * h, "k": 4 * h, "t": t, "x": 128}
+        yield _row("flux2", variant, flux2, stacks, **sizes, D=double, S=single)
+
+    # As in ComfyUI its blocks are named as FLUX's, but trainers that flatten names use Tencent's (fc1, mod_linear).
+    hunyuan = (
+        names.HUNYUAN,
+        names.HUNYUAN_TENCENT,
+        names.HUNYUAN_DIFFUSERS,
+        names.FLUX_DIFFUSERS,
+        names.FLUX_DIFFUSERS_MODULATION,
+        *_dotted(names.FLUX, names.FLUX_MODULATION),
+    )
+    clip = (*_CLIP_L, *_clip("te2", "text_encoder_2", w=768, layers=12))
+    for family, h, t, double, single, encoders in (
+        ("hunyuan_video", 3072, 4096, 20, 40, clip),
+        ("hunyuan_image", 3584, 3584, 20, 40, ()),
+        ("hunyuan_video_1_5", 2048, 3584, 54, 0, ()),
+    ):
+        sizes = {"h": h, "u": 4 * h, "m": 4 * h, "l": 7 * h, "k": 5 * h, "t": t, "v": 768}
+        yield _row(family, "", (*hunyuan, *encoders), stacks, **sizes, D=double, S=single)
+    yield _row("hunyuan_dit", "", (names.HUNYUAN_DIT,), ("blocks N",), h=1408, N=40)
+
+
+def _layered() -> Iterable[Row]:
+    lumina = {"h": 2304, "q": 3840, "k": 768, "d": 96, "f": 9216, "c": 1024, "t": 2304, "N": 26}
+    yield _row(
+        "lumina2",
+        "",
+        (names.LUMINA, names.LUMINA_DIFFUSERS, *_llm("te", w=2304, layers=26)),
+        ("layers N",),
+        **lumina,
+    )
+    z_image = {"h": 3840, "q": 11520, "d": 128, "f": 10240, "c": 256, "t": 2560, "N": 30}
+    yield _row("z_image", "", (names.LUMINA, names.Z_IMAGE), ("layers N",), **z_image)
+    omnigen = {"h": 2520, "k": 840, "f": 10240, "c": 1024, "t": 2048, "N": 32}
+    yield _row("omnigen2", "", (names.LUMINA_DIFFUSERS, names.OMNIGEN2), ("layers N",), **omnigen)
+    yield _row("ernie_image", "", (names.ERNIE_IMAGE,), ("layers N",), h=4096, f=12288, N=36)
+
+
+def _wan() -> Iterable[Row]:
+    layouts = (names.WAN, names.WAN_IMAGE, names.WAN_DIFFUSERS)
+    yield _row("wan_14b", "", layouts, ("blocks N",), h=5120, f=13824, N=40, V=8)
+    yield _row("wan_5b", "", (names.WAN, names.WAN_DIFFUSERS), ("blocks N",), h=3072, f=14336, N=30, V=15)
+    yield _row("wan_1_3b", "", layouts, ("blocks N",), h=1536, f=8960, N=30, V=15)
+
+
+def _others() -> Iterable[Row]:
+    stacks = ("transformer_blocks N",)
+    yield _row("qwen_image", "", (names.QWEN_IMAGE,), stacks, h=3072, N=60)
+    yield _row("qwen_image_2", "", (names.QWEN_IMAGE_2,), stacks, h=4096, N=32)
+    # Anima is Cosmos-Predict2 2B with an adapter for its text encoder: without that part nothing tells them apart.
+    anima = (names.COSMOS_PREDICT2, names.ANIMA_ADAPTER, *_llm("te", w=1024, layers=28))
+    yield _row("anima", "", anima, ("blocks N",), h=2048, N=28)
+    yield _row("cosmos_predict2", "Cosmos-Predict2 2B", (names.COSMOS_PREDICT2,), ("blocks N",), h=2048, N=28)
+    yield _row(
+        "cosmos_predict2", "Cosmos-Predict2 14B", (names.COSMOS_PREDICT2,), ("blocks N",), h=5120, N=36
+    )
+    yield _row("ltxv", "LTX-Video 2B", (names.LTXV, *_T5_ALONE), stacks, h=2048, N=28)
+    yield _row("ltxv", "LTX-Video 13B", (names.LTXV, *_T5_ALONE), stacks, h=4096, N=48)
+    yield _row("ltx2", "", (names.LTX2,), stacks, h=4096, a=2048, N=48)
+    pixart = (names.PIXART, names.PIXART_DIFFUSERS, *_T5_ALONE)
+    yield _row("pixart", "", pixart, (*stacks, "blocks N"), h=1152, N=28)
+    yield _row("sana", "Sana 0.6B", (names.SANA,), stacks, h=1152, N=28)
+    yield _row("sana", "Sana 1.6B", (names.SANA,), stacks, h=2240, N=20)
+    yield _row("sana", "Sana 4.8B", (names.SANA,), stacks, h=2240, N=60)
+    yield _row("mochi", "", (names.MOCHI, names.MOCHI_DIFFUSERS), (*stacks, "blocks N"), N=48)
+    yield _row("cogvideox", "CogVideoX 2B", (names.COGVIDEOX, *_T5_ALONE), stacks, h=1920, N=30)
+    yield _row("cogvideox", "CogVideoX 5B", (names.COGVIDEOX, *_T5_ALONE), stacks, h=3072, N=42)
+    hidream = (names.HIDREAM, *_CLIP_L, *_CLIP_G, *_T5_THIRD)
+    yield _row("hidream", "", hidream, ("double_stream_blocks D single_stream_blocks N",), h=2560, D=16, N=32)
+    auraflow = (names.AURAFLOW, names.AURAFLOW_DIFFUSERS)
+    pairs = ("double_layers D single_layers S", "joint_transformer_blocks D single_transformer_blocks S")
+    yield _row("auraflow", "", auraflow, pairs, h=3072, D=4, S=32)
+    yield _row("krea2", "", (names.KREA2,))
+    yield _row("minimax_h3", "", (names.MINIMAX_H3,))
+    yield _row("kandinsky5", "", (names.KANDINSKY5,), N=60)
+    yield _row("ace_step", "", (names.ACE_STEP,))
+    yield _row("stable_audio", "", (names.STABLE_AUDIO, names.STABLE_AUDIO_DIFFUSERS))
+
+
+@functools.cache
+def family_index() -> Index:
+    """The whole table, ready to be asked; made when it is first needed (some milliseconds)."""
+    return Index((*_stable_diffusion(), *_flux_like(), *_layered(), *_wan(), *_others()))

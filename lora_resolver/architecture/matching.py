@@ -1,0 +1,166 @@
+"""Holds a file's modules against every row of the table: which rows have all of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .modules import Contents, Group
+    from .table import Entry, Index, Row
+
+__all__ = ["Match", "match"]
+
+# Names that no model outside the table has: with these, sizes that are nobody's are a small or pruned model's.
+_UNMISTAKABLE = re.compile(
+    r"joint_blocks_|(double|single)_blocks_|(double|single)_stream_blocks_|joint_transformer_blocks_|double_layers_"
+    r"|(noise|context)_refiner_|txtfusion_|llm_adapter_|.*_(img|txt)_(mlp|mod)_|.*_(self|cross)_attn_[qkvo]$"
+    r"|.*_audio_attn|.*_adaln_modulation_|.*_(self|cross)_attn_\w+_proj$"
+)
+
+
+@dataclass(frozen=True)
+class Match:
+    """`rows` are the rows of the table that a file may be of, in the table's order.
+
+    `by_size` is false where only the names fit and the sizes are of none of them. `telling` is the group of modules
+    that the fewest rows have. `foreign` are groups whose names no row has, or the ones that keep rows from fitting.
+    """
+
+    rows: tuple[Row, ...]
+    by_size: bool = True
+    telling: Group | None = None
+    foreign: tuple[Group, ...] = ()
+    encoders_differ: bool = False
+    """The text encoders are of no row that has the rest."""
+
+
+class _Known(NamedTuple):
+    group: Group
+    by_name: frozenset[int]
+    by_size: frozenset[int]
+
+
+def match(contents: Contents, index: Index) -> Match:
+    """The rows that have every module of the file that any row has.
+
+    Names and sizes together decide. Where no row has all the sizes, unmistakable names alone do: a small or pruned
+    model of a known kind is still of that kind. Where many modules are of no row, none is believed.
+    """
+    known: list[_Known] = []
+    foreign: list[Group] = []
+    for group in contents.groups:
+        by_name, by_size = _rows_of(group, index)
+        if by_name:
+            known.append(_Known(group, by_name, by_size))
+        else:
+            foreign.append(group)
+    if not known or _count(foreign) > _count([item.group for item in known]) / 2:
+        return Match((), foreign=tuple(foreign))
+
+    ordinary = frozenset(number for number, row in enumerate(index.rows) if not row.last_resort)
+    diffusion = [item for item in known if not item.group.place.slot]
+    attempts = (known, diffusion) if 0 < len(diffusion) < len(known) else (known,)
+    for chosen in attempts:
+        fitting = frozenset.intersection(*(item.by_size for item in chosen))
+        rows = fitting & ordinary or fitting
+        if rows:
+            telling = min(chosen, key=lambda item: len(item.by_size & ordinary)).group
+            rows = _without_longer(rows, contents, index)
+            return Match(_in_order(rows, index), True, telling, tuple(foreign), len(chosen) < len(known))
+    for chosen in attempts:
+        rows = frozenset.intersection(ordinary, *(item.by_name for item in chosen))
+        telling = min(chosen, key=lambda item: len(item.by_name)).group
+        if (
+            rows
+            and _are_kin(rows, index)
+            and any(_UNMISTAKABLE.match(item.group.place.template) for item in chosen)
+        ):
+            return Match(_in_order(rows, index), False, telling, tuple(foreign), len(chosen) < len(known))
+    clashing = [item.group for item in known if not item.by_size]
+    return Match((), foreign=tuple(clashing or foreign or [known[0].group]))
+
+
+def _count(groups: Sequence[Group]) -> int:
+    return sum(group.count for group in groups)
+
+
+def _in_order(rows: Iterable[int], index: Index) -> tuple[Row, ...]:
+    return tuple(index.rows[number] for number in sorted(rows))
+
+
+def _are_kin(rows: Iterable[int], index: Index) -> bool:
+    """Whether all of these have a layout in common. Names that merely coincide are of a model that is not here."""
+    texts = [{layout.text for layout in index.rows[row].layouts} for row in rows]
+    return bool(set.intersection(*texts)) or len({index.rows[row].family for row in rows}) == 1
+
+
+def _rows_of(group: Group, index: Index) -> tuple[frozenset[int], frozenset[int]]:
+    """The rows that have modules of this name, and those of them that have them at this size."""
+    template = index.templates.get((group.place.slot, group.place.template))
+    if template is None:
+        return frozenset(), frozenset()
+    by_name, by_size = [], []
+    numbers, flat = group.numbers, group.place.flat
+    for entry in template.candidates(numbers):
+        if flat and entry.dotted:
+            continue
+        for number, limit in zip(numbers, entry.limits):
+            if limit and number >= limit:
+                break
+        else:
+            by_name.append(entry.row)
+            if _has_size(entry, group):
+                by_size.append(entry.row)
+    return frozenset(by_name), frozenset(by_size)
+
+
+def _has_size(entry: Entry, group: Group) -> bool:
+    inputs, outputs = group.inputs, group.outputs
+    if group.convolution and not entry.convolution:
+        return False
+    if outputs is not None and entry.outputs and outputs not in entry.outputs:
+        return False
+    if inputs is None or not entry.inputs or inputs in entry.inputs:
+        return True
+    # LyCORIS flattens a 3×3 convolution's kernel into the inputs of its factors.
+    return entry.convolution and inputs % 9 == 0 and inputs // 9 in entry.inputs
+
+
+def _without_longer(rows: frozenset[int], contents: Contents, index: Index) -> frozenset[int]:
+    """The rows less those whose blocks go on where the file stops, if it covers all blocks of another to the last.
+
+    FLUX.1 and HunyuanVideo differ in little else: what was trained on 19 and 38 blocks was not trained on 20 and 40.
+    """
+    if len(rows) < 2:
+        return rows
+    covered = _covered(contents)
+    whole = [
+        stacks
+        for row in rows
+        for stacks in index.rows[row].stacks
+        if all(covered.get(name) == length for name, length in stacks)
+    ]
+    longer = {
+        row
+        for row in rows
+        for mine in index.rows[row].stacks
+        for other in whole
+        if [name for name, _ in mine] == [name for name, _ in other]
+        and any(length > their for (_, length), (_, their) in zip(mine, other))
+    }
+    return rows - longer
+
+
+def _covered(contents: Contents) -> dict[str, int]:
+    """Stack of blocks → its number of blocks, for those of which the file has every block from 0."""
+    seen: dict[str, set[int]] = {}
+    for place, everyone in contents.numbers.items():
+        name, has_number, _ = place.template.partition("_#")
+        if has_number:
+            at = f"{place.slot}:{name}" if place.slot else name
+            seen.setdefault(at, set()).update(numbers[0] for numbers in everyone)
+    return {at: len(blocks) for at, blocks in seen.items() if max(blocks) == len(blocks) - 1}

@@ -1,0 +1,329 @@
+"""From the tensors of a LoRA file to the modules that it changes, whatever the trainer called them.
+
+A tensor's name is prefix, module, role: `lora_unet_` `down_blocks_0_…_to_q` `.lora_down.weight`. The roles say what
+kind of adapter it is, and the shapes of a module's tensors how large the weight is that they change.
+Formats: kohya-ss/sd-scripts, KohakuBlueleaf/LyCORIS, huggingface/peft and diffusers, OneTrainer, XLabs-AI/x-flux,
+cloneofsimo/lora; ComfyUI `comfy/weight_adapter/*` for how the factors multiply.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..safetensors_header import TensorInfo
+    from .table import Index
+
+__all__ = ["Contents", "Group", "Place", "part_of_slot", "place_of", "read_contents"]
+
+Roles = dict[str, tuple[int, ...]]
+"""A module's tensors: role → shape. An empty shape is one that is not known."""
+
+# The last part of a tensor's name (before `.weight`) → role. What is not listed is no part of an adapter.
+_ROLES = {
+    "lora_down": "down", "lora_A": "down", "lora_up": "up", "lora_B": "up", "lora_mid": "mid",
+    "down": "up or down", "up": "up or down",
+    "alpha": "alpha", "dora_scale": "dora", "lora_magnitude_vector": "dora", "rescale": "rescale",
+    "hada_w1_a": "hada_a", "hada_w1_b": "hada_b", "hada_w2_a": "hada", "hada_w2_b": "hada",
+    "hada_t1": "hada_t", "hada_t2": "hada_t",
+    "lokr_w1": "lokr_1", "lokr_w1_a": "lokr_1a", "lokr_w1_b": "lokr_1b",
+    "lokr_w2": "lokr_2", "lokr_w2_a": "lokr_2a", "lokr_w2_b": "lokr_2b", "lokr_t2": "lokr_t",
+    "oft_blocks": "oft", "oft_diag": "oft", "oft_R": "oft_packed", "boft_R": "boft_packed", "boft_s": "rescale",
+    "a1": "glora_a", "a2": "glora", "b1": "glora", "b2": "glora_b",
+    "on_input": "ia3", "ia3_l": "ia3",
+    "diff": "diff", "diff_b": "diff_b", "set_weight": "diff", "w_norm": "diff", "b_norm": "diff_b",
+    "reshape_weight": "reshape",
+}  # fmt: skip
+
+# `to_q.lora.down`, `to_q_lora.down`, `to_q.lora_linear_layer.down`.
+_BEFORE_UP = re.compile(r"[._]lora(?:_linear_layer)?$")
+# XLabs' `qkv_lora1.down`, and the positional `unet:12:down` and `text_encoder:3:down`.
+_WHOLE_BEFORE_UP = re.compile(r".*_lora\d|(?:unet|text_encoder)\.\d+")
+# A conversion gone wrong that is in the wild: `lora_unet_…_to_q_lora_down.weight`.
+_FLATTENED = re.compile(r"(.+)_(lora_(?:down|up|mid|A|B)|alpha)$")
+
+_ENCODER_SLOTS = (
+    (re.compile(r"lora_prior_te_"), "prior_te"),
+    (re.compile(r"lora_te(\d?)_"), "te"),
+    (re.compile(r"(?:base_model\.model\.)?te(\d?)[._]"), "te"),
+    (re.compile(r"(?:text_encoders\.)?(clip_[lgh]|t5xxl)\.(?:transformer\.)?"), ""),
+    (re.compile(r"(?:base_model\.model\.)?text_encoder(_\d)?[._]"), "text_encoder"),
+    (re.compile(r"(?:base_model\.model\.)?(?=text_model[._]encoder[._])"), "bare"),
+)
+_ENCODER_START = re.compile(r"lora_(?:prior_)?te|te\d?[._]|text_|clip_[lgh]\.|t5xxl\.|base_model\.model\.te")
+_PARTS = {
+    "te": "te1", "te1": "te1", "te2": "te2", "te3": "te3", "bare": "te1", "prior_te": "te1",
+    "text_encoder": "te1", "text_encoder_2": "te2", "text_encoder_3": "te3",
+    "clip_l": "te1", "clip_h": "te1", "clip_g": "te2", "t5xxl": "te3",
+}  # fmt: skip
+
+_FLAT_PREFIX = r"lora_unet__?|lora_transformer_|lora_prior_unet_|lycoris_|oft_unet_|Hunyuan_video_I2V_lora_"
+_PREFIX = re.compile(
+    rf"(?:{_FLAT_PREFIX}|base_model\.model\.|base_model\.|diffusion_model\.|transformer\.|model\.|unet[._](?=[a-z])"
+    r"|net\.|dit\.|pipe\.)+"
+)
+_FLAT = re.compile(_FLAT_PREFIX)
+_PROCESSOR = re.compile(r"\.processor(?=\.to_)")
+_NUMBER = re.compile(r"[._](\d+)(?=[._]|$)")
+
+
+class Place(NamedTuple):
+    """Where a module belongs: the part of the pipeline, its name without prefix, whether a trainer flattened it."""
+
+    slot: str
+    template: str
+    flat: bool
+
+
+@dataclass
+class Group:
+    """Modules that are alike: the same name but for numbers that no family is told by, and the same sizes.
+
+    `inputs` and `outputs` are None where the header does not tell; `numbers` are each one's highest value.
+    """
+
+    place: Place
+    inputs: int | None
+    outputs: int | None
+    convolution: bool
+    numbers: tuple[int, ...]
+    example: str
+    count: int = 1
+
+
+@dataclass
+class Contents:
+    """What a file changes."""
+
+    groups: list[Group] = field(default_factory=list)
+    numbers: dict[Place, list[tuple[int, ...]]] = field(default_factory=dict)
+    """Every module's numbers, by place."""
+    kinds: Counter[str] = field(default_factory=Counter)
+    ranks: Counter[int] = field(default_factory=Counter)
+    plain: list[str] = field(default_factory=list)
+    """Tensors that are no part of an adapter."""
+    dora: int = 0
+    """Modules with a magnitude beside their factors."""
+    biases: int = 0
+    malformed: str = ""
+    """A name that no loader understands."""
+
+    @property
+    def adapters(self) -> int:
+        """How many modules have factors of an adapter."""
+        return sum(self.kinds.values())
+
+    @property
+    def kind(self) -> str:
+        """The most frequent kind of adapter; differences of norms and biases often go with one, and do not count."""
+        factors = {kind: count for kind, count in self.kinds.items() if kind != "diff"} or self.kinds
+        return max(factors, key=lambda kind: factors[kind], default="")
+
+
+def read_contents(tensors: Mapping[str, TensorInfo], index: Index) -> Contents:
+    """Sort a file's tensors into modules. Linear, and tuned: a LoRA has thousands of tensors."""
+    contents = Contents()
+    modules: dict[str, Roles] = {}
+    for name, info in tensors.items():
+        head, _, last = name.rpartition(".")
+        if last == "weight":
+            stem, _, last = head.rpartition(".")
+        else:
+            stem = head
+        role = _ROLES.get(last)
+        if role is None or role == "up or down":
+            stem, role = _split_unusual(name, contents)
+            if not role:
+                continue
+        roles = modules.get(stem)
+        if roles is None:
+            modules[stem] = {role: info[1]}
+        else:
+            roles[role] = info[1]
+    _group(modules, contents, index)
+    return contents
+
+
+def _group(modules: Mapping[str, Roles], contents: Contents, index: Index) -> None:
+    places: dict[str, tuple[Place, tuple[int, ...], list[tuple[int, ...]]]] = {}
+    groups: dict[tuple[object, ...], Group] = {}
+    for stem, roles in modules.items():
+        kind, rank, inputs, outputs, convolution = _read_roles(roles)
+        if kind:
+            contents.kinds[kind] += 1
+            if rank:
+                contents.ranks[rank] += 1
+            if "dora" in roles:
+                contents.dora += 1
+        parts = _NUMBER.split(stem)
+        name = "_#".join(parts[::2])
+        numbers = tuple(map(int, parts[1::2]))
+        known = places.get(name)
+        if known is None:
+            place = place_of(name)
+            entries = index.templates.get((place.slot, place.template))
+            everyone = contents.numbers.setdefault(place, [])
+            known = places[name] = place, entries.telling if entries else (), everyone
+        place, telling, everyone = known
+        everyone.append(numbers)
+        key = (place, inputs, outputs, convolution, *[numbers[at] for at in telling])
+        group = groups.get(key)
+        if group is None:
+            groups[key] = Group(place, inputs, outputs, convolution, numbers, stem)
+        else:
+            group.count += 1
+            if numbers > group.numbers or len(numbers) > 1:
+                group.numbers = tuple(map(max, group.numbers, numbers))
+    contents.groups = list(groups.values())
+
+
+def _split_unusual(name: str, contents: Contents) -> tuple[str, str]:
+    """(module, role) of a name in one of the rarer forms; no role where it is no adapter's."""
+    base = name.replace(":", ".").removesuffix(".weight")
+    if base.endswith(".bias"):
+        if base.removesuffix(".bias").endswith(("lora_B", "lora_up")):
+            contents.biases += 1
+        else:
+            contents.plain.append(name)
+        return "", ""
+    stem, _, last = base.rpartition(".")
+    if _ROLES.get(last) == "up or down":
+        match = _BEFORE_UP.search(stem)
+        if match:
+            return stem[: match.start()], last
+        if _WHOLE_BEFORE_UP.fullmatch(stem):
+            return stem, last
+    elif stem.endswith((".lora_A", ".lora_B")):  # PEFT adds the adapter's name: `lora_A.default.weight`
+        stem, _, last = stem.rpartition(".")
+        return stem, _ROLES[last]
+    elif "." not in base:
+        match = _FLATTENED.fullmatch(base)
+        if match:
+            contents.malformed = contents.malformed or name
+            return match[1], _ROLES[match[2]]
+    contents.plain.append(name)
+    return "", ""
+
+
+def place_of(name: str) -> Place:
+    """Where a module belongs, by its name with `_#` for each number."""
+    name = _PROCESSOR.sub("", name.removesuffix("_"))
+    if _ENCODER_START.match(name):
+        for pattern, slot in _ENCODER_SLOTS:
+            match = pattern.match(name)
+            if match:
+                own = (match[1] or "") if pattern.groups else ""
+                rest = name[match.end() :].replace(".", "_")
+                return Place(slot + own, "positional_#" if rest == "#" else rest, name.startswith("lora_"))
+    match = _PREFIX.match(name)
+    rest = name[match.end() :] if match else name
+    return Place("", (rest or name).replace(".", "_"), bool(_FLAT.match(name)))
+
+
+def part_of_slot(slot: str) -> str:
+    """ "te1", "te2" or "te3" for a text encoder's place, "" for the diffusion model's."""
+    return _PARTS.get(slot, "")
+
+
+def _read_roles(roles: Roles) -> tuple[str, int | None, int | None, int | None, bool]:
+    """(kind, rank, inputs, outputs, convolution). No kind where the tensors are only an adapter's trimmings."""
+    down, up = roles.get("down"), roles.get("up")
+    if down is not None or up is not None:
+        kind = "dora" if "dora" in roles else "lora"
+        inputs = down[1] if down and len(down) > 1 else None
+        outputs = up[0] if up and len(up) > 1 else None
+        rank = down[0] if inputs is not None and down else up[1] if outputs is not None and up else None
+        return kind, rank, inputs, outputs, bool(down) and len(down or ()) > 2
+    for kind, sign, read in _READERS:
+        if sign in roles:
+            kind = "boft" if sign == "oft" and len(roles[sign]) == 4 else kind
+            return (kind, *read(roles))
+    return "", None, None, None, False
+
+
+_Sizes = tuple["int | None", "int | None", "int | None", bool]
+
+
+def _read_loha(roles: Roles) -> _Sizes:
+    a, b = roles.get("hada_a", ()), roles.get("hada_b", ())
+    tucker = "hada_t" in roles  # then both factors lie the other way round: (rank, out) and (rank, in)
+    outputs = a[1 if tucker else 0] if len(a) > 1 else None
+    return b[0] if len(b) > 1 else None, b[1] if len(b) > 1 else None, outputs, tucker
+
+
+def _read_lokr(roles: Roles) -> _Sizes:
+    """A Kronecker product is as large as the product of its factors, each whole or of low rank."""
+    first = _lokr_factor(roles, "lokr_1", tucker=False)
+    second = _lokr_factor(roles, "lokr_2", tucker="lokr_t" in roles)
+    convolution = len(roles.get("lokr_2", ())) > 2 or "lokr_t" in roles
+    low_rank = roles.get("lokr_2b") or roles.get("lokr_1b")
+    rank = low_rank[0] if low_rank else None
+    if first is None or second is None:
+        return rank, None, None, convolution
+    return rank, first[1] * second[1], first[0] * second[0], convolution
+
+
+def _lokr_factor(roles: Roles, name: str, *, tucker: bool) -> tuple[int, int] | None:
+    whole = roles.get(name, ())
+    if len(whole) > 1:
+        return whole[0], whole[1]
+    a, b = roles.get(name + "a", ()), roles.get(name + "b", ())
+    if len(a) > 1 and len(b) > 1:
+        return a[1 if tucker else 0], b[1]
+    return None
+
+
+def _read_oft(roles: Roles) -> _Sizes:
+    """Square blocks along the output: (blocks, size, size)."""
+    shape = roles["oft"]
+    square = len(shape) > 2 and shape[-1] == shape[-2]
+    return None, None, shape[-3] * shape[-2] if square else None, False
+
+
+def _read_glora(roles: Roles) -> _Sizes:
+    a, b = (
+        roles.get("glora_a", ()),
+        roles.get("glora_b", ()),
+    )  # (rank, in), (out, rank); once the other way round
+    return min(a, default=None), max(a, default=None), max(b, default=None), False
+
+
+def _read_diff(roles: Roles) -> _Sizes:
+    shape = roles["diff"]
+    return None, shape[1] if len(shape) > 1 else None, shape[0] if shape else None, len(shape) > 2
+
+
+def _read_bias(roles: Roles) -> _Sizes:
+    shape = roles["diff_b"]
+    return None, None, shape[0] if shape else None, False
+
+
+def _read_nothing(_: Roles) -> _Sizes:
+    return None, None, None, False
+
+
+# The first whose role a module has is its kind; (kind, role, how to read rank, inputs, outputs, convolution).
+_READERS = (
+    ("loha", "hada_a", _read_loha),
+    ("loha", "hada_b", _read_loha),
+    ("loha", "hada", _read_nothing),
+    ("lokr", "lokr_1", _read_lokr),
+    ("lokr", "lokr_2", _read_lokr),
+    ("lokr", "lokr_1a", _read_lokr),
+    ("lokr", "lokr_1b", _read_lokr),
+    ("lokr", "lokr_2a", _read_lokr),
+    ("lokr", "lokr_2b", _read_lokr),
+    ("oft", "oft", _read_oft),
+    ("oft", "oft_packed", _read_nothing),
+    ("boft", "boft_packed", _read_nothing),
+    ("glora", "glora_a", _read_glora),
+    ("glora", "glora_b", _read_glora),
+    ("ia3", "ia3", _read_nothing),
+    ("diff", "diff", _read_diff),
+    ("diff", "diff_b", _read_bias),
+)

@@ -1,0 +1,174 @@
+"""What is worth knowing of a file beside its family: size, variant, oddities, and where its metadata disagrees."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from .families import family_name
+from .metadata import named_models
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from .matching import Match
+    from .metadata import Claim
+    from .modules import Contents
+
+__all__ = ["notes_on"]
+
+# A module's place → what it says of the file. Several families have modules that only some of their models have.
+_TELLING = (
+    (
+        "wan",
+        re.compile(r".*_cross_attn_(k|v)_img$|.*_attn2_add_(k|v)_proj$|img_emb_"),
+        "image to video (Wan 2.1)",
+    ),
+    ("wan", re.compile(r"vace_"), "for VACE"),
+    ("wan", re.compile(r"face_adapter_"), "for Wan Animate"),
+    ("wan", re.compile(r"audio_injector_"), "for Wan S2V"),
+    ("wan", re.compile(r".*_audio_cross_attn_wrapper_"), "for HuMo"),
+    ("ltx2", re.compile(r".*_audio_|audio_"), "changes the sound as well"),
+    ("chroma", re.compile(r"distilled_guidance_layer_"), "changes the guidance layer"),
+)
+
+# Names that ComfyUI loads nothing of, though they show what the file was made for.
+_UNLOADABLE = (
+    re.compile(r"lora_unet_unet_"),
+    re.compile(r"lora_(unet|transformer)_[^.]*\.\w"),
+    re.compile(r"Hunyuan_video_I2V_lora_"),
+    re.compile(r".*\.(k|v)\.img$"),
+)
+
+_XL_DEPTHS = {  # attentions → transformer blocks, in diffusers' numbering, of cut-down SDXL
+    "SSD-1B": {
+        "d10": 2,
+        "d11": 2,
+        "d20": 4,
+        "d21": 4,
+        "u00": 4,
+        "u01": 4,
+        "u02": 10,
+        "u10": 2,
+        "u11": 1,
+        "u12": 1,
+    },
+    "Segmind Vega": {
+        "d10": 1,
+        "d11": 1,
+        "d20": 2,
+        "d21": 2,
+        "u00": 2,
+        "u01": 2,
+        "u02": 2,
+        "u10": 1,
+        "u11": 1,
+        "u12": 1,
+    },
+}
+_XL_ORIGINAL = {(4, "i"): "d10", (5, "i"): "d11", (7, "i"): "d20", (8, "i"): "d21"} | {
+    (number, "o"): f"u{number // 3}{number % 3}" for number in range(6)
+}
+
+
+def notes_on(
+    metadata: Mapping[str, str],
+    claimed: Sequence[Claim],
+    contents: Contents,
+    found: Match,
+    families: tuple[str, ...],
+) -> Iterator[str]:
+    """Notes for a user, each a phrase or a sentence without a full stop."""
+    yield from _variant(contents, found, families)
+    yield from _form(contents)
+    yield from _oddities(contents, found)
+    yield from _metadata(metadata, claimed, families)
+
+
+def _variant(contents: Contents, found: Match, families: tuple[str, ...]) -> Iterator[str]:
+    variants = tuple(dict.fromkeys(row.variant for row in found.rows))
+    if len(families) == 1 and found.by_size and all(variants):
+        if variants == ("cut",):
+            yield f"its sizes are of a cut-down {family_name(families[0])}, not of the published model"
+        else:
+            yield f"for {' or '.join(variants)}"
+    for start, pattern, text in _TELLING:
+        here = any(family.startswith(start) for family in families)
+        if here and any(pattern.match(place.template) for place in contents.numbers if not place.slot):
+            yield text
+    if "sdxl" in families:
+        depths = _xl_depths(contents)
+        for name, expected in _XL_DEPTHS.items():
+            if depths == expected:
+                yield f"covers exactly the blocks of {name}, a smaller SDXL"
+    if contents.biases and "flux1" in families:
+        yield "a control LoRA (Depth, Canny and the like): it needs its control image as a second input"
+
+
+def _xl_depths(contents: Contents) -> dict[str, int]:
+    depths: dict[str, int] = {}
+    for place, everyone in contents.numbers.items():
+        start = place.template[0]
+        if place.slot or "_transformer_blocks_#" not in place.template:
+            continue
+        for numbers in everyone:
+            if start in "du":
+                at: str | None = f"{start}{numbers[0]}{numbers[1]}"
+            elif start in "io":
+                at = _XL_ORIGINAL.get((numbers[0], start))
+            else:
+                at = "middle"
+            if at and len(numbers) > 2:
+                depths[at] = max(depths.get(at, 0), numbers[2] + 1)
+    return depths
+
+
+def _form(contents: Contents) -> Iterator[str]:
+    kind = contents.kind
+    others = sorted(other for other in contents.kinds if other != kind)
+    if others:
+        yield f"also holds {', '.join(f'{contents.kinds[other]} × {other}' for other in others)}"
+    if contents.dora and kind not in ("dora", "lora"):
+        yield "with DoRA's magnitudes"
+    if len(contents.ranks) > 1:
+        yield f"ranks from {min(contents.ranks)} to {max(contents.ranks)}"
+
+
+def _oddities(contents: Contents, found: Match) -> Iterator[str]:
+    if found.rows and not found.by_size and found.telling:
+        telling = found.telling
+        sizes = f"{telling.example}: {telling.inputs or '?'} → {telling.outputs or '?'}"
+        yield f"its names are of this family, its sizes of no published model of it ({sizes})"
+    if found.rows and found.foreign:
+        count = sum(group.count for group in found.foreign)
+        yield f"{count} of its modules are of no model that this pack knows, e.g. {found.foreign[0].example}"
+    if found.encoders_differ:
+        yield "its text encoders are not this family's"
+    odd = contents.malformed or next(
+        (
+            group.example
+            for group in contents.groups
+            if any(pattern.match(group.example) for pattern in _UNLOADABLE)
+        ),
+        "",
+    )
+    if odd:
+        yield f"its names are malformed, so that ComfyUI will load nothing of the kind of {odd}"
+
+
+def _metadata(
+    metadata: Mapping[str, str], claimed: Sequence[Claim], families: tuple[str, ...]
+) -> Iterator[str]:
+    said: set[tuple[str, ...]] = set()
+    for claim in claimed:
+        if claim.families in said or not families:
+            continue
+        said.add(claim.families)
+        here = [family_name(family) for family in claim.families if family in families]
+        if not here:
+            yield f"its metadata says otherwise ({claim.key}: {claim.value[:80]}); the tensors decide"
+        elif len(here) < len(families):
+            yield f"its metadata says {' or '.join(here)} ({claim.key}: {claim.value[:80]})"
+    models = named_models(metadata, families)
+    if models:
+        yield f"its metadata names {', '.join(models)}"

@@ -1,0 +1,81 @@
+"""What a file is that is no LoRA for a diffusion model.
+
+A file is called so only on what it shows: factors of an adapter under the names of a language or vision model, or no
+factors at all. A LoRA for a diffusion model that nobody knows yet is unknown, and never this.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from .modules import Contents, Group
+
+__all__ = ["describe_other_adapter", "describe_without_adapter"]
+
+# Names of whole weights → what has them. The first that any of a file's names begins with counts.
+_WHOLE: tuple[tuple[str, str], ...] = (
+    (r"(emb_params|string_to_param|string_to_token|bundle_emb|clip_[lg]|t5xxl|<[^>]+>)$", "a textual inversion"),
+    (r"w_[ab]_\d+$", "a LoRA for SAM, a segmentation model"),
+    (r"(lora_controlnet|control_model\.|controlnet_|input_hint_block\.|zero_convs\.)", "a ControlNet"),
+    (r"(image_proj\.|ip_adapter\.|ip_adapter_)", "an IP-Adapter"),
+    (r".*motion_modules\.", "a motion module of AnimateDiff"),
+    (r"(model\.diffusion_model\.|cond_stage_model\.|conditioner\.)", "a whole checkpoint"),
+    (r"(first_stage_model\.|vae\.|(en|de)coder\.(conv_in|mid|mid_block|down_blocks|up_blocks|up|down)\b)", "a VAE"),
+    (r"(vision_model\.|visual\.)", "a vision model (CLIP vision or the like)"),
+    (r"(text_model\.|transformer\.text_model\.|encoder\.block\.\d+\.layer\.|model\.layers\.\d+\.)", "a text encoder"),
+    (r"(conv_first\.|body\.\d+\.|model\.\d+\.sub\.|upconv1\.)", "an upscaler"),
+    (r"(diffusion_model\.|\w*_?blocks\.\d|layers\.\d)", "a whole diffusion model"),
+)  # fmt: skip
+_WHOLE_PATTERNS = tuple((re.compile(pattern), what) for pattern, what in _WHOLE)
+
+_LANGUAGE = re.compile(
+    r"(base_model\.)?(model\.)*(language_model\.|text_model\.|llm\.|decoder\.|encoder\.|transformer\.|gpt_neox\.)*(model\.)?"
+    r"(layers|h|blocks?|layer)\.\d+\.(layer\.\d+\.)?"
+    r"(self_attn|self_attention|attention|attn|encoder_attn|mlp|mixer|block_sparse_moe|feed_forward|SelfAttention|"
+    r"EncDecAttention|DenseReluDense|linear_attn)\."
+    r"([\w.]*\.)?(q_proj|k_proj|v_proj|o_proj|out_proj|gate_proj|up_proj|down_proj|qkv_proj|gate_up_proj|c_attn|c_proj|"
+    r"c_fc|query_key_value|dense|dense_h_to_4h|dense_4h_to_h|q_lin|k_lin|v_lin|out_lin|query|key|value|Wqkv|fc1|fc2|w1|w2|"
+    r"w3|in_proj|x_proj|dt_proj|wi|wi_0|wi_1|wo|q|k|v|o)$"
+)
+_NAMED = re.compile(
+    r"(base_model\.model\.)?(\w+\.)?(distilbert|bert|roberta|deberta|electra|albert|longformer|gpt_neox|vit|dinov2|"
+    r"beit|swin\w*|clip|siglip|whisper|wav2vec2|hubert|wavlm|esm|opt|bart|t5|mt5|falcon|bloom|mamba|rwkv|sam|"
+    r"image_encoder|vision_tower|vision_model|audio_tower|score|classifier)\."
+)
+# A name with one of these may well be a diffusion model's that the table does not have.
+_DIFFUSION = re.compile(
+    r"cross_attn|attn[12]\b|adaln|modulation|transformer_blocks|_blocks\.|time_embed|timestep|noise|diffusion_model|"
+    r"lora_unet|lora_transformer|lycoris|img_|txt_|image_|latent|patch_embed",
+    re.IGNORECASE,
+)
+_MAYBE_ADAPTER = re.compile(r"lora|lokr|loha|hada|adapter|vera|dora", re.IGNORECASE)
+
+
+def describe_without_adapter(names: Collection[str]) -> str:
+    """What a file is, without one module of an adapter; "" where its names speak of one in a form that nobody knows."""
+    if not names:
+        return "It holds no tensors."
+    for pattern, what in _WHOLE_PATTERNS:
+        if any(map(pattern.match, names)):
+            return f"It is {what}."
+    if len(names) <= 4 and not any("." in name for name in names):
+        return "It looks like a textual inversion."
+    if any(map(_MAYBE_ADAPTER.search, names)):
+        return ""
+    return f"It has no tensor that is named as a LoRA's are, e.g. {next(iter(names))}."
+
+
+def describe_other_adapter(contents: Contents, foreign: Sequence[Group]) -> str:
+    """What an adapter is for, if most of its modules are a language or vision model's; else ""."""
+    names = [group.example for group in foreign]
+    if not names or any(map(_DIFFUSION.search, names)):
+        return ""
+    if sum(1 for name in names if _NAMED.match(name)) * 2 > len(names):
+        return f"It is an adapter for a language or vision model: it changes {names[0]}."
+    if sum(1 for name in names if _LANGUAGE.match(name)) * 2 > len(names) and contents.adapters:
+        return f"It is an adapter for a language model: it changes {names[0]}."
+    return ""
