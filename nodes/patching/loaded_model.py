@@ -22,7 +22,7 @@ FAMILY_OF_CONFIG = {
     "SD15": ("sd1",),
     "SD20": ("sd2",),
     "SDXLRefiner": ("sdxl_refiner",),
-    "SDXL": ("sdxl", "kolors"),
+    "SDXL": ("sdxl",),
     "Stable_Cascade_C": ("cascade",),
     "SD3": ("sd3",),
     "StableAudio": ("stable_audio",),

@@ -36,6 +36,7 @@ SERVED: dict[int, tuple[str, str, Callable[[Path], Path]]] = {
         "SD 1.5",
         lambda path: lora_files.sd15_lora(path, seed=3, text_encoder=False),
     ),
+    104: ("Style D for SD 1.5", "SD 1.5", lambda path: lora_files.sd15_lora(path, seed=8)),
     201: ("Style for SDXL", "SDXL 1.0", lambda path: lora_files.sdxl_lora(path, seed=4)),
     301: ("Motion for Wan", "Wan Video 14B t2v", lambda path: lora_files.wan_lora(path, seed=5)),
     401: ("Nobody's keys", "SD 1.5", lora_files.unmatched_lora),
