@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .architecture import Architecture, detect_architecture, family_name
 from .config import ResolverConfig
-from .detection import Architecture, detect_architecture, family_name
 from .errors import (
     AccessDenied,
     HostedOnly,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .detection import Architecture
+    from .architecture import Architecture
     from .identifiers import Identifier
 
 __all__ = ["FileRecord", "LoraRecord", "Phase", "Progress", "ResolvedLora"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .detection import detect_architecture
+from .architecture import detect_architecture
 from .download import Order, download, file_sha256, only_one
 from .errors import InvalidInput, LoraResolverError, SeveralErrors, StorageFailed
 from .file_names import safe_file_name

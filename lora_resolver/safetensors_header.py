@@ -20,7 +20,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -184,6 +184,7 @@ _Layout = tuple[str, tuple[int, ...], int]
 
 
 def _parse(header: bytes, file_size: int) -> SafetensorsHeader:
+    make_tensor = partial(tuple.__new__, TensorInfo)  # half the time of TensorInfo(…), thousands of times
     source = _HeaderText(header.decode("latin-1"))
     text, tensor_at = source.text, _TENSOR.match
     tensors: dict[str, TensorInfo] = {}
@@ -203,7 +204,7 @@ def _parse(header: bytes, file_size: int) -> SafetensorsHeader:
             layout = layouts.get((dtype, sizes))
             if layout is None:
                 layout = layouts[dtype, sizes] = _layout(name, dtype, sizes)
-            tensor = TensorInfo(layout[0], layout[1], int(start), int(end))
+            tensor = make_tensor((layout[0], layout[1], int(start), int(end)))
         else:
             name, position = source.key(position)
             if name == "__metadata__":

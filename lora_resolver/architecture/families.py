@@ -139,12 +139,6 @@ def _stable_diffusion() -> Iterable[Row]:
         (384, 768, 1536, 1536), (0, 4, 4, 0), context=1280, middle=4, linear=True, added=2560
     )
     yield _row("sdxl_refiner", "", (*refiner, *_CLIP_G))
-    # The text's width tells a UNet that somebody has cut (BK-SDM, KOALA) or made small.
-    for family, width in (("sd1", 768), ("sd2", 1024), ("sdxl", 2048), ("sdxl_refiner", 1280)):
-        encoders = {"sd1": _CLIP_L_ALONE, "sd2": _CLIP_H_ALONE, "sdxl": (*_CLIP_L, *_CLIP_G)}.get(
-            family, _CLIP_G
-        )
-        yield Row(family, "cut", (cut_unet_layout(context=width), *encoders), {}, last_resort=True)
     yield _row("cascade", "", (names.CASCADE_C, *_CLIP_G_PRIOR), h=2048)
     yield _row("cascade", "Stable Cascade lite", (names.CASCADE_C, *_CLIP_G_PRIOR), h=1536)
     sd3 = (names.SD3, names.SD3_DIFFUSERS, *_CLIP_L, *_CLIP_G, *_T5_THIRD)
@@ -152,6 +146,18 @@ def _stable_diffusion() -> Iterable[Row]:
     yield _row("sd3", "SD 3 medium", sd3, stacks, h=1536, N=24)
     yield _row("sd3", "SD 3.5 medium", (*sd3, names.SD35_MEDIUM), stacks, h=1536, N=24, A=13)
     yield _row("sd3", "SD 3.5 large", sd3, stacks, h=2432, N=38)
+
+
+def _cut_unets() -> Iterable[Row]:
+    """UNets that somebody has pruned (BK-SDM, KOALA) or made small: the width of the text tells them."""
+    encoders = {
+        "sd1": _CLIP_L_ALONE,
+        "sd2": _CLIP_H_ALONE,
+        "sdxl": (*_CLIP_L, *_CLIP_G),
+        "sdxl_refiner": _CLIP_G,
+    }
+    for family, width in (("sd1", 768), ("sd2", 1024), ("sdxl", 2048), ("sdxl_refiner", 1280)):
+        yield _row(family, "cut", (cut_unet_layout(context=width), *encoders[family]))
 
 
 def _flux_like() -> Iterable[Row]:
@@ -251,4 +257,5 @@ def _others() -> Iterable[Row]:
 @functools.cache
 def family_index() -> Index:
     """The whole table, ready to be asked; made when it is first needed (some milliseconds)."""
-    return Index((*_stable_diffusion(), *_flux_like(), *_layered(), *_wan(), *_others()))
+    rows = (*_stable_diffusion(), *_flux_like(), *_layered(), *_wan(), *_others())
+    return Index(rows, last_resort=_cut_unets())

@@ -226,6 +226,17 @@ blocks.<N>.ff.net.2                                               6144    h
 blocks.<N>.skip_linear                                            2h      h
 blocks.<N>.default_modulation.1                                   h       h
 blocks.<N>.norm1.linear                                           h       h
+x_embedder.proj                                                   4       h       *
+t_embedder.mlp.0                                                  256     h
+t_embedder.mlp.2                                                  h       h
+extra_embedder.0                                                  -       4h
+extra_embedder.2                                                  4h      h
+mlp_t5.0                                                          2048    8192
+mlp_t5.2                                                          8192    1024
+pooler.(q_proj|k_proj|v_proj)                                     2048    2048
+pooler.c_proj                                                     2048    1024
+final_layer.linear                                                h       32
+final_layer.adaLN_modulation.1                                    h       2h
 """)
 
 # --- Stable Diffusion 3: h width, N blocks, A blocks with a second attention ------------------------------------------
@@ -585,13 +596,13 @@ norm_out.linear                                                   512     2h
 proj_out                                                          h       -
 """)
 STABLE_AUDIO = Layout("""
-layers.<24>.self_attn.to_qkv                                      1536    4608
-layers.<24>.self_attn.to_out                                      1536    1536
-layers.<24>.cross_attn.(to_q|to_out)                              1536    1536
-layers.<24>.cross_attn.to_kv                                      768     1536
-layers.<24>.(pre_norm|cross_attend_norm|ff_norm).gamma            -       1536
-layers.<24>.ff.ff.0.proj                                          1536    12288
-layers.<24>.ff.ff.2                                               6144    1536
+(layers|transformer.layers).<24>.self_attn.to_qkv                 1536    4608
+(layers|transformer.layers).<24>.self_attn.to_out                 1536    1536
+(layers|transformer.layers).<24>.cross_attn.(to_q|to_out)         1536    1536
+(layers|transformer.layers).<24>.cross_attn.to_kv                 768     1536
+(layers|transformer.layers).<24>.(pre_norm|cross_attend_norm|ff_norm).gamma -       1536
+(layers|transformer.layers).<24>.ff.ff.0.proj                     1536    12288
+(layers|transformer.layers).<24>.ff.ff.2                          6144    1536
 to_timestep_embed.0                                               256     1536
 to_timestep_embed.2                                               1536    1536
 to_cond_embed.(0|2)                                               768     768
@@ -599,6 +610,7 @@ to_global_embed.(0|2)                                             1536    1536
 (project_in|transformer.project_in)                               64      1536
 (project_out|transformer.project_out)                             1536    64
 (preprocess|postprocess)_conv                                     64      64      *
+timestep_features                                                 1       128
 """)
 STABLE_AUDIO_DIFFUSERS = Layout("""
 transformer_blocks.<24>.attn1.to_(q|k|v)                          1536    1536
@@ -735,6 +747,7 @@ timestep_embedder.linear_1                                        256     2560
 timestep_embedder.linear_2                                        2560    2560
 t_block.1                                                         2560    15360
 projectors.<2>.(0|2|4)                                            -       -
+proj_in.early_conv_layers.(0|2)                                   -       -       *
 final_layer.linear                                                2560    128
 """)
 KANDINSKY5 = Layout("""

@@ -40,8 +40,7 @@ class Match:
 
 class _Known(NamedTuple):
     group: Group
-    by_name: frozenset[int]
-    by_size: frozenset[int]
+    rows: frozenset[int]
 
 
 def match(contents: Contents, index: Index) -> Match:
@@ -50,52 +49,49 @@ def match(contents: Contents, index: Index) -> Match:
     Names and sizes together decide. Where no row has all the sizes, unmistakable names alone do: a small or pruned
     model of a known kind is still of that kind. Where many modules are of no row, none is believed.
     """
+    found = _match(contents, index)
+    if not found.rows and index.last_resort:
+        found = _match(contents, index.last_resort)
+    if not found.rows:
+        found = _match(contents, index, by_size=False)
+    return found
+
+
+def _match(contents: Contents, index: Index, *, by_size: bool = True) -> Match:
     known: list[_Known] = []
     foreign: list[Group] = []
     for group in contents.groups:
-        by_name, by_size = _rows_of(group, index)
-        if by_name:
-            known.append(_Known(group, by_name, by_size))
+        named, fitting = _rows_of(group, index)
+        if named:
+            known.append(_Known(group, fitting if by_size else named))
         else:
             foreign.append(group)
     if not known or _count(foreign) > _count([item.group for item in known]) / 2:
         return Match((), foreign=tuple(foreign))
 
-    ordinary = frozenset(number for number, row in enumerate(index.rows) if not row.last_resort)
     diffusion = [item for item in known if not item.group.place.slot]
-    attempts = (known, diffusion) if 0 < len(diffusion) < len(known) else (known,)
-    for chosen in attempts:
-        fitting = frozenset.intersection(*(item.by_size for item in chosen))
-        rows = fitting & ordinary or fitting
-        if rows:
-            telling = min(chosen, key=lambda item: len(item.by_size & ordinary)).group
-            rows = _without_longer(rows, contents, index)
-            return Match(_in_order(rows, index), True, telling, tuple(foreign), len(chosen) < len(known))
-    for chosen in attempts:
-        rows = frozenset.intersection(ordinary, *(item.by_name for item in chosen))
-        telling = min(chosen, key=lambda item: len(item.by_name)).group
-        if (
-            rows
-            and _are_kin(rows, index)
-            and any(_UNMISTAKABLE.match(item.group.place.template) for item in chosen)
-        ):
-            return Match(_in_order(rows, index), False, telling, tuple(foreign), len(chosen) < len(known))
-    clashing = [item.group for item in known if not item.by_size]
-    return Match((), foreign=tuple(clashing or foreign or [known[0].group]))
+    for chosen in (known, diffusion) if 0 < len(diffusion) < len(known) else (known,):
+        rows = frozenset.intersection(*(item.rows for item in chosen))
+        if rows and (by_size or _are_one_kind(rows, chosen, index)):
+            telling = min(chosen, key=lambda item: len(item.rows)).group
+            if by_size:
+                rows = _without_longer(rows, contents, index)
+            in_order = tuple(index.rows[row] for row in sorted(rows))
+            return Match(in_order, by_size, telling, tuple(foreign), len(chosen) < len(known))
+    nobodys = [item.group for item in known if not item.rows]
+    return Match((), foreign=tuple(nobodys or foreign or [known[0].group]))
 
 
 def _count(groups: Sequence[Group]) -> int:
     return sum(group.count for group in groups)
 
 
-def _in_order(rows: Iterable[int], index: Index) -> tuple[Row, ...]:
-    return tuple(index.rows[number] for number in sorted(rows))
-
-
-def _are_kin(rows: Iterable[int], index: Index) -> bool:
-    """Whether all of these have a layout in common. Names that merely coincide are of a model that is not here."""
+def _are_one_kind(rows: Iterable[int], known: Sequence[_Known], index: Index) -> bool:
+    """Whether names alone may be believed: they are unmistakable, and these rows have a layout in common. Names that
+    merely coincide are of a model that is not here."""
     texts = [{layout.text for layout in index.rows[row].layouts} for row in rows]
-    return bool(set.intersection(*texts)) or len({index.rows[row].family for row in rows}) == 1
+    kin = bool(set.intersection(*texts)) or len({index.rows[row].family for row in rows}) == 1
+    return kin and any(_UNMISTAKABLE.match(item.group.place.template) for item in known)
 
 
 def _rows_of(group: Group, index: Index) -> tuple[frozenset[int], frozenset[int]]:
@@ -106,14 +102,12 @@ def _rows_of(group: Group, index: Index) -> tuple[frozenset[int], frozenset[int]
     by_name, by_size = [], []
     numbers, flat = group.numbers, group.place.flat
     for entry in template.candidates(numbers):
-        if flat and entry.dotted:
-            continue
         for number, limit in zip(numbers, entry.limits):
             if limit and number >= limit:
                 break
         else:
             by_name.append(entry.row)
-            if _has_size(entry, group):
+            if not (flat and entry.dotted) and _has_size(entry, group):
                 by_size.append(entry.row)
     return frozenset(by_name), frozenset(by_size)
 
@@ -126,8 +120,8 @@ def _has_size(entry: Entry, group: Group) -> bool:
         return False
     if inputs is None or not entry.inputs or inputs in entry.inputs:
         return True
-    # LyCORIS flattens a 3×3 convolution's kernel into the inputs of its factors.
-    return entry.convolution and inputs % 9 == 0 and inputs // 9 in entry.inputs
+    # LyCORIS flattens a convolution's kernel (3×3, or a patch of 2×2 or 1×2×2) into the inputs of its factors.
+    return entry.convolution and any(inputs == size * kernel for size in entry.inputs for kernel in (4, 9))
 
 
 def _without_longer(rows: frozenset[int], contents: Contents, index: Index) -> frozenset[int]:

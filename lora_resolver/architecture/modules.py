@@ -24,10 +24,12 @@ __all__ = ["Contents", "Group", "Place", "part_of_slot", "place_of", "read_conte
 Roles = dict[str, tuple[int, ...]]
 """A module's tensors: role → shape. An empty shape is one that is not known."""
 
+_UP_OR_DOWN = "up or down"  # told apart from a model's own `mlp.up` by what stands before
+
 # The last part of a tensor's name (before `.weight`) → role. What is not listed is no part of an adapter.
 _ROLES = {
     "lora_down": "down", "lora_A": "down", "lora_up": "up", "lora_B": "up", "lora_mid": "mid",
-    "down": "up or down", "up": "up or down",
+    "down": _UP_OR_DOWN, "up": _UP_OR_DOWN,
     "alpha": "alpha", "dora_scale": "dora", "lora_magnitude_vector": "dora", "rescale": "rescale",
     "hada_w1_a": "hada_a", "hada_w1_b": "hada_b", "hada_w2_a": "hada", "hada_w2_b": "hada",
     "hada_t1": "hada_t", "hada_t2": "hada_t",
@@ -39,6 +41,9 @@ _ROLES = {
     "diff": "diff", "diff_b": "diff_b", "set_weight": "diff", "w_norm": "diff", "b_norm": "diff_b",
     "reshape_weight": "reshape",
 }  # fmt: skip
+_ROLES_BY_ENDING = {
+    last + weight: role for last, role in _ROLES.items() if role != _UP_OR_DOWN for weight in ("", ".weight")
+}
 
 # `to_q.lora.down`, `to_q_lora.down`, `to_q.lora_linear_layer.down`.
 _BEFORE_UP = re.compile(r"[._]lora(?:_linear_layer)?$")
@@ -91,7 +96,7 @@ class Group:
     inputs: int | None
     outputs: int | None
     convolution: bool
-    numbers: tuple[int, ...]
+    numbers: list[int]
     example: str
     count: int = 1
 
@@ -101,7 +106,7 @@ class Contents:
     """What a file changes."""
 
     groups: list[Group] = field(default_factory=list)
-    numbers: dict[Place, list[tuple[int, ...]]] = field(default_factory=dict)
+    numbers: dict[Place, list[list[int]]] = field(default_factory=dict)
     """Every module's numbers, by place."""
     kinds: Counter[str] = field(default_factory=Counter)
     ranks: Counter[int] = field(default_factory=Counter)
@@ -130,16 +135,15 @@ def read_contents(tensors: Mapping[str, TensorInfo], index: Index) -> Contents:
     contents = Contents()
     modules: dict[str, Roles] = {}
     for name, info in tensors.items():
-        head, _, last = name.rpartition(".")
-        if last == "weight":
-            stem, _, last = head.rpartition(".")
-        else:
-            stem = head
-        role = _ROLES.get(last)
-        if role is None or role == "up or down":
-            stem, role = _split_unusual(name, contents)
-            if not role:
-                continue
+        stem, _, ending = name.partition(".")
+        role = _ROLES_BY_ENDING.get(ending)  # names that a trainer flattened have no other dot
+        if role is None:
+            stem, _, last = name.removesuffix(".weight").rpartition(".")
+            role = _ROLES.get(last)
+            if role is None or role == _UP_OR_DOWN:
+                stem, role = _split_unusual(name, contents)
+                if not role:
+                    continue
         roles = modules.get(stem)
         if roles is None:
             modules[stem] = {role: info[1]}
@@ -150,8 +154,7 @@ def read_contents(tensors: Mapping[str, TensorInfo], index: Index) -> Contents:
 
 
 def _group(modules: Mapping[str, Roles], contents: Contents, index: Index) -> None:
-    places: dict[str, tuple[Place, tuple[int, ...], list[tuple[int, ...]]]] = {}
-    groups: dict[tuple[object, ...], Group] = {}
+    places: dict[str, _Sorting] = {}
     for stem, roles in modules.items():
         kind, rank, inputs, outputs, convolution = _read_roles(roles)
         if kind:
@@ -162,24 +165,43 @@ def _group(modules: Mapping[str, Roles], contents: Contents, index: Index) -> No
                 contents.dora += 1
         parts = _NUMBER.split(stem)
         name = "_#".join(parts[::2])
-        numbers = tuple(map(int, parts[1::2]))
-        known = places.get(name)
-        if known is None:
-            place = place_of(name)
-            entries = index.templates.get((place.slot, place.template))
-            everyone = contents.numbers.setdefault(place, [])
-            known = places[name] = place, entries.telling if entries else (), everyone
-        place, telling, everyone = known
-        everyone.append(numbers)
-        key = (place, inputs, outputs, convolution, *[numbers[at] for at in telling])
-        group = groups.get(key)
+        numbers = [int(part) for part in parts[1::2]]
+        sorting = places.get(name)
+        if sorting is None:
+            sorting = places[name] = _sorting(place_of(name), len(numbers), contents, index)
+        sorting.everyone.append(numbers)
+        key = (inputs, outputs, convolution, *[numbers[at] for at in sorting.telling])
+        group = sorting.groups.get(key)
         if group is None:
-            groups[key] = Group(place, inputs, outputs, convolution, numbers, stem)
+            group = sorting.groups[key] = Group(
+                sorting.place, inputs, outputs, convolution, numbers.copy(), stem
+            )
+            contents.groups.append(group)
         else:
             group.count += 1
-            if numbers > group.numbers or len(numbers) > 1:
-                group.numbers = tuple(map(max, group.numbers, numbers))
-    contents.groups = list(groups.values())
+            highest = group.numbers
+            for at in sorting.open:
+                if numbers[at] > highest[at]:
+                    highest[at] = numbers[at]
+
+
+class _Sorting(NamedTuple):
+    """How the modules of one name are sorted into groups."""
+
+    place: Place
+    telling: tuple[int, ...]
+    """The places of the numbers that tell families apart."""
+    open: tuple[int, ...]
+    """Those of the others."""
+    everyone: list[list[int]]
+    groups: dict[tuple[object, ...], Group]
+
+
+def _sorting(place: Place, numbers: int, contents: Contents, index: Index) -> _Sorting:
+    template = index.templates.get((place.slot, place.template))
+    telling = template.telling if template else ()
+    rest = tuple(at for at in range(numbers) if at not in telling)
+    return _Sorting(place, telling, rest, contents.numbers.setdefault(place, []), {})
 
 
 def _split_unusual(name: str, contents: Contents) -> tuple[str, str]:
@@ -192,7 +214,7 @@ def _split_unusual(name: str, contents: Contents) -> tuple[str, str]:
             contents.plain.append(name)
         return "", ""
     stem, _, last = base.rpartition(".")
-    if _ROLES.get(last) == "up or down":
+    if _ROLES.get(last) == _UP_OR_DOWN:
         match = _BEFORE_UP.search(stem)
         if match:
             return stem[: match.start()], last
@@ -258,24 +280,20 @@ def _read_loha(roles: Roles) -> _Sizes:
 
 def _read_lokr(roles: Roles) -> _Sizes:
     """A Kronecker product is as large as the product of its factors, each whole or of low rank."""
-    first = _lokr_factor(roles, "lokr_1", tucker=False)
-    second = _lokr_factor(roles, "lokr_2", tucker="lokr_t" in roles)
-    convolution = len(roles.get("lokr_2", ())) > 2 or "lokr_t" in roles
+    first = roles.get("lokr_1") or _lokr_product(roles, "lokr_1")
+    second = roles.get("lokr_2") or _lokr_product(roles, "lokr_2", tucker="lokr_t" in roles)
+    convolution = len(second) > 2 or "lokr_t" in roles
     low_rank = roles.get("lokr_2b") or roles.get("lokr_1b")
     rank = low_rank[0] if low_rank else None
-    if first is None or second is None:
+    if len(first) < 2 or len(second) < 2:
         return rank, None, None, convolution
     return rank, first[1] * second[1], first[0] * second[0], convolution
 
 
-def _lokr_factor(roles: Roles, name: str, *, tucker: bool) -> tuple[int, int] | None:
-    whole = roles.get(name, ())
-    if len(whole) > 1:
-        return whole[0], whole[1]
+def _lokr_product(roles: Roles, name: str, *, tucker: bool = False) -> tuple[int, ...]:
+    """(out, in) of a factor that is itself a product; empty where that is not known."""
     a, b = roles.get(name + "a", ()), roles.get(name + "b", ())
-    if len(a) > 1 and len(b) > 1:
-        return a[1 if tucker else 0], b[1]
-    return None
+    return (a[1 if tucker else 0], b[1]) if len(a) > 1 and len(b) > 1 else ()
 
 
 def _read_oft(roles: Roles) -> _Sizes:

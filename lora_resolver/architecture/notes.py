@@ -33,11 +33,8 @@ _TELLING = (
 )
 
 # Names that ComfyUI loads nothing of, though they show what the file was made for.
-_UNLOADABLE = (
-    re.compile(r"lora_unet_unet_"),
-    re.compile(r"lora_(unet|transformer)_[^.]*\.\w"),
-    re.compile(r"Hunyuan_video_I2V_lora_"),
-    re.compile(r".*\.(k|v)\.img$"),
+_UNLOADABLE = re.compile(
+    r"lora_unet_unet_|lora_(unet|transformer)_[^.]*\.\w|Hunyuan_video_I2V_lora_|diffusion_model\..*\.(k|v)\.img$"
 )
 
 _XL_DEPTHS = {  # attentions → transformer blocks, in diffusers' numbering, of cut-down SDXL
@@ -109,7 +106,7 @@ def _xl_depths(contents: Contents) -> dict[str, int]:
     depths: dict[str, int] = {}
     for place, everyone in contents.numbers.items():
         start = place.template[0]
-        if place.slot or "_transformer_blocks_#" not in place.template:
+        if place.slot or not place.template.endswith("_transformer_blocks_#_attn1_to_q"):
             continue
         for numbers in everyone:
             if start in "du":
@@ -145,12 +142,7 @@ def _oddities(contents: Contents, found: Match) -> Iterator[str]:
     if found.encoders_differ:
         yield "its text encoders are not this family's"
     odd = contents.malformed or next(
-        (
-            group.example
-            for group in contents.groups
-            if any(pattern.match(group.example) for pattern in _UNLOADABLE)
-        ),
-        "",
+        (group.example for group in contents.groups if _UNLOADABLE.match(group.example)), ""
     )
     if odd:
         yield f"its names are malformed, so that ComfyUI will load nothing of the kind of {odd}"

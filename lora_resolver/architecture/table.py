@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = ["Entry", "Index", "Layout", "Row", "Template"]
 
@@ -55,8 +55,6 @@ class Row:
     sizes: Mapping[str, int]
     stacks: tuple[tuple[tuple[str, int], ...], ...] = ()
     """For each naming, its stacks of blocks: what each is called and how many blocks it has."""
-    last_resort: bool = False
-    """Asked only when no other row has all of a file's modules."""
 
 
 class Entry(NamedTuple):
@@ -91,7 +89,7 @@ class Template:
             else:
                 self.loose.append(entry)
 
-    def candidates(self, numbers: tuple[int, ...]) -> list[Entry]:
+    def candidates(self, numbers: Sequence[int]) -> list[Entry]:
         """The entries that a name with these numbers may be of, their upper ends apart."""
         found = self.by_numbers.get(tuple(numbers[place] for place in self.telling), [])
         if not self.loose:
@@ -105,8 +103,11 @@ class Template:
 class Index:
     """All rows, asked by slot and template."""
 
-    def __init__(self, rows: Iterable[Row]) -> None:
+    def __init__(self, rows: Iterable[Row], last_resort: Iterable[Row] = ()) -> None:
         self.rows = tuple(rows)
+        last = tuple(last_resort)
+        self.last_resort = Index(last) if last else None
+        """Rows that are asked only where none of the others has all of a file's modules."""
         self.templates: dict[tuple[str, str], Template] = {}
         for number, row in enumerate(self.rows):
             for layout in row.layouts:

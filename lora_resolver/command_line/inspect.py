@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..detection import detect_architecture
+from ..architecture import detect_architecture
 from ..errors import LoraResolverError, StorageFailed
 from ..safetensors_header import read_header
 
