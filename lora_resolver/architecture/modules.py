@@ -155,34 +155,33 @@ def read_contents(tensors: Mapping[str, TensorInfo], index: Index) -> Contents:
 
 def _group(modules: Mapping[str, Roles], contents: Contents, index: Index) -> None:
     places: dict[str, _Sorting] = {}
+    kinds, ranks, split = contents.kinds, contents.ranks, _NUMBER.split
     for stem, roles in modules.items():
         kind, rank, inputs, outputs, convolution = _read_roles(roles)
         if kind:
-            contents.kinds[kind] += 1
-            if rank:
-                contents.ranks[rank] += 1
-            if "dora" in roles:
-                contents.dora += 1
-        parts = _NUMBER.split(stem)
+            kinds[kind] += 1
+        if rank:
+            ranks[rank] += 1
+        parts = split(stem)
         name = "_#".join(parts[::2])
-        numbers = [int(part) for part in parts[1::2]]
+        numbers = list(map(int, parts[1::2]))
         sorting = places.get(name)
         if sorting is None:
             sorting = places[name] = _sorting(place_of(name), len(numbers), contents, index)
-        sorting.everyone.append(numbers)
-        key = (inputs, outputs, convolution, *[numbers[at] for at in sorting.telling])
-        group = sorting.groups.get(key)
+        place, telling, rest, everyone, groups = sorting
+        everyone.append(numbers)
+        key = (inputs, outputs, convolution, *[numbers[at] for at in telling])
+        group = groups.get(key)
         if group is None:
-            group = sorting.groups[key] = Group(
-                sorting.place, inputs, outputs, convolution, numbers.copy(), stem
-            )
+            group = groups[key] = Group(place, inputs, outputs, convolution, numbers.copy(), stem)
             contents.groups.append(group)
         else:
             group.count += 1
             highest = group.numbers
-            for at in sorting.open:
+            for at in rest:
                 if numbers[at] > highest[at]:
                     highest[at] = numbers[at]
+    contents.dora = sum("dora" in roles for roles in modules.values())
 
 
 class _Sorting(NamedTuple):
