@@ -2,7 +2,8 @@
 #   COMFYUI_PATH=folder  use this ComfyUI instead of the development runtime
 #   PYTHON=program       the Python that COMFYUI_PATH runs with
 #   CHECKPOINT=name LORA='[…]'   make demo with a checkpoint and an array of your own
-export COMFYUI_PATH PYTHON CHECKPOINT LORA PROMPT ARGS
+#   PROMPT, SIZE=1024x1024, STEPS, CFG, SEED of that picture; PORT of make serve; ARGS for the program behind a target
+export COMFYUI_PATH PYTHON CHECKPOINT LORA PROMPT SIZE STEPS CFG SEED PORT ARGS
 
 LAUNCHER := $(shell command -v python3 || command -v python)
 

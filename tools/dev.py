@@ -7,6 +7,7 @@ Only the standard library is imported before the environment is there.
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -128,7 +129,7 @@ def main(argv: list[str]) -> int:
         say(f"There is no command {name!r}. There are:")
         show_help([])
         return 2
-    arguments += os.environ.get("ARGS", "").split()
+    arguments += shlex.split(os.environ.get("ARGS", ""))
     try:
         return command(arguments)
     except SetupError as error:

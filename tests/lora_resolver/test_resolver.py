@@ -118,7 +118,7 @@ REFUSALS = [
         "versionMissing",
         "civitai:120096 (Ink) does not say which version.",
         (
-            "Write one of: civitai:120096@140000 (v2.0), civitai:120096@135931 (v1.1). Or civitai:120096@latest "
+            "Write one of: civitai:120096@140000 (v2.0), civitai:120096@135931 (v1.1). "
             "Or civitai:120096@latest for the newest, whatever it is."
         ),
     ),

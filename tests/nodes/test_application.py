@@ -20,6 +20,8 @@ from tools.tiny_checkpoints import make_checkpoints
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.integration
+
 Pair = tuple[Any, Any]
 
 
