@@ -1,14 +1,16 @@
 """What a file was made for, from its header alone: names and sizes decide, metadata is only compared.
 
-table.py      the language of the table, and its index
-layouts.py    the modules of each model, by name; unet.py those of Stable Diffusion, which follow from numbers
-families.py   the table: one row for each size of each family
-modules.py    tensors of a LoRA file → the modules that it changes
-matching.py   modules × table → rows that have them all
-detection.py  the verdict; notes.py, metadata.py, other_files.py what else there is to say
+table.py       the language of the table, and its index
+layouts.py     the modules of each model, by name; unet.py: those of Stable Diffusion, which follow from numbers
+families.py    the table: one row for each size of each family
+modules.py     tensors of a LoRA file → the modules that it changes; factors.py: their kind, rank and sizes
+matching.py    modules × table → the rows that have them all
+detection.py   the verdict on a LoRA; notes.py, metadata.py, other_files.py, sdxl_cuts.py: what else there is to say
+checkpoint.py  the same for whole models
 """
 
+from .checkpoint import Checkpoint, detect_checkpoint
 from .detection import Architecture, detect_architecture
 from .families import family_name
 
-__all__ = ["Architecture", "detect_architecture", "family_name"]
+__all__ = ["Architecture", "Checkpoint", "detect_architecture", "detect_checkpoint", "family_name"]

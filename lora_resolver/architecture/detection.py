@@ -62,7 +62,7 @@ def detect_architecture(header: SafetensorsHeader) -> Architecture:
         return _no_adapter(header.tensors)
     found = match(contents, index)
     if not found.rows:
-        other = describe_other_adapter(contents, found.foreign)
+        other = describe_other_adapter(found.foreign)
         if other:
             return Architecture("not_a_diffusion_lora", sentence=other)
         if not contents.adapters and contents.plain:

@@ -73,7 +73,11 @@ def family_name(family: str) -> str:
 
 
 def _row(
-    family: str, variant: str, layouts: Sequence[Layout], stacks: Sequence[str] = (), **sizes: int
+    family: str,
+    variant: str,
+    layouts: Sequence[Layout],
+    stacks: Sequence[str] = (),
+    **sizes: int,
 ) -> Row:
     """`stacks` are the blocks whose number is the family's own: "double_blocks D single_blocks S"."""
     return Row(
@@ -122,7 +126,9 @@ def _sdxl_like() -> Iterable[Row]:
     yield _row("sdxl", "", (diffusers, original, *positional, *_CLIP_L, *_CLIP_G))
     chatglm = in_slots(names.CHATGLM, "te", "te1", "text_encoder")
     kolors, _ = unet_layouts((320, 640, 1280), (0, 2, 10), context=2048, middle=10, linear=True, added=5632)
-    yield _row("kolors", "", (kolors, names.KOLORS_PROJECTION, *chatglm))
+    yield replace(
+        _row("kolors", "", (kolors, names.KOLORS_PROJECTION, *chatglm)), essential="encoder_hid_proj"
+    )
 
 
 def _stable_diffusion() -> Iterable[Row]:
@@ -144,7 +150,8 @@ def _stable_diffusion() -> Iterable[Row]:
     sd3 = (names.SD3, names.SD3_DIFFUSERS, *_CLIP_L, *_CLIP_G, *_T5_THIRD)
     stacks = ("joint_blocks N", "transformer_blocks N")
     yield _row("sd3", "SD 3 medium", sd3, stacks, h=1536, N=24)
-    yield _row("sd3", "SD 3.5 medium", (*sd3, names.SD35_MEDIUM), stacks, h=1536, N=24, A=13)
+    sd35 = _row("sd3", "SD 3.5 medium", (*sd3, names.SD35_MEDIUM), stacks, h=1536, N=24, A=13)
+    yield replace(sd35, essential="joint_blocks_#_x_block_attn2")
     yield _row("sd3", "SD 3.5 large", sd3, stacks, h=2432, N=38)
 
 
@@ -226,14 +233,14 @@ def _others() -> Iterable[Row]:
     yield _row("qwen_image_2", "", (names.QWEN_IMAGE_2,), stacks, h=4096, N=32)
     # Anima is Cosmos-Predict2 2B with an adapter for its text encoder: without that part nothing tells them apart.
     anima = (names.COSMOS_PREDICT2, names.ANIMA_ADAPTER, *_llm("te", w=1024, layers=28))
-    yield _row("anima", "", anima, ("blocks N",), h=2048, N=28)
+    yield replace(_row("anima", "", anima, ("blocks N",), h=2048, N=28), essential="llm_adapter_")
     yield _row("cosmos_predict2", "Cosmos-Predict2 2B", (names.COSMOS_PREDICT2,), ("blocks N",), h=2048, N=28)
     yield _row(
         "cosmos_predict2", "Cosmos-Predict2 14B", (names.COSMOS_PREDICT2,), ("blocks N",), h=5120, N=36
     )
     yield _row("ltxv", "LTX-Video 2B", (names.LTXV, *_T5_ALONE), stacks, h=2048, N=28)
     yield _row("ltxv", "LTX-Video 13B", (names.LTXV, *_T5_ALONE), stacks, h=4096, N=48)
-    yield _row("ltx2", "", (names.LTX2,), stacks, h=4096, a=2048, N=48)
+    yield replace(_row("ltx2", "", (names.LTX2,), stacks, h=4096, a=2048, N=48), essential="audio_")
     pixart = (names.PIXART, names.PIXART_DIFFUSERS, *_T5_ALONE)
     yield _row("pixart", "", pixart, (*stacks, "blocks N"), h=1152, N=28)
     yield _row("sana", "Sana 0.6B", (names.SANA,), stacks, h=1152, N=28)

@@ -226,6 +226,8 @@ blocks.<N>.ff.net.2                                               6144    h
 blocks.<N>.skip_linear                                            2h      h
 blocks.<N>.default_modulation.1                                   h       h
 blocks.<N>.norm1.linear                                           h       h
+blocks.<N>.(norm1|norm2|norm3|skip_norm)                          -       -
+blocks.<N>.attn(1|2).(q|k)_norm                                   -       -
 x_embedder.proj                                                   4       h       *
 t_embedder.mlp.0                                                  256     h
 t_embedder.mlp.2                                                  h       h
@@ -379,6 +381,10 @@ ref_image_refiner.<2>.norm1.linear                                c       4h
 x_embedder                                                        64      h
 ref_image_patch_embedder                                          64      h
 image_index_embedding                                             h       5
+(layers.<N>|noise_refiner.<2>|context_refiner.<2>|ref_image_refiner.<2>).attn.norm_(q|k)      -  120
+(layers.<N>|noise_refiner.<2>|context_refiner.<2>|ref_image_refiner.<2>).(norm|ffn_norm)(1|2) -  h
+(layers.<N>|noise_refiner.<2>|ref_image_refiner.<2>).norm1.norm                               -  h
+time_caption_embed.caption_embedder.0                             -       t
 norm_out.linear_1                                                 c       h
 norm_out.linear_2                                                 h       64
 """)

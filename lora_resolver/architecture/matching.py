@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .modules import Contents, Group
     from .table import Entry, Index, Row
 
-__all__ = ["Match", "match"]
+__all__ = ["Match", "match", "match_whole"]
 
 # Names that no model outside the table has: with these, sizes that are nobody's are a small or pruned model's.
 _UNMISTAKABLE = re.compile(
@@ -43,21 +43,34 @@ class _Known(NamedTuple):
     rows: frozenset[int]
 
 
-def match(contents: Contents, index: Index) -> Match:
+def match_whole(contents: Contents, index: Index) -> Match:
+    """As `match`, for a whole model: a row whose essential name is missing is out, and names alone are believed."""
+    found = match(contents, index, whole=True)
+    names = [place.template for place in contents.numbers]
+    rows = tuple(
+        row
+        for row in found.rows
+        if not row.essential or any(name.startswith(row.essential) for name in names)
+    )
+    return replace(found, rows=rows)
+
+
+def match(contents: Contents, index: Index, *, whole: bool = False) -> Match:
     """The rows that have every module of the file that any row has.
 
     Names and sizes together decide. Where no row has all the sizes, unmistakable names alone do: a small or pruned
     model of a known kind is still of that kind. Where many modules are of no row, none is believed.
+    `whole`: all of a model is here, so its names are enough to be unmistakable.
     """
     found = _match(contents, index)
     if not found.rows and index.last_resort:
         found = _match(contents, index.last_resort)
     if not found.rows:
-        found = _match(contents, index, by_size=False)
+        found = _match(contents, index, by_size=False, whole=whole)
     return found
 
 
-def _match(contents: Contents, index: Index, *, by_size: bool = True) -> Match:
+def _match(contents: Contents, index: Index, *, by_size: bool = True, whole: bool = False) -> Match:
     known: list[_Known] = []
     foreign: list[Group] = []
     for group in contents.groups:
@@ -72,7 +85,7 @@ def _match(contents: Contents, index: Index, *, by_size: bool = True) -> Match:
     diffusion = [item for item in known if not item.group.place.slot]
     for chosen in (known, diffusion) if 0 < len(diffusion) < len(known) else (known,):
         rows = frozenset.intersection(*(item.rows for item in chosen))
-        if rows and (by_size or _are_one_kind(rows, chosen, index)):
+        if rows and (by_size or whole or _are_one_kind(rows, chosen, index)):
             telling = min(chosen, key=lambda item: len(item.rows)).group
             if by_size:
                 rows = _without_longer(rows, contents, index)

@@ -3,7 +3,7 @@
 A tensor's name is prefix, module, role: `lora_unet_` `down_blocks_0_…_to_q` `.lora_down.weight`. The roles say what
 kind of adapter it is, and the shapes of a module's tensors how large the weight is that they change.
 Formats: kohya-ss/sd-scripts, KohakuBlueleaf/LyCORIS, huggingface/peft and diffusers, OneTrainer, XLabs-AI/x-flux,
-cloneofsimo/lora; ComfyUI `comfy/weight_adapter/*` for how the factors multiply.
+cloneofsimo/lora.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from .factors import read_factors
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..safetensors_header import TensorInfo
+    from .factors import Roles
     from .table import Index
 
-__all__ = ["Contents", "Group", "Place", "part_of_slot", "place_of", "read_contents"]
-
-Roles = dict[str, tuple[int, ...]]
-"""A module's tensors: role → shape. An empty shape is one that is not known."""
+__all__ = ["Contents", "Group", "Place", "part_of_slot", "place_of", "read_contents", "read_weights"]
 
 _UP_OR_DOWN = "up or down"  # told apart from a model's own `mlp.up` by what stands before
 
@@ -153,11 +153,18 @@ def read_contents(tensors: Mapping[str, TensorInfo], index: Index) -> Contents:
     return contents
 
 
+def read_weights(shapes: Mapping[str, tuple[int, ...]], index: Index) -> Contents:
+    """Whole weights by module name (without `.weight`), sorted as a LoRA's modules are."""
+    contents = Contents()
+    _group({name: {"diff": shape} for name, shape in shapes.items()}, contents, index)
+    return contents
+
+
 def _group(modules: Mapping[str, Roles], contents: Contents, index: Index) -> None:
     places: dict[str, _Sorting] = {}
     kinds, ranks, split = contents.kinds, contents.ranks, _NUMBER.split
     for stem, roles in modules.items():
-        kind, rank, inputs, outputs, convolution = _read_roles(roles)
+        kind, rank, inputs, outputs, convolution = read_factors(roles)
         if kind:
             kinds[kind] += 1
         if rank:
@@ -249,98 +256,3 @@ def place_of(name: str) -> Place:
 def part_of_slot(slot: str) -> str:
     """ "te1", "te2" or "te3" for a text encoder's place, "" for the diffusion model's."""
     return _PARTS.get(slot, "")
-
-
-def _read_roles(roles: Roles) -> tuple[str, int | None, int | None, int | None, bool]:
-    """(kind, rank, inputs, outputs, convolution). No kind where the tensors are only an adapter's trimmings."""
-    down, up = roles.get("down"), roles.get("up")
-    if down is not None or up is not None:
-        kind = "dora" if "dora" in roles else "lora"
-        inputs = down[1] if down and len(down) > 1 else None
-        outputs = up[0] if up and len(up) > 1 else None
-        rank = down[0] if inputs is not None and down else up[1] if outputs is not None and up else None
-        return kind, rank, inputs, outputs, bool(down) and len(down or ()) > 2
-    for kind, sign, read in _READERS:
-        if sign in roles:
-            kind = "boft" if sign == "oft" and len(roles[sign]) == 4 else kind
-            return (kind, *read(roles))
-    return "", None, None, None, False
-
-
-_Sizes = tuple["int | None", "int | None", "int | None", bool]
-
-
-def _read_loha(roles: Roles) -> _Sizes:
-    a, b = roles.get("hada_a", ()), roles.get("hada_b", ())
-    tucker = "hada_t" in roles  # then both factors lie the other way round: (rank, out) and (rank, in)
-    outputs = a[1 if tucker else 0] if len(a) > 1 else None
-    return b[0] if len(b) > 1 else None, b[1] if len(b) > 1 else None, outputs, tucker
-
-
-def _read_lokr(roles: Roles) -> _Sizes:
-    """A Kronecker product is as large as the product of its factors, each whole or of low rank."""
-    first = roles.get("lokr_1") or _lokr_product(roles, "lokr_1")
-    second = roles.get("lokr_2") or _lokr_product(roles, "lokr_2", tucker="lokr_t" in roles)
-    convolution = len(second) > 2 or "lokr_t" in roles
-    low_rank = roles.get("lokr_2b") or roles.get("lokr_1b")
-    rank = low_rank[0] if low_rank else None
-    if len(first) < 2 or len(second) < 2:
-        return rank, None, None, convolution
-    return rank, first[1] * second[1], first[0] * second[0], convolution
-
-
-def _lokr_product(roles: Roles, name: str, *, tucker: bool = False) -> tuple[int, ...]:
-    """(out, in) of a factor that is itself a product; empty where that is not known."""
-    a, b = roles.get(name + "a", ()), roles.get(name + "b", ())
-    return (a[1 if tucker else 0], b[1]) if len(a) > 1 and len(b) > 1 else ()
-
-
-def _read_oft(roles: Roles) -> _Sizes:
-    """Square blocks along the output: (blocks, size, size)."""
-    shape = roles["oft"]
-    square = len(shape) > 2 and shape[-1] == shape[-2]
-    return None, None, shape[-3] * shape[-2] if square else None, False
-
-
-def _read_glora(roles: Roles) -> _Sizes:
-    a, b = (
-        roles.get("glora_a", ()),
-        roles.get("glora_b", ()),
-    )  # (rank, in), (out, rank); once the other way round
-    return min(a, default=None), max(a, default=None), max(b, default=None), False
-
-
-def _read_diff(roles: Roles) -> _Sizes:
-    shape = roles["diff"]
-    return None, shape[1] if len(shape) > 1 else None, shape[0] if shape else None, len(shape) > 2
-
-
-def _read_bias(roles: Roles) -> _Sizes:
-    shape = roles["diff_b"]
-    return None, None, shape[0] if shape else None, False
-
-
-def _read_nothing(_: Roles) -> _Sizes:
-    return None, None, None, False
-
-
-# The first whose role a module has is its kind; (kind, role, how to read rank, inputs, outputs, convolution).
-_READERS = (
-    ("loha", "hada_a", _read_loha),
-    ("loha", "hada_b", _read_loha),
-    ("loha", "hada", _read_nothing),
-    ("lokr", "lokr_1", _read_lokr),
-    ("lokr", "lokr_2", _read_lokr),
-    ("lokr", "lokr_1a", _read_lokr),
-    ("lokr", "lokr_1b", _read_lokr),
-    ("lokr", "lokr_2a", _read_lokr),
-    ("lokr", "lokr_2b", _read_lokr),
-    ("oft", "oft", _read_oft),
-    ("oft", "oft_packed", _read_nothing),
-    ("boft", "boft_packed", _read_nothing),
-    ("glora", "glora_a", _read_glora),
-    ("glora", "glora_b", _read_glora),
-    ("ia3", "ia3", _read_nothing),
-    ("diff", "diff", _read_diff),
-    ("diff", "diff_b", _read_bias),
-)

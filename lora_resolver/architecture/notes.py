@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .families import family_name
 from .metadata import named_models
+from .sdxl_cuts import cut_of_sdxl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,36 +38,6 @@ _UNLOADABLE = re.compile(
     r"lora_unet_unet_|lora_(unet|transformer)_[^.]*\.\w|Hunyuan_video_I2V_lora_|diffusion_model\..*\.(k|v)\.img$"
 )
 
-_XL_DEPTHS = {  # attentions → transformer blocks, in diffusers' numbering, of cut-down SDXL
-    "SSD-1B": {
-        "d10": 2,
-        "d11": 2,
-        "d20": 4,
-        "d21": 4,
-        "u00": 4,
-        "u01": 4,
-        "u02": 10,
-        "u10": 2,
-        "u11": 1,
-        "u12": 1,
-    },
-    "Segmind Vega": {
-        "d10": 1,
-        "d11": 1,
-        "d20": 2,
-        "d21": 2,
-        "u00": 2,
-        "u01": 2,
-        "u02": 2,
-        "u10": 1,
-        "u11": 1,
-        "u12": 1,
-    },
-}
-_XL_ORIGINAL = {(4, "i"): "d10", (5, "i"): "d11", (7, "i"): "d20", (8, "i"): "d21"} | {
-    (number, "o"): f"u{number // 3}{number % 3}" for number in range(6)
-}
-
 
 def notes_on(
     metadata: Mapping[str, str],
@@ -93,31 +64,11 @@ def _variant(contents: Contents, found: Match, families: tuple[str, ...]) -> Ite
         here = any(family.startswith(start) for family in families)
         if here and any(pattern.match(place.template) for place in contents.numbers if not place.slot):
             yield text
-    if "sdxl" in families:
-        depths = _xl_depths(contents)
-        for name, expected in _XL_DEPTHS.items():
-            if depths == expected:
-                yield f"covers exactly the blocks of {name}, a smaller SDXL"
+    cut = cut_of_sdxl(contents) if "sdxl" in families else ""
+    if cut:
+        yield f"covers exactly the blocks of {cut}, a smaller SDXL"
     if contents.biases and "flux1" in families:
         yield "a control LoRA (Depth, Canny and the like): it needs its control image as a second input"
-
-
-def _xl_depths(contents: Contents) -> dict[str, int]:
-    depths: dict[str, int] = {}
-    for place, everyone in contents.numbers.items():
-        start = place.template[0]
-        if place.slot or not place.template.endswith("_transformer_blocks_#_attn1_to_q"):
-            continue
-        for numbers in everyone:
-            if start in "du":
-                at: str | None = f"{start}{numbers[0]}{numbers[1]}"
-            elif start in "io":
-                at = _XL_ORIGINAL.get((numbers[0], start))
-            else:
-                at = "middle"
-            if at and len(numbers) > 2:
-                depths[at] = max(depths.get(at, 0), numbers[2] + 1)
-    return depths
 
 
 def _form(contents: Contents) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from .modules import Contents, Group
+    from .modules import Group
 
 __all__ = ["describe_other_adapter", "describe_without_adapter"]
 
@@ -33,7 +33,7 @@ _WHOLE: tuple[tuple[str, str], ...] = (
 _WHOLE_PATTERNS = tuple((re.compile(pattern), what) for pattern, what in _WHOLE)
 
 _LANGUAGE = re.compile(
-    r"(base_model\.)?(model\.)*(language_model\.|text_model\.|llm\.|decoder\.|encoder\.|transformer\.|gpt_neox\.)*(model\.)?"
+    r"(base_model\.)?(model\.)*(language_model\.|text_model\.|llm\.|decoder\.|encoder\.|transformer\.|gpt_neox\.|backbone\.)*(model\.)?"
     r"(layers|h|blocks?|layer)\.\d+\.(layer\.\d+\.)?"
     r"(self_attn|self_attention|attention|attn|encoder_attn|mlp|mixer|block_sparse_moe|feed_forward|SelfAttention|"
     r"EncDecAttention|DenseReluDense|linear_attn)\."
@@ -44,12 +44,12 @@ _LANGUAGE = re.compile(
 _NAMED = re.compile(
     r"(base_model\.model\.)?(\w+\.)?(distilbert|bert|roberta|deberta|electra|albert|longformer|gpt_neox|vit|dinov2|"
     r"beit|swin\w*|clip|siglip|whisper|wav2vec2|hubert|wavlm|esm|opt|bart|t5|mt5|falcon|bloom|mamba|rwkv|sam|"
-    r"image_encoder|vision_tower|vision_model|audio_tower|score|classifier)\."
+    r"image_encoder|vision_tower|vision_model|audio_tower|visual|score|classifier)\."
 )
 # A name with one of these may well be a diffusion model's that the table does not have.
 _DIFFUSION = re.compile(
     r"cross_attn|attn[12]\b|adaln|modulation|transformer_blocks|_blocks\.|time_embed|timestep|noise|diffusion_model|"
-    r"lora_unet|lora_transformer|lycoris|img_|txt_|image_|latent|patch_embed",
+    r"lora_unet|lora_transformer|lycoris|img_|txt_|image_proj|latent|patch_embed",
     re.IGNORECASE,
 )
 _MAYBE_ADAPTER = re.compile(r"lora|lokr|loha|hada|adapter|vera|dora", re.IGNORECASE)
@@ -69,13 +69,14 @@ def describe_without_adapter(names: Collection[str]) -> str:
     return f"It has no tensor that is named as a LoRA's are, e.g. {next(iter(names))}."
 
 
-def describe_other_adapter(contents: Contents, foreign: Sequence[Group]) -> str:
+def describe_other_adapter(foreign: Sequence[Group]) -> str:
     """What an adapter is for, if most of its modules are a language or vision model's; else ""."""
     names = [group.example for group in foreign]
     if not names or any(map(_DIFFUSION.search, names)):
         return ""
-    if sum(1 for name in names if _NAMED.match(name)) * 2 > len(names):
-        return f"It is an adapter for a language or vision model: it changes {names[0]}."
-    if sum(1 for name in names if _LANGUAGE.match(name)) * 2 > len(names) and contents.adapters:
-        return f"It is an adapter for a language model: it changes {names[0]}."
-    return ""
+    named = [name for name in names if _NAMED.match(name)]
+    language = [name for name in names if _LANGUAGE.match(name)]
+    if len({*named, *language}) * 2 <= len(names):
+        return ""
+    of_what = "a language model" if len(language) > len(named) else "a language or vision model"
+    return f"It is an adapter for {of_what}: it changes {names[0]}."

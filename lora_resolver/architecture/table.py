@@ -55,6 +55,8 @@ class Row:
     sizes: Mapping[str, int]
     stacks: tuple[tuple[tuple[str, int], ...], ...] = ()
     """For each naming, its stacks of blocks: what each is called and how many blocks it has."""
+    essential: str = ""
+    """The beginning of a name that the whole model always has, where other rows have all the rest of its names."""
 
 
 class Entry(NamedTuple):

@@ -1,0 +1,123 @@
+"""What a checkpoint is, from its header alone: the same table, asked with whole weights in place of factors."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .families import UNET_FAMILIES, family_index, family_name
+from .matching import match_whole
+from .modules import read_weights
+from .sdxl_cuts import cut_of_sdxl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..safetensors_header import SafetensorsHeader, TensorInfo
+    from .matching import Match
+    from .modules import Contents
+
+__all__ = ["Checkpoint", "detect_checkpoint"]
+
+_ENCODERS = re.compile(r"(cond_stage_model|conditioner|text_encoders?)\.")
+_VAE = re.compile(r"(first_stage_model|vae)\.")
+_DIFFUSION = re.compile(r"(model\.diffusion_model|diffusion_model)\.")
+_OUTER = re.compile(r"(?:model\.diffusion_model|diffusion_model|model|net)\.")
+_WEIGHT = re.compile(r"(.+)\.(?:weight|scale|gamma)")
+_SCALES = re.compile(r".*(\.scale_weight|\.weight_scale|scaled_fp8|\.comfy_quant)$")
+_PACKED = re.compile(r".*\.(qweight|weight\.quant_state\.\w+|weight\.absmax|weight_scale_2)$")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file of whole weights holds.
+
+    `verdict` is "known", "ambiguous" or "unknown", and "not_a_diffusion_model" where no diffusion model is in it.
+    """
+
+    verdict: str
+    families: tuple[str, ...] = ()
+    variant: str = ""
+    """Which of a family's models, where its sizes tell: "FLUX.2 klein 4B"."""
+    parts: tuple[str, ...] = ()
+    """ "unet" or "transformer", "text_encoders", "vae"."""
+    precision: str = ""
+    """The dtype of most of its bytes: "BF16", "F8_E4M3 scaled", "packed" for formats of four bits."""
+    sentence: str = ""
+
+
+def detect_checkpoint(header: SafetensorsHeader) -> Checkpoint:
+    """The verdict on a checkpoint's header: all in one file, or a diffusion model alone, in any naming.
+
+    A GGUF file's names and shapes give the same verdict, when they are handed over as a header. Never raises.
+    """
+    tensors = header.tensors
+    parts = [
+        part
+        for part, pattern in (("text_encoders", _ENCODERS), ("vae", _VAE))
+        if any(map(pattern.match, tensors))
+    ]
+    inner = {name: info for name, info in tensors.items() if _DIFFUSION.match(name)}
+    if not inner:
+        inner = {
+            name: info for name, info in tensors.items() if not _ENCODERS.match(name) and not _VAE.match(name)
+        }
+    shapes = {}
+    for name, info in inner.items():
+        match = _WEIGHT.fullmatch(_OUTER.sub("", name, count=1))
+        if match and info.shape:
+            shapes[match[1]] = info.shape
+    index = family_index()
+    contents = read_weights(shapes, index)
+    found = match_whole(contents, index)
+    families = tuple(dict.fromkeys(row.family for row in found.rows))
+    precision = _precision(inner)
+    if not families:
+        return _unknown(shapes, parts, precision)
+    variant = _variant(contents, found)
+    own = "unet" if UNET_FAMILIES.issuperset(families) else "transformer"
+    names = variant or " or ".join(family_name(family) for family in families)
+    held = ", ".join(part.replace("_", " ").replace("unet", "UNet") for part in (own, *parts))
+    return Checkpoint(
+        verdict="known" if len(families) == 1 else "ambiguous",
+        families=families,
+        variant=variant,
+        parts=(own, *parts),
+        precision=precision,
+        sentence=f"It is {names} ({held}; {precision}).",
+    )
+
+
+def _variant(contents: Contents, found: Match) -> str:
+    """Which of a family's models it is, where that is settled."""
+    variants = {row.variant for row in found.rows}
+    if variants == {""} and found.rows[0].family == "sdxl":
+        return cut_of_sdxl(contents)
+    return variants.pop() if len(variants) == 1 and found.by_size and variants != {"cut"} else ""
+
+
+# Whole files need more than a name here and there: a model has dozens of weights.
+_FEWEST_WEIGHTS = 20
+
+
+def _unknown(shapes: Mapping[str, tuple[int, ...]], parts: list[str], precision: str) -> Checkpoint:
+    large = [name for name, shape in shapes.items() if len(shape) > 1]
+    if len(large) < _FEWEST_WEIGHTS:
+        held = " and ".join(part.replace("_", " ") for part in parts) or "no model's weights"
+        return Checkpoint("not_a_diffusion_model", (), "", tuple(parts), precision, f"It holds {held}.")
+    sentence = f"It holds no diffusion model that this pack knows, e.g. {large[0]}."
+    return Checkpoint("unknown", (), "", tuple(parts), precision, sentence)
+
+
+def _precision(tensors: Mapping[str, TensorInfo]) -> str:
+    if any(map(_PACKED.match, tensors)):
+        return "packed"
+    sizes: Counter[str] = Counter()
+    for info in tensors.values():
+        sizes[info.dtype] += max(info.end - info.start, 1)
+    if not sizes:
+        return ""
+    dtype = sizes.most_common(1)[0][0]
+    return f"{dtype} scaled" if dtype.startswith("F8") and any(map(_SCALES.match, tensors)) else dtype
