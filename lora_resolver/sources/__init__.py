@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import civitai, hosted, local
+from . import civitai, hosted, huggingface, local
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +22,7 @@ __all__ = ["SOURCES", "locate"]
 SOURCES: Mapping[str, Callable[[Identifier, Desk], Finding]] = {
     "civitai": civitai.locate,
     "sha256": civitai.locate_by_hash,
+    "huggingface": huggingface.locate,
     "local": local.locate,
 }
 """Identifier source → function. Every other name is a provider that keeps its weights to itself."""

@@ -155,7 +155,8 @@ def test_secret_never_comes_back(text: str) -> None:
     try:
         shown = repr(parse_identifier(text))
     except InvalidIdentifier as error:
-        shown = f"{error} {error!r} {error.as_dict()} {error.__cause__} {error.__context__ and error.__suppress_context__}"
+        hidden = error.__context__ and error.__suppress_context__
+        shown = f"{error} {error!r} {error.as_dict()} {error.__cause__} {hidden}"
     assert "S3CR3T" not in shown
 
 
@@ -259,7 +260,8 @@ def test_canonical_text_parses_back_to_the_same_value(identifier: Identifier | N
 
 FRAGMENTS = st.sampled_from(
     [
-        *"urn: air: lora: sdxl: civitai: huggingface: hf: hf:// sha256: local: runware: @ + : / // ? # % & = .. .".split(),
+        *"urn: air: lora: sdxl: civitai: huggingface: hf: hf:// sha256: local: runware:".split(),
+        *"@ + : / // ? # % & = .. .".split(),
         *"\\ ~ C: < > <lora: 1 2 120096 @135931 latest main refs/pr/1 org/repo .safetensors .ckpt x y %2F %00".split(),
         *"https:// civitai.com /models/ /api/download/models/ ?modelVersionId= huggingface.co /resolve/ /blob/".split(),
         *("[", "]", " ", "\n", "\x00", "\ud800", "é", "１", DIGEST),
