@@ -680,6 +680,7 @@ single_transformer_blocks.<S>.ff.linear_(1|2)                     h       8192
 single_transformer_blocks.<S>.ff.out_projection                   8192    h
 single_transformer_blocks.<S>.norm1.linear                        h       6h
 context_embedder                                                  2048    h
+pos_embed.proj                                                    16      h
 time_step_proj.linear_1                                           256     h
 time_step_proj.linear_2                                           h       h
 norm_out.linear                                                   h       2h

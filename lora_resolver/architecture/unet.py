@@ -69,7 +69,8 @@ def unet_layouts(
         f"time_embed.2 {time} {time}",
     ]
     if added:
-        diffusers += [f"add_embedding.linear_1 {added} {time}", f"add_embedding.linear_2 {time} {time}"]
+        diffusers.append(f"(add_embedding|class_embedding).linear_1 {added} {time}")
+        diffusers.append(f"(add_embedding|class_embedding).linear_2 {time} {time}")
         original += [f"label_emb.0.0 {added} {time}", f"label_emb.0.2 {time} {time}"]
 
     def transformer(at: str, width: int, depth: int) -> str:
