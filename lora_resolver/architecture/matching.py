@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .modules import Contents, Group
     from .table import Entry, Index, Row
 
-__all__ = ["Match", "match", "match_whole"]
+__all__ = ["Match", "match", "match_whole", "rows_of"]
 
 # Names that no model outside the table has: with these, sizes that are nobody's are a small or pruned model's.
 _UNMISTAKABLE = re.compile(
@@ -74,7 +74,7 @@ def _match(contents: Contents, index: Index, *, by_size: bool = True, whole: boo
     known: list[_Known] = []
     foreign: list[Group] = []
     for group in contents.groups:
-        named, fitting = _rows_of(group, index)
+        named, fitting = rows_of(group, index)
         if named:
             known.append(_Known(group, fitting if by_size else named))
         else:
@@ -107,7 +107,7 @@ def _are_one_kind(rows: Iterable[int], known: Sequence[_Known], index: Index) ->
     return kin and any(_UNMISTAKABLE.match(item.group.place.template) for item in known)
 
 
-def _rows_of(group: Group, index: Index) -> tuple[frozenset[int], frozenset[int]]:
+def rows_of(group: Group, index: Index) -> tuple[frozenset[int], frozenset[int]]:
     """The rows that have modules of this name, and those of them that have them at this size."""
     template = index.templates.get((group.place.slot, group.place.template))
     if template is None:
