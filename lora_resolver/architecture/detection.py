@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .checkpoint import detect_checkpoint
 from .families import UNET_FAMILIES, family_index, family_name
 from .matching import Match, match
 from .metadata import claims
 from .modules import part_of_slot, read_contents
 from .notes import notes_on
-from .other_files import describe_other_adapter, describe_without_adapter
+from .other_files import WHOLE_MODELS, describe_other_adapter, describe_without_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,14 +60,14 @@ def detect_architecture(header: SafetensorsHeader) -> Architecture:
     index = family_index()
     contents = read_contents(header.tensors, index)
     if not contents.adapters and not contents.groups:
-        return _no_adapter(header.tensors)
+        return _no_adapter(header)
     found = match(contents, index)
     if not found.rows:
         other = describe_other_adapter(found.foreign)
         if other:
             return Architecture("not_a_diffusion_lora", sentence=other)
         if not contents.adapters and contents.plain:
-            return _no_adapter(header.tensors)
+            return _no_adapter(header)
 
     claimed = claims(header.metadata)
     families = tuple(dict.fromkeys(row.family for row in found.rows))
@@ -86,14 +87,17 @@ def detect_architecture(header: SafetensorsHeader) -> Architecture:
     )
 
 
-def _no_adapter(names: Mapping[str, object]) -> Architecture:
-    what = describe_without_adapter(names)
-    if what:
-        return Architecture("not_a_diffusion_lora", sentence=what)
-    sentence = (
-        f"It speaks of an adapter, but in a form that this pack does not know, e.g. {next(iter(names))}."
-    )
-    return Architecture("unknown", sentence=sentence)
+def _no_adapter(header: SafetensorsHeader) -> Architecture:
+    what = describe_without_adapter(header.tensors)
+    if not what:
+        example = next(iter(header.tensors))
+        sentence = f"It speaks of an adapter, but in a form that this pack does not know, e.g. {example}."
+        return Architecture("unknown", sentence=sentence)
+    if what in WHOLE_MODELS:
+        checkpoint = detect_checkpoint(header)
+        if checkpoint.families:
+            what = f"{what} {checkpoint.sentence}"
+    return Architecture("not_a_diffusion_lora", sentence=what)
 
 
 def _parts(contents: Contents, families: tuple[str, ...]) -> tuple[str, ...]:

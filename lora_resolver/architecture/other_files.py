@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .modules import Group
 
-__all__ = ["describe_other_adapter", "describe_without_adapter"]
+__all__ = ["WHOLE_MODELS", "describe_other_adapter", "describe_without_adapter"]
 
 # Names of whole weights → what has them. The first that any of a file's names begins with counts.
 _WHOLE: tuple[tuple[str, str], ...] = (
@@ -30,6 +30,8 @@ _WHOLE: tuple[tuple[str, str], ...] = (
     (r"(conv_first\.|body\.\d+\.|model\.\d+\.sub\.|upconv1\.)", "an upscaler"),
     (r"(diffusion_model\.|\w*_?blocks\.\d|layers\.\d)", "a whole diffusion model"),
 )  # fmt: skip
+WHOLE_MODELS = ("It is a whole checkpoint.", "It is a whole diffusion model.")
+"""What `describe_without_adapter` says of files of which a checkpoint's own verdict says more."""
 _WHOLE_PATTERNS = tuple((re.compile(pattern), what) for pattern, what in _WHOLE)
 
 _LANGUAGE = re.compile(

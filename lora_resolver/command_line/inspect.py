@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..architecture import detect_architecture
-from ..errors import LoraResolverError, StorageFailed
+from ..errors import LoraResolverError
 from ..safetensors_header import read_header
 
 if TYPE_CHECKING:
@@ -39,11 +39,6 @@ def _inspect(file: str) -> dict[str, Any]:
         header = read_header(Path(file))
     except LoraResolverError as error:
         return _report(file, error=error)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        return _report(
-            file, error=StorageFailed(f"{file}: {reason}", code="unreadable", remedy="Check the path.")
-        )
     found = detect_architecture(header)
     return _report(
         file,
@@ -79,6 +74,8 @@ def _print(report: dict[str, Any]) -> None:
     if report["error"]:
         print(f"{report['file']}: {report['error']['text']}", file=sys.stderr)
         return
-    rank = f", rank {report['rank']}" if report["rank"] else ""
-    kind = f" ({report['kind']}{rank}; {', '.join(report['parts'])})" if report["kind"] else ""
-    print(f"{report['file']}: {' '.join(reversed(report['notes']))}{kind}")
+    *notes, sentence = report["notes"]
+    rank = f" Rank {report['rank']}." if report["rank"] else ""
+    print(f"{report['file']}: {sentence}{rank}")
+    for note in notes:
+        print(f"  - {note}")

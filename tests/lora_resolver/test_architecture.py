@@ -384,6 +384,15 @@ def test_what_is_no_diffusion_lora_is_said_so_in_a_sentence(name: str) -> None:
     assert found.sentence.endswith(".")
 
 
+def test_of_a_whole_model_it_says_which() -> None:
+    names = [
+        f"double_blocks.{number}.{half}_mod.lin.weight" for number in range(19) for half in ("img", "txt")
+    ]
+    found = detect_architecture(header(**dict.fromkeys(names, (18432, 3072))))
+    assert found.verdict == "not_a_diffusion_lora"
+    assert found.sentence == "It is a whole diffusion model. It is FLUX.1 or HunyuanVideo (transformer; F16)."
+
+
 UNKNOWN: dict[str, SafetensorsHeader] = {
     "ACE-Step 1.5, named like a language model": lora(
         *blocks(PEFT + "layers.{}.self_attn.q_proj", 4, 2048, 2048),
