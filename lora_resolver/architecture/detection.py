@@ -93,6 +93,10 @@ def _no_adapter(header: SafetensorsHeader) -> Architecture:
         example = next(iter(header.tensors))
         sentence = f"It speaks of an adapter, but in a form that this pack does not know, e.g. {example}."
         return Architecture("unknown", sentence=sentence)
+    if what in WHOLE_MODELS and not any(len(info.shape) > 1 for info in header.tensors.values()):
+        # BFL's control LoRAs bring norms beside their factors; norms alone may be what somebody kept of one.
+        sentence = "It holds norms or biases alone, too little to tell a model by."
+        return Architecture("unknown", sentence=sentence)
     if what in WHOLE_MODELS:
         checkpoint = detect_checkpoint(header)
         if checkpoint.families:

@@ -115,8 +115,8 @@ def test_a_part_of_a_real_file_is_never_given_to_a_wrong_family_alone(data: st.D
     )
     tensors = {name: sample.header.tensors[name] for module in some for name in modules[module]}
     found = detect_architecture(SafetensorsHeader(tensors, {}, 0, 0))
-    assert found.verdict in ("known", "ambiguous")
-    assert sample.arch in found.families
+    assert found.verdict != "not_a_diffusion_lora"
+    assert sample.arch in found.families or not any(".lora" in name or "_lora" in name for name in tensors)
 
 
 @given(names=st.lists(st.text(max_size=60), max_size=30), shape=st.lists(st.integers(0, 9), max_size=5))
@@ -407,6 +407,7 @@ UNKNOWN: dict[str, SafetensorsHeader] = {
     "a motion LoRA": lora(
         *blocks("down_blocks.0.motion_modules.{}.temporal_transformer.attention_blocks.0.to_q", 4, 320, 320)
     ),
+    "norms that somebody kept of a LoRA": header(**{"double_blocks.0.img_attn.norm.key_norm.scale": (128,)}),
     "a form of tomorrow": header(**{"unet.down_blocks.0.attentions.0.to_q.vera_lambda_b": (320,)}),
     "a model of tomorrow": lora(*blocks("transformer.dit_layers.{}.attn.to_q", 4, 1234, 1234)),
     "one module of FLUX.1 among many of another": lora(
