@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(
         comfyui_version.__version__ != COMFYUI_VERSION,
-        reason=f"the table is held against the models as ComfyUI {COMFYUI_VERSION} builds them; others take other arguments",
+        reason=f"the models are built as ComfyUI {COMFYUI_VERSION} builds them; others take other arguments",
     ),
 ]
 
