@@ -7,13 +7,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .families import UNET_FAMILIES, family_index, family_name
+from ..wording import quoted
+from .families import UNET_FAMILIES, family_index, family_names
 from .matching import match_whole
 from .modules import read_weights
+from .other_files import WHOLE_MODELS, kind_of_weights
 from .sdxl_cuts import cut_of_sdxl
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from ..safetensors_header import SafetensorsHeader, TensorInfo
     from .matching import Match
@@ -75,10 +77,10 @@ def detect_checkpoint(header: SafetensorsHeader) -> Checkpoint:
     families = tuple(dict.fromkeys(row.family for row in found.rows))
     precision = _precision(inner)
     if not families:
-        return _unknown(shapes, parts, precision)
+        return _unknown(tensors, shapes, parts, precision)
     variant = _variant(contents, found)
     own = "unet" if UNET_FAMILIES.issuperset(families) else "transformer"
-    names = variant or " or ".join(family_name(family) for family in families)
+    names = variant or family_names(families)
     held = ", ".join(part.replace("_", " ").replace("unet", "UNet") for part in (own, *parts))
     return Checkpoint(
         verdict="known" if len(families) == 1 else "ambiguous",
@@ -98,16 +100,18 @@ def _variant(contents: Contents, found: Match) -> str:
     return variants.pop() if len(variants) == 1 and found.by_size and variants != {"cut"} else ""
 
 
-# Whole files need more than a name here and there: a model has dozens of weights.
-_FEWEST_WEIGHTS = 20
+_FEWEST_WEIGHTS = 20  # a whole model has dozens
 
 
-def _unknown(shapes: Mapping[str, tuple[int, ...]], parts: list[str], precision: str) -> Checkpoint:
+def _unknown(
+    names: Collection[str], shapes: Mapping[str, tuple[int, ...]], parts: list[str], precision: str
+) -> Checkpoint:
+    what = kind_of_weights(names)
     large = [name for name, shape in shapes.items() if len(shape) > 1]
-    if len(large) < _FEWEST_WEIGHTS:
-        held = " and ".join(part.replace("_", " ") for part in parts) or "no model's weights"
-        return Checkpoint("not_a_diffusion_model", (), "", tuple(parts), precision, f"It holds {held}.")
-    sentence = f"It holds no diffusion model that this pack knows, e.g. {large[0]}."
+    if (what and what not in WHOLE_MODELS) or len(large) < _FEWEST_WEIGHTS:
+        sentence = f"It is {what or 'no model'}."
+        return Checkpoint("not_a_diffusion_model", (), "", tuple(parts), precision, sentence)
+    sentence = f"It holds no diffusion model that this pack knows, e.g. {quoted(large[0])}."
     return Checkpoint("unknown", (), "", tuple(parts), precision, sentence)
 
 

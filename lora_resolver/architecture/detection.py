@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..wording import quoted
 from .checkpoint import detect_checkpoint
-from .families import UNET_FAMILIES, family_index, family_name
+from .families import UNET_FAMILIES, family_index, family_names
 from .matching import Match, match
 from .metadata import claims
 from .modules import part_of_slot, read_contents
 from .notes import notes_on
-from .other_files import WHOLE_MODELS, describe_other_adapter, describe_without_adapter
+from .other_files import WHOLE_MODELS, describe_other_adapter, describe_without_adapter, kind_of_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,16 +89,17 @@ def detect_architecture(header: SafetensorsHeader) -> Architecture:
 
 
 def _no_adapter(header: SafetensorsHeader) -> Architecture:
-    what = describe_without_adapter(header.tensors)
+    tensors = header.tensors
+    what = describe_without_adapter(tensors)
     if not what:
-        example = next(iter(header.tensors))
+        example = quoted(next(iter(tensors)))
         sentence = f"It speaks of an adapter, but in a form that this pack does not know, e.g. {example}."
         return Architecture("unknown", sentence=sentence)
-    if what in WHOLE_MODELS and not any(len(info.shape) > 1 for info in header.tensors.values()):
-        # BFL's control LoRAs bring norms beside their factors; norms alone may be what somebody kept of one.
-        sentence = "It holds norms or biases alone, too little to tell a model by."
-        return Architecture("unknown", sentence=sentence)
-    if what in WHOLE_MODELS:
+    if kind_of_weights(tensors) in WHOLE_MODELS:
+        if not any(len(info.shape) > 1 for info in tensors.values()):
+            # BFL's control LoRAs bring norms beside their factors; norms alone may be what somebody kept of one.
+            sentence = "It holds norms or biases alone, too little to tell a model by."
+            return Architecture("unknown", sentence=sentence)
         checkpoint = detect_checkpoint(header)
         if checkpoint.families:
             what = f"{what} {checkpoint.sentence}"
@@ -120,10 +122,10 @@ def _evidence(found: Match) -> str:
 
 
 def _describe(group: Group) -> str:
-    """ "double_blocks.0.img_mlp.0 (3072 → 12288)", as far as its sizes are known."""
+    """`"double_blocks.0.img_mlp.0" (3072 → 12288)`, as far as its sizes are known."""
     if group.inputs is None and group.outputs is None:
-        return group.example
-    return f"{group.example} ({group.inputs or '?'} → {group.outputs or '?'})"
+        return quoted(group.example)
+    return f"{quoted(group.example)} ({group.inputs or '?'} → {group.outputs or '?'})"
 
 
 def _sentence(
@@ -134,24 +136,18 @@ def _sentence(
     if not families:
         example = f", e.g. {_describe(found.foreign[0])}" if found.foreign else ""
         return f"It is {article} {what}, but its modules are of no model that this pack knows{example}."
-    names = [family_name(family) for family in families]
     modules = sum(group.count for group in contents.groups)
-    changes = (
-        f"it changes {modules} {'module' if modules == 1 else 'modules'} of {_listed(_part_names(parts))}"
-    )
-    if len(names) == 1:
-        return f"It is {article} {what} for {names[0]}; {changes}."
-    return f"It is {article} {what} for {_listed(names, 'or')}, whose modules are alike; {changes}."
+    changes = f"it changes {modules} {'module' if modules == 1 else 'modules'} of {_described(parts)}"
+    if len(families) == 1:
+        return f"It is {article} {what} for {family_names(families)}; {changes}."
+    return f"It is {article} {what} for {family_names(families)}, whose modules are alike; {changes}."
 
 
-def _part_names(parts: tuple[str, ...]) -> list[str]:
+def _described(parts: tuple[str, ...]) -> str:
+    """ "the UNet and 2 text encoders"."""
     names = {"unet": "the UNet", "transformer": "the transformer"}
-    encoders = [part for part in parts if part not in names]
+    encoders = sum(part not in names for part in parts)
     described = [names[part] for part in parts if part in names]
     if encoders:
-        described.append(f"{len(encoders)} text encoders" if len(encoders) > 1 else "a text encoder")
-    return described
-
-
-def _listed(words: list[str], conjunction: str = "and") -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {conjunction} {words[-1]}"
+        described.append("a text encoder" if encoders == 1 else f"{encoders} text encoders")
+    return " and ".join(described)

@@ -19,7 +19,7 @@ from .unet import cut_unet_layout, unet_layouts, unet_positional_layouts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["FAMILY_NAMES", "UNET_FAMILIES", "family_index", "family_name"]
+__all__ = ["FAMILY_NAMES", "UNET_FAMILIES", "family_index", "family_name", "family_names"]
 
 FAMILY_NAMES = MappingProxyType(
     {
@@ -70,6 +70,12 @@ UNET_FAMILIES = frozenset({"sd1", "sd2", "sdxl", "sdxl_refiner", "kolors", "casc
 def family_name(family: str) -> str:
     """What people call a family: `family_name("sd1")` is "SD 1.x". An id that is not in the table is its own name."""
     return FAMILY_NAMES.get(family, family)
+
+
+def family_names(families: Sequence[str]) -> str:
+    """`family_names(("flux1", "chroma"))` is "FLUX.1 or Chroma"."""
+    *others, last = map(family_name, families)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _row(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ..wording import quoted
 from .families import family_name
 from .metadata import named_models
 from .sdxl_cuts import cut_of_sdxl
@@ -85,18 +86,18 @@ def _form(contents: Contents) -> Iterator[str]:
 def _oddities(contents: Contents, found: Match) -> Iterator[str]:
     if found.rows and not found.by_size and found.telling:
         telling = found.telling
-        sizes = f"{telling.example}: {telling.inputs or '?'} → {telling.outputs or '?'}"
+        sizes = f"{quoted(telling.example)}: {telling.inputs or '?'} → {telling.outputs or '?'}"
         yield f"its names are of this family, its sizes of no published model of it ({sizes})"
     if found.rows and found.foreign:
         count = sum(group.count for group in found.foreign)
-        yield f"{count} of its modules are of no model that this pack knows, e.g. {found.foreign[0].example}"
+        yield f"{count} of its modules are of no model that this pack knows, e.g. {quoted(found.foreign[0].example)}"
     if found.encoders_differ:
         yield "its text encoders are not this family's"
     odd = contents.malformed or next(
         (group.example for group in contents.groups if _UNLOADABLE.match(group.example)), ""
     )
     if odd:
-        yield f"its names are malformed, so that ComfyUI will load nothing of the kind of {odd}"
+        yield f"its names are malformed, so that ComfyUI will load nothing of the kind of {quoted(odd)}"
 
 
 def _metadata(
@@ -109,9 +110,9 @@ def _metadata(
         said.add(claim.families)
         here = [family_name(family) for family in claim.families if family in families]
         if not here:
-            yield f"its metadata says otherwise ({claim.key}: {claim.value[:80]}); the tensors decide"
+            yield f"its metadata says otherwise ({claim.key}: {quoted(claim.value)}); the tensors decide"
         elif len(here) < len(families):
-            yield f"its metadata says {' or '.join(here)} ({claim.key}: {claim.value[:80]})"
+            yield f"its metadata says {' or '.join(here)} ({claim.key}: {quoted(claim.value)})"
     models = named_models(metadata, families)
     if models:
         yield f"its metadata names {', '.join(models)}"

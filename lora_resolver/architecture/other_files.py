@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ..wording import quoted
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from .modules import Group
 
-__all__ = ["WHOLE_MODELS", "describe_other_adapter", "describe_without_adapter"]
+__all__ = ["WHOLE_MODELS", "describe_other_adapter", "describe_without_adapter", "kind_of_weights"]
 
 # Names of whole weights → what has them. The first that any of a file's names begins with counts.
 _WHOLE: tuple[tuple[str, str], ...] = (
@@ -24,14 +26,14 @@ _WHOLE: tuple[tuple[str, str], ...] = (
     (r"(image_proj\.|ip_adapter\.|ip_adapter_)", "an IP-Adapter"),
     (r".*motion_modules\.", "a motion module of AnimateDiff"),
     (r"(model\.diffusion_model\.|cond_stage_model\.|conditioner\.)", "a whole checkpoint"),
-    (r"(first_stage_model\.|vae\.|(en|de)coder\.(conv_in|mid|mid_block|down_blocks|up_blocks|up|down)\b)", "a VAE"),
+    (r"(first_stage_model\.|vae\.|tae\w*_(en|de)coder\.)", "a VAE"),
+    (r"(en|de)coder\.(\d+|conv_in|mid|mid_block|down_blocks|up_blocks|up|down)\b", "a VAE"),
     (r"(vision_model\.|visual\.)", "a vision model (CLIP vision or the like)"),
     (r"(text_model\.|transformer\.text_model\.|encoder\.block\.\d+\.layer\.|model\.layers\.\d+\.)", "a text encoder"),
     (r"(conv_first\.|body\.\d+\.|model\.\d+\.sub\.|upconv1\.)", "an upscaler"),
     (r"(diffusion_model\.|\w*_?blocks\.\d|layers\.\d)", "a whole diffusion model"),
 )  # fmt: skip
-WHOLE_MODELS = ("It is a whole checkpoint.", "It is a whole diffusion model.")
-"""What `describe_without_adapter` says of files of which a checkpoint's own verdict says more."""
+WHOLE_MODELS = ("a whole checkpoint", "a whole diffusion model")
 _WHOLE_PATTERNS = tuple((re.compile(pattern), what) for pattern, what in _WHOLE)
 
 _LANGUAGE = re.compile(
@@ -57,18 +59,26 @@ _DIFFUSION = re.compile(
 _MAYBE_ADAPTER = re.compile(r"lora|lokr|loha|hada|adapter|vera|dora", re.IGNORECASE)
 
 
+def kind_of_weights(names: Collection[str]) -> str:
+    """What has weights of such names, "a VAE" or one of `WHOLE_MODELS`, say; "" where that is not known."""
+    for pattern, what in _WHOLE_PATTERNS:
+        if any(map(pattern.match, names)):
+            return what
+    return ""
+
+
 def describe_without_adapter(names: Collection[str]) -> str:
     """What a file is, without one module of an adapter; "" where its names speak of one in a form that nobody knows."""
     if not names:
         return "It holds no tensors."
-    for pattern, what in _WHOLE_PATTERNS:
-        if any(map(pattern.match, names)):
-            return f"It is {what}."
+    what = kind_of_weights(names)
+    if what:
+        return f"It is {what}."
     if len(names) <= 4 and not any("." in name for name in names):
         return "It looks like a textual inversion."
     if any(map(_MAYBE_ADAPTER.search, names)):
         return ""
-    return f"It has no tensor that is named as a LoRA's are, e.g. {next(iter(names))}."
+    return f"It has no tensor that is named as a LoRA's are, e.g. {quoted(next(iter(names)))}."
 
 
 def describe_other_adapter(foreign: Sequence[Group]) -> str:
@@ -81,4 +91,4 @@ def describe_other_adapter(foreign: Sequence[Group]) -> str:
     if len({*named, *language}) * 2 <= len(names):
         return ""
     of_what = "a language model" if len(language) > len(named) else "a language or vision model"
-    return f"It is an adapter for {of_what}: it changes {names[0]}."
+    return f"It is an adapter for {of_what}: it changes {quoted(names[0])}."

@@ -529,7 +529,7 @@ def test_parts_are_the_diffusion_model_and_each_text_encoder() -> None:
     found = detect_architecture(lora(("diffusion_model.blocks.0.self_attn.q", 5120, 5120)))
     assert found.parts == ("transformer",)
     assert found.sentence == "It is a LoRA for Wan 14B; it changes 1 module of the transformer."
-    assert found.evidence == {"wan_14b": "diffusion_model.blocks.0.self_attn.q (5120 → 5120)"}
+    assert found.evidence == {"wan_14b": '"diffusion_model.blocks.0.self_attn.q" (5120 → 5120)'}
 
 
 WAN = ("diffusion_model.blocks.0.self_attn.q", 5120, 5120)
@@ -566,11 +566,11 @@ NOTES: list[tuple[SafetensorsHeader, str]] = [
     ),
     (
         lora(FLUX, metadata={"ss_base_model_version": "sd_1.5"}),
-        "its metadata says otherwise (ss_base_model_version: sd_1.5)",
+        'its metadata says otherwise (ss_base_model_version: "sd_1.5")',
     ),
     (
         lora(QKV, metadata={"modelspec.architecture": "chroma/lora"}),
-        "its metadata says Chroma (modelspec.architecture: chroma/lora)",
+        'its metadata says Chroma (modelspec.architecture: "chroma/lora")',
     ),
     (lora(XL, metadata={"ss_sd_model_name": "ponyDiffusionV6XL.safetensors"}), "its metadata names Pony"),
     (lora(XL, metadata={"modelspec.title": "My Illustrious style"}), "its metadata names Illustrious"),
