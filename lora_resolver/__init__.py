@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .architecture import Architecture, detect_architecture, family_name
+from .architecture import Architecture, Checkpoint, detect_architecture, detect_checkpoint, family_name
 from .config import ResolverConfig
 from .errors import (
     AccessDenied,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessDenied",
     "Architecture",
+    "Checkpoint",
     "FileRecord",
     "HostedOnly",
     "Identifier",
@@ -60,6 +61,7 @@ __all__ = [
     "Unavailable",
     "VerificationFailed",
     "detect_architecture",
+    "detect_checkpoint",
     "family_name",
     "format_lora_array",
     "parse_header",
