@@ -5,7 +5,8 @@ and merges it with that program's own code:
 
     by_diffusers(weights, folder, "save_lora_adapter")      peft inside diffusers, saved in one of diffusers' ways
     by_peft(weights, folder)                                a peft model's own folder
-    by_lycoris(weights, folder, "loha")                     LyCORIS for kohya's trainer
+    by_lycoris(weights, folder, "loha")                     LyCORIS, as kohya's trainer calls it
+    text_encoder_by_diffusers(weights, folder)              the same for a small CLIP-L
 
 The programs are test requirements (requirements-dev.txt); the pack itself needs none of them.
 """
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tools.tiny_checkpoints.text_encoders import clip_l_shapes
 from tools.tiny_checkpoints.unet import PREFIX, UNetLayout, unet_shapes
 
 with warnings.catch_warnings():
@@ -27,6 +29,7 @@ with warnings.catch_warnings():
     import diffusers
     import diffusers.utils
     import peft
+    import transformers
     from lycoris.kohya import create_network
 
 if TYPE_CHECKING:
@@ -46,7 +49,12 @@ DIFFUSERS_LAYOUT: Mapping[str, Any] = {
     "attention_head_dim": 8,
 }
 # One module of each kind: whole UNets would take the merges a minute.
-ADAPTED = r"conv_in$|time_embedding\.linear_1$|down_blocks\.0\.|up_blocks\.0\.(upsamplers|resnets\.0\.conv_shortcut)"
+ADAPTED = r"conv_in\b|time_embedding\.linear_1\b|down_blocks\.0\.|up_blocks\.0\.(upsamplers|resnets\.0\.conv_shortcut)"
+
+TEXT_LAYERS = 2  # ComfyUI takes a file with one layer for something else
+
+DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
+LYCORIS_FILE = "lycoris.safetensors"
 
 RANK = 4
 SPREAD = 0.2
@@ -55,19 +63,16 @@ SPREAD = 0.2
 
 @dataclass(frozen=True)
 class Made:
-    """A file, and the weights that its own program makes of it, by diffusers' names."""
+    """A file, and what its own program makes of the weights."""
 
     path: Path
     merged: Weights
+    """The weights that it changes, by the program's own names."""
 
 
 def checkpoint(seed: int = 15) -> Weights:
     """Random weights of the small UNet, named as in an SD 1.5 checkpoint."""
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        PREFIX + name: torch.randn(shape, generator=generator) / math.sqrt(math.prod(shape[1:]))
-        for name, shape in unet_shapes(LAYOUT).items()
-    }
+    return _random({PREFIX + name: shape for name, shape in unet_shapes(LAYOUT).items()}, seed)
 
 
 def by_diffusers(
@@ -86,7 +91,7 @@ def by_diffusers(
     WAYS_OF_DIFFUSERS[saved_with](unet, folder)
     unet.fuse_lora(lora_scale=strength)
     unet.unload_lora()
-    return Made(folder / "pytorch_lora_weights.safetensors", unet.state_dict())
+    return Made(folder / DIFFUSERS_FILE, _changed(unet, weights))
 
 
 def _save_adapter(unet: Any, folder: Path) -> None:
@@ -115,9 +120,7 @@ def _save_for_kohya(unet: Any, folder: Path) -> None:
 
     layers = {f"unet.{name}": tensor for name, tensor in peft.get_peft_model_state_dict(unet).items()}
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(
-        diffusers.utils.convert_state_dict_to_kohya(layers), folder / "pytorch_lora_weights.safetensors"
-    )
+    save_file(diffusers.utils.convert_state_dict_to_kohya(layers), folder / DIFFUSERS_FILE)
 
 
 WAYS_OF_DIFFUSERS: Mapping[str, Callable[[Any, Path], None]] = {
@@ -134,7 +137,7 @@ def by_peft(weights: Weights, folder: Path, *, alpha: float = RANK, dora: bool =
     model = peft.get_peft_model(unet, _peft_configuration(unet, alpha, dora))
     _fill(model.named_parameters())
     model.save_pretrained(folder)
-    return Made(folder / "adapter_model.safetensors", model.merge_and_unload().state_dict())
+    return Made(folder / "adapter_model.safetensors", _changed(model.merge_and_unload(), weights))
 
 
 def by_lycoris(
@@ -142,44 +145,124 @@ def by_lycoris(
     folder: Path,
     algorithm: str,
     *,
-    alpha: float = RANK,
+    rank: int = RANK,
+    alpha: float | None = None,
     strength: float = 1.0,
     **options: Any,
 ) -> Made:
-    """`algorithm` and `options` are those of LyCORIS' `network_args`."""
-    unet = _unet(weights)
-    folder.mkdir(parents=True, exist_ok=True)
-    preset = folder / "preset.toml"
-    names = ", ".join(f'"{re.escape(name)}$"' for name in _adapted(unet)).replace("\\", "\\\\")
-    preset.write_text(f"unet_target_module = []\nunet_target_name = [{names}]\n")
-    network = create_network(
-        1.0, RANK, alpha, None, None, unet, False, preset=str(preset), algo=algorithm, **options
-    )
-    network.apply_to(None, unet, False, True)
-    _fill(network.named_parameters())
-    path = folder / f"{algorithm}.safetensors"
-    network.save_weights(str(path), torch.float32, {})
+    """`algorithm` and `options` are those of its `network_args`; alpha None is the rank."""
+    unet, network = _lycoris_network(weights, folder, algorithm, rank, alpha, options)
+    network.restore()
     with torch.no_grad():
         for module in network.unet_loras:
             module.merge_to(strength)
+    return Made(folder / LYCORIS_FILE, _changed(unet, weights))
+
+
+def computed_by_lycoris(
+    weights: Weights, folder: Path, algorithm: str, *, alpha: float, **options: Any
+) -> Made:
+    """Not merged: the weights of the linear layers, as the network computes with them while it is trained."""
+    unet, network = _lycoris_network(weights, folder, algorithm, RANK, alpha, options)
+    computed = {}
+    for name, layer in unet.named_modules():
+        if isinstance(layer, torch.nn.Linear) and hasattr(layer, "_lycoris_wrappers"):
+            with torch.no_grad():
+                columns = layer(torch.eye(layer.in_features)) - (0 if layer.bias is None else layer.bias)
+            computed[f"{name}.weight"] = columns.T
     network.restore()
-    merged = {name: tensor for name, tensor in unet.state_dict().items() if name in weights}
-    return Made(path, merged)
+    return Made(folder / LYCORIS_FILE, computed)
+
+
+def _lycoris_network(
+    weights: Weights, folder: Path, algorithm: str, rank: int, alpha: float | None, options: dict[str, Any]
+) -> tuple[Any, Any]:
+    unet = _unet(weights)
+    names = _adapted(unet, norms=options.get("train_norm", False))
+    folder.mkdir(parents=True, exist_ok=True)
+    preset = folder / "preset.toml"
+    preset.write_text(f"unet_target_module = []\nunet_target_name = {[f'{name}$' for name in names]}\n")
+    network = create_network(
+        1.0, rank, alpha or rank, None, None, unet, False, preset=str(preset), algo=algorithm, **options
+    )
+    network.apply_to(None, unet, False, True)
+    _fill(network.named_parameters())
+    network.save_weights(str(folder / LYCORIS_FILE), torch.float32, {})
+    return unet, network
+
+
+def text_encoder_by_diffusers(weights: Weights, folder: Path) -> Made:
+    """A CLIP-L of `TEXT_LAYERS` layers; `weights` are named as in CLIP-L's own files, `text_model.…`."""
+    with torch.device("meta"):
+        encoder = transformers.CLIPTextModel(
+            transformers.CLIPTextConfig(
+                hidden_size=768,
+                intermediate_size=3072,
+                num_attention_heads=12,
+                num_hidden_layers=TEXT_LAYERS,
+                vocab_size=49408,
+            )
+        )
+    # transformers 5 left the prefix out of its own names.
+    prefix = "" if hasattr(encoder, "text_model") else "text_model."
+    own = {name.removeprefix(prefix): tensor.clone() for name, tensor in weights.items()}
+    encoder.load_state_dict(own, assign=True)
+    targets = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft asks transformers by a name that is going away
+        model = peft.get_peft_model(encoder, peft.LoraConfig(r=RANK, lora_alpha=RANK, target_modules=targets))
+    _fill(model.named_parameters())
+    layers = {
+        name.removeprefix("base_model.model."): tensor
+        for name, tensor in peft.get_peft_model_state_dict(model).items()
+    }
+    diffusers.StableDiffusionPipeline.save_lora_weights(folder, text_encoder_lora_layers=layers)
+    merged = {prefix + name: tensor for name, tensor in model.merge_and_unload().state_dict().items()}
+    return Made(folder / DIFFUSERS_FILE, {name: merged[name] for name in _differing(merged, weights)})
+
+
+def text_encoder_weights(seed: int = 16) -> Weights:
+    """Random weights of a CLIP-L with `TEXT_LAYERS` layers, named as in its own files."""
+    shapes = {
+        name: shape
+        for name, shape in clip_l_shapes().items()
+        if not (match := re.search(r"layers\.(\d+)\.", name)) or int(match[1]) < TEXT_LAYERS
+    }
+    return _random(shapes, seed)
+
+
+def _random(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Weights:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.randn(shape, generator=generator) / math.sqrt(math.prod(shape[1:]))
+        for name, shape in shapes.items()
+    }
+
+
+def _changed(model: Any, weights: Weights) -> Weights:
+    merged = model.state_dict()
+    return {name: merged[name] for name in _differing(merged, weights)}
+
+
+def _differing(first: Weights, second: Weights) -> list[str]:
+    return [name for name, tensor in second.items() if not torch.equal(first[name], tensor)]
 
 
 def _unet(weights: Weights) -> Any:
     with torch.device("meta"):
         unet = diffusers.UNet2DConditionModel(**DIFFUSERS_LAYOUT)
-    # Clones: a merge writes into the weights.
-    unet.load_state_dict({name: tensor.clone() for name, tensor in weights.items()}, assign=True)
+    # A merge writes into the weights.
+    own = {name: tensor.clone() if re.match(ADAPTED, name) else tensor for name, tensor in weights.items()}
+    unet.load_state_dict(own, assign=True)
     return unet.requires_grad_(False)
 
 
-def _adapted(unet: Any) -> list[str]:
+def _adapted(unet: Any, *, norms: bool = False) -> list[str]:
+    kinds: tuple[type, ...] = (torch.nn.Linear, torch.nn.Conv2d)
+    if norms:
+        kinds += (torch.nn.GroupNorm, torch.nn.LayerNorm)
     return [
-        name
-        for name, module in unet.named_modules()
-        if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d)) and re.match(ADAPTED, name)
+        name for name, module in unet.named_modules() if isinstance(module, kinds) and re.match(ADAPTED, name)
     ]
 
 

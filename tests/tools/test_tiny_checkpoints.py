@@ -90,7 +90,7 @@ def test_the_file_has_the_layers_of_its_architecture(models, name):
 @pytest.mark.parametrize("name", ["sd15", "wan", "hunyuan_video"])
 def test_norms_are_one_biases_zero_and_the_rest_lively(models, name):
     for key, tensor in state_dict(models / CHECKPOINTS[name].file).items():
-        if "first_stage_model" in key:
+        if "first_stage_model" in key or "token_embedding" in key:  # written by hand; long to measure
             continue
         values = tensor.float()
         if tensor.ndim > 1:
@@ -180,7 +180,7 @@ def test_every_linear_and_convolution_of_a_checkpoint_has_a_lora_name(checkpoint
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_lora_file_of_each_kind_is_finite_and_the_same_every_time(kind, tmp_path):
-    only = {"norm": "norms", "tucker": r"in_layers\.2"}.get(kind, "usual")
+    only = {"norm": "norms", "tucker": r"in_layers\.2"}.get(kind, "attn2|proj_in")
     modules = modules_of("sd15", parts=("unet",), only=only)
     first = write_lora(tmp_path / "a" / "one.safetensors", modules, kind=kind, seed=5)
     again = write_lora(tmp_path / "b" / "two.safetensors", modules, kind=kind, seed=5)

@@ -25,10 +25,12 @@ def main(arguments_given: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument(
-        "names", nargs="*", choices=[*CHECKPOINTS, []], metavar="NAME", help="default: all light ones"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all light ones")
     arguments = parser.parse_args(arguments_given)
+    # Not by `choices`: with none given, Python 3.10 holds the empty list against them.
+    unknown = [name for name in arguments.names if name not in CHECKPOINTS]
+    if unknown:
+        parser.error(f"no checkpoint is called {unknown[0]!r}; there are {', '.join(CHECKPOINTS)}")
     for name in arguments.names or DEFAULT:
         started = time.perf_counter()
         path = make_checkpoints(arguments.folder, [name])[name]
