@@ -119,7 +119,8 @@ class Download:
             while True:
                 self._stop.check()
                 # read1 hands over what is there, so progress is smooth and a slow server cannot hide a stop.
-                chunk = self._response.raw.read1(size, decode_content=True)
+                # Without a decoder, it hands them over uncopied.
+                chunk = self._response.raw.read1(size, decode_content=self.encoded)
                 if not chunk:
                     break
                 yield chunk
