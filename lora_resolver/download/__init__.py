@@ -3,7 +3,7 @@
 engine    the order of events            partial   the temporary file and the record of what is in it
 lock      one download per file          pieces    which range is whose turn
 digest    SHA-256 while bytes arrive     answers   what a server's answer to a range request means
-verify    what a file must be to be placed
+flush     to the disk, likewise          verify    what a file must be to be placed
 """
 
 from .digest import file_sha256

@@ -17,6 +17,7 @@ from ..work import Stop
 from .answers import FileChanged, RangesRefused
 from .digest import FollowingDigest
 from .fetch import Fetch, is_final
+from .flush import FollowingFlush
 from .partial import PartFile
 from .verify import check_content, check_free_space
 
@@ -123,7 +124,7 @@ def _fetch_all(
         if size is not None:
             check_free_space(part.path.parent, size - done)
         meter.start("download", file_name=order.target.name, done=done, total=size)
-        with FollowingDigest(part, inner) as digest:
+        with FollowingDigest(part, inner) as digest, FollowingFlush(part):
 
             def work() -> None:
                 if first is not None and threading.current_thread() is main:

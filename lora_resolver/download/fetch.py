@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -64,6 +65,8 @@ class Fetch:
         self._config = config
         self._meter = meter
         self._stop = stop
+        # The system lets one thread at a time write to a file; the others would spin, on cores that the hash needs.
+        self._writing = threading.Lock()
         self._direct: str | None = None  # where the service sent us: asking it for every piece would annoy it
 
     def begin(self, *, ranged: bool) -> tuple[Piece, Download]:
@@ -182,7 +185,8 @@ class Fetch:
                 wanted = len(chunk) if piece.end is None else piece.end - piece.position
                 content = memoryview(chunk)[:wanted]
                 while content:
-                    written = file.write(content) or 0
+                    with self._writing:
+                        written = file.write(content) or 0
                     self._part.pieces.wrote(piece, written)
                     self._meter.add(written)
                     content = content[written:]

@@ -1,0 +1,59 @@
+"""Writing to the disk while the rest arrives."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .partial import PartFile
+
+__all__ = ["FollowingFlush"]
+
+_AT_LEAST = 32 * 1024**2
+"""Bytes that are worth a flush of their own. Smaller files are written by the one at the end alone."""
+_LOOK_EVERY = 0.1
+
+# Where there is one, the call that leaves out the file's times, which nobody needs yet.
+_sync = getattr(os, "fdatasync", os.fsync)
+
+
+class FollowingFlush:
+    """Flushes a part file in a thread of its own, so that little is left to wait for when the last byte is there.
+
+    Left alone, systems begin to write after half a minute or at a tenth of all memory, and the `fsync` before a file
+    gets its name has to wait for all of it. These flushes only begin early: the one at the end still comes.
+    """
+
+    def __init__(self, part: PartFile) -> None:
+        self._part = part
+        self._left = threading.Event()
+        self._error: OSError | None = None
+        self._thread = threading.Thread(target=self._run, name="air-lora-flush", daemon=True)
+
+    def __enter__(self) -> FollowingFlush:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Ends the thread: on Windows, a file that it holds open could not be renamed or removed.
+
+        Raises the OSError that it met: the system tells each lost write once, and not again to the flush at the end.
+        """
+        self._left.set()
+        self._thread.join()
+        if self._error is not None and kind is None:
+            raise self._error
+
+    def _run(self) -> None:
+        flushed = self._part.pieces.done
+        try:
+            with self._part.open() as file:
+                while not self._left.wait(_LOOK_EVERY):
+                    done = self._part.pieces.done
+                    if done - flushed >= _AT_LEAST:
+                        _sync(file.fileno())
+                        flushed = done
+        except OSError as error:  # raised by `__exit__`
+            self._error = error
