@@ -27,7 +27,7 @@ from .errors import (
 )
 from .identifiers import Identifier, parse_identifier
 from .lora_array import LoraEntry, format_lora_array, parse_lora_array
-from .records import FileRecord, LoraRecord, Progress, ResolvedLora
+from .records import FileRecord, LoraRecord, PeekedLora, Progress, ResolvedLora
 from .safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ __all__ = [
     "Mismatch",
     "NotFound",
     "Offline",
+    "PeekedLora",
     "Progress",
     "ResolvedLora",
     "Resolver",

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ResolverConfig"]
 
+CIV_ARCHIVE = "https://civarchive.com/api"
+
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 
@@ -31,6 +33,8 @@ class ResolverConfig:
     """Folders with LoRAs that the user already has; `download_dir` is always searched, and first."""
     civitai_url: str = "https://civitai.com"
     hf_endpoint: str = "https://huggingface.co"
+    archive_url: str | None = None
+    """Base address of CivArchive's API, asked by SHA-256 for files that CivitAI no longer has; None: never."""
     civitai_token: str | None = field(default=None, repr=False)
     hf_token: str | None = field(default=None, repr=False)
     offline: bool = False
@@ -59,6 +63,8 @@ class ResolverConfig:
         object.__setattr__(self, "search_dirs", tuple(folders))
         object.__setattr__(self, "civitai_url", _base_address("AIR_LORA_CIVITAI_URL", self.civitai_url))
         object.__setattr__(self, "hf_endpoint", _base_address("HF_ENDPOINT", self.hf_endpoint))
+        if self.archive_url is not None:
+            object.__setattr__(self, "archive_url", _base_address("AIR_LORA_ARCHIVE", self.archive_url))
         object.__setattr__(self, "civitai_token", _token("CIVITAI_API_TOKEN", self.civitai_token))
         object.__setattr__(self, "hf_token", _token("HF_TOKEN", self.hf_token))
         if self.connections < 1:
@@ -80,12 +86,17 @@ class ResolverConfig:
             ("AIR_LORA_CIVITAI_URL", "civitai_url"),
             ("HF_ENDPOINT", "hf_endpoint"),
             ("CIVITAI_API_TOKEN", "civitai_token"),
+            ("HUGGING_FACE_HUB_TOKEN", "hf_token"),
             ("HF_TOKEN", "hf_token"),
         ):
             if environ.get(key, "").strip():
                 fields[name] = environ[key].strip()
+        if "hf_token" not in fields:
+            fields["hf_token"] = _saved_hf_token(environ)
         if "AIR_LORA_OFFLINE" in environ:
             fields["offline"] = _switch("AIR_LORA_OFFLINE", environ["AIR_LORA_OFFLINE"])
+        if "AIR_LORA_ARCHIVE" in environ:
+            fields["archive_url"] = _archive(environ["AIR_LORA_ARCHIVE"])
         for key, name in (("AIR_LORA_CONNECTIONS", "connections"), ("AIR_LORA_MAX_BYTES", "max_bytes")):
             if environ.get(key, "").strip():
                 fields[name] = _whole_number(key, environ[key])
@@ -103,6 +114,26 @@ def _download_dir(environ: Mapping[str, str]) -> Path:
     # Where each system keeps what programs store for a user: the XDG Base Directory Specification, or Windows.
     data = environ.get("XDG_DATA_HOME") or environ.get("LOCALAPPDATA")
     return (Path(data) if data else Path.home() / ".local" / "share") / "air-lora" / "loras"
+
+
+def _saved_hf_token(environ: Mapping[str, str]) -> str | None:
+    """The token that `hf auth login` saved, where huggingface_hub looks for it too."""
+    if environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").strip().upper() in ("1", "ON", "YES", "TRUE"):
+        return None
+    home = environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    try:
+        path = Path(environ.get("HF_TOKEN_PATH") or Path(home) / "token").expanduser()
+        return "".join(path.read_text("utf-8").split()) or None
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: there is no home folder
+        return None
+
+
+def _archive(text: str) -> str | None:
+    """AIR_LORA_ARCHIVE: 1 for CivArchive, or the address of another that answers like it."""
+    word = text.strip()
+    if word.lower() in _FALSE:
+        return None
+    return CIV_ARCHIVE if word.lower() in _TRUE else word
 
 
 def _base_address(key: str, text: str) -> str:

@@ -6,15 +6,17 @@ Everything that a service answers becomes one of these at the edge, in `sources/
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from .architecture import Architecture
     from .identifiers import Identifier
+    from .safetensors_header import SafetensorsHeader
 
-__all__ = ["FileRecord", "LoraRecord", "Phase", "Progress", "ResolvedLora"]
+__all__ = ["FileRecord", "LoraRecord", "PeekedLora", "Phase", "Progress", "ResolvedLora"]
 
 Phase = Literal["look up", "wait", "download", "verify", "done"]
 
@@ -55,6 +57,20 @@ class LoraRecord:
     document: str = field(default="", repr=False)
     """The source's own JSON, for the `.civitai.info` that other tools read."""
 
+    def as_dict(self) -> dict[str, Any]:
+        """What a later run can use without the network; files and their addresses would only grow old."""
+        return {name: getattr(self, name) for name in _KEPT}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> LoraRecord:
+        """The record that `as_dict` gave. Raises AttributeError or TypeError for something else."""
+        fields: dict[str, Any] = {name: str(content.get(name, "")) for name in _KEPT}
+        fields["trigger_words"] = tuple(str(word) for word in content.get("trigger_words", ()))
+        return cls(**fields)
+
+
+_KEPT = ("identifier", "name", "version_name", "base_model", "trigger_words", "preview_url", "page_url")
+
 
 @dataclass(frozen=True)
 class ResolvedLora:
@@ -90,3 +106,24 @@ class Progress:
     def fraction(self) -> float | None:
         """0…1, or None where the total is not known."""
         return min(1.0, self.done / self.total) if self.total else None
+
+
+@dataclass(frozen=True)
+class PeekedLora:
+    """What is known of a LoRA before a byte of its weights is downloaded."""
+
+    identifier: Identifier
+    path: Path | None
+    """Where it lies, if it is on this disk already."""
+    file_name: str
+    size: int | None
+    sha256: str | None
+    """As the source promises it, or as it was when the file on this disk was verified; None where nobody has said."""
+    source: str
+    record: LoraRecord | None
+    header: SafetensorsHeader | None
+    """None where the source does not let it be read without the whole file."""
+    architecture: Architecture | None
+    """From the header; None without one."""
+    bytes_read: int
+    """Bytes of the file that came over the network for this."""

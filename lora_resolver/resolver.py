@@ -1,22 +1,37 @@
 """The one place that puts the parts together: an identifier in, a verified file on this disk out.
 
-identifier ─▶ on this disk? ─▶ ask its source ─▶ one download per file ─▶ verify ─▶ place, record ─▶ ResolvedLora
+identifier ─▶ on this disk? ─▶ ask its source ─▶ on this disk under another name? ─▶ download, once ─▶ place, record
+                                                                 └▶ or only look at its header
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from .architecture import detect_architecture
-from .download import Order, download, file_sha256, only_one
-from .errors import InvalidInput, LoraResolverError, SeveralErrors, StorageFailed
+from .download import Order, download, only_one
+from .errors import (
+    AccessDenied,
+    InvalidInput,
+    LoraResolverError,
+    NotFound,
+    Offline,
+    SeveralErrors,
+    StorageFailed,
+    TransferFailed,
+    VerificationFailed,
+)
 from .file_names import safe_file_name
 from .identifiers import Identifier, parse_identifier
+from .library import Library, Owned
+from .peek import peek_header
 from .preview import keep_preview
-from .records import ResolvedLora
+from .records import PeekedLora, ResolvedLora
 from .safetensors_header import read_header
 from .services import services
-from .sources import local, locate
+from .sources import archive, local, locate
 from .sources.desk import Desk, Elsewhere, OnDisk
 from .store import Store
 from .transport import Transport
@@ -27,15 +42,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .config import ResolverConfig
-    from .records import LoraRecord, Progress
+    from .library import LibraryFile
+    from .records import Progress
     from .sources.desk import Offer
-    from .store import StoredFile
     from .work import Meter
 
 __all__ = ["Resolver"]
 
 MAX_ALIASES = 8
 """How many aliases may stand for one another in a row."""
+
+_T = TypeVar("_T")
 
 
 class Resolver:
@@ -71,30 +88,49 @@ class Resolver:
         `places` ("lora[1].model") mark the errors, each at its entry. One failure raises its own error, several raise
         SeveralErrors; either way the others are finished first, so that nothing is fetched twice.
         """
-        wanted = [parse_identifier(each) if isinstance(each, str) else each for each in identifiers]
-        distinct = list(dict.fromkeys(wanted))
-        if not distinct:
-            return []
-        stop = Stop()
-        with Transport(self._config, services(self._config), stop) as transport:
-            run = _Run(self._config, self._store, transport, stop)
-            tasks = [(each, _task(run, each)) for each in distinct]
-            outcomes = dict(zip(distinct, run_side_by_side(tasks, stop, on_progress)))
+        outcomes = self._side_by_side(identifiers, _Run.resolve, on_progress)
         results: list[ResolvedLora] = []
         errors: list[LoraResolverError] = []
-        for position, identifier in enumerate(wanted):
-            outcome = outcomes[identifier]
+        for position, outcome in enumerate(outcomes):
             if isinstance(outcome, ResolvedLora):
                 results.append(outcome)
-            elif isinstance(outcome, LoraResolverError):
-                errors.append(outcome.at(places[position]) if places else outcome)
             else:
-                raise outcome
+                errors.append(outcome.at(places[position]) if places else outcome)
         if len(errors) == 1:
             raise errors[0]
         if errors:
             raise SeveralErrors(errors)
         return results
+
+    def peek(
+        self, identifier: Identifier | str, *, on_progress: Callable[[Progress], None] | None = None
+    ) -> PeekedLora:
+        """What the LoRA is, from its source's record and its header; of a file that is not on this disk, no more than
+        1 % of its bytes or 512 KiB (whichever is more) come over the network.
+
+        Raises as `resolve` does, and says so in the same way when a download would need a token.
+        """
+        outcome = self.peek_all([identifier], on_progress=on_progress)[0]
+        if isinstance(outcome, LoraResolverError):
+            raise outcome
+        return outcome
+
+    def peek_all(
+        self,
+        identifiers: Sequence[Identifier | str],
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> list[PeekedLora | LoraResolverError]:
+        """The same for several at once, side by side: for each what is known of it, or why it cannot be had."""
+        return self._side_by_side(identifiers, _Run.peek, on_progress)
+
+    def library(self, *, on_file: Callable[[str, int, int], None] | None = None) -> list[LibraryFile]:
+        """Every .safetensors file in the configured folders. Works in this thread, without the network.
+
+        `on_file(name, done, total)` is called before the header of each new or changed file is read; it may raise.
+        """
+        with Library(self._config, Stop()) as library:
+            return library.files(on_file)
 
     def find_local(self, identifier: Identifier | str) -> Path | None:
         """Where the file lies if it is on this disk and known under this name. No network, no hashing, no error."""
@@ -102,105 +138,220 @@ class Resolver:
         if wanted.source == "local":
             return local.find(wanted.id, self._config.search_dirs)
         stored = self._store.find(wanted)
-        return stored.path if stored is not None and stored.unchanged else None
+        if stored is not None and stored.unchanged:
+            return stored.path
+        with Library(self._config, Stop()) as library:
+            owned = library.known(wanted)
+            return owned.path if owned is not None else None
+
+    def _side_by_side(
+        self,
+        identifiers: Sequence[Identifier | str],
+        work: Callable[[_Run, Identifier, Meter], _T],
+        on_progress: Callable[[Progress], None] | None,
+    ) -> list[_T | LoraResolverError]:
+        """`work` for each identifier, once for one that is named twice; results in order."""
+        wanted = [parse_identifier(each) if isinstance(each, str) else each for each in identifiers]
+        distinct = list(dict.fromkeys(wanted))
+        if not distinct:
+            return []
+        stop = Stop()
+        with (
+            Transport(self._config, services(self._config), stop) as transport,
+            Library(self._config, stop) as library,
+        ):
+            run = _Run(self._config, self._store, library, transport, stop)
+            tasks = [(each, _task(run, work, each)) for each in distinct]
+            outcomes = dict(zip(distinct, run_side_by_side(tasks, stop, on_progress)))
+        results: list[_T | LoraResolverError] = []
+        for identifier in wanted:
+            outcome = outcomes[identifier]
+            if isinstance(outcome, BaseException) and not isinstance(outcome, LoraResolverError):
+                raise outcome
+            results.append(outcome)
+        return results
 
 
 class _Run:
-    """One call's work: what its threads share."""
+    """One call's work: what its threads share. Its methods run in worker threads."""
 
-    def __init__(self, config: ResolverConfig, store: Store, transport: Transport, stop: Stop) -> None:
+    def __init__(
+        self, config: ResolverConfig, store: Store, library: Library, transport: Transport, stop: Stop
+    ) -> None:
         self._config = config
         self._store = store
+        self._library = library
         self._stop = stop
         self._transport = transport
         self._desk = Desk(config, store, transport)
 
     def resolve(self, asked: Identifier, meter: Meter) -> ResolvedLora:
-        """Runs in a worker thread."""
+        """A verified file on this disk."""
+        found = self._find(asked, meter)
+        if isinstance(found, Owned):
+            lora = _resolved(asked, found)
+        else:
+            try:
+                lora = self._take(asked, found, meter)
+            except NotFound:
+                archived = archive.locate(found.file.sha256, self._desk, like=found)
+                if archived is None:
+                    raise
+                lora = self._take(asked, archived, meter)
+        meter.start("done", file_name=lora.path.name, done=lora.size, total=lora.size)
+        return lora
+
+    def peek(self, asked: Identifier, meter: Meter) -> PeekedLora:
+        """What it is, without its weights."""
+        found = self._find(asked, meter)
+        if isinstance(found, Owned):
+            header = read_header(found.path)
+            return PeekedLora(
+                identifier=asked,
+                path=found.path,
+                file_name=found.path.name,
+                size=header.file_size,
+                sha256=found.sha256,
+                source=found.source,
+                record=found.record,
+                header=header,
+                architecture=detect_architecture(header),
+                bytes_read=0,
+            )
+        order = Order(found.file, self._target(found), found.explain)
+        meter.start("look up", file_name=order.target.name)
+        remote = peek_header(order, self._transport, self._config)
+        return PeekedLora(
+            identifier=asked,
+            path=None,
+            file_name=order.target.name,
+            size=remote.size if remote.size is not None else found.file.size,
+            sha256=found.file.sha256,
+            source=found.source,
+            record=found.record,
+            header=remote.header,
+            architecture=None if remote.header is None else detect_architecture(remote.header),
+            bytes_read=remote.bytes_read,
+        )
+
+    def _find(self, asked: Identifier, meter: Meter) -> Owned | Offer:
+        """The file on this disk, or the source's offer of it."""
         identifier = asked
         for _ in range(MAX_ALIASES):
-            stored = self._stored(identifier, meter)
-            if stored is not None:
-                return _resolved(asked, stored.path, stored.sha256, stored.source, stored.record)
-            finding = locate(identifier, self._desk)
+            owned = self._owned(identifier, meter)
+            if owned is not None:
+                return owned
+            try:
+                finding = locate(identifier, self._desk)
+            except (NotFound, Offline, TransferFailed) as error:
+                last_resort = self._without_its_source(identifier, meter, error)
+                if last_resort is None:
+                    raise
+                return last_resort
             if isinstance(finding, Elsewhere):
                 identifier = finding.identifier
             elif isinstance(finding, OnDisk):
-                digest = file_sha256(finding.path, meter, self._stop)
-                return _resolved(asked, finding.path, digest, "local", None)
+                digest = self._library.sha256(finding.path, meter)
+                return Owned(finding.path, digest, "local", self._library.describe(finding.path, digest))
             else:
-                return self._take(asked, finding, meter)
+                return self._same_content(finding, meter) or finding
         raise InvalidInput(
             f"{asked} leads from alias to alias without an end",
             code="badAliases",
             remedy="Correct aliases.json: each name must end at a file or at a source that has one.",
         )
 
-    def _stored(self, identifier: Identifier, meter: Meter) -> StoredFile | None:
-        """The file recorded under this very name, if it is still what it was."""
-        stored = self._store.find(identifier)
-        if stored is None:
+    def _owned(self, identifier: Identifier, meter: Meter) -> Owned | None:
+        """The file known under this very name, here or beside another tool's notes, if it is still what it was."""
+        if identifier.source == "local":
             return None
-        if not stored.unchanged:
-            if file_sha256(stored.path, meter, self._stop) != stored.sha256:
-                return None
-            self._store.confirm(stored)
-        return stored
+        stored = self._store.find(identifier)
+        if stored is not None:
+            if stored.unchanged:
+                return Owned(stored.path, stored.sha256, stored.source, stored.record)
+            if self._library.sha256(stored.path, meter) == stored.sha256:
+                self._store.confirm(stored)
+                return Owned(stored.path, stored.sha256, stored.source, stored.record)
+        return self._library.find(identifier, meter)
+
+    def _same_content(self, offer: Offer, meter: Meter) -> Owned | None:
+        """The file that the source offers, where the user has it already under whatever name."""
+        if offer.file.sha256 is None:
+            return None
+        owned = self._library.find_content(offer.file.sha256, offer.file.size, meter)
+        if owned is None:
+            return None
+        self._library.remember(owned.path, offer.identifiers, owned.sha256, offer.source, offer.record)
+        return Owned(owned.path, owned.sha256, offer.source, offer.record)
+
+    def _without_its_source(
+        self, identifier: Identifier, meter: Meter, error: LoraResolverError
+    ) -> Owned | Offer | None:
+        """What can be had where the source has nothing or cannot be asked."""
+        if identifier.source == "sha256":
+            owned = self._library.find_anywhere(identifier.id, meter)
+        else:
+            owned = self._library.believed(identifier, meter)
+        if owned is not None or not isinstance(error, NotFound):
+            return owned
+        return archive.locate(self._library.last_sha256(identifier), self._desk)
+
+    def _target(self, offer: Offer) -> Path:
+        return self._store.folder(offer.source, offer.folder) / safe_file_name(offer.file.name)
 
     def _take(self, asked: Identifier, offer: Offer, meter: Meter) -> ResolvedLora:
-        target = self._store.folder(offer.source, offer.folder) / safe_file_name(offer.file.name)
+        target = self._target(offer)
         with only_one(self._store.lock_file(target), target, meter, self._stop):
             downloaded = not target.exists()
             if downloaded:
-                order = Order(offer.file, target, offer.explain)
-                digest = download(order, self._transport, self._config, meter, self._stop)
+                digest = self._download(offer, target, meter)
             else:  # somebody else was faster, or the user put it there
-                digest = file_sha256(target, meter, self._stop)
+                digest = self._library.sha256(target, meter)
                 if digest != offer.file.sha256:
                     raise _in_the_way(target, asked)
             self._record(target, offer, digest)
-        return _resolved(asked, target, digest, offer.source, offer.record, downloaded=downloaded)
+        return _resolved(asked, Owned(target, digest, offer.source, offer.record), downloaded=downloaded)
+
+    def _download(self, offer: Offer, target: Path, meter: Meter) -> str:
+        """The SHA-256 of the downloaded file, from the first address that gives it."""
+        *others, last = (offer.file.url, *offer.mirrors)
+        for url in others:
+            order = Order(replace(offer.file, url=url), target, offer.explain)
+            with contextlib.suppress(NotFound, AccessDenied, TransferFailed, VerificationFailed):
+                return download(order, self._transport, self._config, meter, self._stop)
+        order = Order(replace(offer.file, url=last), target, offer.explain)
+        return download(order, self._transport, self._config, meter, self._stop)
 
     def _record(self, target: Path, offer: Offer, digest: str) -> None:
+        identifiers = list(dict.fromkeys([*offer.identifiers, f"sha256:{digest}"]))
         self._store.keep(
-            target,
-            identifiers=[*offer.identifiers, f"sha256:{digest}"],
-            sha256=digest,
-            source=offer.source,
-            record=offer.record,
+            target, identifiers=identifiers, sha256=digest, source=offer.source, record=offer.record
         )
+        self._library.remember(target, offer.identifiers, digest, offer.source, offer.record)
         keep_preview(offer.record.preview_url, target, self._transport)
 
 
-def _task(run: _Run, identifier: Identifier) -> Callable[[Meter], ResolvedLora]:
-    def task(meter: Meter) -> ResolvedLora:
-        lora = run.resolve(identifier, meter)
-        meter.start("done", file_name=lora.path.name, done=lora.size, total=lora.size)
-        return lora
+def _task(
+    run: _Run, work: Callable[[_Run, Identifier, Meter], _T], identifier: Identifier
+) -> Callable[[Meter], _T]:
+    def task(meter: Meter) -> _T:
+        return work(run, identifier, meter)
 
     return task
 
 
-def _resolved(
-    asked: Identifier,
-    path: Path,
-    sha256: str,
-    source: str,
-    record: LoraRecord | None,
-    *,
-    downloaded: bool = False,
-) -> ResolvedLora:
-    header = read_header(path)
+def _resolved(asked: Identifier, owned: Owned, *, downloaded: bool = False) -> ResolvedLora:
+    header = read_header(owned.path)
     return ResolvedLora(
         identifier=asked,
-        path=path,
-        sha256=sha256,
+        path=owned.path,
+        sha256=owned.sha256,
         size=header.file_size,
-        source=source,
+        source=owned.source,
         downloaded=downloaded,
-        record=record,
+        record=owned.record,
         architecture=detect_architecture(header),
-        trigger_words=record.trigger_words if record is not None else (),
+        trigger_words=owned.record.trigger_words if owned.record is not None else (),
     )
 
 

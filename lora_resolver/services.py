@@ -16,8 +16,11 @@ _CIVITAI_HOSTS = frozenset({"civitai.com", "www.civitai.com", "civitai.red", "ci
 
 
 def services(config: ResolverConfig) -> tuple[Service, ...]:
-    """CivitAI and Hugging Face as configured. Sister hosts count only where the base address is one of them."""
+    """Those that the configuration names. Sister hosts count only where the base address is one of them."""
     civitai = Service("CivitAI", config.civitai_url, token=config.civitai_token)
     if civitai.host in _CIVITAI_HOSTS:
         civitai = Service("CivitAI", config.civitai_url, _CIVITAI_HOSTS, config.civitai_token)
-    return civitai, Service("Hugging Face", config.hf_endpoint, token=config.hf_token)
+    hugging_face = Service("Hugging Face", config.hf_endpoint, token=config.hf_token)
+    if config.archive_url is None:
+        return civitai, hugging_face
+    return civitai, hugging_face, Service("the archive", config.archive_url)

@@ -25,7 +25,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .errors import StorageFailed
 from .records import LoraRecord
@@ -143,7 +143,7 @@ class Store:
             "size": status.st_size,
             "mtime_ns": status.st_mtime_ns,
             "source": source,
-            "record": None if record is None else _as_dict(record),
+            "record": None if record is None else record.as_dict(),
         }
         write_atomically(_record_path(path), json.dumps(content, indent=1, ensure_ascii=False).encode())
         if record is not None and source == "civitai" and record.document:
@@ -237,30 +237,7 @@ def _read(record_path: Path) -> StoredFile | None:
             sha256=str(content["sha256"]),
             unchanged=(status.st_size, status.st_mtime_ns) == (content["size"], content["mtime_ns"]),
             source=str(content["source"]),
-            record=None if content["record"] is None else _from_dict(content["record"]),
+            record=None if content["record"] is None else LoraRecord.from_dict(content["record"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-# Of a record, what a later run can use without the network; files and their addresses would only grow old.
-_KEPT = ("identifier", "name", "version_name", "base_model", "trigger_words", "preview_url", "page_url")
-
-
-def _as_dict(record: LoraRecord) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in _KEPT}
-
-
-def _from_dict(content: dict[str, Any]) -> LoraRecord:
-    def text(name: str) -> str:
-        return str(content.get(name, ""))
-
-    return LoraRecord(
-        identifier=text("identifier"),
-        name=text("name"),
-        version_name=text("version_name"),
-        base_model=text("base_model"),
-        trigger_words=tuple(str(word) for word in content.get("trigger_words", ())),
-        preview_url=text("preview_url"),
-        page_url=text("page_url"),
-    )

@@ -55,6 +55,8 @@ class Offer:
     """Canonical texts that this very file answers to."""
     explain: Callable[[Answer], LoraResolverError | None]
     """What a refused download means, or None where the status alone says it."""
+    mirrors: tuple[str, ...] = ()
+    """Further addresses of the same bytes, for when the file's own does not give them."""
 
 
 Finding = OnDisk | Elsewhere | Offer

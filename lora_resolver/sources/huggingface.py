@@ -1,29 +1,330 @@
-"""Hugging Face: names are read, and files that are on this disk already are found; downloads are yet to come."""
+"""Hugging Face, through its own library for what is asked, through our download engine for the bytes.
+
+huggingface:org/repo@main/sub/name.safetensors     one file at a branch, tag or commit
+huggingface:org/repo@main                          the one .safetensors file of a repository that has no other
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+import difflib
+import logging
+import re
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ..errors import NotFound
+from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, TransferFailed
+from ..file_names import safe_file_name
+from ..records import FileRecord, LoraRecord
+from .desk import Elsewhere, Offer, OnDisk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from ..identifiers import Identifier
+    from ..transport import Answer
     from .desk import Desk
 
 __all__ = ["locate"]
 
+TOKEN_PAGE = "/settings/tokens"  # noqa: S105 - the page where a user makes a token
 
-def locate(identifier: Identifier, desk: Desk) -> NoReturn:
-    """Raises NotFound, which says where the file is to be had and where to put it."""
-    repository = f"{desk.config.hf_endpoint}/{identifier.id}"
+_MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+_log = logging.getLogger(__name__)
+
+
+def locate(identifier: Identifier, desk: Desk) -> Offer | Elsewhere | OnDisk:
+    """The file in its repository, or in the cache that huggingface_hub keeps on this disk.
+
+    Raises NotFound, AccessDenied, Offline or TransferFailed.
+    """
+    cached = _cached(identifier)
+    if cached is not None:
+        return OnDisk(cached)
+    if desk.config.offline:
+        raise _offline()
+    hub = _Hub(identifier, desk)
     if identifier.path is None:
-        where = repository
-        name = "name.safetensors"
-    else:
-        where = f"{repository}/resolve/{identifier.version}/{identifier.path}"
-        name = identifier.path.rsplit("/", 1)[-1]
+        path = _only_file(identifier, hub.repository())
+        return Elsewhere(replace(identifier, version=identifier.version or "main", path=path))
+    return _offer(identifier, desk, hub)
+
+
+def _offer(identifier: Identifier, desk: Desk, hub: _Hub) -> Offer:
+    about = hub.file()
+    # A branch moves; the commit that it stands for now does not, so all ranges are of the same file.
+    commit = about.commit_hash if re.fullmatch(r"[0-9a-f]{40}", str(about.commit_hash)) else None
+    url = hub.address(commit or identifier.version)
+    etag = str(about.etag or "").lower()
+    path = str(identifier.path)
+    folder = [safe_file_name(part) for part in path.split("/")[:-1]]
+    answers_to = [str(identifier)]
+    if commit is not None and commit != identifier.version:
+        answers_to.append(str(replace(identifier, version=commit)))
+    return Offer(
+        source="huggingface",
+        folder="/".join([f"{identifier.id}@{identifier.version}", *folder]),
+        record=_record(identifier, desk, hub),
+        file=FileRecord(
+            name=path.rpartition("/")[2],
+            url=url,
+            size=about.size,
+            # The ETag of a file in LFS or Xet is its SHA-256; of a small one in git itself, it is git's own hash.
+            sha256=etag if re.fullmatch(r"[0-9a-f]{64}", etag) else None,
+            format="SafeTensor",
+        ),
+        identifiers=tuple(answers_to),
+        explain=partial(_explain, identifier, desk),
+    )
+
+
+def _record(identifier: Identifier, desk: Desk, hub: _Hub) -> LoraRecord:
+    """What the model card says: nice to have, so whatever goes wrong with it is no error."""
+    card: dict[str, Any] = {}
+    try:
+        said: Any = hub.repository().card_data
+        card = said.to_dict() if said is not None else {}
+    except LoraResolverError as error:
+        _log.debug("no model card for %s: %s", identifier.id, error.code)
+    base = card.get("base_model")
+    base = next(iter(base), "") if isinstance(base, list) else base
+    prompt = card.get("instance_prompt")
+    return LoraRecord(
+        identifier=str(identifier),
+        name=identifier.id,
+        version_name=str(identifier.version),
+        base_model=base if isinstance(base, str) else "",
+        trigger_words=(prompt.strip(),) if isinstance(prompt, str) and prompt.strip() else (),
+        page_url=f"{desk.config.hf_endpoint}/{identifier.id}",
+    )
+
+
+def _only_file(identifier: Identifier, repository: Any) -> str:
+    names = sorted(
+        name
+        for name in (str(getattr(each, "rfilename", "")) for each in repository.siblings or ())
+        if name.lower().endswith(".safetensors")
+    )
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise NotFound(
+            f"{identifier} has no .safetensors file",
+            code="noFile",
+            remedy="Other formats can run code when they are loaded. Look for another repository.",
+        )
+    shown = ", ".join(f"{identifier}/{name}" for name in names[:8])
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     raise NotFound(
-        f"{identifier} is not on this disk, and this version does not download from Hugging Face",
-        code="notDownloadable",
-        remedy=f'Download {where} into a "loras" folder and write "local:{name}".',
+        f"{identifier} has {len(names)} .safetensors files, and does not say which",
+        code="fileMissing",
+        remedy=f"Write one of: {shown}{more}.",
+    )
+
+
+def _cached(identifier: Identifier) -> Path | None:
+    """The file in huggingface_hub's own cache, where another program has put it."""
+    if identifier.path is None:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(identifier.id, identifier.path, revision=identifier.version)
+    return Path(path) if isinstance(path, str) and Path(path).is_file() else None
+
+
+@dataclass(frozen=True)
+class _Hub:
+    """Questions to huggingface_hub about one identifier, with its exceptions turned into ours."""
+
+    identifier: Identifier
+    desk: Desk
+
+    def address(self, revision: str | None) -> str:
+        from huggingface_hub import hf_hub_url
+
+        config = self.desk.config
+        path = str(self.identifier.path)
+        return str(hf_hub_url(self.identifier.id, path, revision=revision, endpoint=config.hf_endpoint))
+
+    def file(self) -> Any:
+        """Commit, size and ETag of the file (huggingface_hub.HfFileMetadata)."""
+        from huggingface_hub import get_hf_file_metadata
+
+        config = self.desk.config
+        url = self.address(self.identifier.version)
+        return self._asked(
+            lambda: get_hf_file_metadata(url, token=config.hf_token or False, timeout=config.connect_timeout)
+        )
+
+    def repository(self) -> Any:
+        """Files and model card of the repository (huggingface_hub.ModelInfo)."""
+        from huggingface_hub import HfApi
+
+        config = self.desk.config
+        hub = HfApi(endpoint=config.hf_endpoint, token=config.hf_token or False)
+        return self._asked(
+            lambda: hub.model_info(
+                self.identifier.id, revision=self.identifier.version, timeout=config.connect_timeout
+            )
+        )
+
+    def _asked(self, question: Callable[[], Any]) -> Any:
+        config = self.desk.config
+        for attempt in range(config.tries):
+            try:
+                return question()
+            except Exception as error:  # noqa: PERF203 - once a second; and what it raises changes with its HTTP client
+                explained = self._explained(error)
+                passing = isinstance(explained, TransferFailed) and explained.code != "badAnswer"
+                if not passing or attempt == config.tries - 1:
+                    raise explained from None  # theirs may show addresses with signatures
+                self.desk.transport.pause(attempt)
+        raise AssertionError("there is at least one try")
+
+    def _explained(self, error: Exception) -> LoraResolverError:
+        from huggingface_hub import errors as theirs
+
+        identifier, desk = self.identifier, self.desk
+        if isinstance(error, theirs.OfflineModeIsEnabled):
+            return _offline("HF_HUB_OFFLINE is set")
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if isinstance(error, theirs.GatedRepoError):
+            return _gated(identifier, desk)
+        if isinstance(error, theirs.RevisionNotFoundError):
+            return _no_revision(identifier)
+        if isinstance(error, theirs.RepositoryNotFoundError):
+            return _no_repository(identifier, desk)
+        if isinstance(error, theirs.EntryNotFoundError):
+            return self._no_file()
+        if status is not None:
+            return _refused(identifier, desk, status)
+        if isinstance(error, ValueError) and not isinstance(error, OSError):
+            return NotFound(
+                f"{identifier} is not a name that Hugging Face can have",
+                code="notFound",
+                remedy="Copy it from the page of the model.",
+            )
+        _log.debug("Hugging Face: %s", type(error).__name__)
+        host = desk.config.hf_endpoint.partition("://")[2]
+        return TransferFailed(
+            f"{host} cannot be reached ({type(error).__name__})",
+            code="connectionFailed",
+            remedy="Check the connection, and HF_ENDPOINT if you use a mirror, and run it again.",
+        )
+
+    def _no_file(self) -> NotFound:
+        identifier = self.identifier
+        try:
+            names = [str(each.rfilename) for each in self.repository().siblings or ()]
+        except LoraResolverError:
+            names = []
+        close = _close(str(identifier.path), names)
+        return NotFound(
+            f"{identifier.id} has no file {identifier.path} at {identifier.version}",
+            code="notFound",
+            remedy=f"Did you mean {' or '.join(close)}?" if close else "Look at the files on its page.",
+        )
+
+
+def _close(path: str, names: Sequence[str]) -> list[str]:
+    """Up to three .safetensors files: the same name in another folder first, then small slips."""
+    names = [name for name in names if name.lower().endswith(".safetensors")]
+    last = path.rpartition("/")[2].lower()
+    same = [name for name in names if name.rpartition("/")[2].lower() == last]
+    return list(dict.fromkeys([*same, *difflib.get_close_matches(path, names, n=3, cutoff=0.5)]))[:3]
+
+
+def _explain(identifier: Identifier, desk: Desk, answer: Answer) -> LoraResolverError | None:
+    """What a refused download means; `X-Error-Code` is what huggingface_hub goes by too."""
+    code = answer.headers.get("x-error-code", "")
+    if code == "GatedRepo":
+        return _gated(identifier, desk)
+    if code == "RepoNotFound":
+        return _no_repository(identifier, desk)
+    if code == "RevisionNotFound":
+        return _no_revision(identifier)
+    if answer.status in _MAY_PASS:
+        return None
+    return _refused(identifier, desk, answer.status)
+
+
+def _refused(identifier: Identifier, desk: Desk, status: int) -> LoraResolverError:
+    if status == 401:
+        if not desk.config.hf_token:
+            return _no_repository(identifier, desk)
+        return AccessDenied(
+            f"Hugging Face does not accept the token for {identifier}",
+            code="tokenRejected",
+            remedy=f"Make a new one at {desk.config.hf_endpoint}{TOKEN_PAGE} and put it in HF_TOKEN.",
+        )
+    if status == 403:
+        return _gated(identifier, desk)
+    if status in (404, 410):
+        return NotFound(
+            f"Hugging Face no longer has {identifier}",
+            code="notFound",
+            remedy="Look at the files on its page.",
+        )
+    if status == 429:
+        return TransferFailed(
+            "Hugging Face says that we ask too often (429)",
+            code="rateLimited",
+            remedy="Run it again in some minutes; with HF_TOKEN set, the limit is higher.",
+        )
+    if status in _MAY_PASS:
+        return TransferFailed(
+            f"Hugging Face has a problem of its own (status {status})",
+            code="serverError",
+            remedy="Run it again later; what was downloaded is kept.",
+        )
+    return TransferFailed(
+        f"Hugging Face answered with status {status}", code="badAnswer", remedy="Run it again later."
+    )
+
+
+def _gated(identifier: Identifier, desk: Desk) -> AccessDenied:
+    page = f"{desk.config.hf_endpoint}/{identifier.id}"
+    if desk.config.hf_token:
+        remedy = f"Ask for access at {page} with the account that the token belongs to."
+    else:
+        remedy = (
+            f"Ask for access at {page}, then make a token at {desk.config.hf_endpoint}{TOKEN_PAGE} "
+            "and put it in HF_TOKEN."
+        )
+    return AccessDenied(
+        f"{identifier.id} is gated: its owner gives access on request only", code="gated", remedy=remedy
+    )
+
+
+def _no_repository(identifier: Identifier, desk: Desk) -> LoraResolverError:
+    if desk.config.hf_token:
+        return NotFound(
+            f"Hugging Face has no repository {identifier.id}, or your token may not see it",
+            code="notFound",
+            remedy="Check the name, and what the token may read.",
+        )
+    return NotFound(
+        f"Hugging Face has no repository {identifier.id}, or it is private",
+        code="notFound",
+        remedy="Check the name. If it is private, put a token of its owner in HF_TOKEN.",
+    )
+
+
+def _no_revision(identifier: Identifier) -> NotFound:
+    return NotFound(
+        f"{identifier.id} has no branch, tag or commit {identifier.version}",
+        code="notFound",
+        remedy="Look at the branches on its page; the usual one is main.",
+    )
+
+
+def _offline(why: str = "the network is switched off") -> Offline:
+    return Offline(
+        f"it is not on this disk, and {why}",
+        code="offline",
+        remedy="Unset AIR_LORA_OFFLINE, or put the file in a loras folder."
+        if why.startswith("the")
+        else "Unset it, or put the file in a loras folder.",
     )

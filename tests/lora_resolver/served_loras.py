@@ -35,6 +35,7 @@ def write_safetensors(path: Path, data_bytes: int, *, seed: int = 1) -> Path:
 def quick_config(download_dir: Path, **changes: Any) -> ResolverConfig:
     """Small pieces and short waits, so that a few hundred kilobytes and a second show what gigabytes and minutes do."""
     settings: dict[str, Any] = {
+        "state_dir": download_dir.with_name("state"),
         "connect_timeout": 2.0,
         "read_timeout": 0.4,
         "retry_delay": 0.01,

@@ -114,18 +114,6 @@ def test_each_error_is_placed_at_its_entry(config: ResolverConfig) -> None:
 
 REFUSALS = [
     (
-        "huggingface:org/repo@main/sub/x.safetensors",
-        "notDownloadable",
-        (
-            "huggingface:org/repo@main/sub/x.safetensors is not on this disk, and this version does not download "
-            "from Hugging Face."
-        ),
-        (
-            'Download https://huggingface.co/org/repo/resolve/main/sub/x.safetensors into a "loras" folder and write '
-            '"local:x.safetensors".'
-        ),
-    ),
-    (
         "civitai:120096",
         "versionMissing",
         "civitai:120096 (Ink) does not say which version.",
