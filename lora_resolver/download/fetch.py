@@ -35,7 +35,8 @@ __all__ = ["Fetch", "is_final"]
 
 _T = TypeVar("_T")
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
+"""Bytes that are taken from a connection at once: what fits a core's cache is written to the file from there."""
 
 _ENOUGH = 1 << 16
 """Bytes that a connection must have brought for its end to count as a new start and not as one more failure."""
