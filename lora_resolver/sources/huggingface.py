@@ -59,7 +59,7 @@ def _offer(identifier: Identifier, desk: Desk, hub: _Hub) -> Offer:
     url = hub.address(commit or identifier.version)
     etag = str(about.etag or "").lower()
     path = str(identifier.path)
-    folder = [safe_file_name(part) for part in path.split("/")[:-1]]
+    folder = [safe_file_name(part).removesuffix(".safetensors") for part in path.split("/")[:-1]]
     answers_to = [str(identifier)]
     if commit is not None and commit != identifier.version:
         answers_to.append(str(replace(identifier, version=commit)))
