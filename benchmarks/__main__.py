@@ -10,7 +10,7 @@ import sys
 
 from benchmarks.results import BenchmarkResult, save, show
 
-BENCHMARKS = ("import_time", "architecture")
+BENCHMARKS = ("import_time", "architecture", "download")
 
 
 def main(names: list[str]) -> int:

@@ -1,0 +1,160 @@
+"""From the command to the verified file, as whole processes on loopback: ours against curl and aria2c.
+
+    a server as fast as this machine     `curl | sha256sum`, which saves nothing; and curl with all that we do
+    one of 20 MB/s for each connection   `curl | sha256sum`, and aria2c with as many connections as ours
+
+Ours asks CivitAI's API, follows its redirect, hashes, checks the header, calls fsync and renames; the peers are given
+the file's own address. AIR_LORA_BENCH_MB=64 makes all files smaller, for a quick try.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.file_server import ROOT, Served, serving
+from benchmarks.race import race, room_on_disk
+from benchmarks.results import BenchmarkResult, lower_is_better
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MEGABYTES = int(os.environ.get("AIR_LORA_BENCH_MB", "0"))
+FAST_MEGABYTES = MEGABYTES or 1024
+SLOW_MEGABYTES = MEGABYTES or 512
+SLOW_RATE = 20_000_000
+"""Bytes a second for each connection."""
+RUNS = {"fast": 5, "slow": 3}
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A command of bash in which {url}, {folder} and {sha256} are filled in. Fails, or prints the SHA-256."""
+
+    name: str
+    needs: tuple[str, ...]
+    """Programs that must be on PATH."""
+    command: str
+    runs: int
+    difference: str
+    """What the two do differently, for the name of the row."""
+
+
+FAST_PEERS = (
+    Peer(
+        "curl -s | sha256sum",
+        ("curl", "sha256sum"),
+        "curl -sf '{url}' | sha256sum",
+        RUNS["fast"],
+        "fast server; the peer only hashes",
+    ),
+    Peer(
+        # openssl uses the processor's own SHA-256, as ours does and Debian's sha256sum does not.
+        "curl -s | tee FILE | openssl sha256; sync",
+        ("curl", "openssl"),
+        "curl -sf '{url}' | tee '{folder}/lora' | openssl sha256 && sync '{folder}/lora'",
+        RUNS["fast"],
+        "fast server; both hash and save",
+    ),
+)
+SLOW_PEERS = (
+    Peer(
+        "curl -s | sha256sum",
+        ("curl", "sha256sum"),
+        "curl -sf '{url}' | sha256sum",
+        2,
+        "20 MB/s a connection; the peer has one",
+    ),
+    Peer(
+        "aria2c -x4 -s4 --checksum",
+        ("aria2c",),
+        "aria2c -q -x4 -s4 --checksum=sha-256={sha256} -d '{folder}' '{url}' && echo {sha256}",
+        RUNS["slow"],
+        "20 MB/s a connection; both have four",
+    ),
+)
+
+
+def run() -> list[BenchmarkResult]:
+    """A row for each server and each peer that is there."""
+    needed = 3 * max(FAST_MEGABYTES, SLOW_MEGABYTES) << 20
+    with tempfile.TemporaryDirectory(dir=room_on_disk(needed)) as folder:
+        return [
+            *_against(FAST_PEERS, RUNS["fast"], FAST_MEGABYTES, None, Path(folder)),
+            *_against(SLOW_PEERS, RUNS["slow"], SLOW_MEGABYTES, SLOW_RATE, Path(folder)),
+        ]
+
+
+def _against(
+    peers: tuple[Peer, ...], runs: int, megabytes: int, rate: int | None, work: Path
+) -> list[BenchmarkResult]:
+    there = [peer for peer in peers if all(shutil.which(program) for program in peer.needs)]
+    for peer in peers:
+        if peer not in there:
+            print(f"  without {peer.name}: not on PATH")
+    saved = work / "saved"
+    with serving(_lora(work / "served.safetensors", megabytes << 20), rate=rate) as served:
+        ours = _ours(served, saved, bytecode=work / "bytecode")
+        _empty(saved)
+        ours()  # writes the bytecode that an installed package has
+        times = race(
+            {"ours": ours} | {peer.name: _theirs(peer, served, saved) for peer in there},
+            {"ours": runs} | {peer.name: peer.runs for peer in there},
+            lambda: _empty(saved),
+        )
+    return [
+        lower_is_better(
+            f"download {megabytes} MiB, {peer.difference}", times["ours"], times[peer.name], peer.name, "s"
+        )
+        for peer in there
+    ]
+
+
+def _ours(served: Served, folder: Path, bytecode: Path) -> Callable[[], None]:
+    environment = os.environ | {
+        "AIR_LORA_DIR": str(folder),
+        "AIR_LORA_CIVITAI_URL": served.civitai_url,
+        "AIR_LORA_OFFLINE": "0",
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(bytecode),
+    }
+    command = [sys.executable, "-m", "lora_resolver", "resolve", "--json", served.identifier]
+    return lambda: _check(command, served, environment)
+
+
+def _theirs(peer: Peer, served: Served, folder: Path) -> Callable[[], None]:
+    filled_in = peer.command.format(url=served.file_url, folder=folder, sha256=served.sha256)
+    return lambda: _check(["bash", "-o", "pipefail", "-c", filled_in], served, dict(os.environ))
+
+
+def _check(command: list[str], served: Served, environment: dict[str, str]) -> None:
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode or served.sha256 not in done.stdout:
+        raise RuntimeError(f"{command} failed: {done.stderr or done.stdout}")
+
+
+def _empty(folder: Path) -> None:
+    """Removes what the run before saved, and has nothing of it wait to be written in the next."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    if hasattr(os, "sync"):
+        os.sync()
+
+
+def _lora(path: Path, size: int) -> Path:
+    """A sound file of about this size; its data are a hole that takes no room on the disk."""
+    columns = 1024
+    rows = size // 2 // columns
+    tensor = {"dtype": "F16", "shape": [rows, columns], "data_offsets": [0, rows * columns * 2]}
+    header = json.dumps({"lora_unet_input_blocks_4_1_proj_in.lora_down.weight": tensor}).encode()
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + rows * columns * 2)
+    return path
