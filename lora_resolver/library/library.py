@@ -20,7 +20,7 @@ from ..safetensors_header import read_header
 from ..store import storage_error
 from .index import Index
 from .scan import walk
-from .sidecars import claims_beside
+from .sidecars import SIDECARS, claims_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -213,7 +213,7 @@ class Library:
         for _, record in self._index.names_of(sha256):
             if record is not None:
                 return record
-        for claim in self._index.claims_of(os.fspath(path)):
+        for claim in self._index.claims_of(os.fspath(path)) or claims_beside(path, tuple(SIDECARS)):
             if claim.record is not None and claim.sha256 in (None, sha256):
                 return claim.record
         return None

@@ -55,12 +55,14 @@ def claims_beside(path: Path, suffixes: tuple[str, ...]) -> list[Claim]:
     for suffix in suffixes:
         name = path.name if suffix in _AFTER_WHOLE_NAME else path.name.rpartition(".")[0]
         try:
+            if not path.with_name(name + suffix).exists():
+                continue
             with path.with_name(name + suffix).open("rb") as file:
                 text = file.read(MAX_BYTES + 1)
             content = json.loads(text) if len(text) <= MAX_BYTES else None
             if isinstance(content, dict):
                 claims += SIDECARS[suffix](content)
-        except (OSError, ValueError, RecursionError, TypeError, AttributeError):
+        except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
             continue
     return list(dict.fromkeys(claims))
 
