@@ -29,6 +29,7 @@ from .identifiers import Identifier, parse_identifier
 from .lora_array import LoraEntry, format_lora_array, parse_lora_array
 from .records import FileRecord, LoraRecord, PeekedLora, Progress, ResolvedLora
 from .safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
+from .settings_file import SETTING_KEYS, SETTINGS_FILE, read_settings, save_settings, with_settings
 
 if TYPE_CHECKING:
     from .resolver import Resolver
@@ -54,6 +55,8 @@ __all__ = [
     "ResolvedLora",
     "Resolver",
     "ResolverConfig",
+    "SETTINGS_FILE",
+    "SETTING_KEYS",
     "SafetensorsHeader",
     "SeveralErrors",
     "StorageFailed",
@@ -69,6 +72,9 @@ __all__ = [
     "parse_identifier",
     "parse_lora_array",
     "read_header",
+    "read_settings",
+    "save_settings",
+    "with_settings",
 ]
 
 

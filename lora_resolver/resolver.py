@@ -193,11 +193,8 @@ class _Run:
         else:
             try:
                 lora = self._take(asked, found, meter)
-            except NotFound:
-                archived = archive.locate(found.file.sha256, self._desk, like=found)
-                if archived is None:
-                    raise
-                lora = self._take(asked, archived, meter)
+            except NotFound as gone:
+                lora = self._take_from_archive(asked, found, meter, gone)
         meter.start("done", file_name=lora.path.name, done=lora.size, total=lora.size)
         return lora
 
@@ -311,6 +308,16 @@ class _Run:
                     raise _in_the_way(target, asked)
             self._record(target, offer, digest)
         return _resolved(asked, Owned(target, digest, offer.source, offer.record), downloaded=downloaded)
+
+    def _take_from_archive(
+        self, asked: Identifier, offer: Offer, meter: Meter, gone: NotFound
+    ) -> ResolvedLora:
+        """The file that a source has lost. Where that fails too, the source's own answer is the one to show."""
+        archived = archive.locate(offer.file.sha256, self._desk, like=offer)
+        if archived is not None:
+            with contextlib.suppress(NotFound, AccessDenied, TransferFailed, VerificationFailed):
+                return self._take(asked, archived, meter)
+        raise gone
 
     def _download(self, offer: Offer, target: Path, meter: Meter) -> str:
         """The SHA-256 of the downloaded file, from the first address that gives it."""

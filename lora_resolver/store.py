@@ -185,8 +185,8 @@ def storage_error(error: OSError, path: Path) -> StorageFailed:
     )
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a small file that is seen whole or not at all. Raises StorageFailed."""
+def write_atomically(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Writes a small file that is seen whole or not at all; `private`: for its owner alone. Raises StorageFailed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
@@ -194,7 +194,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
             # mkstemp makes files for the owner alone; a shared store wants what the user's umask says.
-            Path(temporary).chmod(0o666 & ~_umask())
+            if not private:
+                Path(temporary).chmod(0o666 & ~_umask())
             Path(temporary).replace(path)
         except BaseException:
             with contextlib.suppress(OSError):

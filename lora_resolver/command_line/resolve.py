@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..config import ResolverConfig
 from ..errors import InvalidInput, LoraResolverError
 from ..identifiers import parse_identifier
+from ..settings_file import user_config
 
 if TYPE_CHECKING:
     import argparse
 
+    from ..config import ResolverConfig
     from ..identifiers import Identifier
     from ..records import Progress, ResolvedLora
     from ..resolver import Resolver
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     reports = [each for each in parsed if isinstance(each, dict)]
     bad_input = bool(reports)
     try:
-        config = ResolverConfig.from_environment(os.environ)
+        config = user_config()
     except InvalidInput as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,17 +1,13 @@
-"""ComfyUI's folders and the environment → the resolver's configuration."""
+"""ComfyUI's folders, the settings file and the environment → the resolver's configuration."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import folder_paths
 
-from ...lora_resolver import ResolverConfig
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from ...lora_resolver import SETTINGS_FILE, ResolverConfig, with_settings
 
 
 def resolver_config() -> ResolverConfig:
@@ -21,13 +17,14 @@ def resolver_config() -> ResolverConfig:
     Raises InvalidInput for a setting that cannot be.
     """
     folders = [Path(folder) for folder in folder_paths.get_folder_paths("loras")]
-    environment: Mapping[str, str] = os.environ
+    state = Path(folder_paths.get_system_user_directory("air_lora"))
+    environment = with_settings(os.environ, state / SETTINGS_FILE)
     named = environment.get("AIR_LORA_DIR", "").strip()
     return ResolverConfig.from_environment(
         environment,
         download_dir=Path(named).expanduser() if named else folders[0],
         search_dirs=tuple(folders),
-        state_dir=Path(folder_paths.get_system_user_directory("air_lora")),
+        state_dir=state,
     )
 
 
