@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .resolver import Resolver
 
 __all__ = [
+    "SETTINGS_FILE",
+    "SETTING_KEYS",
     "AccessDenied",
     "Architecture",
     "Checkpoint",
@@ -55,8 +57,6 @@ __all__ = [
     "ResolvedLora",
     "Resolver",
     "ResolverConfig",
-    "SETTINGS_FILE",
-    "SETTING_KEYS",
     "SafetensorsHeader",
     "SeveralErrors",
     "StorageFailed",

@@ -82,13 +82,21 @@ class Resolver:
         *,
         places: Sequence[str] = (),
         on_progress: Callable[[Progress], None] | None = None,
+        before_download: Callable[[PeekedLora], None] | None = None,
     ) -> list[ResolvedLora]:
         """The same for several at once, side by side; one that is named twice is resolved once.
+
+        `before_download` is shown what a file that must be downloaded is, before a byte of its weights has come; it
+        runs in a worker thread and refuses the file by raising a LoraResolverError.
 
         `places` ("lora[1].model") mark the errors, each at its entry. One failure raises its own error, several raise
         SeveralErrors; either way the others are finished first, so that nothing is fetched twice.
         """
-        outcomes = self._side_by_side(identifiers, _Run.resolve, on_progress)
+
+        def resolve(run: _Run, identifier: Identifier, meter: Meter) -> ResolvedLora:
+            return run.resolve(identifier, meter, before_download)
+
+        outcomes = self._side_by_side(identifiers, resolve, on_progress)
         results: list[ResolvedLora] = []
         errors: list[LoraResolverError] = []
         for position, outcome in enumerate(outcomes):
@@ -185,12 +193,16 @@ class _Run:
         self._transport = transport
         self._desk = Desk(config, store, transport)
 
-    def resolve(self, asked: Identifier, meter: Meter) -> ResolvedLora:
+    def resolve(
+        self, asked: Identifier, meter: Meter, before_download: Callable[[PeekedLora], None] | None
+    ) -> ResolvedLora:
         """A verified file on this disk."""
         found = self._find(asked, meter)
         if isinstance(found, Owned):
             lora = _resolved(asked, found)
         else:
+            if before_download is not None and not self._target(found).exists():
+                before_download(self._peeked(asked, found, meter))
             try:
                 lora = self._take(asked, found, meter)
             except NotFound as gone:
@@ -215,6 +227,9 @@ class _Run:
                 architecture=detect_architecture(header),
                 bytes_read=0,
             )
+        return self._peeked(asked, found, meter)
+
+    def _peeked(self, asked: Identifier, found: Offer, meter: Meter) -> PeekedLora:
         order = Order(found.file, self._target(found), found.explain)
         meter.start("look up", file_name=order.target.name)
         remote = peek_header(order, self._transport, self._config)

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lora_resolver.errors import AccessDenied, HostedOnly, LoraResolverError, NotFound, TransferFailed
+from lora_resolver.errors import (
+    AccessDenied,
+    HostedOnly,
+    LoraResolverError,
+    Mismatch,
+    NotFound,
+    TransferFailed,
+)
 from lora_resolver.records import PeekedLora
 from lora_resolver.resolver import Resolver
 from lora_resolver.safetensors_header import DTYPE_BITS
@@ -191,6 +198,24 @@ def test_several_side_by_side_each_with_its_own_answer(config: ResolverConfig) -
     outcomes = Resolver(config).peek_all([BIG, "runware:100@1", SMALL, BIG])
     assert [isinstance(outcome, PeekedLora) for outcome in outcomes] == [True, False, True, True]
     assert outcomes[0] == outcomes[3]
+
+
+def test_a_file_can_be_refused_before_its_weights_come(
+    config: ResolverConfig, civitai: FaultyCivitai, files: dict[str, Path]
+) -> None:
+    def refuse(lora: PeekedLora) -> None:
+        assert lora.architecture is not None
+        raise Mismatch(f"it is for {lora.architecture.families[0]}", code="wrongArchitecture")
+
+    with pytest.raises(Mismatch, match="it is for sdxl") as caught:
+        Resolver(config).resolve_all([BIG], places=["lora[0].model"], before_download=refuse)
+    assert caught.value.parameter == "lora[0].model"
+    assert delivered(civitai) < files[BIG].stat().st_size // 100
+    assert not config.download_dir.exists()
+
+    lora = Resolver(config).resolve_all([SMALL], before_download=lambda _: None)[0]
+    Resolver(config).resolve_all([SMALL], before_download=refuse)  # it is here already
+    assert lora.downloaded
 
 
 def test_hugging_face_the_same(files: dict[str, Path], tmp_path: Path) -> None:
