@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import logging
 import re
+import threading
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, TransferFailed
 from ..file_names import safe_file_name
 from ..records import FileRecord, LoraRecord
+from ..work import Stopped
 from .desk import Elsewhere, Offer, OnDisk
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def locate(identifier: Identifier, desk: Desk) -> Offer | Elsewhere | OnDisk:
 
 
 def _offer(identifier: Identifier, desk: Desk, hub: _Hub) -> Offer:
+    card = _Card(hub)
     about = hub.file()
     # A branch moves; the commit that it stands for now does not, so all ranges are of the same file.
     commit = about.commit_hash if re.fullmatch(r"[0-9a-f]{40}", str(about.commit_hash)) else None
@@ -66,7 +69,7 @@ def _offer(identifier: Identifier, desk: Desk, hub: _Hub) -> Offer:
     return Offer(
         source="huggingface",
         folder="/".join([f"{identifier.id}@{identifier.version}", *folder]),
-        record=_record(identifier, desk, hub),
+        record=_record(identifier, desk, card.answer()),
         file=FileRecord(
             name=path.rpartition("/")[2],
             url=url,
@@ -80,14 +83,34 @@ def _offer(identifier: Identifier, desk: Desk, hub: _Hub) -> Offer:
     )
 
 
-def _record(identifier: Identifier, desk: Desk, hub: _Hub) -> LoraRecord:
-    """What the model card says: nice to have, so whatever goes wrong with it is no error."""
-    card: dict[str, Any] = {}
-    try:
-        said: Any = hub.repository().card_data
-        card = said.to_dict() if said is not None else {}
-    except LoraResolverError as error:
-        _log.debug("no model card for %s: %s", identifier.id, error.code)
+class _Card:
+    """What the model card says, asked for beside what else is asked: a peek is mostly waiting for answers.
+
+    It is nice to have, so whatever goes wrong with it is no error.
+    """
+
+    def __init__(self, hub: _Hub) -> None:
+        self._hub = hub
+        self._said: dict[str, Any] = {}
+        self._thread = threading.Thread(target=self._ask, name="air-lora-card", daemon=True)
+        self._thread.start()
+
+    def answer(self) -> dict[str, Any]:
+        """Waits for it; empty where there is none."""
+        self._thread.join()
+        return self._said
+
+    def _ask(self) -> None:
+        try:
+            said: Any = self._hub.repository().card_data
+            self._said = said.to_dict() if said is not None else {}
+        except Stopped:
+            return  # whoever waits for the card is told by what else it does
+        except LoraResolverError as error:
+            _log.debug("no model card for %s: %s", self._hub.identifier.id, error.code)
+
+
+def _record(identifier: Identifier, desk: Desk, card: dict[str, Any]) -> LoraRecord:
     base = card.get("base_model")
     base = next(iter(base), "") if isinstance(base, list) else base
     prompt = card.get("instance_prompt")
