@@ -59,7 +59,7 @@ _FINAL = frozenset({"redirectRefused", "redirectLoop", "badAnswer"})
 
 
 def _peek(order: Order, transport: Transport) -> RemoteHeader:
-    with _open(order, transport, order.file.url, 0, FIRST_BYTES) as answer:
+    with _open_first(order, transport) as answer:
         if answer.status == 206:
             try:
                 size = range_facts(answer, 0).size
@@ -94,6 +94,16 @@ def _peek(order: Order, transport: Transport) -> RemoteHeader:
     except (RangesRefused, FileChanged):
         return RemoteHeader(None, size, len(first))
     return RemoteHeader(parse_header(whole, size), size, len(first) + following.count)
+
+
+def _open_first(order: Order, transport: Transport) -> Download:
+    if order.file.storage_url:
+        headers = {"Range": f"bytes=0-{FIRST_BYTES - 1}"}
+        answer = transport.open(order.file.storage_url, headers, given_by_server=True)
+        if answer.status == 206:
+            return answer
+        answer.__exit__()
+    return _open(order, transport, order.file.url, 0, FIRST_BYTES)
 
 
 def _open(order: Order, transport: Transport, url: str, start: int, end: int) -> Download:

@@ -38,6 +38,8 @@ class FileRecord:
     """What the name without a file id stands for."""
     scan: str = ""
     """What the source's own virus and pickle scans found: "Success", "Danger", …"""
+    storage_url: str = field(default="", repr=False)
+    """Where `url` led a moment ago, if the source said so: a way that is shorter for as long as it is signed."""
 
 
 @dataclass(frozen=True)

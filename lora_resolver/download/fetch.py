@@ -68,7 +68,8 @@ class Fetch:
         self._stop = stop
         # The system lets one thread at a time write to a file; the others would spin, on cores that the hash needs.
         self._writing = threading.Lock()
-        self._direct: str | None = None  # where the service sent us: asking it for every piece would annoy it
+        # Where the service sent us: asking it for every piece would annoy it.
+        self._direct: str | None = order.file.storage_url or None
 
     def begin(self, *, ranged: bool) -> tuple[Piece, Download]:
         """Sends the first request, learns what the server has and plans the pieces.

@@ -77,10 +77,17 @@ def _offer(identifier: Identifier, desk: Desk, hub: _Hub) -> Offer:
             # The ETag of a file in LFS or Xet is its SHA-256; of a small one in git itself, it is git's own hash.
             sha256=etag if re.fullmatch(r"[0-9a-f]{64}", etag) else None,
             format="SafeTensor",
+            storage_url=_storage_address(about.location, desk),
         ),
         identifiers=tuple(answers_to),
         explain=partial(_explain, identifier, desk),
     )
+
+
+def _storage_address(location: object, desk: Desk) -> str:
+    """The signed address that the Hub would send us to; empty where the file lies in the Hub itself."""
+    address = location if isinstance(location, str) else ""
+    return "" if address.startswith(desk.config.hf_endpoint) else address
 
 
 class _Card:

@@ -82,12 +82,35 @@ def test_a_second_run_touches_no_network(config: ResolverConfig, hub: HuggingFac
     assert (by_commit.path, len(hub.requests)) == (first.path, asked)
 
 
-def test_it_comes_in_ranges_of_one_commit(config: ResolverConfig, hub: HuggingFaceServer) -> None:
+def test_it_comes_in_ranges_from_the_storage_that_the_hub_named_once(
+    config: ResolverConfig, hub: HuggingFaceServer
+) -> None:
     Resolver(config).resolve(NAME)
     ranges = {request.headers["range"] for request in hub.requests if request.path.startswith("/storage/")}
     assert len(ranges) > 1
     asked = [request.path for request in hub.requests if "/resolve/" in request.path]
-    assert asked[0] == "/ink-org/ink-lora/resolve/main/weights/ink.safetensors"
+    assert asked == ["/ink-org/ink-lora/resolve/main/weights/ink.safetensors"]
+
+
+@pytest.mark.parametrize("look_first", [False, True])
+def test_an_address_that_has_expired_is_asked_for_anew_at_the_same_commit(
+    config: ResolverConfig, hub: HuggingFaceServer, ink: Path, look_first: bool
+) -> None:
+    deliver, refused = hub.deliver, []
+
+    def expired_at_first(exchange: Exchange, name: str) -> None:
+        if not refused:
+            refused.append(name)
+            exchange.send_json({"error": "Request has expired"}, 403)
+        else:
+            deliver(exchange, name)
+
+    hub.deliver = expired_at_first  # type: ignore[method-assign]  # of this one server
+    if look_first:
+        assert Resolver(config).peek(NAME).header is not None
+    else:
+        assert Resolver(config).resolve(NAME).path.read_bytes() == ink.read_bytes()
+    asked = [request.path for request in hub.requests if "/resolve/" in request.path]
     assert set(asked[1:]) == {f"/ink-org/ink-lora/resolve/{COMMIT}/weights/ink.safetensors"}
 
 
@@ -109,7 +132,9 @@ def test_every_revision_and_spelling(
     lora = Resolver(config).resolve(name)
     assert lora.path.name == "ink.safetensors"
     assert hub.requests[-1].path.startswith("/storage/")
-    assert any(f"/resolve/{commit}/" in request.path for request in hub.requests)
+    asked = len(hub.requests)
+    by_commit = Resolver(config).resolve(f"huggingface:ink-org/ink-lora@{commit}/weights/ink.safetensors")
+    assert (by_commit.path, len(hub.requests)) == (lora.path, asked)
 
 
 def test_the_same_content_at_another_revision_is_not_downloaded_again(
