@@ -120,7 +120,7 @@ def _against(
 def _ours(served: Served, folder: Path, bytecode: Path) -> Callable[[], None]:
     environment = os.environ | {
         "AIR_LORA_DIR": str(folder),
-        "AIR_LORA_CIVITAI_URL": served.civitai_url,
+        "AIR_LORA_CIVITAI_URL": served.url,
         "AIR_LORA_OFFLINE": "0",
         "PYTHONDONTWRITEBYTECODE": "",
         "PYTHONPYCACHEPREFIX": str(bytecode),
