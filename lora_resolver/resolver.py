@@ -86,17 +86,12 @@ class Resolver:
     ) -> list[ResolvedLora]:
         """The same for several at once, side by side; one that is named twice is resolved once.
 
-        `before_download` is shown what a file that must be downloaded is, before a byte of its weights has come; it
-        runs in a worker thread and refuses the file by raising a LoraResolverError.
-
         `places` ("lora[1].model") mark the errors, each at its entry. One failure raises its own error, several raise
         SeveralErrors; either way the others are finished first, so that nothing is fetched twice.
+        `before_download` is shown what a file that must be downloaded is, before a byte of its weights has come; it
+        runs in a worker thread and refuses the file by raising a LoraResolverError.
         """
-
-        def resolve(run: _Run, identifier: Identifier, meter: Meter) -> ResolvedLora:
-            return run.resolve(identifier, meter, before_download)
-
-        outcomes = self._side_by_side(identifiers, resolve, on_progress)
+        outcomes = self.resolve_each(identifiers, on_progress=on_progress, before_download=before_download)
         results: list[ResolvedLora] = []
         errors: list[LoraResolverError] = []
         for position, outcome in enumerate(outcomes):
@@ -109,6 +104,20 @@ class Resolver:
         if errors:
             raise SeveralErrors(errors)
         return results
+
+    def resolve_each(
+        self,
+        identifiers: Sequence[Identifier | str],
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        before_download: Callable[[PeekedLora], None] | None = None,
+    ) -> list[ResolvedLora | LoraResolverError]:
+        """As `resolve_all`, but with one outcome for each identifier: the file, or why it cannot be had."""
+
+        def resolve(run: _Run, identifier: Identifier, meter: Meter) -> ResolvedLora:
+            return run.resolve(identifier, meter, before_download)
+
+        return self._side_by_side(identifiers, resolve, on_progress)
 
     def peek(
         self, identifier: Identifier | str, *, on_progress: Callable[[Progress], None] | None = None

@@ -131,6 +131,12 @@ class Store:
         for root in self._roots:
             yield from _records_in(root)
 
+    def abandoned(self) -> Iterator[Path]:
+        """Records in the folder for downloads whose file is gone."""
+        for record_path in sorted((self._download_dir / "air").rglob(f"*{RECORD_SUFFIX}")):
+            if not _file_of(record_path).exists():
+                yield record_path
+
     def keep(
         self, path: Path, *, identifiers: Sequence[str], sha256: str, source: str, record: LoraRecord | None
     ) -> None:
@@ -215,6 +221,10 @@ def _record_path(path: Path) -> Path:
     return path.with_suffix(RECORD_SUFFIX)
 
 
+def _file_of(record_path: Path) -> Path:
+    return record_path.with_name(f"{record_path.name[: -len(RECORD_SUFFIX)]}.safetensors")
+
+
 def _records_in(folder: Path) -> Iterator[StoredFile]:
     if not folder.is_dir():
         return
@@ -226,7 +236,7 @@ def _records_in(folder: Path) -> Iterator[StoredFile]:
 
 def _read(record_path: Path) -> StoredFile | None:
     """The record and its file, or None where either is missing or is not what it should be."""
-    path = record_path.with_name(f"{record_path.name[: -len(RECORD_SUFFIX)]}.safetensors")
+    path = _file_of(record_path)
     try:
         status = path.stat()
         content = json.loads(record_path.read_bytes())
