@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
 from benchmarks.results import BenchmarkResult, lower_is_better
+from benchmarks.sample_files import file_like
 from lora_resolver import detect_architecture, read_header
-from lora_resolver.safetensors_header import DTYPE_BITS
 from tests.header_samples import Sample, samples, verdict_on
 
 COLUMNS = ("right", "right among several", "unknown", "wrong")
@@ -31,7 +30,7 @@ def run() -> list[BenchmarkResult]:
 
 def _one_large_header(folder: Path) -> BenchmarkResult:
     large = next(sample for sample in samples() if sample.name == LARGE)
-    path = _write(large, folder / "large.safetensors")
+    path = file_like(large, folder / "large.safetensors")
     times = []
     for _ in range(RUNS):
         start = time.perf_counter()
@@ -45,7 +44,7 @@ def _many_files(folder: Path) -> BenchmarkResult:
     """Each file is read once, as in the first look at a library."""
     with_shapes = [sample for sample in samples() if sample.has_shapes]
     paths = [
-        _write(with_shapes[number % len(with_shapes)], folder / f"{number}.safetensors")
+        file_like(with_shapes[number % len(with_shapes)], folder / f"{number}.safetensors")
         for number in range(FILES)
     ]
     start = time.perf_counter()
@@ -55,24 +54,6 @@ def _many_files(folder: Path) -> BenchmarkResult:
     return lower_is_better(
         f"architecture: {FILES:,} files to verdicts", [seconds], [FILES_LIMIT_S], "limit", "s"
     )
-
-
-def _write(sample: Sample, path: Path) -> Path:
-    """A file with this header, whose data are a hole that takes no room on the disk."""
-    header: dict[str, object] = {"__metadata__": dict(sample.header.metadata)}
-    end = 0
-    for name, info in sample.header.tensors.items():
-        dtype = info.dtype if info.dtype in DTYPE_BITS else "F16"
-        size = DTYPE_BITS[dtype] // 8
-        for length in info.shape:
-            size *= length
-        header[name] = {"dtype": dtype, "shape": list(info.shape), "data_offsets": [end, end + size]}
-        end += size
-    text = json.dumps(header, separators=(",", ":")).encode()
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + end)
-    return path
 
 
 def _print_group(group: str, members: list[Sample]) -> None:

@@ -9,7 +9,6 @@ the file's own address. AIR_LORA_BENCH_MB=64 makes all files smaller, for a quic
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 from benchmarks.file_server import ROOT, Served, serving
 from benchmarks.race import race, room_on_disk
 from benchmarks.results import BenchmarkResult, lower_is_better
+from benchmarks.sample_files import file_of_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +100,7 @@ def _against(
         if peer not in there:
             print(f"  without {peer.name}: not on PATH")
     saved = work / "saved"
-    with serving(_lora(work / "served.safetensors", megabytes << 20), rate=rate) as served:
+    with serving(file_of_size(work / "served.safetensors", megabytes << 20), rate=rate) as served:
         ours = _ours(served, saved, bytecode=work / "bytecode")
         _empty(saved)
         ours()  # writes the bytecode that an installed package has
@@ -146,15 +146,3 @@ def _empty(folder: Path) -> None:
     folder.mkdir()
     if hasattr(os, "sync"):
         os.sync()
-
-
-def _lora(path: Path, size: int) -> Path:
-    """A sound file of about this size; its data are a hole that takes no room on the disk."""
-    columns = 1024
-    rows = size // 2 // columns
-    tensor = {"dtype": "F16", "shape": [rows, columns], "data_offsets": [0, rows * columns * 2]}
-    header = json.dumps({"lora_unet_input_blocks_4_1_proj_in.lora_down.weight": tensor}).encode()
-    with path.open("wb") as file:
-        file.write(len(header).to_bytes(8, "little") + header)
-        file.truncate(8 + len(header) + rows * columns * 2)
-    return path

@@ -16,7 +16,9 @@ __all__ = ["race", "room_on_disk"]
 
 
 def race(
-    contestants: Mapping[str, Callable[[], object]], runs: Mapping[str, int], prepare: Callable[[], object]
+    contestants: Mapping[str, Callable[[], object]],
+    runs: Mapping[str, int],
+    prepare: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
     """Seconds of each run of each contestant; `prepare` comes before every one and is not counted.
 
