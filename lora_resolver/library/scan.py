@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .sidecars import SIDECARS, sidecar_names
 
@@ -15,9 +13,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FoundFile", "walk"]
 
+_ENDINGS = tuple(SIDECARS)
 
-@dataclass(frozen=True)
-class FoundFile:
+
+class FoundFile(NamedTuple):
     """A .safetensors file as its folder lists it."""
 
     path: str
@@ -50,25 +49,31 @@ def walk(roots: Sequence[Path], check: Callable[[], None]) -> Iterator[FoundFile
             continue
         inside = sorted(name for name, entry in entries.items() if _is_folder(entry) and name[:1] != ".")
         waiting += [os.path.join(folder, name) for name in reversed(inside)]
+        has_sidecars = any(name.endswith(_ENDINGS) for name in entries)
         for name in sorted(entries):
             if name.lower().endswith(".safetensors") and name not in inside:
-                with contextlib.suppress(OSError):  # gone since the folder was listed, or a link to nowhere
-                    yield _found(entries, name)
+                try:
+                    yield _found(entries, name, look_for_sidecars=has_sidecars)
+                except OSError:  # gone since the folder was listed, or a link to nowhere
+                    continue
 
 
-def _found(entries: dict[str, os.DirEntry[str]], name: str) -> FoundFile:
-    status = entries[name].stat()
+def _found(entries: dict[str, os.DirEntry[str]], name: str, *, look_for_sidecars: bool) -> FoundFile:
+    entry = entries[name]
+    status = entry.stat()
+    if not look_for_sidecars:
+        return FoundFile(entry.path, status.st_size, status.st_mtime_ns, (), "")
     present = [
         (suffix, entries[sidecar])
         for suffix, sidecar in zip(SIDECARS, sidecar_names(name))
         if sidecar in entries
     ]
     stamps = []
-    for suffix, entry in present:
-        about = entry.stat()
+    for suffix, sidecar in present:
+        about = sidecar.stat()
         stamps.append(f"{suffix} {about.st_size} {about.st_mtime_ns}")
     return FoundFile(
-        path=entries[name].path,
+        path=entry.path,
         size=status.st_size,
         mtime_ns=status.st_mtime_ns,
         sidecars=tuple(suffix for suffix, _ in present),
