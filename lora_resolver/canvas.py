@@ -1,0 +1,226 @@
+"""A workflow as ComfyUI's page saves it, turned into the nodes that would run, in the shape of the API format.
+
+    in     {"nodes": [{"id": 3, "type": "AirLoraApply", "mode": 0, "inputs": [{"name": "lora", "link": 7}, …],
+                       "widgets_values": ["[…]", "error"]}, …],
+            "links": [[7, 5, 0, 3, 2, "STRING"], …],                   (objects in subgraphs and in newer files)
+            "definitions": {"subgraphs": [{"id": "…", "nodes": …, "links": …, "inputs": …}, …]}}
+    out    {"3": {"class_type": "AirLoraApply", "inputs": {"lora": ["5", 0], …}},
+            "12:4": a node 4 inside the subgraph that node 12 stands for, …}
+
+As in ComfyUI's own graphToPrompt, muted nodes go, bypassed nodes and reroutes hand on what comes in. The file names a
+node's values only where it has a socket for each; otherwise they are called `widget 0`, `widget 1`, ….
+
+https://docs.comfy.org/specs/workflow_json
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["is_canvas", "nodes_that_run"]
+
+MAX_NODES = 50_000
+"""With subgraphs unfolded: a small file of subgraphs inside subgraphs could stand for billions."""
+MAX_NESTING = 32
+MAX_HOPS = 200
+"""Reroutes, bypassed nodes and borders of subgraphs between two nodes."""
+
+_MUTED, _BYPASSED = 2, 4
+_OUTSIDE = "-10"  # where links inside a subgraph begin that come in from its node
+_RESULT = "-20"  # where those end that go out
+_REROUTES = ("Reroute", "Reroute (rgthree)")
+
+
+def is_canvas(document: object) -> bool:
+    """Whether this is a workflow as the page saves it."""
+    return isinstance(document, dict) and isinstance(document.get("nodes"), list)
+
+
+def nodes_that_run(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Id → {"class_type", "inputs"} of every node that is switched on, inside subgraphs too.
+
+    An input is a value, or a link [id, output]. Raises InvalidInput for a workflow that is too large.
+    """
+    definitions = document.get("definitions")
+    listed = definitions.get("subgraphs") if isinstance(definitions, dict) else None
+    subgraphs = {str(each.get("id")): each for each in _objects(listed)}
+    found: dict[str, dict[str, Any]] = {}
+    looked_at = 0
+    waiting = [_Graph(document, subgraphs)]
+    while waiting:
+        graph = waiting.pop()
+        looked_at += len(graph.nodes)
+        if looked_at > MAX_NODES:
+            raise _too_large(f"it has more than {MAX_NODES:,} nodes")
+        for key, node in graph.nodes.items():
+            if node.get("mode") in (_MUTED, _BYPASSED) or node.get("type") in _REROUTES:
+                continue
+            inside = graph.inside(key)
+            if inside is not None:
+                waiting.append(inside)
+            else:
+                found[graph.prefix + key] = {
+                    "class_type": str(node.get("type")),
+                    "inputs": graph.inputs_of(node),
+                }
+    return found
+
+
+class _Graph:
+    """The canvas itself, or a subgraph as it stands in for one node."""
+
+    def __init__(
+        self,
+        document: Mapping[str, Any],
+        subgraphs: Mapping[str, Mapping[str, Any]],
+        outer: _Graph | None = None,
+        stands_for: str = "",
+    ) -> None:
+        self.nodes = {str(node.get("id")): node for node in _objects(document.get("nodes"))}
+        self.prefix: str = f"{outer.prefix}{stands_for}:" if outer is not None else ""
+        self._depth: int = outer._depth + 1 if outer is not None else 0
+        self._document = document
+        self._subgraphs = subgraphs
+        self._outer = outer
+        self._stands_for = stands_for
+        self._links = dict(_links(document))
+        self._inside: dict[str, _Graph] = {}
+        if self._depth > MAX_NESTING:
+            raise _too_large(f"its subgraphs are nested more than {MAX_NESTING} deep")
+
+    def inside(self, key: str) -> _Graph | None:
+        """What a node stands for, where it is a subgraph's."""
+        definition = self._subgraphs.get(str(self.nodes[key].get("type")))
+        if definition is None:
+            return None
+        if key not in self._inside:
+            self._inside[key] = _Graph(definition, self._subgraphs, self, key)
+        return self._inside[key]
+
+    def inputs_of(self, node: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of its widgets, and over them what is linked."""
+        inputs = _widgets(node)
+        for entry in _objects(node.get("inputs")):
+            arrives = self._origin(str(entry.get("link")))
+            if arrives is not None:
+                inputs[str(entry.get("name"))] = arrives
+        return inputs
+
+    def _origin(self, link: str) -> object:
+        """[id, output] of the node that a link comes from, or a value; None where nothing arrives."""
+        graph = self
+        for _ in range(MAX_HOPS):
+            if link not in graph._links:
+                return None
+            key, slot = graph._links[link][:2]
+            if key == _OUTSIDE:
+                outer = graph._outer
+                if outer is None:
+                    return None
+                entry, value = graph._from_outside(outer.nodes[graph._stands_for], slot)
+                if entry is None:
+                    return value
+                graph, link = outer, entry
+                continue
+            node = graph.nodes.get(key)
+            if node is None or node.get("mode") == _MUTED:
+                return None
+            if node.get("mode") == _BYPASSED or node.get("type") in _REROUTES:
+                link = _hands_on(node, slot)
+            elif node.get("type") == "PrimitiveNode":  # lives on the page alone
+                return next(iter(_widgets(node).values()), None)
+            elif (inside := graph.inside(key)) is not None:
+                graph, link = inside, inside._link_to_result(slot)
+            else:
+                return [graph.prefix + key, slot]
+        return None
+
+    def _from_outside(self, node: Mapping[str, Any], slot: int) -> tuple[str | None, object]:
+        """(link in the outer graph, None), or (None, value on the node that this stands for)."""
+        slots = _objects(self._document.get("inputs"))
+        name = str(slots[slot].get("name")) if slot < len(slots) else ""
+        for entry in _objects(node.get("inputs")):
+            if entry.get("name") == name and entry.get("link") is not None:
+                return str(entry["link"]), None
+        return None, _widgets(node).get(name)
+
+    def _link_to_result(self, slot: int) -> str:
+        for link, (_key, _slot, target, target_slot) in self._links.items():
+            if target == _RESULT and target_slot == slot:
+                return link
+        return ""
+
+
+def _hands_on(node: Mapping[str, Any], slot: int) -> str:
+    """The link that a bypassed node or a reroute passes on at one of its outputs; empty where there is none."""
+    outputs = _objects(node.get("outputs"))
+    kind = outputs[slot].get("type") if slot < len(outputs) else "*"
+    linked = [
+        (position, entry)
+        for position, entry in enumerate(_objects(node.get("inputs")))
+        if entry.get("link") is not None and ("*" in (kind, entry.get("type")) or entry.get("type") == kind)
+    ]
+    beside = [entry for position, entry in linked if position == slot] or [entry for _, entry in linked]
+    return str(beside[0]["link"]) if beside else ""
+
+
+def _links(document: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, int, str, int]]]:
+    """Id → (origin, its output, target, its input)."""
+    listed = document.get("links")
+    for link in listed if isinstance(listed, list) else ():
+        if isinstance(link, dict):
+            parts = [link.get(name) for name in _LINK]
+        elif isinstance(link, list):
+            parts = link[: len(_LINK)]
+        else:
+            continue
+        if len(parts) == len(_LINK) and isinstance(parts[2], int) and isinstance(parts[4], int):
+            yield str(parts[0]), (str(parts[1]), parts[2], str(parts[3]), parts[4])
+
+
+_LINK = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
+
+
+def _widgets(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Name → value of a node's widgets."""
+    values = node.get("widgets_values")
+    if isinstance(values, dict):
+        return {str(name): value for name, value in values.items()}
+    if not isinstance(values, list):
+        return {}
+    names = next((each for each in (_shown(node), _sockets(node)) if len(each) == len(values)), [])
+    return {
+        names[position] if names else f"widget {position}": value for position, value in enumerate(values)
+    }
+
+
+def _shown(node: Mapping[str, Any]) -> list[str]:
+    """Names of the widgets that a subgraph's node shows: of its own inputs ("-1"), or of a node inside.
+
+    The values of the latter lie inside too, so they get names that no input has.
+    """
+    properties = node.get("properties")
+    shown = properties.get("proxyWidgets") if isinstance(properties, dict) else None
+    pairs = [each for each in shown if isinstance(each, list) and len(each) == 2] if shown else []
+    return [str(name) if str(key) == "-1" else f"{key} {name}" for key, name in pairs]
+
+
+def _sockets(node: Mapping[str, Any]) -> list[str]:
+    return [str(entry.get("name")) for entry in _objects(node.get("inputs")) if entry.get("widget")]
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _too_large(why: str) -> InvalidInput:
+    return InvalidInput(
+        f"this workflow is not read: {why}",
+        code="workflowTooLarge",
+        remedy="Export it in API format, or take subgraphs apart.",
+    )

@@ -1,0 +1,310 @@
+"""Everything that names LoRAs: an identifier, a `lora` array, a Runware request, a workflow, a picture made with one.
+
+    workflow, API format     {"12": {"class_type": "AirLoraApply", "inputs": {"lora": "[…]", …}}, …}
+    workflow, as saved       {"nodes": […], "links": […]}, see `canvas`
+    body of POST /prompt     {"prompt": {…}}
+    picture, video, sound    as ComfyUI saved it, see `saved_texts`; what ran counts, not what was on the canvas
+
+Of a workflow, these are read: the arrays of our own nodes (node ids that begin with `AirLora`), written there or linked
+in from a node that holds the text; and the file names in ComfyUI's own LoRA loaders and rgthree's, as `local:` names.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from .canvas import is_canvas, nodes_that_run
+from .errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError, Unavailable
+from .identifiers import parse_identifier
+from .lenient_json import MAX_CHARACTERS, parse_json
+from .lora_array import parse_lora_array
+from .saved_texts import TEXT_NAMES, saved_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .identifiers import Identifier
+
+__all__ = ["NamedLora", "NamedLoras", "loras_in"]
+
+OUR_NODES = "AirLora"
+
+_MAX_HOPS = 50  # nodes that a text may come through
+
+
+@dataclass(frozen=True)
+class NamedLora:
+    """One LoRA, where it is named."""
+
+    identifier: Identifier
+    place: str
+    """As `workflow.json node 12, lora[1].model`."""
+    needed: bool
+    """False for an entry that is switched off or of weight zero: its file is not even looked up."""
+
+
+@dataclass(frozen=True)
+class NamedLoras:
+    """What was found, and what could not be read."""
+
+    loras: tuple[NamedLora, ...]
+    errors: tuple[LoraResolverError, ...]
+    """Each at its place. InvalidInput is a fault of the text; others say what cannot be known before it runs."""
+
+
+def loras_in(content: str | bytes | BinaryIO, name: str = "") -> NamedLoras:
+    """Every LoRA that a text, or the content of a file, names; `name` stands in front of the places.
+
+    A file opened for reading in binary is read only as far as needed. Never raises for what is in it: that is in
+    `errors`.
+    """
+    reader = _Reader(name)
+    try:
+        text = content if isinstance(content, str) else reader.text_of(content)
+        if text is not None:
+            reader.read(text)
+    except InvalidInput as error:
+        reader.fail(error)
+    return NamedLoras(tuple(reader.loras), tuple(reader.errors))
+
+
+class _Reader:
+    """Collects what one text or file names."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.loras: list[NamedLora] = []
+        self.errors: list[LoraResolverError] = []
+
+    def fail(self, error: LoraResolverError, node: str = "", where: str = "") -> None:
+        """Keeps an error, at its place in this text or file."""
+        self.errors.append(error.at(self._place(node, error.parameter or where)))
+
+    def _add(self, identifier: Identifier, node: str, where: str, *, needed: bool = True) -> None:
+        self.loras.append(NamedLora(identifier, self._place(node, where), needed))
+
+    def _place(self, node: str, where: str) -> str:
+        return ", ".join(part for part in (f"{self._name} {node}".strip(), where) if part)
+
+    def text_of(self, content: bytes | BinaryIO) -> str | None:
+        """The text to read; None where texts inside a picture have been read already. Raises InvalidInput."""
+        file = io.BytesIO(content) if isinstance(content, bytes) else content
+        texts = saved_texts(file)
+        if texts is not None:
+            self._read_saved(texts)
+            return None
+        file.seek(0)
+        data = file.read(MAX_CHARACTERS + 1)
+        if len(data) > MAX_CHARACTERS:
+            raise _unreadable(
+                f"there are more than {MAX_CHARACTERS:,} bytes", "A workflow or array is far smaller."
+            )
+        return decoded(data)
+
+    def _read_saved(self, texts: Mapping[str, str]) -> None:
+        faults: list[InvalidInput] = []
+        for key in TEXT_NAMES:
+            try:
+                document = parse_json(texts.get(key, ""))
+            except InvalidInput as error:  # the other one may do
+                faults.append(error)
+                continue
+            workflow = _workflow_in(document)
+            if workflow is not None:
+                self._read_workflow(workflow)
+                return
+        if faults:
+            raise faults[0]
+        raise InvalidInput(
+            "no workflow is saved in this file",
+            code="noWorkflow",
+            remedy="Use the file as ComfyUI wrote it: many programs and websites remove the workflow.",
+        )
+
+    def read(self, text: str) -> None:
+        """Raises InvalidInput."""
+        identifier = _identifier_or_none(text)
+        workflow = None if identifier is not None else _workflow_in(_document(text))
+        if identifier is not None:
+            self._add(identifier, "", "")
+        elif workflow is not None:
+            self._read_workflow(workflow)
+        else:
+            self._read_array(text)
+
+    def _read_array(self, array: object, node: str = "") -> None:
+        try:
+            for entry in parse_lora_array(array):
+                self._add(entry.identifier, node, f"{entry.place}.model", needed=entry.active)
+        except InvalidLoraArray as faults:
+            for error in faults.errors:
+                self.fail(error, node)
+
+    def _read_workflow(self, workflow: Mapping[str, Any]) -> None:
+        """Raises InvalidInput for one that is too large."""
+        nodes = nodes_that_run(workflow) if is_canvas(workflow) else workflow
+        for key, node in nodes.items():
+            inputs = node.get("inputs") if isinstance(node, dict) else None
+            if not isinstance(inputs, dict):
+                continue
+            kind = str(node.get("class_type"))
+            if kind.startswith(OUR_NODES):
+                self._read_our_node(f"node {key}", kind, inputs, nodes)
+            elif kind in _LOADERS:
+                self._read_loader(f"node {key}", inputs)
+            elif kind == _POWER_LOADER:
+                self._read_power_loader(f"node {key}", inputs)
+
+    def _read_our_node(
+        self, node: str, kind: str, inputs: Mapping[str, Any], nodes: Mapping[str, Any]
+    ) -> None:
+        first = _FIRST_INPUT.get(kind, "lora")
+        for name in dict.fromkeys((first, "lora", "more")):
+            # On the canvas, the first widget of each of our nodes is the one that names LoRAs.
+            value = inputs.get(name, inputs.get("widget 0") if name == first else None)
+            if _is_link(value):
+                if _is_ours(nodes.get(str(value[0]))):
+                    continue  # read where it stands
+                value = _linked_text(value, nodes)
+                if value is None:
+                    self.fail(_only_known_later(), node, name)
+            if value in (None, "", [], {}):
+                continue
+            if name == "identifier" and isinstance(value, str):
+                self._read_identifier(value, node, name)
+            else:
+                self._read_array(value, node)
+
+    def _read_identifier(self, text: str, node: str, where: str) -> None:
+        try:
+            self._add(parse_identifier(text), node, where)
+        except InvalidIdentifier as error:
+            self.fail(error, node, where)
+
+    def _read_loader(self, node: str, inputs: Mapping[str, Any]) -> None:
+        """`lora_name`, `strength_model`, `strength_clip`: named in API format, in this order on the canvas."""
+        file, *strengths = [
+            inputs.get(name, inputs.get(f"widget {position}")) for position, name in enumerate(_LOADER_INPUTS)
+        ]
+        self._add_local(file, node, "lora_name", strengths)
+
+    def _read_power_loader(self, node: str, inputs: Mapping[str, Any]) -> None:
+        """`lora_1: {"on": true, "lora": "name.safetensors", "strength": 0.7, "strengthTwo": null}`"""
+        for name, row in inputs.items():
+            if isinstance(row, dict) and "lora" in row:
+                strengths = [0] if row.get("on") is False else [row.get("strength"), row.get("strengthTwo")]
+                self._add_local(row["lora"], node, name, strengths)
+
+    def _add_local(self, file: object, node: str, where: str, strengths: Sequence[object]) -> None:
+        """A file as a loader lists it. None among the strengths: it has no such input."""
+        if not isinstance(file, str) or file in ("", "None"):
+            return
+        given = [strength for strength in strengths if strength is not None]
+        try:
+            identifier = parse_identifier(f"local:{file}")
+        except InvalidIdentifier as error:
+            # Not a fault of the workflow: ComfyUI's own loaders take other kinds of files too.
+            self.fail(Unavailable(error.message, code=error.code, remedy=error.remedy), node, where)
+            return
+        self._add(identifier, node, where, needed=not given or any(strength != 0 for strength in given))
+
+
+# The first input of our nodes whose first input is not an array.
+_FIRST_INPUT = {"AirLoraResolve": "identifier", "AirLoraRequest": "request"}
+
+_LOADERS = frozenset({"LoraLoader", "LoraLoaderModelOnly", "CreateHookLora", "CreateHookLoraModelOnly"})
+_LOADER_INPUTS = ("lora_name", "strength_model", "strength_clip")
+_POWER_LOADER = "Power Lora Loader (rgthree)"
+
+
+def decoded(data: bytes) -> str:
+    """The text of a file. PowerShell's `>` writes UTF-16 and begins it with a byte order mark.
+
+    Raises InvalidInput.
+    """
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise _unreadable(
+            f"byte {error.start} is not {encoding.upper()} text",
+            "Name a text, a workflow, or a picture that ComfyUI saved.",
+        ) from None
+
+
+def _identifier_or_none(text: str) -> Identifier | None:
+    try:
+        return parse_identifier(text)
+    except InvalidIdentifier:
+        return None
+
+
+def _document(text: str) -> object:
+    try:
+        return parse_json(text)
+    except InvalidInput:  # the parser of arrays says what is wrong
+        return None
+
+
+def _workflow_in(document: object) -> Mapping[str, Any] | None:
+    """The workflow that a document is, or holds as `prompt` or `workflow`; None where there is none."""
+    if not isinstance(document, dict):
+        return None
+    for each in (document, *(document.get(key) for key in TEXT_NAMES)):
+        if isinstance(each, dict) and (is_canvas(each) or any(map(_is_node, each.values()))):
+            return each
+    return None
+
+
+def _is_node(value: object) -> bool:
+    """Whether this is a node of the API format."""
+    return isinstance(value, dict) and "class_type" in value
+
+
+def _is_ours(node: object) -> bool:
+    return isinstance(node, dict) and str(node.get("class_type")).startswith(OUR_NODES)
+
+
+def _is_link(value: object) -> bool:
+    """[id of a node, number of its output]"""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and isinstance(value[0], (str, int))
+        and isinstance(value[1], int)
+    )
+
+
+def _linked_text(link: list[Any], nodes: Mapping[str, Any]) -> str | None:
+    """The array that comes through a link from a node that holds it as text; None where it is made by running."""
+    for _ in range(_MAX_HOPS):
+        node = nodes.get(str(link[0]))
+        inputs = node.get("inputs") if isinstance(node, dict) else None
+        if not isinstance(inputs, dict):
+            return None
+        texts = [value for value in inputs.values() if isinstance(value, str)]
+        # It may have other texts as well: a separator, a mode.
+        arrays = [text for text in texts if text.lstrip()[:1] in ("[", "{", "/")]
+        links = [value for value in inputs.values() if _is_link(value)]
+        if len(arrays) == 1 and not links:
+            return arrays[0]
+        if texts and not links and not any(text.strip() for text in texts):
+            return ""
+        if texts or len(links) != 1:
+            return None
+        link = links[0]
+    return None
+
+
+def _only_known_later() -> Unavailable:
+    return Unavailable(
+        "its text comes from a node that makes it while it runs",
+        code="computedText",
+        remedy="Name those LoRAs in a list of their own.",
+    )
+
+
+def _unreadable(message: str, remedy: str) -> InvalidInput:
+    return InvalidInput(message, code="unreadableInput", remedy=remedy)
