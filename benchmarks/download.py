@@ -98,7 +98,7 @@ def _against(
     there = [peer for peer in peers if all(shutil.which(program) for program in peer.needs)]
     for peer in peers:
         if peer not in there:
-            print(f"  without {peer.name}: not on PATH")
+            print(f"  without {peer.name}: of {', '.join(peer.needs)}, not all are on PATH")
     saved = work / "saved"
     with serving(file_of_size(work / "served.safetensors", megabytes << 20), rate=rate) as served:
         ours = _ours(served, saved, bytecode=work / "bytecode")

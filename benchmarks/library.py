@@ -1,0 +1,87 @@
+"""An index of 10,000 files with real headers, for the first time and again when nothing has changed.
+
+    look     our scan, which is all that `resolve` needs: names, sizes, times and what sidecars say; opens no model
+    judge    our list of the library: every header read, its architecture judged and remembered
+
+The peers read the metadata of every header, each time anew, or names and sizes alone. Ours and the program with
+safetensors run in this process, all with warm caches of the disk.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from itertools import cycle, islice
+from pathlib import Path
+
+import safetensors
+
+from benchmarks.race import race, room_on_disk
+from benchmarks.results import BenchmarkResult, lower_is_better
+from benchmarks.sample_files import file_like
+from lora_resolver.config import ResolverConfig
+from lora_resolver.library import Library
+from lora_resolver.resolver import Resolver
+from lora_resolver.work import Stop
+from tests.header_samples import samples
+
+FILES = 10_000
+FOLDERS = 100
+SCAN, JUDGE, OPEN, FIND = "scan", "judge", "safe_open(…).metadata()", "find -printf '%p %s %T@'"
+
+
+def run() -> list[BenchmarkResult]:
+    """Two rows for the first time, two for the second."""
+    with tempfile.TemporaryDirectory(dir=room_on_disk(4 << 30)) as name:
+        root = Path(name)
+        loras = _library(root / "loras")
+        config = ResolverConfig(loras, state_dir=root / "state")
+        first = race(
+            {SCAN: lambda: _scan(config), OPEN: lambda: _open_all(loras)},
+            {SCAN: 3, OPEN: 3},
+            lambda: shutil.rmtree(root / "state", ignore_errors=True),
+        )
+        start = time.perf_counter()
+        Resolver(config).library()
+        judged = time.perf_counter() - start
+        again = {
+            SCAN: lambda: _scan(config),
+            FIND: lambda: _find(loras),  # GNU's
+            JUDGE: lambda: Resolver(config).library(),
+            OPEN: lambda: _open_all(loras),
+        }
+        second = race(again, {SCAN: 7, FIND: 7, JUDGE: 3, OPEN: 3})
+    what = f"library of {FILES:,} files"
+    return [
+        lower_is_better(f"{what}, first time: look", first[SCAN], first[OPEN], OPEN, "s"),
+        lower_is_better(f"{what}, first time: judge", [judged], first[OPEN], OPEN, "s"),
+        lower_is_better(f"{what}, second time: look", second[SCAN], second[FIND], FIND, "s"),
+        lower_is_better(f"{what}, second time: judge", second[JUDGE], second[OPEN], OPEN, "s"),
+    ]
+
+
+def _library(folder: Path) -> Path:
+    with_shapes = [sample for sample in samples() if sample.has_shapes]
+    for number, sample in enumerate(islice(cycle(with_shapes), FILES)):
+        path = folder / f"{number % FOLDERS:02}" / f"{number}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file_like(sample, path)
+    return folder
+
+
+def _scan(config: ResolverConfig) -> None:
+    with Library(config, Stop()) as library:
+        library.scan()
+
+
+def _open_all(folder: Path) -> None:
+    """What a program without an index does each time."""
+    for path in folder.rglob("*.safetensors"):
+        with safetensors.safe_open(path, "numpy") as file:
+            file.metadata()
+
+
+def _find(folder: Path) -> None:
+    subprocess.run(["find", folder, "-printf", "%p %s %T@\n"], stdout=subprocess.DEVNULL, check=True)
