@@ -23,7 +23,8 @@ def main(names: list[str]) -> int:
     for name in names or BENCHMARKS:
         print(f"\n{name}…", flush=True)
         results += importlib.import_module(f"benchmarks.{name}").run()
-        save(results)
+        save(results, keep_others=True)
+    save(results, keep_others=bool(names))
     show(results)
     return 0
 

@@ -60,17 +60,18 @@ def lower_is_better(
 
 def show(results: Iterable[BenchmarkResult]) -> None:
     """A table on standard output."""
-    print(f"\n{'benchmark':58} {'ours':>12} {'peer':>12} {'unit':6} {'ratio':>7}  peer (runs)")
+    print(f"\n{'benchmark':66} {'ours':>12} {'peer':>12} {'unit':6} {'ratio':>7}  peer (runs)")
     for row in results:
         print(
-            f"{row.name:58} {row.ours:12.4g} {row.peer:12.4g} {row.unit:6} {row.ratio:7.2f}"
+            f"{row.name:66} {row.ours:12.4g} {row.peer:12.4g} {row.unit:6} {row.ratio:7.2f}"
             f"  {row.peer_name} ({row.runs})"
         )
 
 
-def save(results: Iterable[BenchmarkResult]) -> None:
-    """Writes the file; rows of benchmarks that did not run this time stay as they are."""
-    before: list[dict[str, Any]] = json.loads(RESULTS_FILE.read_text()) if RESULTS_FILE.exists() else []
-    rows = {row["name"]: row for row in before}
+def save(results: Iterable[BenchmarkResult], *, keep_others: bool) -> None:
+    """Writes the file; with `keep_others`, rows of benchmarks that did not run this time stay as they are."""
+    rows: dict[str, dict[str, Any]] = {}
+    if keep_others and RESULTS_FILE.exists():
+        rows = {row["name"]: row for row in json.loads(RESULTS_FILE.read_text())}
     rows |= {result.name: asdict(result) for result in results}
     RESULTS_FILE.write_text(json.dumps(list(rows.values()), indent=2) + "\n")
