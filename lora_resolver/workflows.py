@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .identifiers import Identifier
 
-__all__ = ["NamedLora", "NamedLoras", "loras_in"]
+__all__ = ["NamedLora", "NamedLoras", "loras_in", "text_of"]
 
 OUR_NODES = "AirLora"
 
@@ -62,9 +62,10 @@ def loras_in(content: str | bytes | BinaryIO, name: str = "") -> NamedLoras:
     """
     reader = _Reader(name)
     try:
-        text = content if isinstance(content, str) else reader.text_of(content)
-        if text is not None:
-            reader.read(text)
+        if isinstance(content, str):
+            reader.read(content)
+        else:
+            reader.read_file(io.BytesIO(content) if isinstance(content, bytes) else content)
     except InvalidInput as error:
         reader.fail(error)
     return NamedLoras(tuple(reader.loras), tuple(reader.errors))
@@ -88,20 +89,14 @@ class _Reader:
     def _place(self, node: str, where: str) -> str:
         return ", ".join(part for part in (f"{self._name} {node}".strip(), where) if part)
 
-    def text_of(self, content: bytes | BinaryIO) -> str | None:
-        """The text to read; None where texts inside a picture have been read already. Raises InvalidInput."""
-        file = io.BytesIO(content) if isinstance(content, bytes) else content
+    def read_file(self, file: BinaryIO) -> None:
+        """Raises InvalidInput."""
         texts = saved_texts(file)
         if texts is not None:
             self._read_saved(texts)
-            return None
-        file.seek(0)
-        data = file.read(MAX_CHARACTERS + 1)
-        if len(data) > MAX_CHARACTERS:
-            raise _unreadable(
-                f"there are more than {MAX_CHARACTERS:,} bytes", "A workflow or array is far smaller."
-            )
-        return decoded(data)
+        else:
+            file.seek(0)
+            self.read(text_of(file))
 
     def _read_saved(self, texts: Mapping[str, str]) -> None:
         faults: list[InvalidInput] = []
@@ -219,19 +214,19 @@ _LOADER_INPUTS = ("lora_name", "strength_model", "strength_clip")
 _POWER_LOADER = "Power Lora Loader (rgthree)"
 
 
-def decoded(data: bytes) -> str:
-    """The text of a file. PowerShell's `>` writes UTF-16 and begins it with a byte order mark.
-
-    Raises InvalidInput.
-    """
+def text_of(file: BinaryIO) -> str:
+    """All of a file as text. Raises InvalidInput for one that is too large, or no text."""
+    data = file.read(MAX_CHARACTERS + 1)
+    if len(data) > MAX_CHARACTERS:
+        message = f"there are more than {MAX_CHARACTERS:,} bytes"
+        raise _unreadable(message, "A lora array or a workflow is far smaller.")
+    # PowerShell's `>` writes UTF-16 and begins it with a byte order mark.
     encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise _unreadable(
-            f"byte {error.start} is not {encoding.upper()} text",
-            "Name a text, a workflow, or a picture that ComfyUI saved.",
-        ) from None
+        message = f"byte {error.start} is not {encoding.upper()} text"
+        raise _unreadable(message, "Save it as UTF-8.") from None
 
 
 def _identifier_or_none(text: str) -> Identifier | None:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from ..errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +23,11 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "parse": "read a lora array and print it in its shortest form",
     "resolve": "find or download LoRAs, verify them, and print where they are",
+    "prefetch": "download what arrays, workflows and pictures need, or say what that would be",
     "inspect": "say what .safetensors files are, from their headers",
+    "verify": "read downloaded files again and hold them against their SHA-256",
+    "list": "list the LoRAs in the configured folders",
+    "prune": "remove what interrupted downloads and deleted files left",
 }
 
 
@@ -45,6 +52,14 @@ def main(argv: Sequence[str]) -> int:
             command.set_defaults(run=module.run)
     arguments = parser.parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        status = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return status
+    except InvalidInput as error:  # the settings, or an argument that cannot be read
+        print(error, file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130  # as a shell counts it
+    except BrokenPipeError:  # whoever read our output has seen enough, as in `list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141

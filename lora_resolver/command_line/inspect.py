@@ -10,15 +10,31 @@ from typing import TYPE_CHECKING, Any
 from ..architecture import detect_architecture
 from ..errors import LoraResolverError
 from ..safetensors_header import read_header
+from .phrases import ERROR_FIELDS, describe, error_fields
 
 if TYPE_CHECKING:
     import argparse
 
 __all__ = ["add_arguments", "run"]
 
+_HELP = f"""
+--json prints a list with one object for each file:
+  file            as it was named
+  kind            lora, loha, lokr, ...; empty where it is none
+  families        what it was made for, such as sdxl or flux1; several where the header fits several
+  verdict         known, ambiguous, unknown or not_a_diffusion_lora
+  rank            a number, or null where it has none or several
+  parts           unet, transformer, te1, te2, ...
+  metadata        what the file says of itself
+  notes           what else was noticed; the last one is the verdict in a sentence
+  error           null, or why it could not be read:
+{ERROR_FIELDS.rstrip()}
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `inspect`."""
+    describe(parser, _HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("files", metavar="FILE", nargs="+", help="a .safetensors file")
 
@@ -66,7 +82,7 @@ def _report(file: str, *, error: LoraResolverError | None = None, **facts: Any) 
         "file": file,
         **blank,
         **facts,
-        "error": error.as_dict() | {"text": str(error)} if error else None,
+        "error": error_fields(error),
     }
 
 

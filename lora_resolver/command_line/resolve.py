@@ -9,20 +9,35 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidInput, LoraResolverError
 from ..identifiers import parse_identifier
 from ..settings_file import user_config
+from .bars import Bars
+from .phrases import ERROR_FIELDS, describe, error_fields
 
 if TYPE_CHECKING:
     import argparse
 
-    from ..config import ResolverConfig
     from ..identifiers import Identifier
-    from ..records import Progress, ResolvedLora
-    from ..resolver import Resolver
+    from ..records import ResolvedLora
 
 __all__ = ["add_arguments", "run"]
+
+_HELP = f"""
+--json prints a list with one object for each identifier:
+  identifier      in canonical spelling
+  path            where the file lies; null where it could not be had
+  sha256          of the file
+  size            in bytes
+  source          which source answered: civitai, huggingface, local, ...
+  downloaded      true where this call brought it over the network
+  architecture    families that it was made for, as `inspect` names them
+  trigger_words   that its author names
+  error           null, or why it could not be had:
+{ERROR_FIELDS.rstrip()}
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `resolve`."""
+    describe(parser, _HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("identifiers", metavar="IDENTIFIER", nargs="+", help="such as civitai:120096@135931")
 
@@ -33,12 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     identifiers = [each for each in parsed if not isinstance(each, dict)]
     reports = [each for each in parsed if isinstance(each, dict)]
     bad_input = bool(reports)
-    try:
-        config = user_config()
-    except InvalidInput as error:
-        print(error, file=sys.stderr)
-        return 2
-    reports += _resolve(identifiers, config, with_bar=not arguments.json)
+    reports += _resolve(identifiers)
     if arguments.json:
         print(json.dumps(reports, indent=2))
     else:
@@ -55,29 +65,19 @@ def _parse(text: str) -> Identifier | dict[str, Any]:
         return _report(text, error=error)
 
 
-def _resolve_one(resolver: Resolver, identifier: Identifier, bar: _Bars | None) -> dict[str, Any]:
-    try:
-        return _report(str(identifier), resolver.resolve(identifier, on_progress=bar))
-    except LoraResolverError as error:
-        return _report(str(identifier), error=error)
-
-
-def _resolve(
-    identifiers: list[Identifier], config: ResolverConfig, *, with_bar: bool
-) -> list[dict[str, Any]]:
+def _resolve(identifiers: list[Identifier]) -> list[dict[str, Any]]:
+    if not identifiers:
+        return []
     from ..resolver import Resolver  # it needs an HTTP client, which bad input does not
 
-    bar = _Bars() if with_bar and sys.stderr.isatty() else None
-    resolver = Resolver(config)
-    try:
-        found = resolver.resolve_all(identifiers, on_progress=bar)
-        return [_report(str(lora.identifier), lora) for lora in found]
-    except LoraResolverError:
-        # One failure must not hide the files that were found: each is on disk by now, so this costs no network.
-        return [_resolve_one(resolver, identifier, bar) for identifier in identifiers]
-    finally:
-        if bar is not None:
-            bar.close()
+    with Bars() as bars:
+        outcomes = Resolver(user_config()).resolve_each(identifiers, on_progress=bars)
+    return [
+        _report(str(identifier), error=outcome)
+        if isinstance(outcome, LoraResolverError)
+        else _report(str(identifier), outcome)
+        for identifier, outcome in zip(identifiers, outcomes)
+    ]
 
 
 def _report(
@@ -92,7 +92,7 @@ def _report(
         "downloaded": lora.downloaded if lora else False,
         "architecture": list(lora.architecture.families) if lora else [],
         "trigger_words": list(lora.trigger_words) if lora else [],
-        "error": error.as_dict() | {"text": str(error)} if error else None,
+        "error": error_fields(error),
     }
 
 
@@ -105,27 +105,3 @@ def _print(report: dict[str, Any]) -> None:
     print(f"  for {', '.join(report['architecture']) or 'an unknown architecture'}", end="")
     words = ", ".join(report["trigger_words"])
     print(f"; trigger words: {words}" if words else "")
-
-
-class _Bars:
-    """One bar for each file on the terminal."""
-
-    def __init__(self) -> None:
-        self._bars: dict[Identifier, Any] = {}
-
-    def __call__(self, progress: Progress) -> None:
-        if progress.phase != "download":
-            return
-        from tqdm import tqdm
-
-        bar = self._bars.get(progress.identifier)
-        if bar is None:
-            bar = tqdm(total=progress.total, unit="B", unit_scale=True, desc=progress.file_name[:40])
-            self._bars[progress.identifier] = bar
-        bar.n = progress.done
-        bar.refresh()
-
-    def close(self) -> None:
-        """Leaves the bars as they are, and the cursor below them."""
-        for bar in self._bars.values():
-            bar.close()

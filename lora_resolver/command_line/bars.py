@@ -1,0 +1,41 @@
+"""Progress on the terminal: one bar for each file."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..identifiers import Identifier
+    from ..records import Progress
+
+__all__ = ["Bars"]
+
+
+class Bars:
+    """Shows downloads, when standard error is a terminal; use it in a `with` block and as `on_progress`."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+        self._bars: dict[Identifier, Any] = {}
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves the bars as they are, and the cursor below them."""
+        for bar in self._bars.values():
+            bar.close()
+
+    def __call__(self, progress: Progress) -> None:
+        if not self._shown or progress.phase not in ("download", "wait"):
+            return
+        from tqdm import tqdm  # only where somebody sees it
+
+        bar = self._bars.get(progress.identifier)
+        if bar is None:
+            bar = tqdm(unit="B", unit_scale=True, unit_divisor=1024, desc=progress.file_name[:40])
+            self._bars[progress.identifier] = bar
+        bar.total, bar.n = progress.total, progress.done
+        bar.set_postfix_str("another program downloads it" if progress.phase == "wait" else "", refresh=False)
+        bar.refresh()

@@ -1,0 +1,263 @@
+"""`prefetch`: what arrays, workflows and pictures need, looked at first and then downloaded."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import (
+    AccessDenied,
+    HostedOnly,
+    InvalidInput,
+    LoraResolverError,
+    NotFound,
+    Offline,
+)
+from ..settings_file import user_config
+from ..workflows import loras_in
+from .bars import Bars
+from .phrases import ERROR_FIELDS, describe, error_fields, size
+from .reading import open_argument
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Sequence
+
+    from ..identifiers import Identifier
+    from ..records import PeekedLora, ResolvedLora
+    from ..resolver import Resolver
+
+__all__ = ["add_arguments", "run"]
+
+_HELP = f"""
+Reads lora arrays, Runware requests, identifiers, ComfyUI workflows (as saved, or in API format), and what ComfyUI
+saves with a workflow inside: PNG, WebP, MP4, FLAC and latents. What is switched off, or of weight zero, is named and
+left alone.
+
+--json prints one object:
+  dry_run            whether --dry-run was given
+  bytes_to_download  of what state "download" has, before the download; files of unknown size count nothing
+  loras              one object for each distinct identifier:
+    identifier    in canonical spelling
+    needed        false where every place has it switched off or of weight zero
+    places        where it is named, such as "pixel.json node 12, lora[1].model"
+    state         of a needed one:
+                    local        on this disk
+                    download     to be downloaded (--dry-run alone)
+                    downloaded   has just been downloaded
+                    token        its source wants a token, or another one, or terms to be accepted
+                    denied       its source keeps it for other reasons: early access, downloads switched off
+                    hosted       it runs on its provider's servers only
+                    missing      nothing has this name
+                    offline      it is not on disk, and the network may not be used
+                    failed       the network, the disk or the file itself; see error
+                  and "unneeded" for one that is not needed
+    path          where it lies; null where it is not on this disk
+    file_name     as it will be called, or is
+    size          in bytes; null where it is not known
+    sha256        as the source promises it, or as it was verified; null where nobody says
+    families      what it was made for, as `inspect` names them
+    error         null, or why it cannot be had, as below
+  errors             what could not be read, each at its place:
+{ERROR_FIELDS.rstrip()}
+"""
+
+_TOKEN = frozenset({"loginNeeded", "tokenRejected", "gated"})
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `prefetch`."""
+    describe(parser, _HELP)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be downloaded")
+    parser.add_argument(
+        "sources",
+        metavar="FILE|TEXT|-",
+        nargs="+",
+        help="a file, the array or identifier itself, or - for standard input",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what is needed, and download it. Returns the exit status: 2 for bad input, 1 where one cannot be had."""
+    wanted, errors = _read(arguments.sources)
+    needed = [each for each in wanted if each.needed]
+    if needed:
+        from ..resolver import Resolver  # it needs an HTTP client, which bad input does not
+
+        resolver = Resolver(user_config())
+        _look(resolver, needed)
+    to_download = _bytes_to_download(wanted)
+    if not arguments.json:
+        _print_errors(errors)
+        for each in wanted:
+            _print(each)
+        _print_sum(wanted, to_download)
+    if needed and not arguments.dry_run:
+        _download(resolver, [each for each in needed if each.state == "download"], quiet=arguments.json)
+    if arguments.json:
+        document = {
+            "dry_run": arguments.dry_run,
+            "bytes_to_download": to_download,
+            "loras": [each.report() for each in wanted],
+            "errors": [error_fields(error) for error in errors],
+        }
+        print(json.dumps(document, indent=2))
+    if any(isinstance(error, InvalidInput) for error in errors):
+        return 2
+    return 1 if errors or any(each.error for each in wanted) else 0
+
+
+@dataclass
+class _Wanted:
+    """One identifier, and what becomes of it."""
+
+    identifier: Identifier
+    places: list[str] = field(default_factory=list)
+    needed: bool = False
+    state: str = "unneeded"
+    peeked: PeekedLora | None = None
+    resolved: ResolvedLora | None = None
+    error: LoraResolverError | None = None
+
+    def look(self, outcome: PeekedLora | LoraResolverError) -> None:
+        """Takes up what a look at it brought."""
+        if isinstance(outcome, LoraResolverError):
+            self.fail(outcome)
+        else:
+            self.peeked = outcome
+            self.state = "download" if outcome.path is None else "local"
+
+    def fail(self, error: LoraResolverError) -> None:
+        """Takes up why it cannot be had; the error stands at the first place that names it."""
+        self.state = _state(error)
+        self.error = error.at(self.places[0]) if self.places[0] else error
+
+    def take(self, outcome: ResolvedLora | LoraResolverError) -> None:
+        """Takes up what the download brought."""
+        if isinstance(outcome, LoraResolverError):
+            self.fail(outcome)
+        else:
+            self.resolved = outcome
+            self.state = "downloaded" if outcome.downloaded else "local"
+
+    @property
+    def size(self) -> int | None:
+        """Bytes, where they are known."""
+        known = self.resolved or self.peeked
+        return known.size if known else None
+
+    def report(self) -> dict[str, Any]:
+        """As `--json` shows it."""
+        known = self.resolved or self.peeked
+        architecture = known.architecture if known else None
+        return {
+            "identifier": str(self.identifier),
+            "needed": self.needed,
+            "places": [place for place in self.places if place],
+            "state": self.state,
+            "path": str(known.path) if known and known.path else None,
+            "file_name": self.peeked.file_name if self.peeked else None,
+            "size": self.size,
+            "sha256": known.sha256 if known else None,
+            "families": list(architecture.families) if architecture else [],
+            "error": error_fields(self.error),
+        }
+
+
+def _read(sources: Iterable[str]) -> tuple[list[_Wanted], list[LoraResolverError]]:
+    """What the sources name, each identifier once, in their order; and what could not be read."""
+    wanted: dict[Identifier, _Wanted] = {}
+    errors: list[LoraResolverError] = []
+    for source in sources:
+        try:
+            with open_argument(source) as content:
+                typed = isinstance(content, str)
+                found = loras_in(content, "" if typed else "standard input" if source == "-" else source)
+        except InvalidInput as error:
+            errors.append(error)
+            continue
+        errors += found.errors
+        for lora in found.loras:
+            each = wanted.setdefault(lora.identifier, _Wanted(lora.identifier))
+            each.places.append(lora.place)
+            each.needed = each.needed or lora.needed
+    return list(wanted.values()), errors
+
+
+def _look(resolver: Resolver, needed: Sequence[_Wanted]) -> None:
+    with Bars() as bars:
+        outcomes = resolver.peek_all([each.identifier for each in needed], on_progress=bars)
+    for each, outcome in zip(needed, outcomes):
+        each.look(outcome)
+
+
+def _download(resolver: Resolver, missing: Sequence[_Wanted], *, quiet: bool) -> None:
+    if not missing:
+        return
+    with Bars() as bars:
+        outcomes = resolver.resolve_each([each.identifier for each in missing], on_progress=bars)
+    for each, outcome in zip(missing, outcomes):
+        each.take(outcome)
+        if not quiet:
+            _print(each)
+
+
+def _state(error: LoraResolverError) -> str:
+    if isinstance(error, AccessDenied):
+        return "token" if error.code in _TOKEN else "denied"
+    kinds = {HostedOnly: "hosted", NotFound: "missing", Offline: "offline"}
+    return kinds.get(type(error), "failed")
+
+
+def _bytes_to_download(wanted: Iterable[_Wanted]) -> int:
+    """One file may be named in two ways; it is downloaded once."""
+    sizes = {
+        each.peeked.sha256 or str(each.identifier): each.peeked.size or 0
+        for each in wanted
+        if each.state == "download" and each.peeked is not None
+    }
+    return sum(sizes.values())
+
+
+_WORDS = {
+    "local": "on this disk",
+    "download": "to download",
+    "downloaded": "downloaded",
+    "token": "needs a token",
+    "denied": "not given out",
+    "hosted": "hosted only",
+    "missing": "not found",
+    "offline": "offline",
+    "failed": "failed",
+    "unneeded": "switched off",
+}
+
+
+def _print(each: _Wanted) -> None:
+    known = each.resolved or each.peeked
+    line = f"{_WORDS[each.state]:14} {each.identifier}"
+    if known is not None and known.path is not None:
+        line += f"  {known.path}"
+    elif each.peeked is not None:
+        line += f"  {each.peeked.file_name}, {size(each.peeked.size)}"
+    print(line)
+    if each.error is not None:
+        print(f"{'':14} {each.error}")
+
+
+def _print_errors(errors: Iterable[LoraResolverError]) -> None:
+    for error in errors:
+        print(error, file=sys.stderr)
+
+
+def _print_sum(wanted: Sequence[_Wanted], to_download: int) -> None:
+    coming = [each for each in wanted if each.state == "download"]
+    if not coming:
+        return
+    files = "1 file" if len(coming) == 1 else f"{len(coming)} files"
+    unknown = sum(each.size is None for each in coming)
+    more = f", and {unknown} of unknown size" if unknown else ""
+    print(f"{files} to download: {size(to_download)}{more}")

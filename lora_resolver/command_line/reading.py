@@ -1,0 +1,63 @@
+"""What an argument stands for: a file, standard input, or the text itself."""
+
+from __future__ import annotations
+
+import io
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from ..errors import InvalidInput
+from ..lenient_json import MAX_CHARACTERS
+from ..wording import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["open_argument"]
+
+_FILE_ENDINGS = (
+    *(".json", ".jsonc", ".json5", ".txt"),
+    *(".png", ".webp", ".flac", ".mp4", ".latent"),  # where ComfyUI saves workflows
+)
+
+
+@contextmanager
+def open_argument(argument: str) -> Iterator[str | BinaryIO]:
+    """The text that was typed, or the file of that name (`-`: standard input), opened for reading.
+
+    Raises InvalidInput for a file that is not there or cannot be read.
+    """
+    if argument == "-":
+        yield io.BytesIO(sys.stdin.buffer.read(MAX_CHARACTERS + 1))
+        return
+    path = _path(argument)
+    if path is None:
+        yield argument
+        return
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise _unreadable(
+            f"{quoted(argument)} cannot be read: {reason}", "Name a file that you may read."
+        ) from None
+
+
+def _path(argument: str) -> Path | None:
+    if not argument.strip() or argument.lstrip().startswith(("[", "{", '"', "/*", "//")):
+        return None
+    path = Path(argument)
+    try:
+        is_there = path.exists()
+    except (OSError, ValueError):  # too long for a file's name, or a NUL in it
+        is_there = False
+    if not is_there and argument.lower().endswith(_FILE_ENDINGS):
+        raise _unreadable(f"there is no file {quoted(argument)}", "Check its name and folder.")
+    return path if is_there else None
+
+
+def _unreadable(message: str, remedy: str) -> InvalidInput:
+    return InvalidInput(message, code="unreadableInput", remedy=remedy)
