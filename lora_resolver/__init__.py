@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .architecture import Architecture, Checkpoint, detect_architecture, detect_checkpoint, family_name
+from .architecture.base_models import declared_families, declared_otherwise
 from .config import ResolverConfig
 from .errors import (
     AccessDenied,
@@ -64,6 +65,8 @@ __all__ = [
     "TransferFailed",
     "Unavailable",
     "VerificationFailed",
+    "declared_families",
+    "declared_otherwise",
     "detect_architecture",
     "detect_checkpoint",
     "family_name",

@@ -6,15 +6,20 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..lora_resolver import Resolver
-from .patching.application import WeightedLora, apply_loras
+from ..lora_resolver import LoraResolverError, Mismatch, Resolver, SeveralErrors, declared_otherwise
+from .patching.application import (
+    WeightedLora,
+    apply_loras,
+    check_before_download,
+    loaded_checkpoint,
+)
 from .server.progress import NodeProgress
 from .server.settings import listed_name, resolver_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..lora_resolver import LoraEntry, ResolvedLora
+    from ..lora_resolver import LoraEntry, PeekedLora, ResolvedLora
     from .patching.application import Application, Applied
 
 
@@ -44,19 +49,46 @@ def apply_array(
     """
     started = time.perf_counter()
     wanted = [entry for entry in entries if entry.active and _is_for(entry, expert)]
-    resolved = Resolver(resolver_config()).resolve_all(
+    checkpoint = loaded_checkpoint(model, clip)
+    outcomes = Resolver(resolver_config()).resolve_each(
         [entry.identifier for entry in wanted],
-        places=[f"{entry.place}.model" for entry in wanted],
         on_progress=NodeProgress(node_id),
+        before_download=lambda lora: check_before_download(lora, _called(lora), checkpoint),
     )
-    files = dict(zip((entry.place for entry in wanted), resolved))
-    application = apply_loras(model, clip, _join(wanted, files), skip_mismatches=skip_mismatches)
+    files, refused = _sorted_out(wanted, outcomes)
+    present = [entry for entry in wanted if entry.place in files]
+    application = apply_loras(
+        model,
+        clip,
+        _join(present, files),
+        skip_mismatches=skip_mismatches,
+        refused=list(refused.values()),
+    )
     return Outcome(
         model=application.model,
         clip=application.clip,
         trigger_words=_trigger_words(application, files),
-        report=_report(entries, files, application, expert, time.perf_counter() - started),
+        report=_report(entries, files, refused, application, expert, time.perf_counter() - started),
     )
+
+
+def _sorted_out(
+    wanted: Sequence[LoraEntry], outcomes: Sequence[ResolvedLora | LoraResolverError]
+) -> tuple[dict[str, ResolvedLora], dict[str, Mismatch]]:
+    """Place → file, and place → why a file was not even downloaded. Raises what else went wrong."""
+    files: dict[str, ResolvedLora] = {}
+    refused: dict[str, Mismatch] = {}
+    errors: list[LoraResolverError] = []
+    for entry, outcome in zip(wanted, outcomes):
+        if isinstance(outcome, Mismatch):
+            refused[entry.place] = outcome.at(entry.place)
+        elif isinstance(outcome, LoraResolverError):
+            errors.append(outcome.at(f"{entry.place}.model"))
+        else:
+            files[entry.place] = outcome
+    if errors:
+        raise errors[0] if len(errors) == 1 else SeveralErrors(errors)
+    return files, refused
 
 
 def _is_for(entry: LoraEntry, expert: str) -> bool:
@@ -80,7 +112,7 @@ def _join(wanted: Sequence[LoraEntry], files: dict[str, ResolvedLora]) -> list[W
     return list(joined.values())
 
 
-def _called(file: ResolvedLora) -> str:
+def _called(file: ResolvedLora | PeekedLora) -> str:
     name = file.record.name if file.record else ""
     return f"{file.identifier} ({name})" if name else str(file.identifier)
 
@@ -95,6 +127,7 @@ def _trigger_words(application: Application, files: dict[str, ResolvedLora]) -> 
 def _report(
     entries: Sequence[LoraEntry],
     files: dict[str, ResolvedLora],
+    refused: dict[str, Mismatch],
     application: Application,
     expert: str,
     seconds: float,
@@ -111,7 +144,9 @@ def _report(
             "transformer": entry.transformer,
         }
         file = files.get(entry.place)
-        if file is None:
+        if entry.place in refused:
+            row |= {"status": "skipped", "downloaded": False, "error": refused[entry.place].as_dict()}
+        elif file is None:
             row["status"] = "off" if not entry.active else f"not for the {expert} expert"
         else:
             row |= _file_facts(file)
@@ -130,8 +165,14 @@ def _file_facts(file: ResolvedLora) -> dict[str, Any]:
         "architecture": list(file.architecture.families),
         "kind": file.architecture.kind,
         "rank": file.architecture.rank,
+        "notes": _notes(file),
         "trigger_words": list(file.trigger_words),
     }
+
+
+def _notes(file: ResolvedLora) -> list[str]:
+    declared = declared_otherwise(file.record.base_model if file.record else "", file.architecture.families)
+    return [*file.architecture.notes, *filter(None, [declared])]
 
 
 def _fit_facts(entry: LoraEntry, applied: Applied) -> dict[str, Any]:

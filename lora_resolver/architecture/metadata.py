@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Claim", "claims", "named_models"]
+__all__ = ["Claim", "claims", "families_named", "named_models"]
 
 _KEYS = (
     "modelspec.architecture",
@@ -39,7 +39,9 @@ _CLAIMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("vega", ("sdxl",)),
     ("kolors", ("kolors",)),
     ("stablediffusionv1", ("sd1",)),
+    ("stablediffusion1", ("sd1",)),
     ("stablediffusionv2", ("sd2",)),
+    ("stablediffusion2", ("sd2",)),
     ("stablediffusion3", ("sd3",)),
     ("stablediffusionv3", ("sd3",)),
     ("sdv1", ("sd1",)),
@@ -109,11 +111,16 @@ def claims(metadata: Mapping[str, str]) -> list[Claim]:
     found = []
     for key in _KEYS:
         value = metadata.get(key, "")
-        plain = re.sub(r"[._\- ]", "", value.lower())
-        families = next((families for start, families in _CLAIMS if plain.startswith(start)), ())
+        families = families_named(value)
         if families:
             found.append(Claim(key, value, families))
     return found
+
+
+def families_named(value: str) -> tuple[str, ...]:
+    """The families that a text in one of these vocabularies names; empty where it names none that is known."""
+    plain = re.sub(r"[._\- ]", "", value.lower())
+    return next((families for start, families in _CLAIMS if plain.startswith(start)), ())
 
 
 def named_models(metadata: Mapping[str, str], families: tuple[str, ...]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from ...lora_resolver import LoraResolverError, Mismatch, SeveralErrors
 from .fit import Checkpoint, Fit, check_fit
 from .loaded_model import diffusion_weights, model_families, text_encoder_weights
-from .lora_file import LoraFile, open_lora
+from .lora_file import LoraFile, open_lora, outline
 from .stack import WeightedPatches, stack_patches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from ...lora_resolver import PeekedLora
 
 
 @dataclass(frozen=True)
@@ -52,21 +55,42 @@ class Application:
     entries: tuple[Applied, ...]
 
 
-def apply_loras(
-    model: Any, clip: Any, loras: Sequence[WeightedLora], *, skip_mismatches: bool
-) -> Application:
-    """Adds every LoRA's deltas to clones of `model` and `clip` (which may be None).
-
-    With no LoRA the very same objects come back. All are checked before the first patch: raises Mismatch, or
-    SeveralErrors with one for each entry that does not fit, unless `skip_mismatches` leaves those out.
-    """
-    checkpoint = Checkpoint(
+def loaded_checkpoint(model: Any, clip: Any) -> Checkpoint:
+    """What LoRAs are held against, for a MODEL and a CLIP (which may be None)."""
+    return Checkpoint(
         families=model_families(model),
         diffusion=diffusion_weights(model),
         text_encoder=text_encoder_weights(clip) if clip is not None else None,
     )
+
+
+def check_before_download(lora: PeekedLora, name: str, checkpoint: Checkpoint) -> None:
+    """Raises Mismatch for a file that would be refused once it is here, as its header at the source tells.
+
+    Where the source does not let the header be read, nothing is said: the check of the file itself holds in any case.
+    """
+    if lora.header is not None:
+        check_fit(outline(lora.header, lora.file_name, lora.sha256 or ""), name, checkpoint)
+
+
+def apply_loras(
+    model: Any,
+    clip: Any,
+    loras: Sequence[WeightedLora],
+    *,
+    skip_mismatches: bool,
+    refused: Sequence[Mismatch] = (),
+) -> Application:
+    """Adds every LoRA's deltas to clones of `model` and `clip` (which may be None).
+
+    With no LoRA the very same objects come back. All are checked before the first patch: raises Mismatch, or
+    SeveralErrors with one for each entry that does not fit, unless `skip_mismatches` leaves those out. `refused` are
+    those that were found out before their file was downloaded; they are told with the others.
+    """
+    checkpoint = loaded_checkpoint(model, clip)
     entries = tuple(_check(lora, checkpoint) for lora in loras)
-    misfits = [entry.skipped for entry in entries if entry.skipped is not None]
+    misfits = [*refused, *(entry.skipped for entry in entries if entry.skipped is not None)]
+    misfits.sort(key=lambda misfit: [int(number) for number in re.findall(r"\d+", misfit.parameter)])
     if misfits and not skip_mismatches:
         raise misfits[0] if len(misfits) == 1 else SeveralErrors(misfits)
     fitting = [entry for entry in entries if entry.fit is not None]

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from ...lora_resolver import detect_architecture, read_header
 from .key_mapping import convert
-from .tensor_file import read_tensors
+from .tensor_file import outline_tensors, read_tensors
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
 
-    from ...lora_resolver import Architecture
+    from ...lora_resolver import Architecture, SafetensorsHeader
 
 KEPT_BYTES = 2 * 1024**3
 """The least recently used files are let go beyond this."""
@@ -32,6 +31,21 @@ class LoraFile:
     architecture: Architecture
     tensors: dict[str, torch.Tensor]
     """Under the names that ComfyUI's key maps know."""
+
+
+def outline(header: SafetensorsHeader, name: str, sha256: str) -> LoraFile:
+    """A file of which only the header is known, to see whether it would fit.
+
+    Its tensors have the right shapes and dtypes, hold ones, and take no memory. Raises VerificationFailed as
+    `open_lora` does.
+    """
+    return LoraFile(
+        path=Path(name),
+        sha256=sha256,
+        size=header.file_size,
+        architecture=detect_architecture(header),
+        tensors=convert(outline_tensors(name, header)),
+    )
 
 
 _kept: OrderedDict[str, LoraFile] = OrderedDict()

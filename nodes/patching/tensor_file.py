@@ -43,13 +43,7 @@ def read_tensors(path: Path, header: SafetensorsHeader) -> dict[str, torch.Tenso
     content = _map_file(path)
     tensors = {}
     for name, info in header.tensors.items():
-        dtype = DTYPES.get(info.dtype)
-        if dtype is None:
-            raise VerificationFailed(
-                f"{path.name}: the tensor {name!r} has dtype {info.dtype}, which is not supported",
-                code="unsupportedDtype",
-                remedy="Convert the file to fp16, bf16 or fp32.",
-            )
+        dtype = _dtype(info.dtype, name, path.name)
         count = (info.end - info.start) // dtype.itemsize
         if count == 0:
             tensors[name] = torch.empty(info.shape, dtype=dtype)
@@ -57,6 +51,28 @@ def read_tensors(path: Path, header: SafetensorsHeader) -> dict[str, torch.Tenso
         offset = header.data_start + info.start
         tensors[name] = torch.frombuffer(content, dtype=dtype, count=count, offset=offset).view(info.shape)
     return tensors
+
+
+def outline_tensors(file_name: str, header: SafetensorsHeader) -> dict[str, torch.Tensor]:
+    """Name → tensor of ones with the shape and dtype that the header gives: views of one element, without memory.
+
+    Raises VerificationFailed as `read_tensors` does.
+    """
+    return {
+        name: torch.ones((), dtype=torch.float32).to(_dtype(info.dtype, name, file_name)).expand(info.shape)
+        for name, info in header.tensors.items()
+    }
+
+
+def _dtype(text: str, tensor: str, file_name: str) -> torch.dtype:
+    dtype = DTYPES.get(text)
+    if dtype is None:
+        raise VerificationFailed(
+            f"{file_name}: the tensor {tensor!r} has dtype {text}, which is not supported",
+            code="unsupportedDtype",
+            remedy="Convert the file to fp16, bf16 or fp32.",
+        )
+    return dtype
 
 
 def _map_file(path: Path) -> mmap.mmap | bytearray:

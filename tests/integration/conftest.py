@@ -38,6 +38,7 @@ SERVED: dict[int, tuple[str, str, Callable[[Path], Path]]] = {
     ),
     104: ("Style D for SD 1.5", "SD 1.5", lambda path: lora_files.sd15_lora(path, seed=8)),
     201: ("Style for SDXL", "SDXL 1.0", lambda path: lora_files.sdxl_lora(path, seed=4)),
+    202: ("Large style for SDXL", "SD 1.5", lambda path: lora_files.sdxl_lora(path, seed=6)),
     301: ("Motion for Wan", "Wan Video 14B t2v", lambda path: lora_files.wan_lora(path, seed=5)),
     401: ("Nobody's keys", "SD 1.5", lora_files.unmatched_lora),
     402: ("Another size", "SD 1.5", lora_files.clashing_lora),

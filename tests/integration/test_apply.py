@@ -229,6 +229,21 @@ def test_on_mismatch_skip_leaves_the_misfit_out_and_says_so(studio: Studio) -> N
     assert studio.pixels_of(result) == studio.pixels(tiny("sd15", array[1:]))
 
 
+def test_a_misfit_costs_a_look_at_its_header_and_is_not_downloaded(studio: Studio) -> None:
+    with pytest.raises(Failed) as failed:
+        studio.run(tiny("sd15", [{"model": air(202)}, {"model": A}]).workflow())
+    assert "lora[0]: civitai:202@1202 (Large style for SDXL) was made for SDXL" in str(failed.value)
+    delivered = [
+        request for request in studio.civitai.requests if request.path.startswith("/delivery/12021/")
+    ]
+    assert 1 <= len(delivered) <= 2
+    asked = [request.headers["range"].removeprefix("bytes=").split("-") for request in delivered]
+    assert sum(int(end) - int(start) + 1 for start, end in asked) <= 512 * 1024
+    skipped = studio.report(studio.run(tiny("sd15", [{"model": air(202)}], on_mismatch="skip").workflow()))
+    assert skipped["entries"][0]["status"] == "skipped"
+    assert skipped["entries"][0]["downloaded"] is False
+
+
 def wan(array: list[dict[str, Any]], expert: str) -> Workflow:
     return {
         "unet": {
