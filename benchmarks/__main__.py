@@ -10,7 +10,7 @@ import sys
 
 from benchmarks.results import BenchmarkResult, save, show
 
-BENCHMARKS = ("import_time", "architecture", "download", "peek", "library")
+BENCHMARKS = ("import_time", "architecture", "download", "peek", "refusal", "library")
 
 
 def main(names: list[str]) -> int:
