@@ -30,13 +30,13 @@ def run() -> list[BenchmarkResult]:
         folder = Path(name)
         sample = next(each for each in samples() if each.name == SAMPLE)
         entry = CatalogueEntry(1, 10, "Large", file_like(sample, folder / "large.safetensors"))
+        size = entry.file.stat().st_size
         assert entry.sha256
         with CivitaiServer([entry]) as server:
             config = ResolverConfig(folder / "loras", civitai_url=server.url)
-            refused = _cost(server, config, entry.file.stat().st_size)
+            refused = _cost(server, config, size)
             assert not list((folder / "loras").rglob("*.safetensors*"))
             Resolver(config).resolve("civitai:1@10")
-    size = entry.file.stat().st_size
     what = f"a {size / 1e6:.0f} MB LoRA of the wrong architecture is refused"
     return [
         lower_is_better(f"{what}: traffic", [refused[0] / 1000], [size / 1000], PEER, "KB"),
