@@ -120,11 +120,11 @@ class _Reader:
 
     def read(self, text: str) -> None:
         """Raises InvalidInput."""
-        identifier = _identifier_or_none(text)
-        workflow = None if identifier is not None else _workflow_in(_document(text))
-        if identifier is not None:
-            self._add(identifier, "", "")
-        elif workflow is not None:
+        if not _is_json(text):
+            self._add(parse_identifier(text), "", "")
+            return
+        workflow = _workflow_in(_document(text))
+        if workflow is not None:
             self._read_workflow(workflow)
         else:
             self._read_array(text)
@@ -229,11 +229,10 @@ def text_of(file: BinaryIO) -> str:
         raise _unreadable(message, "Save it as UTF-8.") from None
 
 
-def _identifier_or_none(text: str) -> Identifier | None:
-    try:
-        return parse_identifier(text)
-    except InvalidIdentifier:
-        return None
+def _is_json(text: str) -> bool:
+    """Whether this is meant as JSON, and not as one identifier."""
+    begin = text.lstrip("\ufeff \t\r\n")
+    return not begin or begin[0] in '[{"/' or "\n" in begin.rstrip()
 
 
 def _document(text: str) -> object:

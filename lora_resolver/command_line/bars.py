@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Bars"]
 
+_PHASES = {"download": "", "wait": "another program downloads it", "verify": "verifying"}
+
 
 class Bars:
-    """Shows downloads, when standard error is a terminal; use it in a `with` block and as `on_progress`."""
+    """Shows what moves bytes, when standard error is a terminal; use it in a `with` block and as `on_progress`."""
 
     def __init__(self) -> None:
         self._shown = sys.stderr.isatty()
@@ -28,14 +30,14 @@ class Bars:
             bar.close()
 
     def __call__(self, progress: Progress) -> None:
-        if not self._shown or progress.phase not in ("download", "wait"):
+        if not self._shown or progress.phase not in _PHASES or not progress.total:
             return
         from tqdm import tqdm  # only where somebody sees it
 
         bar = self._bars.get(progress.identifier)
         if bar is None:
-            bar = tqdm(unit="B", unit_scale=True, unit_divisor=1024, desc=progress.file_name[:40])
+            bar = tqdm(unit="B", unit_scale=True, desc=progress.file_name[:40])
             self._bars[progress.identifier] = bar
         bar.total, bar.n = progress.total, progress.done
-        bar.set_postfix_str("another program downloads it" if progress.phase == "wait" else "", refresh=False)
+        bar.set_postfix_str(_PHASES[progress.phase], refresh=False)
         bar.refresh()

@@ -28,8 +28,7 @@ _HELP = f"""
   metadata        what the file says of itself
   notes           what else was noticed; the last one is the verdict in a sentence
   error           null, or why it could not be read:
-{ERROR_FIELDS.rstrip()}
-"""
+{ERROR_FIELDS}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ exit status:
   130  stopped with Ctrl-C; what can be resumed is kept
 """
 
-ERROR_FIELDS = """
+ERROR_FIELDS = """\
     code          a stable word for programs, such as notFound or loginNeeded
     parameter     where it was written; empty where there is no such place
     message       what is wrong

@@ -61,8 +61,7 @@ left alone.
     families      what it was made for, as `inspect` names them
     error         null, or why it cannot be had, as below
   errors             what could not be read, each at its place:
-{ERROR_FIELDS.rstrip()}
-"""
+{ERROR_FIELDS}"""
 
 _TOKEN = frozenset({"loginNeeded", "tokenRejected", "gated"})
 
@@ -208,8 +207,8 @@ def _download(resolver: Resolver, missing: Sequence[_Wanted], *, quiet: bool) ->
 def _state(error: LoraResolverError) -> str:
     if isinstance(error, AccessDenied):
         return "token" if error.code in _TOKEN else "denied"
-    kinds = {HostedOnly: "hosted", NotFound: "missing", Offline: "offline"}
-    return kinds.get(type(error), "failed")
+    kinds = ((HostedOnly, "hosted"), (NotFound, "missing"), (Offline, "offline"))
+    return next((state for kind, state in kinds if isinstance(error, kind)), "failed")
 
 
 def _bytes_to_download(wanted: Iterable[_Wanted]) -> int:

@@ -31,8 +31,7 @@ _HELP = f"""
   architecture    families that it was made for, as `inspect` names them
   trigger_words   that its author names
   error           null, or why it could not be had:
-{ERROR_FIELDS.rstrip()}
-"""
+{ERROR_FIELDS}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
