@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..errors import LoraResolverError
 
-__all__ = ["ERROR_FIELDS", "describe", "error_fields", "size"]
+__all__ = ["ERROR_FIELDS", "describe", "error_fields", "plain", "size"]
 
 _EXIT_STATUS = """
 exit status:
@@ -50,3 +50,10 @@ def size(count: int | None) -> str:
         number /= 1000
         del units[0]
     return f"{number:.1f} {units[0]}"
+
+
+def plain(text: str) -> str:
+    """What a source or a file says, for a terminal: without control characters."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )

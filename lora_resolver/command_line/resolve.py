@@ -10,7 +10,7 @@ from ..errors import InvalidInput, LoraResolverError
 from ..identifiers import parse_identifier
 from ..settings_file import user_config
 from .bars import Bars
-from .phrases import ERROR_FIELDS, describe, error_fields
+from .phrases import ERROR_FIELDS, describe, error_fields, plain
 
 if TYPE_CHECKING:
     import argparse
@@ -102,5 +102,5 @@ def _print(report: dict[str, Any]) -> None:
     print(report["path"])
     print(f"  {report['identifier']}, {report['size']:,} bytes, sha256 {report['sha256']}")
     print(f"  for {', '.join(report['architecture']) or 'an unknown architecture'}", end="")
-    words = ", ".join(report["trigger_words"])
+    words = plain(", ".join(report["trigger_words"]))
     print(f"; trigger words: {words}" if words else "")

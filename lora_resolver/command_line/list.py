@@ -1,0 +1,144 @@
+"""`list`: the LoRAs in the configured folders."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ..architecture.families import FAMILY_NAMES
+from ..errors import InvalidInput
+from ..settings_file import user_config
+from ..wording import nearest, quoted
+from .phrases import describe, plain, size
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from ..library import LibraryFile
+
+__all__ = ["add_arguments", "run"]
+
+_HELP = """
+--json prints a list with one object for each file:
+  name            relative to its folder, as ComfyUI's loaders list it
+  path            where it lies
+  size            in bytes
+  sha256          null where nobody has hashed it yet
+  identifiers     that a source or another tool gives it
+  title           name and version in its source's words
+  base_model      likewise: a hint
+  families        what its header says that it was made for, such as sdxl or flux1
+  verdict         known, ambiguous, unknown, not_a_diffusion_lora, or unsound for a damaged file
+  kind            lora, loha, lokr, ...
+  rank            a number, or null
+  trigger_words   that its author names
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `list`."""
+    describe(parser, _HELP)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--family",
+        metavar="FAMILY",
+        action="append",
+        default=[],
+        help="only what was made for this, such as sdxl or flux1; may be given several times",
+    )
+    parser.add_argument(
+        "words",
+        metavar="WORD",
+        nargs="*",
+        help="only what has all these words in its name, title, identifiers or trigger words",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the files. Returns the exit status."""
+    families = {_family(text) for text in arguments.family}
+    words = [word.casefold() for word in arguments.words]
+    files = [file for file in _library() if _fits(file, families, words)]
+    if arguments.json:
+        print(json.dumps([_report(file) for file in files], indent=2))
+        return 0
+    for file in files:
+        _print(file)
+    count = "1 file" if len(files) == 1 else f"{len(files)} files"
+    print(f"{count}, {size(sum(file.size for file in files))}")
+    return 0
+
+
+def _library() -> list[LibraryFile]:
+    from ..resolver import Resolver  # it needs an HTTP client, which bad usage does not
+
+    resolver = Resolver(user_config())
+    if not sys.stderr.isatty():
+        return resolver.library()
+    from tqdm import tqdm
+
+    with tqdm(unit="file", leave=False) as bar:
+
+        def show(name: str, done: int, total: int) -> None:
+            bar.total = total
+            bar.set_postfix_str(name[:40], refresh=False)
+            bar.update(done - bar.n)
+
+        return resolver.library(on_file=show)
+
+
+def _family(text: str) -> str:
+    """The id of a family that is named by id or by name."""
+    by_name = {name.casefold(): key for key, name in FAMILY_NAMES.items()}
+    wanted = text.casefold()
+    if wanted in FAMILY_NAMES:
+        return wanted
+    if wanted in by_name:
+        return by_name[wanted]
+    meant = nearest(wanted, [*FAMILY_NAMES, *by_name])
+    raise InvalidInput(
+        f"there is no family {quoted(text)}",
+        code="invalidValue",
+        parameter="--family",
+        remedy=f"Did you mean {meant}?" if meant else f"Families are: {', '.join(FAMILY_NAMES)}.",
+    )
+
+
+def _fits(file: LibraryFile, families: set[str], words: Sequence[str]) -> bool:
+    if families and families.isdisjoint(file.families):
+        return False
+    text = "\n".join((file.name, file.title, *file.identifiers, *file.trigger_words)).casefold()
+    return all(word in text for word in words)
+
+
+def _report(file: LibraryFile) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "path": str(file.path),
+        "size": file.size,
+        "sha256": file.sha256,
+        "identifiers": list(file.identifiers),
+        "title": file.title,
+        "base_model": file.base_model,
+        "families": list(file.families),
+        "verdict": file.verdict,
+        "kind": file.kind,
+        "rank": file.rank,
+        "trigger_words": list(file.trigger_words),
+    }
+
+
+def _print(file: LibraryFile) -> None:
+    made_for = " or ".join(FAMILY_NAMES.get(family, family) for family in file.families)
+    if file.verdict == "unsound":
+        made_for = "damaged"
+    print(f"{plain(file.name)}  ({size(file.size)}, {made_for or 'unknown architecture'})")
+    for fact in (
+        file.title,
+        ", ".join(file.identifiers),
+        f"trigger words: {', '.join(file.trigger_words)}" if file.trigger_words else "",
+    ):
+        if fact:
+            print(f"    {plain(fact)}")
