@@ -16,10 +16,9 @@ from ..errors import (
     Offline,
 )
 from ..settings_file import user_config
-from ..workflows import loras_in
 from .bars import Bars
 from .phrases import ERROR_FIELDS, describe, error_fields, size
-from .reading import open_argument
+from .reading import named_in
 
 if TYPE_CHECKING:
     import argparse
@@ -171,13 +170,7 @@ def _read(sources: Iterable[str]) -> tuple[list[_Wanted], list[LoraResolverError
     wanted: dict[Identifier, _Wanted] = {}
     errors: list[LoraResolverError] = []
     for source in sources:
-        try:
-            with open_argument(source) as content:
-                typed = isinstance(content, str)
-                found = loras_in(content, "" if typed else "standard input" if source == "-" else source)
-        except InvalidInput as error:
-            errors.append(error)
-            continue
+        found = named_in(source)
         errors += found.errors
         for lora in found.loras:
             each = wanted.setdefault(lora.identifier, _Wanted(lora.identifier))

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput
 from ..settings_file import user_config
-from ..workflows import loras_in
 from .phrases import ERROR_FIELDS, describe, error_fields, size
-from .reading import open_argument
+from .reading import named_in
 
 if TYPE_CHECKING:
     import argparse
@@ -74,10 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     errors: list[LoraResolverError] = []
     if arguments.keep is not None:
         keep, errors = _named(arguments.keep)
-    if errors:
-        pruned = Pruned(errors=errors)
-    else:
-        pruned = prune(user_config(), keep=keep, dry_run=arguments.dry_run)
+    config = user_config()
+    pruned = Pruned(errors=errors) if errors else prune(config, keep=keep, dry_run=arguments.dry_run)
     if arguments.json:
         print(json.dumps({"dry_run": arguments.dry_run, **_report(pruned)}, indent=2))
     else:
@@ -90,10 +87,10 @@ def _named(sources: Sequence[str]) -> tuple[list[Identifier], list[LoraResolverE
     keep: list[Identifier] = []
     errors: list[LoraResolverError] = []
     for source in sources:
-        with open_argument(source) as content:
-            found = loras_in(content, "" if isinstance(content, str) else source)
+        found = named_in(source)
         keep += [lora.identifier for lora in found.loras]
-        errors += found.errors
+        # A file of another kind, in one of ComfyUI's own loaders, is not in the store.
+        errors += [error for error in found.errors if error.code != "unsupportedFormat"]
     if not keep and not errors:
         errors.append(
             InvalidInput(

@@ -11,16 +11,27 @@ from typing import TYPE_CHECKING, BinaryIO
 from ..errors import InvalidInput
 from ..lenient_json import MAX_CHARACTERS
 from ..wording import quoted
+from ..workflows import NamedLoras, loras_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["open_argument"]
+__all__ = ["named_in", "open_argument"]
 
 _FILE_ENDINGS = (
     *(".json", ".jsonc", ".json5", ".txt"),
     *(".png", ".webp", ".flac", ".mp4", ".latent"),  # where ComfyUI saves workflows
 )
+
+
+def named_in(argument: str) -> NamedLoras:
+    """The LoRAs that an argument names; what is wrong with it is among the errors."""
+    try:
+        with open_argument(argument) as content:
+            typed = isinstance(content, str)
+            return loras_in(content, "" if typed else "standard input" if argument == "-" else argument)
+    except InvalidInput as error:
+        return NamedLoras((), (error,))
 
 
 @contextmanager
