@@ -7,6 +7,7 @@ free space ─▶ first request ─▶ pieces, several at once ─▶ SHA-256, h
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -116,10 +117,12 @@ def _fetch_all(
     """Brings every missing byte into the part file and returns the SHA-256 of the whole."""
     inner = Stop()  # ends this download's threads and connections alone, when one of them fails
     stop.also(inner.now)
-    with transport.fork(inner) as own:
+    with transport.fork(inner) as own, contextlib.ExitStack() as opened:
         fetch = Fetch(order, part, own, config, meter, inner)
         whole = part.facts is not None and part.pieces.waiting == 0  # killed just before the end
         first = None if whole else fetch.begin(ranged=ranged)
+        if first is not None:
+            opened.enter_context(first[1])  # closed even where it never comes to reading it
         size, done = part.pieces.size, part.pieces.done
         if size is not None:
             check_free_space(part.path.parent, size - done)

@@ -18,7 +18,6 @@ from .answers import (
     too_large,
     whole_facts,
 )
-from .partial import SAVE_EVERY
 from .pieces import Pieces
 
 if TYPE_CHECKING:
@@ -192,7 +191,6 @@ class Fetch:
                     self._part.pieces.wrote(piece, written)
                     self._meter.add(written)
                     content = content[written:]
-                self._part.save(at_most_every=SAVE_EVERY)
                 if piece.complete:
                     return
                 if piece.position > self._config.max_bytes:

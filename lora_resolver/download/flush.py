@@ -1,10 +1,13 @@
-"""Writing to the disk while the rest arrives."""
+"""Keeping what has arrived while the rest arrives: on the disk, and in the record of what is there."""
 
 from __future__ import annotations
 
 import os
 import threading
 from typing import TYPE_CHECKING
+
+from ..errors import StorageFailed
+from .partial import SAVE_EVERY
 
 if TYPE_CHECKING:
     from .partial import PartFile
@@ -20,7 +23,9 @@ _sync = getattr(os, "fdatasync", os.fsync)
 
 
 class FollowingFlush:
-    """Flushes a part file in a thread of its own, so that little is left to wait for when the last byte is there.
+    """Flushes a part file in a thread of its own, so that little is left to wait for after the last byte.
+
+    The record is written twice a second, whether or not bytes come: a process may be killed while its server is silent.
 
     Left alone, systems begin to write after half a minute or at a tenth of all memory, and the `fsync` before a file
     gets its name has to wait for all of it. These flushes only begin early: the one at the end still comes.
@@ -29,7 +34,7 @@ class FollowingFlush:
     def __init__(self, part: PartFile) -> None:
         self._part = part
         self._left = threading.Event()
-        self._error: OSError | None = None
+        self._error: OSError | StorageFailed | None = None
         self._thread = threading.Thread(target=self._run, name="air-lora-flush", daemon=True)
 
     def __enter__(self) -> FollowingFlush:
@@ -39,7 +44,8 @@ class FollowingFlush:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Ends the thread: on Windows, a file that it holds open could not be renamed or removed.
 
-        Raises the OSError that it met: the system tells each lost write once, and not again to the flush at the end.
+        Raises what it met, OSError or StorageFailed: the system tells each lost write once, and not again to the
+        flush at the end.
         """
         self._left.set()
         self._thread.join()
@@ -51,9 +57,10 @@ class FollowingFlush:
         try:
             with self._part.open() as file:
                 while not self._left.wait(_LOOK_EVERY):
+                    self._part.save(at_most_every=SAVE_EVERY)
                     done = self._part.pieces.done
                     if done - flushed >= _AT_LEAST:
                         _sync(file.fileno())
                         flushed = done
-        except OSError as error:  # raised by `__exit__`
+        except (OSError, StorageFailed) as error:  # raised by `__exit__`
             self._error = error

@@ -54,6 +54,7 @@ class PartFile:
         self._sha256 = order.file.sha256
         self._lock = threading.Lock()
         self._saved = 0.0
+        self._saved_done = 0
         self.facts: Facts | None = None
         self.pieces = Pieces([])
         self.resumed = False
@@ -94,9 +95,10 @@ class PartFile:
         if self.facts is None or self.facts.size is None or not self.pieces.resumable:
             return
         with self._lock:
-            if time.monotonic() - self._saved < at_most_every:
+            done = self.pieces.done
+            if at_most_every and (time.monotonic() - self._saved < at_most_every or done == self._saved_done):
                 return
-            self._saved = time.monotonic()
+            self._saved, self._saved_done = time.monotonic(), done
             content: dict[str, Any] = {
                 "format": _FORMAT,
                 "size": self.facts.size,

@@ -1,0 +1,487 @@
+"""Downloads that several processes want, that are killed, and that the disk has no room for."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lora_resolver.errors import LoraResolverError, StorageFailed
+from lora_resolver.resolver import Resolver
+from tests.conftest import ROOT
+from tests.lora_resolver import civitai_faults as fault
+from tests.lora_resolver.served_loras import write_safetensors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from lora_resolver.config import ResolverConfig
+    from lora_resolver.records import Progress
+    from tests.lora_resolver.civitai_faults import Exchange, FaultyCivitai
+    from tools.civitai_server import CatalogueEntry
+
+INK = "civitai:120096@135931"
+SIZE = 300_000
+
+CHILD = """
+import json, sys
+from pathlib import Path
+from lora_resolver import LoraResolverError, Resolver, ResolverConfig
+settings = json.loads(sys.argv[1])
+settings["search_dirs"] = tuple(Path(each) for each in settings["search_dirs"])
+settings["state_dir"] = Path(settings["state_dir"])
+config = ResolverConfig(**settings)
+phases = []
+def watch(progress):
+    phases.append([progress.phase, progress.done, progress.total])
+try:
+    lora = Resolver(config).resolve_all([sys.argv[2]], on_progress=watch)[0]
+    print(json.dumps({"path": str(lora.path), "downloaded": lora.downloaded, "sha256": lora.sha256, "phases": phases}))
+except LoraResolverError as error:
+    print(json.dumps({"error": error.code, "text": str(error)}))
+"""
+
+
+class Children:
+    """Processes that resolve; those that are left at the end of a test are killed."""
+
+    def __init__(self, config: ResolverConfig) -> None:
+        settings = {
+            **asdict(config),
+            "download_dir": str(config.download_dir),
+            "state_dir": str(config.state),
+        }
+        settings["search_dirs"] = [str(folder) for folder in config.search_dirs]
+        self._settings = json.dumps(settings)
+        self._started: list[subprocess.Popen[str]] = []
+
+    def start(self, identifier: str = INK, *, before: str = "") -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", before + CHILD, self._settings, identifier]
+        child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._started.append(child)
+        return child
+
+    @staticmethod
+    def result(child: subprocess.Popen[str]) -> dict[str, Any]:
+        out, error = child.communicate(timeout=60)
+        assert error == ""
+        answer: dict[str, Any] = json.loads(out)
+        return answer
+
+    def end(self) -> None:
+        for child in self._started:
+            if child.poll() is None:
+                child.kill()
+            child.communicate()
+
+
+@pytest.fixture
+def children(config: ResolverConfig) -> Iterator[Children]:
+    started = Children(config.with_changes(read_timeout=20.0))
+    yield started
+    started.end()
+
+
+class Tap:
+    """Delivers only so many bytes of a file, counted over all answers, and then nothing until it is opened."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._lock = threading.Lock()
+        self.dry = threading.Event()
+        self.sent = 0
+
+    def __call__(self, server: FaultyCivitai, exchange: Exchange) -> bool:
+        def send_range(file: Any, start: int, end: int) -> None:
+            file.seek(start)
+            with self._lock:
+                count = min(self._left, end - start)
+                self._left -= count
+                self.sent += count
+            exchange.handler.wfile.write(file.read(count))
+            if count < end - start:
+                exchange.handler.wfile.flush()
+                self.dry.set()
+                server.free.wait(60)
+
+        exchange.send_range = send_range  # type: ignore[method-assign]
+        return False
+
+
+def asked_for(civitai: FaultyCivitai, since: int) -> int:
+    """Bytes of the file that were asked for in the requests after the first `since`."""
+    total = 0
+    for request in civitai.requests[since:]:
+        if request.path.startswith("/delivery/"):
+            start, _, end = request.headers.get("range", f"bytes=0-{SIZE}")[6:].partition("-")
+            total += int(end) - int(start) + 1
+    return total
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 39_999, 40_000, 123_456, 250_001, SIZE])
+def test_a_process_that_is_killed_at_any_byte_leaves_nothing_wrong(
+    config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry, children: Children, count: int
+) -> None:
+    tap = Tap(count)
+    civitai.faults["deliver"] = tap
+    child = children.start()
+    assert tap.dry.wait(30)
+    time.sleep(0.7 if count > 200_000 else 0.05)  # the record of what is there is written twice a second
+    child.kill()
+    child.wait()
+    target = config.download_dir / "air" / "civitai" / "120096@135931" / "ink.safetensors"
+    assert not target.exists()
+    civitai.faults.clear()
+    civitai.free.set()
+    before = len(civitai.requests)
+    lora = Resolver(config).resolve(INK)
+    assert lora.path == target
+    assert lora.path.read_bytes() == ink.file.read_bytes()
+    if count > 200_000:
+        assert asked_for(civitai, before) < SIZE - 100_000, "what was there is not asked for again"
+    assert sorted(path.name for path in target.parent.iterdir()) == [
+        "ink.air.json",
+        "ink.civitai.info",
+        "ink.preview.png",
+        "ink.safetensors",
+    ]
+
+
+def test_the_file_is_never_there_before_it_is_whole(
+    config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry
+) -> None:
+    civitai.faults["deliver"] = fault.slowly(100_000)
+    target = config.download_dir / "air" / "civitai" / "120096@135931" / "ink.safetensors"
+    seen: set[int] = set()
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.001):
+            if target.exists():
+                seen.add(target.stat().st_size)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    Resolver(config).resolve(INK)
+    time.sleep(0.01)
+    done.set()
+    watcher.join()
+    assert seen <= {ink.file.stat().st_size}
+
+
+def test_one_download_for_several_processes_and_those_that_wait_see_it_grow(
+    civitai: FaultyCivitai, ink: CatalogueEntry, children: Children
+) -> None:
+    civitai.faults["deliver"] = fault.slowly(40_000)
+    started = [children.start() for _ in range(3)]
+    results = [Children.result(child) for child in started]
+    assert {result["sha256"] for result in results} == {ink.sha256}
+    assert sorted(result["downloaded"] for result in results) == [False, False, True]
+    assert asked_for(civitai, 0) == ink.file.stat().st_size
+    for result in results:
+        if not result["downloaded"]:
+            waited = [done for phase, done, _ in result["phases"] if phase == "wait"]
+            assert len(set(waited)) > 2, "progress of the one who downloads"
+
+
+def test_one_download_for_several_threads(
+    config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry
+) -> None:
+    civitai.faults["deliver"] = fault.slowly(200_000)
+    found: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(Resolver(config).resolve(INK).downloaded))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == [False, False, False, True]
+    assert asked_for(civitai, 0) == ink.file.stat().st_size
+
+
+def test_who_waits_takes_over_from_one_that_is_killed(
+    civitai: FaultyCivitai, ink: CatalogueEntry, children: Children
+) -> None:
+    tap = Tap(150_000)
+    civitai.faults["deliver"] = tap
+    first = children.start()
+    assert tap.dry.wait(30)
+    second = children.start()
+    time.sleep(1.0)
+    civitai.faults.clear()
+    os.kill(first.pid, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+    result = Children.result(second)
+    assert (result["downloaded"], result["sha256"]) == (True, ink.sha256)
+    assert "wait" in {phase for phase, _, _ in result["phases"]}
+
+
+def test_several_ranges_at_once_and_one_where_the_user_says_so(
+    config: ResolverConfig, civitai: FaultyCivitai
+) -> None:
+    at_once, most, lock = [0], [0], threading.Lock()
+
+    def count(_: FaultyCivitai, exchange: Exchange) -> bool:
+        def send_range(file: Any, start: int, end: int) -> None:
+            with lock:
+                at_once[0] += 1
+                most[0] = max(most[0], at_once[0])
+            time.sleep(0.1)
+            file.seek(start)
+            with lock:
+                at_once[0] -= 1
+            exchange.handler.wfile.write(file.read(end - start))
+
+        exchange.send_range = send_range  # type: ignore[method-assign]
+        return False
+
+    civitai.faults["deliver"] = count
+    Resolver(config).resolve(INK)
+    assert 2 <= most[0] <= 4
+    most[0] = 0
+    Resolver(config.with_changes(connections=1)).resolve("civitai:120096@140000")
+    assert most[0] == 1
+
+
+def test_a_signed_address_that_expires_in_the_middle_is_asked_for_again(
+    config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry
+) -> None:
+    answered: list[str] = []
+
+    def expire(server: FaultyCivitai, exchange: Exchange) -> bool:
+        answered.append(exchange.request.query["signature"])
+        if len(answered) == 3:
+            server._signatures.clear()
+        return False
+
+    civitai.faults["deliver"] = expire
+    lora = Resolver(config.with_changes(connections=1)).resolve(INK)
+    assert lora.sha256 == ink.sha256
+    assert len(set(answered)) > 1
+
+
+def test_a_file_that_changed_between_two_runs_is_fetched_anew(
+    config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry, children: Children
+) -> None:
+    tap = Tap(250_000)
+    civitai.faults["deliver"] = tap
+    child = children.start()
+    assert tap.dry.wait(30)
+    time.sleep(0.7)
+    child.kill()
+    child.wait()
+    civitai.faults.clear()
+    civitai.free.set()
+    write_safetensors(ink.file, SIZE, seed=77)
+    del ink.__dict__["sha256"]
+    lora = Resolver(config).resolve(INK)
+    assert lora.path.read_bytes() == ink.file.read_bytes()
+    assert lora.sha256 == ink.sha256
+
+
+def test_a_part_that_was_damaged_meanwhile_is_found_out(
+    config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry, children: Children
+) -> None:
+    tap = Tap(250_000)
+    civitai.faults["deliver"] = tap
+    child = children.start()
+    assert tap.dry.wait(30)
+    time.sleep(0.7)
+    child.kill()
+    child.wait()
+    civitai.faults.clear()
+    civitai.free.set()
+    part = next(config.download_dir.rglob("*.air-part"))
+    content = bytearray(part.read_bytes())
+    content[1000:1100] = bytes(100)
+    part.write_bytes(content)
+    assert Resolver(config).resolve(INK).sha256 == ink.sha256
+
+
+LIMITED = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limits on the size of a process's files")
+def test_a_file_that_the_system_does_not_let_grow(
+    config: ResolverConfig, children: Children, ink: CatalogueEntry
+) -> None:
+    result = Children.result(children.start(before=LIMITED))
+    assert result["error"] == "storageFailed"
+    assert not list(config.download_dir.rglob("*.safetensors"))
+    assert Resolver(config).resolve(INK).sha256 == ink.sha256
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 200 KB, where this machine lets us make one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    command = [mount or "mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip(
+            "this machine lets us make no small disk; the test of a limited file covers the same path"
+        )
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_without_room_is_known_before_the_download(
+    config: ResolverConfig, civitai: FaultyCivitai, small_disk: Path
+) -> None:
+    with pytest.raises(StorageFailed, match="bytes left, and 300,") as caught:
+        Resolver(config.with_changes(download_dir=small_disk, search_dirs=())).resolve(INK)
+    assert caught.value.code == "diskFull"
+    assert asked_for(civitai, 0) < SIZE
+    assert not list(small_disk.rglob("*.safetensors"))
+
+
+def test_a_disk_that_fills_up_meanwhile(
+    config: ResolverConfig, civitai: FaultyCivitai, small_disk: Path, tmp_path: Path
+) -> None:
+    full = config.with_changes(download_dir=small_disk, search_dirs=())
+    smaller = write_safetensors(tmp_path / "served" / "ink.safetensors", 120_000)
+    tap = Tap(60_000)
+    civitai.faults["deliver"] = tap
+
+    def fill() -> None:
+        assert tap.dry.wait(30)
+        with (small_disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+            while filler.write(bytes(1024)):
+                pass
+        civitai.faults.clear()
+        civitai.free.set()
+
+    filling = threading.Thread(target=fill)
+    filling.start()
+    with pytest.raises(StorageFailed) as caught:
+        Resolver(full.with_changes(read_timeout=20.0)).resolve(INK)
+    filling.join()
+    assert caught.value.code == "diskFull"
+    assert not list(small_disk.rglob("*.safetensors"))
+    (small_disk / "filler").unlink()
+    assert Resolver(full).resolve(INK).path.read_bytes() == smaller.read_bytes()
+
+
+@pytest.fixture
+def closed_folder(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A folder that may not be written to: by its mode, or for root, whom no mode stops, by its disk."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        folder = request.getfixturevalue("small_disk")
+        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+        yield folder
+        return
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    folder.chmod(0o555)
+    yield folder
+    folder.chmod(0o755)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no mode that closes a folder to its owner")
+def test_a_folder_that_may_not_be_written_to(config: ResolverConfig, closed_folder: Path) -> None:
+    with pytest.raises(StorageFailed) as caught:
+        Resolver(config.with_changes(download_dir=closed_folder, search_dirs=())).resolve(INK)
+    assert caught.value.code == "folderNotWritable"
+    assert "AIR_LORA_DIR" in caught.value.remedy
+    assert Resolver(config).resolve(INK).downloaded
+
+
+def test_a_file_where_the_folder_should_be(config: ResolverConfig) -> None:
+    config.download_dir.parent.mkdir(parents=True, exist_ok=True)
+    config.download_dir.write_text("mine")
+    with pytest.raises(StorageFailed):
+        Resolver(config).resolve(INK)
+    assert config.download_dir.read_text() == "mine"
+
+
+def test_another_file_of_that_name_is_not_touched(config: ResolverConfig, ink: CatalogueEntry) -> None:
+    target = config.download_dir / "air" / "civitai" / "120096@135931" / "ink.safetensors"
+    other = write_safetensors(target, 900, seed=5).read_bytes()
+    with pytest.raises(StorageFailed) as caught:
+        Resolver(config).resolve(INK)
+    assert caught.value.code == "fileInTheWay"
+    assert target.read_bytes() == other
+    target.unlink()
+    assert Resolver(config).resolve(INK).sha256 == ink.sha256
+
+
+NAMES = [
+    ("../../../evil.safetensors", "evil.safetensors"),
+    ("..\\..\\evil.safetensors", "evil.safetensors"),
+    ("/etc/evil.safetensors", "evil.safetensors"),
+    ("C:\\evil.safetensors", "evil.safetensors"),
+    ("evil\u202efdp.safetensors", "evil_fdp.safetensors"),
+    ("a\nb\0c.safetensors", "a_b_c.safetensors"),
+    ("nul.safetensors", "_nul.safetensors"),
+    ("COM1.safetensors", "_COM1.safetensors"),
+    ("..／..／evil.safetensors", "_.._evil.safetensors"),
+    (".hidden.safetensors", "hidden.safetensors"),
+    ("-rf.safetensors", "rf.safetensors"),
+    ("name", "name.safetensors"),
+    ("", "lora.safetensors"),
+    ("…", None),
+    ("x" * 300 + ".safetensors", None),
+    ("é" * 300 + ".safetensors", None),
+    ("Cafe\u0301.safetensors", "Café.safetensors"),
+]
+
+
+@pytest.mark.parametrize(("named", "becomes"), NAMES, ids=lambda value: repr(value)[:30])
+def test_whatever_a_service_calls_a_file(
+    config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry, named: str, becomes: str | None
+) -> None:
+    def version(server: FaultyCivitai, exchange: Exchange) -> bool:
+        document = server.version_document(ink)
+        document["files"][0]["name"] = named
+        exchange.send_json(document)
+        return True
+
+    civitai.faults["version"] = version
+    lora = Resolver(config).resolve(INK)
+    assert lora.path.parent == config.download_dir / "air" / "civitai" / "120096@135931"
+    assert len(lora.path.name.encode()) <= 200
+    assert lora.path.suffix == ".safetensors"
+    if becomes is not None:
+        assert lora.path.name == becomes
+    assert lora.sha256 == ink.sha256
+
+
+def test_a_download_that_is_cancelled_again_and_again_gets_there(
+    config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry
+) -> None:
+    civitai.faults["deliver"] = fault.slowly(150_000)
+
+    def cancel(progress: Progress) -> None:
+        if progress.phase == "download" and progress.done >= marks[-1] + 60_000:
+            marks.append(progress.done)
+            raise KeyboardInterrupt
+
+    marks = [0]
+    for _ in range(20):
+        try:
+            lora = Resolver(config).resolve(INK, on_progress=cancel)
+            break
+        except KeyboardInterrupt:
+            continue
+        except LoraResolverError:
+            raise
+    assert lora.sha256 == ink.sha256
+    assert marks == sorted(marks)
+    assert len(marks) > 2
