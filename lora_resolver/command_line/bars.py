@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bars"]
 
-_PHASES = {"download": "", "wait": "another program downloads it", "verify": "verifying"}
+_PHASES = {"download": "", "wait": "another program downloads it", "verify": "verifying", "done": ""}
 
 
 class Bars:
@@ -32,10 +32,12 @@ class Bars:
     def __call__(self, progress: Progress) -> None:
         if not self._shown or progress.phase not in _PHASES or not progress.total:
             return
-        from tqdm import tqdm  # only where somebody sees it
-
         bar = self._bars.get(progress.identifier)
+        if bar is None and progress.phase == "done":  # it took no time
+            return
         if bar is None:
+            from tqdm import tqdm  # only where somebody sees it
+
             bar = tqdm(unit="B", unit_scale=True, desc=progress.file_name[:40])
             self._bars[progress.identifier] = bar
         bar.total, bar.n = progress.total, progress.done
