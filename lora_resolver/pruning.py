@@ -172,10 +172,18 @@ class _Work:
         """Lock files that nobody holds. Whoever waits for one that goes takes a new one (filelock sees to it)."""
         for path in sorted((self._root / LOCK_FOLDER).glob("*.lock")):
             with self._locked(path) as free:
-                if free and path in self._own_locks:
-                    path.unlink(missing_ok=True)
-                elif free:
-                    self._remove(path, "lock")
+                if free and os.name == "posix":
+                    self._remove_lock(path)
+            if (
+                free and os.name != "posix"
+            ):  # Windows removes no open file, nor lets one be opened that is going
+                self._remove_lock(path)
+
+    def _remove_lock(self, path: Path) -> None:
+        if path in self._own_locks:
+            path.unlink(missing_ok=True)
+        else:
+            self._remove(path, "lock")
 
     def remove_folders(self) -> None:
         """Empty folders, the innermost first."""

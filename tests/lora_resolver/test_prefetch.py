@@ -181,7 +181,8 @@ def test_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 
     assert main(["prefetch", source]) == 1
     out = capsys.readouterr().out.splitlines()
-    assert out[-1] == f"downloaded     {INK}  {tmp_path}/loras/air/civitai/120096@135931/ink.safetensors"
+    path = tmp_path / "loras" / "air" / "civitai" / "120096@135931" / "ink.safetensors"
+    assert out[-1] == f"downloaded     {INK}  {path}"
 
 
 def test_an_example_workflow(prefetch: Callable[..., Told]) -> None:

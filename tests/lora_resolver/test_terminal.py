@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import signal
 import struct
 import subprocess
 import sys
-import termios
 import time
 from typing import TYPE_CHECKING
 
@@ -26,6 +23,8 @@ if TYPE_CHECKING:
 
 INK = "civitai:120096@135931"
 
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminals and signals of this kind")
+
 
 @pytest.fixture
 def environment(civitai: FaultyCivitai, tmp_path: Path) -> dict[str, str]:
@@ -39,6 +38,10 @@ def environment(civitai: FaultyCivitai, tmp_path: Path) -> dict[str, str]:
 
 def at_a_terminal(environment: dict[str, str], *arguments: str) -> str:
     """What a terminal shows."""
+    import fcntl
+    import pty
+    import termios
+
     terminal, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))  # rows, columns
     command = [sys.executable, "-m", "lora_resolver", *arguments]
@@ -55,6 +58,7 @@ def at_a_terminal(environment: dict[str, str], *arguments: str) -> str:
     return shown.decode()
 
 
+@posix
 def test_bars_on_a_terminal(environment: dict[str, str], civitai: FaultyCivitai) -> None:
     civitai.faults["deliver"] = slowly(200_000)
     shown = at_a_terminal(environment, "prefetch", INK)
@@ -65,6 +69,7 @@ def test_bars_on_a_terminal(environment: dict[str, str], civitai: FaultyCivitai)
     assert "1 file, 300.3 kB: all as recorded" in shown
 
 
+@posix
 def test_ctrl_c_keeps_what_can_be_resumed(
     environment: dict[str, str], civitai: FaultyCivitai, tmp_path: Path
 ) -> None:

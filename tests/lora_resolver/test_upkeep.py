@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,6 @@ from tests.lora_resolver.served_loras import everything_in, write_safetensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from lora_resolver.config import ResolverConfig
     from tests.lora_resolver.civitai_faults import FaultyCivitai
@@ -182,7 +182,10 @@ def test_the_list_for_people_holds_no_control_characters(
 
 
 def removed(document: dict[str, Any], loras: Path) -> dict[str, str]:
-    return {each["path"].removeprefix(f"{loras}/air/"): each["what"] for each in document["removed"]}
+    """Name inside the store → what it was."""
+    return {
+        Path(each["path"]).relative_to(loras / "air").as_posix(): each["what"] for each in document["removed"]
+    }
 
 
 def leave_a_partial(loras: Path) -> Path:
@@ -250,7 +253,6 @@ def test_what_somebody_downloads_now_stays(command: Command, loras: Path) -> Non
             code, document = command("prune", *arguments)
             assert (code, document["removed"], document["in_use"]) == (0, [], [str(target)])
         assert everything_in(loras) == before
-    assert lock.exists()
     assert set(removed(command("prune")[1], loras).values()) == {"partial", "lock", "folder"}
 
 
@@ -340,6 +342,7 @@ def test_prune_for_people(loras: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out == "There is nothing to remove.\n"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows tells a broken pipe in other ways")
 def test_output_that_nobody_reads_is_no_crash() -> None:
     reader, writer = os.pipe()
     os.close(reader)  # as `| head` does when it has seen enough
