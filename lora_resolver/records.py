@@ -6,7 +6,10 @@ Everything that a service answers becomes one of these at the edge, in `sources/
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
+
+from .architecture import detect_architecture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,7 +128,10 @@ class PeekedLora:
     record: LoraRecord | None
     header: SafetensorsHeader | None
     """None where the source does not let it be read without the whole file."""
-    architecture: Architecture | None
-    """From the header; None without one."""
     bytes_read: int
     """Bytes of the file that came over the network for this."""
+
+    @cached_property
+    def architecture(self) -> Architecture | None:
+        """From the header, once somebody asks; None without one."""
+        return None if self.header is None else detect_architecture(self.header)

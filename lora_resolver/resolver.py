@@ -233,7 +233,6 @@ class _Run:
                 source=found.source,
                 record=found.record,
                 header=header,
-                architecture=detect_architecture(header),
                 bytes_read=0,
             )
         return self._peeked(asked, found, meter)
@@ -251,7 +250,6 @@ class _Run:
             source=found.source,
             record=found.record,
             header=remote.header,
-            architecture=None if remote.header is None else detect_architecture(remote.header),
             bytes_read=remote.bytes_read,
         )
 
