@@ -31,6 +31,7 @@ from .lora_array import LoraEntry, format_lora_array, parse_lora_array
 from .records import FileRecord, LoraRecord, PeekedLora, Progress, ResolvedLora
 from .safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
 from .settings_file import SETTING_KEYS, SETTINGS_FILE, read_settings, save_settings, with_settings
+from .workflows import NamedLora, NamedLoras, loras_in
 
 if TYPE_CHECKING:
     from .resolver import Resolver
@@ -51,6 +52,8 @@ __all__ = [
     "LoraRecord",
     "LoraResolverError",
     "Mismatch",
+    "NamedLora",
+    "NamedLoras",
     "NotFound",
     "Offline",
     "PeekedLora",
@@ -71,6 +74,7 @@ __all__ = [
     "detect_checkpoint",
     "family_name",
     "format_lora_array",
+    "loras_in",
     "parse_header",
     "parse_identifier",
     "parse_lora_array",
