@@ -46,8 +46,10 @@ MAX_HEADER_BYTES = 16 * 1024 * 1024
 a LoRA is about 0.3 MB, of the largest checkpoints about 2 MB."""
 
 MAX_TENSORS = 50_000
-MAX_NAME_BYTES = 1024
+MAX_NAME_BYTES = 512
 MAX_DIMENSIONS = 32
+_MAX_NAMES = 4 * 1024 * 1024  # characters of all names; the largest checkpoints have a million
+_MAX_SIZES = 100_000  # in shapes that differ; the largest files have some thousand
 _MAX_ENTRY_BYTES = 8192  # of a tensor that is not written as safetensors writes it
 _MAX_KEPT_METADATA = 2 * 1024 * 1024  # bytes; what lies beyond (training logs, pictures) is checked, not kept
 
@@ -102,7 +104,8 @@ def read_header(path: str | Path) -> SafetensorsHeader:
             file.seek(0)
             end = header_end(file.read(512), size)
             file.seek(8)
-            return _parse(file.read(end - 8), size)
+            # Decoded here, so that the bytes are gone before the text is read.
+            return _parse(file.read(end - 8).decode("latin-1"), size)
     except FileNotFoundError:
         raise NotFound(f"there is no file {path}", code="fileNotFound", remedy="Check the name.") from None
     except OSError as error:
@@ -123,7 +126,7 @@ def parse_header(prefix_bytes: bytes, file_size: int) -> SafetensorsHeader:
     if len(prefix_bytes) < end:
         what = f"only {len(prefix_bytes):,} of the {end:,} bytes that its header takes are here"
         _fail("headerTruncated", what, "Fetch the rest, or download the file again.")
-    return _parse(prefix_bytes[8:end], file_size)
+    return _parse(str(memoryview(prefix_bytes)[8:end], "latin-1"), file_size)
 
 
 def header_end(first_bytes: bytes, file_size: int) -> int:
@@ -169,7 +172,7 @@ def header_end(first_bytes: bytes, file_size: int) -> int:
 # pattern's groups come out as str at once. Names and texts that are not ASCII are read as UTF-8 one by one.
 
 _TENSOR = re.compile(  # as safetensors writes it; a name with escapes takes the long way
-    r'"([^"\\\x00-\x1f]{1,1024})":\{"dtype":"([A-Z0-9_]{1,20})","shape":\[([0-9,]{0,500})\],'
+    r'"([^"\\\x00-\x1f]{1,512})":\{"dtype":"([A-Z0-9_]{1,20})","shape":\[([0-9,]{0,500})\],'
     r'"data_offsets":\[([0-9]{1,16}),([0-9]{1,16})\]\}([,}])'
 )
 _SPACE = r"[ \t\n\r]*"
@@ -183,14 +186,14 @@ _Layout = tuple[str, tuple[int, ...], int]
 """dtype, shape, and how many bytes a tensor of them takes."""
 
 
-def _parse(header: bytes, file_size: int) -> SafetensorsHeader:
+def _parse(text: str, file_size: int) -> SafetensorsHeader:
     make_tensor = partial(tuple.__new__, TensorInfo)  # half the time of TensorInfo(…), thousands of times
-    source = _HeaderText(header.decode("latin-1"))
-    text, tensor_at = source.text, _TENSOR.match
+    source, tensor_at = _HeaderText(text), _TENSOR.match
     tensors: dict[str, TensorInfo] = {}
     metadata: dict[str, str] | None = None
     layouts: dict[tuple[str, str], _Layout] = {}
     last_end, side_by_side = 0, True
+    names_length, sizes_count = 0, 0
 
     empty = _END.match(text, 1)  # 1: after the `{`, which header_end has seen
     position, delimiter = (empty.end(), "}") if empty else (1, ",")
@@ -201,10 +204,6 @@ def _parse(header: bytes, file_size: int) -> SafetensorsHeader:
             position = match.end()
             if not name.isascii():
                 name = source.unquoted(*match.span(1))
-            layout = layouts.get((dtype, sizes))
-            if layout is None:
-                layout = layouts[dtype, sizes] = _layout(name, dtype, sizes)
-            tensor = make_tensor((layout[0], layout[1], int(start), int(end)))
         else:
             name, position = source.key(position)
             if name == "__metadata__":
@@ -213,8 +212,13 @@ def _parse(header: bytes, file_size: int) -> SafetensorsHeader:
                 metadata, position = source.metadata(position)
                 position, delimiter = source.comma_or_end(position)
                 continue
-            tensor, layout, position = source.unusual_tensor(position, name)
+            dtype, sizes, start, end, position = source.unusual_tensor(position, name)
             position, delimiter = source.comma_or_end(position)
+        layout = layouts.get((dtype, sizes))
+        if layout is None:
+            layout = layouts[dtype, sizes] = _layout(name, dtype, sizes)
+            sizes_count += len(layout[1])
+        tensor = make_tensor((layout[0], layout[1], int(start), int(end)))
         if tensor[3] - tensor[2] != layout[2]:
             _fail_size(name, tensor, layout[2])
         if tensor[2] != last_end:
@@ -223,16 +227,17 @@ def _parse(header: bytes, file_size: int) -> SafetensorsHeader:
         if name in tensors:
             _fail_duplicate(name)
         tensors[name] = tensor
-        if len(tensors) > MAX_TENSORS:
-            what = f"it lists more than {MAX_TENSORS:,} tensors"
+        names_length += len(name)
+        if len(tensors) > MAX_TENSORS or names_length > _MAX_NAMES or sizes_count > _MAX_SIZES:
+            what = f"it lists more than {MAX_TENSORS:,} tensors, or has names or shapes out of all proportion"
             _fail("tooManyTensors", what, "A LoRA has at most some thousands; this is something else.")
 
     if "__metadata__" in tensors:
         _fail("metadataNotText", "its metadata are a tensor", _BROKEN)
     if text[position:].strip(" \t\n\r"):  # the format pads with spaces
         source.fail(position, "the end of the header")
-    _check_end(last_end if side_by_side else _end_of_unordered(tensors), file_size - 8 - len(header))
-    return SafetensorsHeader(tensors, metadata or {}, 8 + len(header), file_size)
+    _check_end(last_end if side_by_side else _end_of_unordered(tensors), file_size - 8 - len(text))
+    return SafetensorsHeader(tensors, metadata or {}, 8 + len(text), file_size)
 
 
 class _HeaderText:
@@ -260,8 +265,11 @@ class _HeaderText:
             self.fail(position, "a comma or the closing brace")
         return match.end(), match[1]
 
-    def unusual_tensor(self, position: int, name: str) -> tuple[TensorInfo, _Layout, int]:
-        """A tensor written with spaces, or with its members in another order. It ends at the first brace."""
+    def unusual_tensor(self, position: int, name: str) -> tuple[str, str, int, int, int]:
+        """A tensor written with spaces, or with its members in another order. It ends at the first brace.
+
+        Returns its dtype, its sizes with commas between, its offsets, and where it ends.
+        """
         end = self.text.find("}", position, position + _MAX_ENTRY_BYTES)
         try:
             pairs = (
@@ -275,14 +283,13 @@ class _HeaderText:
         dtype, shape, offsets = members.get("dtype"), members.get("shape"), members.get("data_offsets")
         if not (isinstance(dtype, str) and _are_sizes(shape) and _are_sizes(offsets) and len(offsets) == 2):
             _fail_tensor(name)
-        layout = _layout(name, dtype, ",".join(map(str, shape)))
-        return TensorInfo(layout[0], layout[1], *offsets), layout, end + 1
+        return dtype, ",".join(map(str, shape)), offsets[0], offsets[1], end + 1
 
     def metadata(self, position: int) -> tuple[dict[str, str], int]:
         """The pairs of `__metadata__`, and where its object ends. Beyond the budget they are checked and left out."""
         metadata: dict[str, str] = {}
         names: set[str] = set()
-        budget = _MAX_KEPT_METADATA
+        budget, names_length = _MAX_KEPT_METADATA, 0
         empty = _END.match(self.text, position)
         if empty:
             return metadata, empty.end()
@@ -297,9 +304,11 @@ class _HeaderText:
             if name in names:
                 _fail_duplicate(name)
             names.add(name)
-            if len(names) > MAX_TENSORS:
+            names_length += len(name)
+            if len(names) > MAX_TENSORS or names_length > _MAX_NAMES:
                 remedy = "Save the file again without its metadata."
-                _fail("tooManyTensors", f"it lists more than {MAX_TENSORS:,} metadata", remedy)
+                what = f"it lists more than {MAX_TENSORS:,} metadata, or has names out of all proportion"
+                _fail("tooManyTensors", what, remedy)
             start, end = match.span(2)
             if end - start <= budget:
                 budget -= end - start

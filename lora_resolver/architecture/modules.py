@@ -76,6 +76,11 @@ _FLAT = re.compile(_FLAT_PREFIX)
 _PROCESSOR = re.compile(r"\.processor(?=\.to_)")
 _NUMBER = re.compile(r"[._](\d+)(?=[._]|$)")
 
+# A hostile header must not cost more than a real one of its size. What is beyond is one more name that no model has.
+_MOST_NUMBERS = 16  # in one name; real ones have at most five
+_MOST_PLACES = 5_000  # names that differ; real files have at most some hundred
+_NOBODYS = ""
+
 
 class Place(NamedTuple):
     """Where a module belongs: the part of the pipeline, its name without prefix, whether a trainer flattened it."""
@@ -172,7 +177,12 @@ def _group(modules: Mapping[str, Roles], contents: Contents, index: Index) -> No
         parts = split(stem)
         name = "_#".join(parts[::2])
         numbers = list(map(int, parts[1::2]))
+        if "#" in stem or len(numbers) > _MOST_NUMBERS:  # "#" would stand for a number that is not there
+            name, numbers = _NOBODYS, []
         sorting = places.get(name)
+        if sorting is None and len(places) > _MOST_PLACES:
+            name, numbers = _NOBODYS, []
+            sorting = places.get(name)
         if sorting is None:
             sorting = places[name] = _sorting(place_of(name), len(numbers), contents, index)
         place, telling, rest, everyone, groups = sorting

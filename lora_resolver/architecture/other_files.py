@@ -56,6 +56,8 @@ _DIFFUSION = re.compile(
     r"lora_unet|lora_transformer|lycoris|img_|txt_|image_proj|latent|patch_embed",
     re.IGNORECASE,
 )
+_ENOUGH = 1_000
+"""Groups of modules that are looked at: only a made-up file has more."""
 _MAYBE_ADAPTER = re.compile(r"lora|lokr|loha|hada|adapter|vera|dora", re.IGNORECASE)
 
 
@@ -83,7 +85,7 @@ def describe_without_adapter(names: Collection[str]) -> str:
 
 def describe_other_adapter(foreign: Sequence[Group]) -> str:
     """What an adapter is for, if most of its modules are a language or vision model's; else ""."""
-    names = [group.example for group in foreign]
+    names = [group.example for group in foreign[:_ENOUGH]]
     if not names or any(map(_DIFFUSION.search, names)):
         return ""
     named = [name for name in names if _NAMED.match(name)]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
-import tracemalloc
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -21,9 +19,6 @@ from lora_resolver.safetensors_header import (
     parse_header,
     read_header,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def file_of(header: bytes | str | dict[str, Any], data: int = 0) -> bytes:
@@ -286,43 +281,6 @@ def test_refuses_with_a_reason_and_a_remedy(file: bytes, code: str, part: str) -
     assert (caught.value.code, part in caught.value.message) == (code, True), caught.value
     assert caught.value.remedy
     assert len(str(caught.value)) < 500
-
-
-BIG = MAX_HEADER_BYTES - 100
-COSTLY: list[tuple[str, Callable[[], str]]] = [
-    ("empty lists", lambda: '{"a":[' + "[]," * (BIG // 3) + "0]}"),
-    ("deep lists", lambda: '{"a":' + "[" * BIG + "}"),
-    ("deep objects", lambda: '{"a":' * (BIG // 5) + "1}"),
-    ("deep lists in a shape", lambda: '{"a":{"dtype":"U8","shape":' + "[" * 8000 + "}}"),
-    ("many tensors", lambda: "{" + ",".join(f'"{n}":{ENTRY}' for n in range(270_000)) + "}"),
-    ("many tensors with spaces", lambda: "{" + ",".join(f' "{n}":{ENTRY}' for n in range(20_000)) + "}"),
-    ("many metadata", lambda: '{"__metadata__":{' + ",".join(f'"{n}":""' for n in range(1_000_000)) + "}}"),
-    ("an endless name", lambda: '{"' + "a" * BIG + '":1}'),
-    ("an endless text that is not ASCII", lambda: '{"__metadata__":{"a":"' + "a" * (BIG - 50) + '😀"}}'),
-    (
-        "texts that are not ASCII",
-        lambda: '{"__metadata__":{' + ",".join(f'"{n}":"{LONG}😀"' for n in range(80)) + "}}",
-    ),
-    ("backslashes", lambda: '{"__metadata__":{"a":"' + "\\" * (BIG - 50) + '"}}'),
-    ("escaped quotes", lambda: '{"__metadata__":{"a":"' + '\\"' * (BIG // 2 - 50) + '"}}'),
-    ("spaces", lambda: "{" + " " * BIG + "}"),
-    ("spaces in a tensor", lambda: '{"a":{"dtype":"U8",' + " " * BIG + "}}"),
-    ("quotes", lambda: "{" + '"' * BIG + "}"),
-]
-LONG = "b" * 200_000
-
-
-@pytest.mark.parametrize("make", [case[1] for case in COSTLY], ids=[case[0] for case in COSTLY])
-def test_no_header_costs_more_than_64_mib(make: Callable[[], str]) -> None:
-    file = file_of(make())
-    tracemalloc.start(1)
-    try:
-        with contextlib.suppress(VerificationFailed):
-            parse(file)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 64 * 2**20, f"{peak / 2**20:.0f} MiB"
 
 
 def test_refuses_a_header_over_the_limit_without_reading_it() -> None:
