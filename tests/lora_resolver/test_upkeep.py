@@ -16,12 +16,14 @@ from filelock import FileLock
 from lora_resolver.command_line import main
 from lora_resolver.resolver import Resolver
 from tests.conftest import ROOT
+from tests.lora_resolver.civitai_faults import slowly
 from tests.lora_resolver.served_loras import everything_in, write_safetensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lora_resolver.config import ResolverConfig
+    from lora_resolver.records import Progress
     from tests.lora_resolver.civitai_faults import FaultyCivitai
     from tools.civitai_server import CatalogueEntry
 
@@ -355,3 +357,19 @@ def test_output_that_nobody_reads_is_no_crash() -> None:
     )
     os.close(writer)
     assert (run.returncode, run.stderr) == (141, b"")
+
+
+def test_pruning_all_the_while_a_download_runs(
+    command: Command, civitai: FaultyCivitai, config: ResolverConfig, ink: CatalogueEntry
+) -> None:
+    civitai.faults["deliver"] = slowly(150_000)
+    rounds = 0
+
+    def prune(_: Progress) -> None:
+        nonlocal rounds
+        rounds += 1
+        assert command("prune")[1]["errors"] == []
+
+    lora = Resolver(config).resolve(INK, on_progress=prune)
+    assert rounds > 2
+    assert lora.path.read_bytes() == ink.file.read_bytes()
