@@ -28,6 +28,9 @@ TICK = 0.125
 GRACE = 0.8
 """Seconds that stopped workers get to put things in order; the caller is free within a second in any case."""
 
+AT_ONCE = 8
+"""Tasks that run at the same time. A hundred downloads at once would be no faster, and services refuse them."""
+
 SPEED_WINDOW = 3.0
 """Seconds over which the speed is measured: long enough to be calm, short enough to follow a change."""
 
@@ -162,14 +165,15 @@ def run_side_by_side(
     stop: Stop,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[_T | BaseException]:
-    """Runs all tasks at the same time and returns their results, or what they raised, in order.
+    """Runs all tasks side by side, `AT_ONCE` at a time, and returns their results, or what they raised, in order.
 
     `on_progress` is called in this thread only, for each task that runs, every `TICK` seconds, whether or not a
     byte has arrived, and once more at its end. If it raises, or the user presses Ctrl-C, all tasks are stopped and
     the same exception comes out within a second.
     """
     finished = threading.Event()
-    jobs = [_Job(task, Meter(identifier), finished) for identifier, task in tasks]
+    turns = threading.Semaphore(AT_ONCE)
+    jobs = [_Job(_in_turn(task, turns, stop), Meter(identifier), finished) for identifier, task in tasks]
     unreported = list(jobs)
     try:
         while unreported:
@@ -187,6 +191,15 @@ def run_side_by_side(
                 _log.debug("a worker is still busy; it ends with its connection")
         raise
     return [job.outcome() for job in jobs]
+
+
+def _in_turn(task: Callable[[Meter], _T], turns: threading.Semaphore, stop: Stop) -> Callable[[Meter], _T]:
+    def wait_and_run(meter: Meter) -> _T:
+        with turns:
+            stop.check()
+            return task(meter)
+
+    return wait_and_run
 
 
 def _report(jobs: Sequence[_Job[_T]], on_progress: Callable[[Progress], None] | None) -> list[_Job[_T]]:

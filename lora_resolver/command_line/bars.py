@@ -33,7 +33,7 @@ class Bars:
         if not self._shown or progress.phase not in _PHASES or not progress.total:
             return
         bar = self._bars.get(progress.identifier)
-        if bar is None and progress.phase == "done":  # it took no time
+        if progress.phase == "done" and bar is None:  # it took no time
             return
         if bar is None:
             from tqdm import tqdm  # only where somebody sees it
@@ -43,3 +43,5 @@ class Bars:
         bar.total, bar.n = progress.total, progress.done
         bar.set_postfix_str(_PHASES[progress.phase], refresh=False)
         bar.refresh()
+        if progress.phase == "done":
+            self._bars.pop(progress.identifier).close()  # the line stays, and others take the place below it

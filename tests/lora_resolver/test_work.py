@@ -1,0 +1,53 @@
+"""Work side by side: in turns, and ended by whoever waits for it."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lora_resolver.identifiers import Identifier
+from lora_resolver.work import AT_ONCE, Stop, run_side_by_side
+
+if TYPE_CHECKING:
+    from lora_resolver.records import Progress
+    from lora_resolver.work import Meter
+
+NAMES = [Identifier("civitai", str(number), "1") for number in range(5 * AT_ONCE)]
+
+
+def test_many_tasks_take_turns_and_keep_their_order() -> None:
+    lock = threading.Lock()
+    together = threading.Barrier(AT_ONCE)
+    running = most = 0
+
+    def task(meter: Meter) -> Identifier:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        together.wait(timeout=20)  # so many do run at once
+        with lock:
+            running -= 1
+        return meter.read().identifier
+
+    assert run_side_by_side([(name, task) for name in NAMES], Stop()) == NAMES
+    assert most == AT_ONCE
+
+
+def test_whoever_waits_for_a_turn_when_it_is_stopped_never_begins() -> None:
+    stop = Stop()
+    begun = []
+
+    def task(meter: Meter) -> None:
+        begun.append(meter)
+        stop.wait(30)
+
+    def cancel(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_side_by_side([(name, task) for name in NAMES], stop, cancel)
+    assert len(begun) == AT_ONCE
+    assert not [thread for thread in threading.enumerate() if thread.name == "air-lora"]
