@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lora_resolver.records import Progress
     from lora_resolver.work import Meter
 
-NAMES = [Identifier("civitai", str(number), "1") for number in range(5 * AT_ONCE)]
+NAMES = [Identifier("civitai", str(number), "1") for number in range(1, 5 * AT_ONCE + 1)]
 
 
 def test_many_tasks_take_turns_and_keep_their_order() -> None:
