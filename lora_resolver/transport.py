@@ -8,7 +8,8 @@ Rules that hold for every request:
   address, since those reach logs. `.netrc` and cookies are not used.
 - Redirects are followed here, five at most, each checked by `address_rules`.
 - Every socket is known to the `Stop`, which shuts it: a server that stalls cannot keep a worker.
-- No exception or log line carries a query string: signed addresses are secrets for as long as they live.
+- No exception or log line carries a query string, those of the libraries below included: signed addresses are secrets
+  for as long as they live. A token that a server repeats in its answer is struck out before anybody reads it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from .address_rules import check_address, check_peer, token_for
 from .errors import LoraResolverError, TransferFailed
+from .log_privacy import queries_hidden
 from .work import Stopped
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ MAX_JSON_BYTES = 32 * 1024**2
 """Model pages with hundreds of versions reach a few MB."""
 MAX_RETRY_AFTER = 60.0
 """Seconds that we are ready to wait when a server asks for it; beyond, the user is told."""
+SHORTEST_TOKEN = 8
+"""Characters. What is shorter is no token of any service, and would be found in words."""
 USER_AGENT = "air-lora/0.1 (+https://github.com/air-lora/air-lora)"
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -89,9 +93,10 @@ class ServerBusy(TransferFailed):
 class Download:
     """An answer whose body has yet to come. Use it in a `with`; leaving it closes the connection."""
 
-    def __init__(self, response: requests.Response, stop: Stop) -> None:
+    def __init__(self, response: requests.Response, stop: Stop, services: Sequence[Service] = ()) -> None:
         self._response = response
         self._stop = stop
+        self._services = services
         self.url = response.url
         self.status = response.status_code
         self.headers: dict[str, str] = {name.lower(): value for name, value in response.headers.items()}
@@ -133,7 +138,7 @@ class Download:
             data += chunk
             if len(data) > MAX_JSON_BYTES:
                 raise _failed(self.url, "answered with far too long a text", "badAnswer")
-        text = bytes(data).decode("utf-8", errors="replace")
+        text = _without_tokens(bytes(data).decode("utf-8", errors="replace"), self._services)
         try:
             body = json.loads(text)
         except (ValueError, RecursionError):
@@ -184,7 +189,7 @@ class Transport:
             check_address(url, self._services)
         seen = {url}
         for _ in range(MAX_REDIRECTS + 1):
-            download = Download(self._send(url, headers or {}), self._stop)
+            download = Download(self._send(url, headers or {}), self._stop, self._services)
             location = download.headers.get("location")
             if download.status not in _REDIRECTS or not location:
                 return download
@@ -235,7 +240,7 @@ class Transport:
     def _send(self, url: str, headers: Mapping[str, str]) -> requests.Response:
         self._stop.check()
         timeout = (self._config.connect_timeout, self._config.read_timeout)
-        with _plain_errors(url, self._stop):
+        with _plain_errors(url, self._stop), queries_hidden():
             return self._session.get(
                 url, headers=dict(headers), stream=True, timeout=timeout, allow_redirects=False
             )
@@ -268,6 +273,13 @@ def shown_address(url: str) -> str:
     """An address as it may be shown: without user, password, query and fragment."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _without_tokens(text: str, services: Sequence[Service]) -> str:
+    for service in services:
+        if service.token and len(service.token) >= SHORTEST_TOKEN:
+            text = text.replace(service.token, "…")
+    return text
 
 
 class _TokenForOwnHosts(AuthBase):

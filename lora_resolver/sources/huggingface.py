@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, TransferFailed
 from ..file_names import safe_file_name
+from ..log_privacy import queries_hidden
 from ..records import FileRecord, LoraRecord
 from ..work import Stopped
 from .desk import Elsewhere, Offer, OnDisk
@@ -204,7 +205,8 @@ class _Hub:
         config = self.desk.config
         for attempt in range(config.tries):
             try:
-                return question()
+                with queries_hidden():
+                    return question()
             except Exception as error:  # noqa: PERF203 - once a second; and what it raises changes with its HTTP client
                 explained = self._explained(error)
                 passing = isinstance(explained, TransferFailed) and explained.code != "badAnswer"
