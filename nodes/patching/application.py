@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+import weakref
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...lora_resolver import LoraResolverError, Mismatch, SeveralErrors
 from .fit import Checkpoint, Fit, check_fit
+from .kept import Kept
 from .loaded_model import diffusion_weights, model_families, text_encoder_weights
 from .lora_file import LoraFile, open_lora, outline
 from .stack import WeightedPatches, stack_patches
@@ -94,14 +97,14 @@ def apply_loras(
     if misfits and not skip_mismatches:
         raise misfits[0] if len(misfits) == 1 else SeveralErrors(misfits)
     fitting = [entry for entry in entries if entry.fit is not None]
-    diffusion = stack_patches(
+    diffusion = [
         _patches(entry, entry.lora.model_strength, entry.fit.diffusion) for entry in fitting if entry.fit
-    )
-    encoder = stack_patches(
+    ]
+    encoder = [
         _patches(entry, entry.lora.clip_strength, entry.fit.text_encoder)
         for entry in fitting
         if entry.fit and entry.fit.text_encoder
-    )
+    ]
     return Application(
         model=_patched(model, diffusion),
         clip=_patched(clip, encoder),
@@ -110,12 +113,27 @@ def apply_loras(
     )
 
 
+# Content, and what it was held against → how it fits. Changing a weight matches no key again.
+_fits: Kept[tuple[str, int, int], tuple[Checkpoint, Fit]] = Kept()
+
+
+def _fit_of(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
+    key = (file.sha256, id(checkpoint.diffusion), id(checkpoint.text_encoder))
+    kept = _fits.get(key)
+    # The checkpoint is kept along, so that its parts' ids are not given to others meanwhile.
+    if kept is not None and kept[0].families == checkpoint.families:
+        return kept[1]
+    fit = check_fit(file, name, checkpoint)
+    _fits.put(key, (checkpoint, fit), file.size)
+    return fit
+
+
 def _check(lora: WeightedLora, checkpoint: Checkpoint) -> Applied:
     started = time.perf_counter()
     file = fit = skipped = None
     try:
         file = open_lora(lora.path, lora.sha256)
-        fit = check_fit(file, lora.name, checkpoint)
+        fit = _fit_of(file, lora.name, checkpoint)
     except Mismatch as error:
         skipped = error.at(lora.place)
     except LoraResolverError as error:
@@ -133,10 +151,51 @@ def _patches(entry: Applied, strength: float, mapped: Any) -> WeightedPatches:
     )
 
 
-def _patched(patcher: Any, patches: dict[str, Any]) -> Any:
-    """A clone with the patches; the same object where there are none, so that nothing is patched again."""
-    if not patches:
+KEPT_RESULTS = 4
+"""How many different arrays on one and the same MODEL or CLIP are remembered."""
+
+_ATTRIBUTE = "_air_lora_results"
+
+
+@dataclass(frozen=True)
+class _Result:
+    """One array on one MODEL or CLIP: all but the model itself, which must be free to go when ComfyUI lets go of it."""
+
+    patches: dict[str, Any]
+    uuid: Any
+    """`patches_uuid` of the clone: where it is the same, ComfyUI patches no weight again."""
+    clone: weakref.ref[Any]
+
+
+def _patched(patcher: Any, entries: list[WeightedPatches]) -> Any:
+    """A clone with the patches; the same object where there are none, and the same clone where nothing has changed."""
+    entries = [entry for entry in entries if entry.strength != 0 and entry.patches]
+    if not entries:
         return patcher
+    key = (_uuid(patcher), tuple(sorted((entry.sha256, entry.strength) for entry in entries)))
+    results: OrderedDict[Any, _Result] = patcher.__dict__.setdefault(_ATTRIBUTE, OrderedDict())
+    known = results.pop(key, None)
+    clone = known.clone() if known is not None else None
+    if (
+        known is None or clone is None or _uuid(clone) != known.uuid
+    ):  # gone, or somebody has added to it since
+        patches = known.patches if known is not None else stack_patches(entries)
+        clone = _clone_with(patcher, patches)
+        if known is not None:
+            getattr(clone, "patcher", clone).patches_uuid = known.uuid
+        known = _Result(patches, _uuid(clone), weakref.ref(clone))
+    results[key] = known
+    while len(results) > KEPT_RESULTS:
+        results.popitem(last=False)
+    return clone
+
+
+def _uuid(patcher: Any) -> Any:
+    """Of a MODEL, or of a CLIP, whose patcher is inside."""
+    return getattr(patcher, "patcher", patcher).patches_uuid
+
+
+def _clone_with(patcher: Any, patches: dict[str, Any]) -> Any:
     clone = patcher.clone()
     added = set(clone.add_patches(patches, 1.0))
     missing = [key for key in patches if key not in added]
