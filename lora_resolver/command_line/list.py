@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from ..config import ResolverConfig
     from ..library import LibraryFile
 
 __all__ = ["add_arguments", "run"]
@@ -60,21 +61,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the files. Returns the exit status."""
     families = {_family(text) for text in arguments.family}
     words = [word.casefold() for word in arguments.words]
-    files = [file for file in _library() if _fits(file, families, words)]
+    config = user_config()
+    files = [file for file in _library(config) if _fits(file, families, words)]
     if arguments.json:
         print(json.dumps([_report(file) for file in files], indent=2))
         return 0
     for file in files:
         _print(file)
     count = "1 file" if len(files) == 1 else f"{len(files)} files"
-    print(f"{count}, {size(sum(file.size for file in files))}")
+    print(f"{count}, {size(sum(file.size for file in files))}, in {config.download_dir}")
     return 0
 
 
-def _library() -> list[LibraryFile]:
+def _library(config: ResolverConfig) -> list[LibraryFile]:
     from ..resolver import Resolver  # it needs an HTTP client, which bad usage does not
 
-    resolver = Resolver(user_config())
+    resolver = Resolver(config)
     if not sys.stderr.isatty():
         return resolver.library()
     from tqdm import tqdm

@@ -93,6 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
         for each in wanted:
             _print(each)
         _print_sum(wanted, to_download)
+        if not wanted and not errors:
+            print("No LoRA is named there.")
     if needed and not arguments.dry_run:
         _download(resolver, [each for each in needed if each.state == "download"], quiet=arguments.json)
     if arguments.json:

@@ -185,6 +185,11 @@ def test_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert out[-1] == f"downloaded     {INK}  {path}"
 
 
+def test_a_workflow_without_loras(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prefetch", '{"1": {"class_type": "KSampler", "inputs": {"seed": 1}}}']) == 0
+    assert capsys.readouterr().out == "No LoRA is named there.\n"
+
+
 def test_an_example_workflow(prefetch: Callable[..., Told]) -> None:
     code, document = prefetch("--dry-run", str(ROOT / "example_workflows" / "sdxl-mixed-loras.json"))
     assert code == 1

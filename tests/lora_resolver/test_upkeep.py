@@ -177,7 +177,7 @@ def test_the_list_for_people_holds_no_control_characters(
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert out.startswith("air/civitai/7@70/chalk.safetensors  (7.3 kB, SD 1.x or SD 2.x or SDXL")
-    assert out.splitlines()[-1] == "1 file, 7.3 kB"
+    assert out.splitlines()[-1] == f"1 file, 7.3 kB, in {config.download_dir}"
 
 
 # prune
