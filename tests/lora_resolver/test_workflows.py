@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from safetensors.torch import save
+from safetensors.numpy import save
 
 from lora_resolver.errors import InvalidInput
 from lora_resolver.workflows import NamedLoras, loras_in
@@ -320,7 +319,7 @@ def webp() -> bytes:
 
 def latent() -> bytes:
     texts = {"prompt": json.dumps(API), "workflow": json.dumps(CANVAS)}
-    return save({"latent_tensor": torch.zeros(1, 4, 2, 2)}, metadata=texts)
+    return save({"latent_tensor": np.zeros((1, 4, 2, 2), np.float32)}, metadata=texts)
 
 
 def film() -> bytes:
