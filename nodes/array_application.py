@@ -150,9 +150,15 @@ def _report(
             row["status"] = "off" if not entry.active else f"not for the {expert} expert"
         else:
             row |= _file_facts(file)
-            row |= _fit_facts(entry, applied[file.sha256])
+            row |= _fit_facts(entry, applied[file.sha256], application.weights)
         rows.append(row)
-    return {"checkpoint": list(application.families), "entries": rows, "seconds": round(seconds, 3)}
+    return {
+        "checkpoint": list(application.families),
+        "entries": rows,
+        "weights": application.weights,
+        "peak_extra_bytes": application.peak_extra_bytes,
+        "seconds": round(seconds, 3),
+    }
 
 
 def _file_facts(file: ResolvedLora) -> dict[str, Any]:
@@ -175,7 +181,7 @@ def _notes(file: ResolvedLora) -> list[str]:
     return [*file.architecture.notes, *filter(None, [declared])]
 
 
-def _fit_facts(entry: LoraEntry, applied: Applied) -> dict[str, Any]:
+def _fit_facts(entry: LoraEntry, applied: Applied, all_weights: int) -> dict[str, Any]:
     if applied.skipped is not None:
         return {"status": "skipped", "error": applied.skipped.as_dict()}
     fit = applied.fit
@@ -187,6 +193,8 @@ def _fit_facts(entry: LoraEntry, applied: Applied) -> dict[str, Any]:
             "keys_matched": fit.matched,
             "keys_unmatched": len(fit.unmatched),
             "text_encoder_keys_without_clip": fit.without_clip,
+            "weights": applied.weights,
+            "share": round(applied.weights / all_weights, 3) if all_weights else 0.0,
             "seconds": round(applied.seconds, 3),
         }
     return facts

@@ -14,6 +14,7 @@ from .fit import Checkpoint, Fit, check_fit
 from .kept import Kept
 from .loaded_model import diffusion_weights, model_families, text_encoder_weights
 from .lora_file import LoraFile, open_lora, outline
+from .memory import peak_extra_bytes
 from .stack import WeightedPatches, stack_patches
 
 if TYPE_CHECKING:
@@ -46,6 +47,19 @@ class Applied:
     seconds: float
     """Time to read and check it. Patching itself is done by ComfyUI when the model is used."""
 
+    @property
+    def weights(self) -> int:
+        """How many weights it changes, at the strengths that it has."""
+        if self.fit is None:
+            return 0
+        sides = [
+            (self.lora.model_strength, self.fit.diffusion),
+            (self.lora.clip_strength, self.fit.text_encoder),
+        ]
+        return sum(
+            len({target.key for target in side.patches}) for strength, side in sides if strength and side
+        )
+
 
 @dataclass(frozen=True)
 class Application:
@@ -56,6 +70,10 @@ class Application:
     families: tuple[str, ...]
     """What the loaded checkpoint is."""
     entries: tuple[Applied, ...]
+    weights: int
+    """How many weights the array changes, of MODEL and CLIP together."""
+    peak_extra_bytes: int
+    """What patching takes for a moment, beyond the weights themselves."""
 
 
 def loaded_checkpoint(model: Any, clip: Any) -> Checkpoint:
@@ -105,11 +123,20 @@ def apply_loras(
         for entry in fitting
         if entry.fit and entry.fit.text_encoder
     ]
+    patched_model = _patched(model, diffusion)
+    patched_clip = _patched(clip, encoder)
     return Application(
-        model=_patched(model, diffusion),
-        clip=_patched(clip, encoder),
+        model=patched_model.patcher,
+        clip=patched_clip.patcher,
         families=checkpoint.families,
         entries=entries,
+        weights=len(patched_model.patches) + len(patched_clip.patches),
+        peak_extra_bytes=max(
+            peak_extra_bytes(patched_model.patches, checkpoint.diffusion.shapes),
+            peak_extra_bytes(patched_clip.patches, checkpoint.text_encoder.shapes)
+            if checkpoint.text_encoder
+            else 0,
+        ),
     )
 
 
@@ -167,11 +194,19 @@ class _Result:
     clone: weakref.ref[Any]
 
 
-def _patched(patcher: Any, entries: list[WeightedPatches]) -> Any:
+@dataclass(frozen=True)
+class _Patched:
+    """A MODEL or CLIP to hand on, and what was added to it."""
+
+    patcher: Any
+    patches: dict[str, Any]
+
+
+def _patched(patcher: Any, entries: list[WeightedPatches]) -> _Patched:
     """A clone with the patches; the same object where there are none, and the same clone where nothing has changed."""
     entries = [entry for entry in entries if entry.strength != 0 and entry.patches]
     if not entries:
-        return patcher
+        return _Patched(patcher, {})
     key = (_uuid(patcher), tuple(sorted((entry.sha256, entry.strength) for entry in entries)))
     results: OrderedDict[Any, _Result] = patcher.__dict__.setdefault(_ATTRIBUTE, OrderedDict())
     known = results.pop(key, None)
@@ -187,7 +222,7 @@ def _patched(patcher: Any, entries: list[WeightedPatches]) -> Any:
     results[key] = known
     while len(results) > KEPT_RESULTS:
         results.popitem(last=False)
-    return clone
+    return _Patched(clone, known.patches)
 
 
 def _uuid(patcher: Any) -> Any:

@@ -124,7 +124,21 @@ def test_the_report_says_what_was_applied(studio: Studio) -> None:
     assert first["architecture"] == ["sd1"]
     assert first["keys_matched"] > 100
     assert first["keys_unmatched"] == 0
+    assert (first["kind"], first["rank"]) == ("lora", 4)
+    assert first["weights"] == report["weights"] > 30
+    assert first["share"] == 1.0
+    assert 0 < report["peak_extra_bytes"] < 100 * 1024**2
     assert second["status"] == "off"
+
+
+def test_the_share_of_the_weights_is_each_entry_s_own(studio: Studio) -> None:
+    without_text_encoder = air(103)
+    array = [{"model": A, "weight": 0.7}, {"model": without_text_encoder, "weight": 0.5}]
+    report = studio.report(studio.run(tiny("sd15", array).workflow()))
+    whole, part = report["entries"]
+    assert whole["share"] == 1.0
+    assert 0 < part["share"] < 1
+    assert part["weights"] == round(part["share"] * report["weights"])
 
 
 def test_trigger_words_come_once_each_in_the_array_s_order(studio: Studio) -> None:
