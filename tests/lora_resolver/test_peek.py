@@ -67,9 +67,16 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
+@pytest.fixture(scope="module")
+def catalogue(files: dict[str, Path]) -> list[CatalogueEntry]:
+    entries = [CatalogueEntry(1, int(name.partition("@")[2]), "Ink", file) for name, file in files.items()]
+    # Hashed here, once: a server that hashes a large file before it answers may be too slow for a quick resolver.
+    assert all(entry.sha256 for entry in entries)
+    return entries
+
+
 @pytest.fixture
-def civitai(files: dict[str, Path]) -> Iterator[FaultyCivitai]:
-    catalogue = [CatalogueEntry(1, int(name.partition("@")[2]), "Ink", file) for name, file in files.items()]
+def civitai(catalogue: list[CatalogueEntry]) -> Iterator[FaultyCivitai]:
     with FaultyCivitai(catalogue) as server:
         yield server
 
