@@ -104,6 +104,11 @@ def breaks_off_after(count: int) -> Fault:
     return _spoiled(count, reset)
 
 
+def ends_after(count: int) -> Fault:
+    """Closes the connection after so many bytes of each body: all of them arrive, which a reset does not promise."""
+    return _spoiled(count, lambda *_: None)
+
+
 def stalls_after(count: int) -> Fault:
     """Sends so many bytes and then nothing, without closing the connection."""
 

@@ -114,6 +114,7 @@ class Tap:
                 exchange.handler.wfile.flush()
                 self.dry.set()
                 server.free.wait(60)
+                exchange.handler.close_connection = True
 
         exchange.send_range = send_range  # type: ignore[method-assign]
         return False

@@ -7,8 +7,6 @@ and remedy; and once the fault is gone, the next run ends well.
 from __future__ import annotations
 
 import gzip
-import json
-import struct
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -41,12 +39,6 @@ class Case:
     says: str = ""
     """Part of the error's text."""
     settings: dict[str, Any] = field(default_factory=dict)
-
-
-def _hostile_header(_: FaultyCivitai, exchange: Exchange) -> bool:
-    header = json.dumps({"a": {"dtype": "F16", "shape": [2], "data_offsets": [0, 4 << 40]}}).encode()
-    exchange.send_bytes(struct.pack("<Q", len(header)) + header + bytes(4), "application/octet-stream")
-    return True
 
 
 def _version(**changes: Any) -> Fault:
