@@ -150,7 +150,7 @@ def test_servers_that_make_it_impossible(
     config: ResolverConfig, civitai: FaultyCivitai, spoil: fault.Fault
 ) -> None:
     civitai.faults["deliver"] = spoil
-    peeked = Resolver(config).peek(BIG)
+    peeked = Resolver(config).peek(SMALL)
     assert (peeked.header, peeked.bytes_read) == (None, 0)
     assert peeked.record is not None
 
