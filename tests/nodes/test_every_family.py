@@ -1,0 +1,196 @@
+"""Arrays on tiny models of every kind: what comes out is what ComfyUI's own loaders give, one after the other."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.sd
+import comfy.text_encoders.sd3_clip
+import comfy.utils
+import pytest
+import torch
+from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
+
+from tests import lora_files
+from tools.tiny_checkpoints import make_checkpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.integration
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _as_comfyui_runs_nodes() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@cache
+def load(folder: Path, checkpoint: str) -> tuple[Any, Any]:
+    """MODEL and CLIP, the latter None for a diffusion model alone."""
+    path = make_checkpoints(folder, [checkpoint])[checkpoint]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ComfyUI's own, while it loads
+        if path.parent.name == "diffusion_models":
+            return comfy.sd.load_diffusion_model(str(path)), None
+        return comfy.sd.load_checkpoint_guess_config(str(path), output_vae=False)[:2]
+
+
+def write(path: Path, modules: Any, seed: int, **options: Any) -> WeightedLora:
+    lora_files.write_lora(path, modules, seed=seed, **options)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return WeightedLora(f"lora[{seed}]", path.stem, path, digest, 0.7 - 0.2 * seed, 0.4 - 0.3 * seed)
+
+
+def core(pair: tuple[Any, Any], entries: list[WeightedLora]) -> tuple[Any, Any]:
+    model, clip = pair
+    for entry in entries:
+        file = comfy.utils.load_torch_file(str(entry.path))
+        model, clip = comfy.sd.load_lora_for_models(
+            model, clip, file, entry.model_strength, entry.clip_strength
+        )
+    return model, clip
+
+
+def weights(patcher: Any) -> dict[str, torch.Tensor]:
+    """All weights as they are while the patcher is in use; it is put back after."""
+    patcher.unpatch_model(device_to=CPU)
+    patcher.patch_model(device_to=CPU)
+    try:
+        return {name: tensor.clone() for name, tensor in patcher.model.state_dict().items()}
+    finally:
+        patcher.unpatch_model(device_to=CPU)
+
+
+def assert_same_as_core(mine: Any, theirs: Any, keys: set[str]) -> None:
+    """The same weights are patched, and each is at most one rounding of its dtype from core's."""
+    assert set(mine.patches) == set(theirs.patches) == keys
+    ours, core_weights = weights(mine), weights(theirs)
+    base = weights_of(mine)
+    for name in keys:
+        tensor = core_weights[name]
+        step = torch.finfo(tensor.dtype).eps * tensor.float().abs() + 1e-7
+        # Core rounds the sum after each file where it is patched in steps; ours once.
+        assert ((ours[name].float() - tensor.float()).abs() <= 1.01 * step).all(), name
+        assert not torch.equal(ours[name], base[name]), name
+
+
+def weights_of(patcher: Any) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in patcher.model.state_dict().items()}
+
+
+CASES = [
+    ("sd15", "kohya", "all"),
+    ("sd15", "diffusers", "usual"),
+    ("sdxl", "kohya", "usual"),
+    ("sdxl", "kohya_diffusers", "usual"),
+    ("sd3", "generic", "usual"),
+    ("sd3", "diffusers", "usual"),
+    ("wan", "generic", "all"),
+    ("hunyuan_video", "generic", "all"),
+    ("ltxv", "generic", "all"),
+]
+
+
+@pytest.mark.parametrize(("checkpoint", "naming", "only"), CASES)
+def test_a_stack_is_what_core_s_chain_gives(
+    folder: Path, tmp_path: Path, checkpoint: str, naming: str, only: str
+) -> None:
+    pair = load(folder, checkpoint)
+    modules = lora_files.modules_of(checkpoint, naming=naming, only=only)
+    if only == "all":  # what ComfyUI's key map leaves out is no part of this comparison
+        modules = {name: module for name, module in modules.items() if len(module.shape) > 1}
+    spelling = {} if naming.startswith("kohya") else {"spelling": "peft"}
+    entries = [write(tmp_path / f"{seed}.safetensors", modules, seed, **spelling) for seed in range(2)]
+    result = apply_loras(*pair, entries, skip_mismatches=False)
+    model, clip = core(pair, entries)
+    assert_same_as_core(result.model, model, set(model.patches))
+    assert len(result.model.patches) > 5
+    if clip is not None:
+        assert_same_as_core(result.clip.patcher, clip.patcher, set(clip.patcher.patches))
+    for entry in result.entries:
+        assert entry.fit is not None
+        assert entry.fit.unmatched == ()
+
+
+def test_slices_of_one_weight_that_only_some_files_have(folder: Path, tmp_path: Path) -> None:
+    """q, k and v are one weight in SD3: a file may change any of the three."""
+    pair = load(folder, "sd3")
+    modules = lora_files.modules_of("sd3", naming="diffusers", parts=("unet",))
+    only_q = {name: module for name, module in modules.items() if name.endswith(("to_q", "add_q_proj"))}
+    without_q = {name: module for name, module in modules.items() if name not in only_q}
+    assert only_q
+    entries = [
+        write(tmp_path / "q.safetensors", only_q, 0, spelling="peft"),
+        write(tmp_path / "rest.safetensors", without_q, 1, spelling="peft"),
+    ]
+    result = apply_loras(*pair, entries, skip_mismatches=False)
+    model, _ = core(pair, entries)
+    assert_same_as_core(result.model, model, set(model.patches))
+
+
+def tiny_t5() -> Any:
+    """A CLIP whose only text encoder is a T5 of one layer, built by ComfyUI's own classes."""
+    small = {"d_model": 32, "d_ff": 64, "d_kv": 8, "num_heads": 4, "num_layers": 1, "vocab_size": 50}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = comfy.text_encoders.sd3_clip.SD3ClipModel(
+            clip_l=False,
+            clip_g=False,
+            t5=True,
+            dtype_t5=torch.float32,
+            device=CPU,
+            dtype=torch.float32,
+            model_options={"t5xxl_model_config": small},
+        )
+    generator = torch.Generator().manual_seed(3)
+    for parameter in module.parameters():
+        parameter.requires_grad_(requires_grad=False).copy_(
+            torch.randn(parameter.shape, generator=generator) * 0.1
+        )
+    clip = comfy.sd.CLIP(no_init=True)
+    clip.cond_stage_model = module
+    clip.patcher = comfy.model_patcher.ModelPatcher(module, load_device=CPU, offload_device=CPU)
+    clip.tokenizer, clip.layer_idx, clip.tokenizer_options = None, None, {}
+    clip.use_clip_schedule = clip.apply_hooks_to_conds = None
+    return clip
+
+
+def test_t5_keys_take_the_clip_weight(folder: Path, tmp_path: Path) -> None:
+    clip = tiny_t5()
+    if (
+        clip.cond_stage_model.t5xxl.transformer.encoder.block[0].layer[0].SelfAttention.q.weight.shape[1]
+        != 32
+    ):
+        pytest.fail("ComfyUI no longer takes the small T5 that this test asks for")
+    model, _ = load(folder, "sd3")
+    stems = ["layer_0_SelfAttention_q", "layer_0_SelfAttention_o", "layer_1_DenseReluDense_wo"]
+    shapes = {name: tensor.shape for name, tensor in clip.cond_stage_model.state_dict().items()}
+    modules = {}
+    for stem in stems:
+        key = next(
+            name
+            for name in shapes
+            if name.endswith(f"{stem.replace('layer_', 'layer.').replace('_', '.')}.weight")
+        )
+        modules[f"lora_te1_encoder_block_0_{stem}"] = lora_files.Module(tuple(shapes[key]), has_bias=False)
+    entries = [write(tmp_path / f"{seed}.safetensors", modules, seed) for seed in range(2)]
+    result = apply_loras(model, clip, entries, skip_mismatches=False)
+    _, theirs = core((model, clip), entries)
+    assert result.model is model
+    assert_same_as_core(result.clip.patcher, theirs.patcher, set(theirs.patcher.patches))
+    assert len(theirs.patcher.patches) == 3
