@@ -7,6 +7,7 @@ huggingface:org/repo@main                          the one .safetensors file of 
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import logging
 import re
 import threading
@@ -15,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, TransferFailed
+from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, StorageFailed, TransferFailed
 from ..file_names import safe_file_name
 from ..log_privacy import queries_hidden
 from ..records import FileRecord, LoraRecord
@@ -41,8 +42,9 @@ _log = logging.getLogger(__name__)
 def locate(identifier: Identifier, desk: Desk) -> Offer | Elsewhere | OnDisk:
     """The file in its repository, or in the cache that huggingface_hub keeps on this disk.
 
-    Raises NotFound, AccessDenied, Offline or TransferFailed.
+    Raises NotFound, AccessDenied, Offline or TransferFailed, and StorageFailed where huggingface_hub is not installed.
     """
+    _check_installed()
     cached = _cached(identifier)
     if cached is not None:
         return OnDisk(cached)
@@ -53,6 +55,15 @@ def locate(identifier: Identifier, desk: Desk) -> Offer | Elsewhere | OnDisk:
         path = _only_file(identifier, hub.repository())
         return Elsewhere(replace(identifier, version=identifier.version or "main", path=path))
     return _offer(identifier, desk, hub)
+
+
+def _check_installed() -> None:
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise StorageFailed(
+            "downloads from Hugging Face need the package huggingface_hub, which is not installed",
+            code="packageMissing",
+            remedy="Run: pip install huggingface_hub",
+        )
 
 
 def _offer(identifier: Identifier, desk: Desk, hub: _Hub) -> Offer:

@@ -283,3 +283,12 @@ def test_the_token_that_the_hub_s_own_program_saved_is_used(tmp_path: Path) -> N
     assert ResolverConfig.from_environment({**base, "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}).hf_token is None
     assert ResolverConfig.from_environment({**base, "HF_TOKEN": "hf_other"}).hf_token == "hf_other"
     assert ResolverConfig.from_environment({**base, "HUGGING_FACE_HUB_TOKEN": "hf_old"}).hf_token == "hf_old"
+
+
+def test_without_huggingface_hub_the_remedy_is_named(
+    config: ResolverConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(LoraResolverError, match="pip install huggingface_hub") as caught:
+        Resolver(config).resolve(NAME)
+    assert caught.value.code == "packageMissing"
