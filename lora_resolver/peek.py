@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .download.answers import FileChanged, RangesRefused, check_kind, range_facts, refusal, whole_facts
 from .errors import TransferFailed
-from .safetensors_header import header_end, parse_header
+from .safetensors_header import header_end, parse_header, parse_header_text
 
 if TYPE_CHECKING:
     from .config import ResolverConfig
@@ -75,25 +75,30 @@ def _peek(order: Order, transport: Transport) -> RemoteHeader:
         if answer.status == 200:
             budget -= FIRST_BYTES  # what is read at a time may go beyond the header by so much
         body = _Body(answer)
-        first = body.up_to(min(FIRST_BYTES, size))
+        first = body.first(min(FIRST_BYTES, size))
         end = header_end(first, size)
         if end > budget:
             return RemoteHeader(None, size, body.count)
         if end <= len(first):
             return RemoteHeader(parse_header(first, size), size, body.count)
         if answer.status == 200:
-            return RemoteHeader(parse_header(body.up_to(end), size), size, body.count)
+            body.up_to(end)
+            return _remote_header(body, end, size, body.count)
         etag, where = range_facts(answer, 0).etag, answer.url
     try:
         with _open(order, transport, where, len(first), end) as rest:
             facts = range_facts(rest, len(first))
             if (facts.size, facts.etag) != (size, etag):
                 raise FileChanged
-            following = _Body(rest)
-            whole = first + following.up_to(end - len(first))
+            following = _Body(rest, first)
+            following.up_to(end)
     except (RangesRefused, FileChanged):
         return RemoteHeader(None, size, len(first))
-    return RemoteHeader(parse_header(whole, size), size, len(first) + following.count)
+    return _remote_header(following, end, size, following.count)
+
+
+def _remote_header(body: _Body, end: int, size: int, bytes_read: int) -> RemoteHeader:
+    return RemoteHeader(parse_header_text(body.take_text(8, end), size), size, bytes_read)
 
 
 def _open_first(order: Order, transport: Transport) -> Download:
@@ -122,17 +127,27 @@ def _open(order: Order, transport: Transport, url: str, start: int, end: int) ->
 class _Body:
     """The beginning of an answer's body; never reads on for more than it was asked for."""
 
-    def __init__(self, answer: Download) -> None:
-        self._answer = answer
+    def __init__(self, answer: Download, before: bytes = b"") -> None:
         self._chunks = answer.chunks(FIRST_BYTES)
-        self._bytes = bytearray()
+        self._bytes = bytearray(before)
 
     @property
     def count(self) -> int:
         return len(self._bytes)
 
-    def up_to(self, length: int) -> bytes:
+    def first(self, length: int) -> bytes:
         """The first `length` bytes. Raises TransferFailed when there are fewer."""
+        self.up_to(length)
+        return bytes(self._bytes[:length])
+
+    def take_text(self, start: int, end: int) -> str:
+        """Bytes of it as Latin-1; they are let go of, since a hostile header is large."""
+        text = str(memoryview(self._bytes)[start:end], "latin-1")
+        self._bytes = bytearray()
+        return text
+
+    def up_to(self, length: int) -> None:
+        """Reads until the first `length` bytes are there. Raises TransferFailed when there are fewer."""
         while len(self._bytes) < length:
             chunk = next(self._chunks, None)
             if chunk is None:
@@ -142,4 +157,3 @@ class _Body:
                     remedy="Run it again.",
                 )
             self._bytes += chunk
-        return bytes(self._bytes[:length])

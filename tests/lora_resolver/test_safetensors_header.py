@@ -295,6 +295,12 @@ def test_keeps_two_megabytes_of_metadata_and_checks_the_rest() -> None:
     assert header.metadata == {"a": "x" * 2_000_000, "c": "kept"}
 
 
+@pytest.mark.parametrize("before", [0, 1, 2, 3])
+def test_escapes_are_read_wherever_the_header_is_cut_to_be_read_in_pieces(before: int) -> None:
+    texts = {"a": "x" * before + "\\" * 40_000 + '"' * 40_001 + "}", "b": "\\"}
+    assert parse(file_of({"__metadata__": texts})).metadata == texts
+
+
 def test_a_header_fetched_by_range() -> None:
     file = file_of({"a": tensor("U8", (5000,), 0, 5000)}, 5000)
     end = header_end(file[:16], len(file))
