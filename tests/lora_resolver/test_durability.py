@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tests.lora_resolver.civitai_faults import Exchange, FaultyCivitai
     from tools.civitai_server import CatalogueEntry
 
+pytestmark = pytest.mark.integration  # they start processes, or wait as long as a server makes them
+
 INK = "civitai:120096@135931"
 SIZE = 300_000
 

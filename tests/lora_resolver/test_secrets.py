@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from tests.lora_resolver.civitai_faults import Exchange, FaultyCivitai
     from tools.local_server import Request
 
+pytestmark = pytest.mark.integration  # they start processes, or wait as long as a server makes them
+
 CIVITAI_TOKEN = "civitai-token-4d1f0e63a8b7"
 HF_TOKEN = "hf_tokenOfTheTests0123456789"
 OTHER_SIGNATURE = "signature-of-a-refused-address-77aa"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.lora_resolver.civitai_faults import FaultyCivitai
 
+pytestmark = pytest.mark.integration  # they start processes, or wait as long as a server makes them
+
 INK = "civitai:120096@135931"
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminals and signals of this kind")
