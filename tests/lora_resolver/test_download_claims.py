@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from tests.lora_resolver.served_loras import everything_in, write_safetensors
 
 if TYPE_CHECKING:
     from lora_resolver.config import ResolverConfig
+    from lora_resolver.records import Progress
     from tests.lora_resolver.civitai_faults import Exchange, FaultyCivitai
     from tools.civitai_server import CatalogueEntry
 
@@ -98,6 +101,48 @@ def test_without_a_promised_hash_another_etag_begins_anew(
     del ink.__dict__["sha256"]
     lora = Resolver(config.with_changes(**ONE_PIECE)).resolve(INK)
     assert lora.path.read_bytes() == ink.file.read_bytes()
+
+
+def test_one_download_for_several_names_of_one_file(
+    config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry
+) -> None:
+    civitai.faults["deliver"] = fault.slowly(200_000)
+    names = [INK, f"sha256:{ink.sha256}", "https://civitai.com/api/download/models/135931"]
+    found = Resolver(config.with_changes(**ONE_PIECE)).resolve_all(names)
+    assert {lora.path for lora in found} == {found[0].path}
+    assert sorted(lora.downloaded for lora in found) == [False, False, True]
+    assert ranges_asked_for(civitai) == [f"bytes=0-{ink.file.stat().st_size - 1}"]
+
+
+class Cancelled(Exception):
+    pass
+
+
+def test_who_waits_for_another_download_can_be_cancelled_and_disturbs_nobody(
+    config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry
+) -> None:
+    civitai.faults["deliver"] = fault.stalls_after(100_000)
+    config = config.with_changes(**ONE_PIECE, read_timeout=20.0)
+    first: list[Any] = []
+    downloading = threading.Thread(target=lambda: first.append(Resolver(config).resolve(INK)))
+    downloading.start()
+    while not list(config.download_dir.rglob("*.air-part")):
+        time.sleep(0.01)
+
+    def cancel_when_it_waits(progress: Progress) -> None:
+        if progress.phase == "wait" and progress.done == 100_000:
+            raise Cancelled
+
+    try:
+        with pytest.raises(Cancelled):
+            Resolver(config).resolve(INK, on_progress=cancel_when_it_waits)
+        assert downloading.is_alive()
+        assert list(config.download_dir.rglob("*.air-part"))
+    finally:
+        civitai.faults.clear()
+        civitai.free.set()
+        downloading.join()
+    assert [lora.path.read_bytes() for lora in first] == [ink.file.read_bytes()]
 
 
 HOSTILE = [
