@@ -20,10 +20,10 @@ Callers that want one answer catch `LoraResolverError`; each leaf is something t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _E = TypeVar("_E", bound="LoraResolverError")
 
@@ -59,23 +59,41 @@ class LoraResolverError(Exception):
         self.parameter = parameter
         self.message = message
         self.remedy = remedy
+        self.appendix = ""
 
     def __str__(self) -> str:
+        return f"{self._sentence()}\n{self.appendix}" if self.appendix else self._sentence()
+
+    def _sentence(self) -> str:
         text = f"{self.parameter}: {self.message}" if self.parameter else self.message
         if not self.remedy:
             return text
         return f"{text} {self.remedy}" if text.endswith((".", "?", "!")) else f"{text}. {self.remedy}"
 
+    def each(self) -> tuple[LoraResolverError, ...]:
+        """The errors that this one stands for: itself, unless it was collected from several."""
+        return (self,)
+
     def at(self: _E, parameter: str) -> _E:
         """The same error, placed: low layers need not know which entry they work for."""
-        placed = type(self).__new__(type(self))
-        placed.args = self.args
-        placed.__dict__.update(self.__dict__)
+        placed = self._copy()
         placed.parameter = parameter
-        placed.__cause__, placed.__traceback__ = self.__cause__, self.__traceback__
         return placed
 
-    def as_dict(self) -> dict[str, str]:
+    def with_appendix(self: _E, text: str) -> _E:
+        """The same error with a last line for programs, where only the text of an error reaches them."""
+        extended = self._copy()
+        extended.appendix = text
+        return extended
+
+    def _copy(self: _E) -> _E:
+        copy = type(self).__new__(type(self))
+        copy.args = self.args
+        copy.__dict__.update(self.__dict__)
+        copy.__cause__, copy.__traceback__ = self.__cause__, self.__traceback__
+        return copy
+
+    def as_dict(self) -> dict[str, Any]:
         """The fields as the command line's `--json` and the node's error data show them."""
         return {
             "code": self.code,
@@ -103,8 +121,12 @@ class _Collected(LoraResolverError):
         super().__init__(first.message, code=first.code, parameter=first.parameter, remedy=first.remedy)
         self.errors = tuple(errors)
 
-    def __str__(self) -> str:
+    def _sentence(self) -> str:
         return "\n".join(str(error) for error in self.errors)
+
+    def each(self) -> tuple[LoraResolverError, ...]:
+        """The errors that this one stands for."""
+        return self.errors
 
 
 class InvalidLoraArray(_Collected, InvalidInput):
@@ -148,4 +170,25 @@ class StorageFailed(LoraResolverError):
 
 
 class Mismatch(LoraResolverError):
-    """The file is sound, but does not fit the loaded model."""
+    """The file is sound, but does not fit the loaded model.
+
+    `facts` are what the sentence says, in fields: `verdict` ("wrong family", "shape clash", "right family, will not
+    load", …), `lora`, `made_for` and `loaded` (family ids), `keys`, `keys_unmatched`, `shape_clashes`, and `example`
+    with `key`, `in_file` and `here` (shapes, null where unknown). Empty where no file was held against a model.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        parameter: str = "",
+        remedy: str = "",
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message, code=code, parameter=parameter, remedy=remedy)
+        self.facts: Mapping[str, Any] = facts or {}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields of every error, and the facts."""
+        return {**super().as_dict(), "facts": dict(self.facts)} if self.facts else super().as_dict()

@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from ..lora_resolver import LoraResolverError, parse_lora_array
 from .array_application import apply_array
 from .array_fingerprint import array_fingerprint
+from .error_facts import facts_for_programs
 
 EXAMPLE = '[\n  { "model": "civitai:120096@135931", "weight": 0.75 }\n]'
 
@@ -96,13 +97,14 @@ class AirLoraApply(io.ComfyNode):
         expert: str = "both",
     ) -> io.NodeOutput:
         """MODEL, CLIP, trigger words, report."""
-        outcome = apply_array(
-            model,
-            clip,
-            parse_lora_array(lora),
-            skip_mismatches=on_mismatch == "skip",
-            expert=expert,
-            node_id=cls.hidden.unique_id,
-        )
+        with facts_for_programs():
+            outcome = apply_array(
+                model,
+                clip,
+                parse_lora_array(lora),
+                skip_mismatches=on_mismatch == "skip",
+                expert=expert,
+                node_id=cls.hidden.unique_id,
+            )
         report = json.dumps(outcome.report, ensure_ascii=False, indent=2)
         return io.NodeOutput(outcome.model, outcome.clip, ", ".join(outcome.trigger_words), report)

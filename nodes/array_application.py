@@ -190,6 +190,7 @@ def _fit_facts(entry: LoraEntry, applied: Applied, all_weights: int) -> dict[str
         facts["joined_with"] = applied.lora.place
     if fit is not None:
         facts |= {
+            "verdict": fit.verdict,
             "keys_matched": fit.matched,
             "keys_unmatched": len(fit.unmatched),
             "text_encoder_keys_without_clip": fit.without_clip,

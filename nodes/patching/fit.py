@@ -57,6 +57,11 @@ class Fit:
     without_clip: int
     """Text-encoder keys that had nothing to go to."""
 
+    @property
+    def verdict(self) -> str:
+        """ "fits", or "fits partly" where keys of the diffusion model's are left over."""
+        return "fits partly" if self.unmatched else "fits"
+
 
 @dataclass(frozen=True)
 class Clash:
@@ -81,6 +86,12 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
             f"{name} is not a LoRA for a diffusion model. {file.architecture.sentence}",
             code="notADiffusionLora",
             remedy="Remove the entry, or set on_mismatch to skip.",
+            facts={
+                "verdict": "not a diffusion LoRA",
+                "lora": name,
+                "loaded": list(checkpoint.families),
+                "keys": len(file.tensors),
+            },
         )
     diffusion = map_file(file.tensors, checkpoint.diffusion)
     encoder = map_file(file.tensors, checkpoint.text_encoder) if checkpoint.text_encoder else None
@@ -98,7 +109,14 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
         without_clip=0 if checkpoint.text_encoder else len(unmatched) - len(diffusion_left),
     )
     patches = len(diffusion.patches) + (len(encoder.patches) if encoder else 0)
-    if clashes or not patches or (diffusion_left and _is_of_another_family(file, checkpoint)):
+    # Text-encoder keys alone are no fit where the file means the diffusion model too: CLIP-L is in many families.
+    nothing_for_diffusion = bool(diffusion_left) and not diffusion.patches
+    if (
+        clashes
+        or not patches
+        or nothing_for_diffusion
+        or (diffusion_left and _is_of_another_family(file, checkpoint))
+    ):
         raise _mismatch(file, name, checkpoint, fit, clashes)
     return fit
 
@@ -138,33 +156,78 @@ def _mismatch(file: LoraFile, name: str, checkpoint: Checkpoint, fit: Fit, clash
     made_for = _family_names(file.architecture.families)
     loaded = _family_names(checkpoint.families) or "of a family that this pack has no name for"
     keys = len(file.tensors)
+
+    def mismatch(verdict: str, code: str, message: str, remedy: str) -> Mismatch:
+        facts = _facts(verdict, file, name, checkpoint, fit, clashes)
+        return Mismatch(message, code=code, remedy=remedy, facts=facts)
+
     if _is_of_another_family(file, checkpoint):
-        return Mismatch(
+        return mismatch(
+            "wrong family",
+            "wrongArchitecture",
             f"{name} was made for {made_for}; the loaded checkpoint is {loaded}. "
             f"{_evidence(file, fit, clashes, keys)}",
-            code="wrongArchitecture",
-            remedy=f"Use a checkpoint of {made_for}, or remove the entry, or set on_mismatch to skip.",
+            f"Use a checkpoint of {made_for}, or remove the entry, or set on_mismatch to skip.",
         )
     about = f"The file is for {made_for}" if made_for else "The file does not show what it was made for"
     if clashes:
-        return Mismatch(
+        return mismatch(
+            "shape clash",
+            "shapeClash",
             f"{name} does not fit the loaded checkpoint ({loaded}): {len(clashes)} of its weights have another "
             f"shape, e.g. {clashes[0]}. {about}, perhaps for another size of it.",
-            code="shapeClash",
-            remedy="Use the checkpoint that it was trained on, or remove the entry, or set on_mismatch to skip.",
+            "Use the checkpoint that it was trained on, or remove the entry, or set on_mismatch to skip.",
         )
     if fit.without_clip == keys:
-        return Mismatch(
+        return mismatch(
+            "needs CLIP",
+            "needsClip",
             f"{name} changes only text encoders, and no CLIP is connected to this node",
-            code="needsClip",
-            remedy="Connect the checkpoint's CLIP, or remove the entry.",
+            "Connect the checkpoint's CLIP, or remove the entry.",
         )
-    return Mismatch(
-        f"{name} has no key that the loaded checkpoint ({loaded}) knows: 0 of {keys} keys map to a weight, "
-        f"e.g. {_first(file.tensors)}. {about}.",
-        code="noKeysMatch",
-        remedy="Look for a version of it made for ComfyUI, or remove the entry, or set on_mismatch to skip.",
+    if set(file.architecture.families) & set(checkpoint.families):
+        return mismatch(
+            "right family, will not load",
+            "willNotLoad",
+            f"{name} is for {made_for}, as the loaded checkpoint is, but will not load: none of the "
+            f"{len(fit.unmatched)} keys that it has for the diffusion model has a name that ComfyUI knows, "
+            f"e.g. {fit.unmatched[0] if fit.unmatched else _first(file.tensors)}",
+            "Look for a version of it made for ComfyUI, or remove the entry, or set on_mismatch to skip.",
+        )
+    return mismatch(
+        "no key matches",
+        "noKeysMatch",
+        f"{name} has no key that the loaded checkpoint ({loaded}) knows: "
+        f"0 of {len(fit.unmatched) or keys} keys map to a weight, "
+        f"e.g. {fit.unmatched[0] if fit.unmatched else _first(file.tensors)}. {about}.",
+        "Look for a version of it made for ComfyUI, or remove the entry, or set on_mismatch to skip.",
     )
+
+
+def _facts(
+    verdict: str, file: LoraFile, name: str, checkpoint: Checkpoint, fit: Fit, clashes: list[Clash]
+) -> dict[str, Any]:
+    """What the sentence says, in fields; see `Mismatch.facts`."""
+    if clashes:
+        example = {
+            "key": clashes[0].key,
+            "in_file": list(clashes[0].delta),
+            "here": list(clashes[0].weight),
+        }
+    else:
+        key = fit.unmatched[0] if fit.unmatched else _first(file.tensors)
+        shape = list(file.tensors[key].shape) if key in file.tensors else None
+        example = {"key": key, "in_file": shape, "here": None}
+    return {
+        "verdict": verdict,
+        "lora": name,
+        "made_for": list(file.architecture.families),
+        "loaded": list(checkpoint.families),
+        "keys": len(file.tensors),
+        "keys_unmatched": len(fit.unmatched),
+        "shape_clashes": len(clashes),
+        "example": example,
+    }
 
 
 def _evidence(file: LoraFile, fit: Fit, clashes: list[Clash], keys: int) -> str:

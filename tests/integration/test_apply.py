@@ -228,8 +228,26 @@ def test_a_lora_that_does_not_fit_is_an_error_and_nothing_is_applied(
 def test_several_misfits_are_told_at_once(studio: Studio) -> None:
     with pytest.raises(Failed) as failed:
         studio.run(tiny("sd15", [{"model": air(201)}, {"model": A}, {"model": air(401)}]).workflow())
-    lines = str(failed.value).splitlines()
+    *lines, last = str(failed.value).splitlines()
     assert [line.split(":")[0] for line in lines] == ["lora[0]", "lora[2]"]
+    assert [facts["parameter"] for facts in json.loads(last.removeprefix("air_lora: "))] == [
+        "lora[0]",
+        "lora[2]",
+    ]
+
+
+def test_a_program_reads_the_facts_of_a_misfit_from_the_error_that_comfyui_sends(studio: Studio) -> None:
+    with pytest.raises(Failed) as failed:
+        studio.run(tiny("sd15", [{"model": A}, {"model": air(402)}]).workflow())
+    assert failed.value.facts["exception_type"].endswith("Mismatch")
+    last = failed.value.facts["exception_message"].strip().splitlines()[-1]
+    (facts,) = json.loads(last.removeprefix("air_lora: "))
+    assert (facts["code"], facts["parameter"], facts["verdict"]) == ("shapeClash", "lora[1]", "shape clash")
+    assert facts["lora"] == "civitai:402@1402 (Another size)"
+    assert facts["loaded"] == ["sd1"]
+    assert facts["shape_clashes"] >= 1
+    assert facts["example"]["in_file"] != facts["example"]["here"]
+    assert facts["example"]["key"].startswith("diffusion_model.")
 
 
 def test_on_mismatch_skip_leaves_the_misfit_out_and_says_so(studio: Studio) -> None:
