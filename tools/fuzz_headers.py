@@ -243,6 +243,8 @@ def _run_atheris(count: int, seed: int, keep: Path, corpus: list[str]) -> None:
             print(watch.summary(), flush=True)
 
     options = [f"-runs={count + 1000}", f"-seed={seed}", "-max_len=65536", "-timeout=20", "-verbosity=0"]
+    keep.mkdir(parents=True, exist_ok=True)
+    options.append(f"-artifact_prefix={keep}/")
     atheris.Setup([sys.argv[0], *options, *corpus, str(folder)], one, custom_mutator=mutate)
     atheris.Fuzz()
 

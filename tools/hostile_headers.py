@@ -6,6 +6,7 @@ them. `claimed_size` says how large a file would have to be to hold what its hea
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from functools import cache
@@ -121,7 +122,8 @@ def mutated(file: bytes, chance: random.Random) -> bytes:
         if isinstance(pairs, list) and pairs and all(isinstance(pair, tuple) for pair in pairs):
             for _ in range(chance.randint(1, 3)):
                 _change(pairs, chance)
-            file = with_length(_written(pairs, chance))
+            with contextlib.suppress(RecursionError):  # nested deeper than it can be written again
+                file = with_length(_written(pairs, chance))
     if chance.random() < 0.4:
         body = bytearray(file[8:])
         if chance.random() < 0.1:
