@@ -28,6 +28,7 @@ from .errors import (
 )
 from .identifiers import Identifier, parse_identifier
 from .lora_array import LoraEntry, format_lora_array, parse_lora_array
+from .peft_alphas import alphas_of_peft
 from .records import FileRecord, LoraRecord, PeekedLora, Progress, ResolvedLora
 from .safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
 from .settings_file import SETTING_KEYS, SETTINGS_FILE, read_settings, save_settings, with_settings
@@ -68,6 +69,7 @@ __all__ = [
     "TransferFailed",
     "Unavailable",
     "VerificationFailed",
+    "alphas_of_peft",
     "declared_families",
     "declared_otherwise",
     "detect_architecture",

@@ -83,10 +83,11 @@ def by_diffusers(
     alpha: float = RANK,
     dora: bool = False,
     strength: float = 1.0,
+    **options: Any,
 ) -> Made:
-    """`weights` by diffusers' names; `saved_with` is a key of `WAYS_OF_DIFFUSERS`."""
+    """`weights` by diffusers' names; `saved_with` is a key of `WAYS_OF_DIFFUSERS`; `options` are peft's own."""
     unet = _unet(weights)
-    unet.add_adapter(_peft_configuration(unet, alpha, dora))
+    unet.add_adapter(_peft_configuration(unet, alpha, dora, **options))
     _fill(unet.named_parameters())
     WAYS_OF_DIFFUSERS[saved_with](unet, folder)
     unet.fuse_lora(lora_scale=strength)
@@ -266,8 +267,8 @@ def _adapted(unet: Any, *, norms: bool = False) -> list[str]:
     ]
 
 
-def _peft_configuration(unet: Any, alpha: float, dora: bool) -> Any:
-    return peft.LoraConfig(r=RANK, lora_alpha=alpha, target_modules=_adapted(unet), use_dora=dora)
+def _peft_configuration(unet: Any, alpha: float, dora: bool, **options: Any) -> Any:
+    return peft.LoraConfig(r=RANK, lora_alpha=alpha, target_modules=_adapted(unet), use_dora=dora, **options)
 
 
 def _fill(parameters: Iterable[tuple[str, torch.nn.Parameter]]) -> None:

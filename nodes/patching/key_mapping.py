@@ -9,6 +9,8 @@ import comfy.lora
 import comfy.lora_convert
 from comfy.weight_adapter.base import WeightAdapterBase
 
+from .foreign_names import name_in, read_as_adapters
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -49,32 +51,57 @@ class MappedFile:
     """Names in the file that are part of a patch."""
 
 
-def convert(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors under the names that ComfyUI's key maps know, for formats that it converts."""
-    return comfy.lora_convert.convert_lora(dict(tensors))
+def convert(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> dict[str, torch.Tensor]:
+    """The tensors as ComfyUI's adapters read them, for formats that it or this pack converts.
+
+    Raises VerificationFailed where the metadata says something of the weights that cannot be read.
+    """
+    return read_as_adapters(comfy.lora_convert.convert_lora(dict(tensors)), metadata)
 
 
 def map_file(tensors: Mapping[str, torch.Tensor], weights: LoadedWeights) -> MappedFile:
     """Finds the weight that each tensor belongs to. What belongs to none is not in `matched`."""
-    key_map = _cut_to(tensors, weights.key_map)
-    loaded = comfy.lora.load_lora(tensors, key_map, log_missing=False)
+    key_map, own_names = _cut_to(tensors, weights.key_map)
+    spelled = {name: tensors[own] for name, own in own_names.items()}
+    loaded = comfy.lora.load_lora(spelled, key_map, log_missing=False)
     patches = {Target.of(slot): value for slot, value in loaded.items()}
     patches = {target: value for target, value in patches.items() if target.key in weights.shapes}
-    return MappedFile(patches, _names_of(tensors, patches.values(), key_map))
+    used = _names_of(spelled, patches.values(), key_map)
+    return MappedFile(patches, frozenset(own_names[name] for name in used))
 
 
-def _cut_to(names: Iterable[str], key_map: Mapping[str, Slot]) -> dict[str, Slot]:
-    """The part of the key map that these names use: load_lora walks the whole map for each file."""
-    cut = {}
+def _cut_to(names: Iterable[str], key_map: Mapping[str, Slot]) -> tuple[dict[str, Slot], dict[str, str]]:
+    """The part of the key map that these names use, and name as the key map has it → name in the file.
+
+    load_lora walks the whole map for each file, and is given no more than it can use.
+    """
+    cut: dict[str, Slot] = {}
+    own_names: dict[str, str] = {}
+    foreign: list[str] = []
     for name in names:
-        end = len(name)
-        while end > 0:
-            stem = name[:end].removesuffix("_lora")
-            if stem in key_map:
-                cut[stem] = key_map[stem]
-                break
-            end = name.rfind(".", 0, end)
-    return cut
+        stem = _stem_in(key_map, name)
+        if stem is None:
+            foreign.append(name)
+        else:
+            cut[stem] = key_map[stem]
+            own_names[name] = name
+    for name in foreign:
+        known = name_in(key_map, name)
+        stem = _stem_in(key_map, known) if known is not None else None
+        if known is not None and stem is not None and known not in own_names:
+            cut[stem] = key_map[stem]
+            own_names[known] = name
+    return cut, own_names
+
+
+def _stem_in(key_map: Mapping[str, Slot], name: str) -> str | None:
+    end = len(name)
+    while end > 0:
+        stem = name[:end].removesuffix("_lora")
+        if stem in key_map:
+            return stem
+        end = name.rfind(".", 0, end)
+    return None
 
 
 def _names_of(names: Iterable[str], values: Iterable[Any], key_map: Mapping[str, Slot]) -> frozenset[str]:

@@ -44,7 +44,7 @@ def outline(header: SafetensorsHeader, name: str, sha256: str) -> LoraFile:
         sha256=sha256,
         size=header.file_size,
         architecture=detect_architecture(header),
-        tensors=convert(outline_tensors(name, header)),
+        tensors=convert(outline_tensors(name, header), header.metadata),
     )
 
 
@@ -65,7 +65,7 @@ def open_lora(path: Path, sha256: str) -> LoraFile:
         sha256=sha256,
         size=header.file_size,
         architecture=detect_architecture(header),
-        tensors=convert(read_tensors(path, header)),
+        tensors=convert(read_tensors(path, header), header.metadata),
     )
     with _lock:
         _kept[sha256] = file

@@ -163,8 +163,24 @@ def _apply_other(
         return weight.copy_(weights[0])
     if kind == "diff":
         return weight.add_(function(strength * cast_to_device(weights[0], weight.device, weight.dtype)))
+    if kind == "lokr" and weights[7] is not None:
+        weights = _without_core(weights, weight.device, dtype)
     adapter = _ADAPTERS[kind](set(), weights)
     return adapter.calculate_weight(weight, key, strength, 1.0, None, function, dtype, original_weight)
+
+
+def _without_core(weights: tuple[Any, ...], device: torch.device, dtype: torch.dtype) -> tuple[Any, ...]:
+    """A LoKr whose second factor is whole, in place of one with a Tucker core.
+
+    ComfyUI 0.3.75 hands torch.kron what it cannot take there, logs that and leaves the weight as it is (its issue
+    11245). Flattened to two dimensions the Kronecker product has the same numbers in the same order.
+    """
+    w1, _w2, alpha, w1_a, w1_b, w2_a, w2_b, core, dora_scale = weights
+    a, b, t = (cast_to_device(factor, device, dtype) for factor in (w2_a, w2_b, core))
+    w2 = torch.einsum("i j ..., i p, j r -> p r ...", t, a, b).flatten(1)  # (p, r·kernel)
+    if alpha is not None:
+        w2 *= alpha / w2_b.shape[0]
+    return (w1, w2, None, w1_a, w1_b, None, None, None, dora_scale)
 
 
 def _unchanged(delta: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ The same random SD 1.5 UNet is loaded in ComfyUI and in diffusers. Each program 
 do), saves it, and merges it with its own code: in fp32 our patched weights are those. Three groups follow.
 
 1. Files where ours, ComfyUI's loader and the program's own merge agree.
-2. Files that ComfyUI's loader does not read, or not wholly.
+2. Files that ComfyUI's loader does not read, or not wholly, and the pack does.
 3. Kinds whose formula in ComfyUI differs from their program's. The pack gives what ComfyUI's own loader gives, so that
    a LoRA draws the same picture in either; these tests say what the difference is, and which side is right.
 """
@@ -24,7 +24,6 @@ from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
 from lycoris.functional.diag_oft import diff_weight as oft_difference
 from safetensors.torch import load_file, save_file
 
-from lora_resolver import Mismatch
 from tests.others_loras import (
     RANK,
     Weights,
@@ -246,21 +245,13 @@ def save_difference(loaded: Loaded, tuned: Any, kind: LORAType, parts: Iterable[
 
 # --- 2. What ComfyUI's loader does not read, or not wholly
 
-
-def unread(reason: str) -> Any:
-    """Not read yet: the mark has to go when it is (a test that passes unexpectedly fails)."""
-    return pytest.mark.xfail(strict=True, raises=(AssertionError, Mismatch), reason=reason)
-
-
-NAMES = "ComfyUI's key map has diffusers' attention layers only as …attn1.processor.to_q (ComfyUI issue 9753)"
+# Its key map has diffusers' attention layers only as …attn1.processor.to_q (ComfyUI issue 9753).
 WITH_NAMES_OF_DIFFUSERS = [
-    pytest.param("save_lora_adapter", RANK, marks=unread(NAMES)),
-    pytest.param("save_lora_weights", RANK, marks=unread(NAMES)),
-    pytest.param("save_lora_weights with metadata", RANK, marks=unread(NAMES)),
-    pytest.param("save_lora_adapter", 2 * RANK, marks=unread(f"{NAMES}; the alpha is in the metadata")),
-    pytest.param(
-        "save_lora_weights with metadata", 2 * RANK, marks=unread(f"{NAMES}; the alpha is in the metadata")
-    ),
+    ("save_lora_adapter", RANK),
+    ("save_lora_weights", RANK),
+    ("save_lora_weights with metadata", RANK),
+    ("save_lora_adapter", 2 * RANK),
+    ("save_lora_weights with metadata", 2 * RANK),
 ]
 
 
@@ -271,14 +262,23 @@ def test_files_with_diffusers_names(way: str, alpha: float, loaded: Loaded, tmp_
     assert_same(ours(loaded, made.path), made.merged, loaded)
 
 
-@unread("ComfyUI's key map has no base_model.model.… for a UNet (ComfyUI issue 9753)")
+def test_alphas_and_ranks_that_differ_from_module_to_module(loaded: Loaded, tmp_path: Path) -> None:
+    """Rank-stabilised, so that a module's scale is alpha / √rank."""
+    options = {
+        "rank_pattern": {"to_q": 2},
+        "alpha_pattern": {"to_q": 3, "down_blocks.0.resnets.0.conv1": 6},
+        "use_rslora": True,
+    }
+    made = by_diffusers(loaded.unet, tmp_path, "save_lora_weights with metadata", alpha=5, **options)
+    assert_same(ours(loaded, made.path), made.merged, loaded)
+
+
 def test_a_peft_model_s_folder(loaded: Loaded, tmp_path: Path) -> None:
     """Its alpha lies in adapter_config.json alone: here it is the rank, which a file without an alpha means."""
     made = by_peft(loaded.unet, tmp_path)
     assert_same(ours(loaded, made.path), made.merged, loaded)
 
 
-@unread("lora_magnitude_vector is left out, so that the file would act as a plain LoRA")
 @pytest.mark.parametrize(
     "make",
     [by_peft, lambda *place, **dora: by_diffusers(*place, "save_lora_adapter", **dora)],
@@ -289,7 +289,6 @@ def test_every_key_of_peft_s_dora_is_used(make: Any, loaded: Loaded, tmp_path: P
     apply(loaded, make(loaded.unet, tmp_path, dora=True).path)
 
 
-@unread("names of transformers 5 lack text_model., which ComfyUI's key map has")
 def test_a_text_encoder(loaded: Loaded, tmp_path: Path) -> None:
     """By peft, saved with diffusers' pipeline. With transformers 4 the names were `text_encoder.text_model.…`."""
     made = text_encoder_by_diffusers(text_encoder_weights(), tmp_path)
@@ -303,11 +302,8 @@ def test_a_text_encoder(loaded: Loaded, tmp_path: Path) -> None:
         torch.testing.assert_close(mine[name], tensor)
 
 
-@unread(
-    "torch.kron cannot take what ComfyUI's adapter makes of the Tucker core; it logs the error and leaves the weight "
-    "(ComfyUI issue 11245)"
-)
 def test_lokr_with_a_tucker_core(loaded: Loaded, tmp_path: Path) -> None:
+    """ComfyUI's loader logs an error of torch.kron's and leaves those weights as they are (its issue 11245)."""
     made = by_lycoris(loaded.unet, tmp_path, "lokr", use_tucker=True)
     assert_same(ours(loaded, made.path), made.merged, loaded)
 
