@@ -106,7 +106,7 @@ def test_without_a_promised_hash_another_etag_begins_anew(
 def test_one_download_for_several_names_of_one_file(
     config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry
 ) -> None:
-    civitai.faults["deliver"] = fault.slowly(200_000)
+    civitai.faults["deliver"] = fault.slowly(500_000)
     names = [INK, f"sha256:{ink.sha256}", "https://civitai.com/api/download/models/135931"]
     found = Resolver(config.with_changes(**ONE_PIECE)).resolve_all(names)
     assert {lora.path for lora in found} == {found[0].path}

@@ -123,6 +123,7 @@ def world(civitai: FaultyCivitai, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             civitai_token=CIVITAI_TOKEN,
             hf_token=HF_TOKEN,
             tries=2,
+            read_timeout=0.2,
         )
         yield World(civitai, hub, elsewhere, config, folder)
 
