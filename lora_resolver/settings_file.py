@@ -41,6 +41,7 @@ SETTING_KEYS = frozenset(
         "AIR_LORA_CIVITAI_URL",
         "AIR_LORA_CONNECTIONS",
         "AIR_LORA_DIR",
+        "AIR_LORA_KEPT_BYTES",
         "AIR_LORA_MAX_BYTES",
         "AIR_LORA_OFFLINE",
         "CIVITAI_API_TOKEN",

@@ -13,8 +13,9 @@ from .patching.application import (
     check_before_download,
     loaded_checkpoint,
 )
+from .patching.kept import DEFAULT_LIMIT, set_limit
 from .server.progress import NodeProgress
-from .server.settings import listed_name, resolver_config
+from .server.settings import kept_bytes, listed_name, resolver_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,7 @@ def apply_array(
     Raises LoraResolverError, placed at its entry, before anything is patched.
     """
     started = time.perf_counter()
+    set_limit(kept_bytes(DEFAULT_LIMIT))
     wanted = [entry for entry in entries if entry.active and _is_for(entry, expert)]
     checkpoint = loaded_checkpoint(model, clip)
     outcomes = Resolver(resolver_config()).resolve_each(

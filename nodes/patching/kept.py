@@ -34,6 +34,7 @@ class Kept(Generic[_K, _V]):
             if found is None:
                 return None
             self._items.move_to_end(key)
+            self._let_go()
             return found[0]
 
     def put(self, key: _K, value: _V, size: int) -> None:
@@ -41,5 +42,8 @@ class Kept(Generic[_K, _V]):
         with self._lock:
             self._items[key] = (value, size)
             self._items.move_to_end(key)
-            while len(self._items) > 1 and sum(size for _, size in self._items.values()) > _limit:
-                self._items.popitem(last=False)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        while len(self._items) > 1 and sum(size for _, size in self._items.values()) > _limit:
+            self._items.popitem(last=False)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from ...lora_resolver import detect_architecture, read_header
+from .kept import Kept
 from .key_mapping import convert
 from .tensor_file import outline_tensors, read_tensors
 
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     import torch
 
     from ...lora_resolver import Architecture, SafetensorsHeader
-
-KEPT_BYTES = 2 * 1024**3
-"""The least recently used files are let go beyond this."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +44,14 @@ def outline(header: SafetensorsHeader, name: str, sha256: str) -> LoraFile:
     )
 
 
-_kept: OrderedDict[str, LoraFile] = OrderedDict()
-_lock = Lock()
+_files: Kept[str, LoraFile] = Kept()
 
 
 def open_lora(path: Path, sha256: str) -> LoraFile:
     """The file, from memory where its content is known already. Raises VerificationFailed for a broken one."""
-    with _lock:
-        known = _kept.get(sha256)
-        if known is not None:
-            _kept.move_to_end(sha256)
-            return known
+    known = _files.get(sha256)
+    if known is not None:
+        return known
     header = read_header(path)
     file = LoraFile(
         path=path,
@@ -67,8 +60,5 @@ def open_lora(path: Path, sha256: str) -> LoraFile:
         architecture=detect_architecture(header),
         tensors=convert(read_tensors(path, header), header.metadata),
     )
-    with _lock:
-        _kept[sha256] = file
-        while len(_kept) > 1 and sum(kept.size for kept in _kept.values()) > KEPT_BYTES:
-            _kept.popitem(last=False)
+    _files.put(sha256, file, file.size)
     return file

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import folder_paths
 
-from ...lora_resolver import SETTINGS_FILE, ResolverConfig, with_settings
+from ...lora_resolver import SETTINGS_FILE, InvalidInput, ResolverConfig, with_settings
 
 
 def resolver_config() -> ResolverConfig:
@@ -26,6 +26,24 @@ def resolver_config() -> ResolverConfig:
         search_dirs=tuple(folders),
         state_dir=state,
     )
+
+
+def kept_bytes(default: int) -> int:
+    """AIR_LORA_KEPT_BYTES: how much of the files read may stay in memory between runs; 0 keeps the last one alone.
+
+    Raises InvalidInput for what is no whole number.
+    """
+    state = Path(folder_paths.get_system_user_directory("air_lora"))
+    text = with_settings(os.environ, state / SETTINGS_FILE).get("AIR_LORA_KEPT_BYTES", "").strip()
+    if not text:
+        return default
+    if not text.isdecimal():
+        raise InvalidInput(
+            f"AIR_LORA_KEPT_BYTES: {text!r} is not a whole number from 0 up",
+            code="invalidSetting",
+            remedy="Set it to a number of bytes, such as 2147483648.",
+        )
+    return int(text)
 
 
 def listed_name(path: Path) -> str:

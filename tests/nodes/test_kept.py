@@ -158,3 +158,17 @@ def test_the_bound_is_in_bytes_and_can_be_set() -> None:
         assert [things.get(name) for name in ("b", "d", "large")] == [None, None, "L"]
     finally:
         kept.set_limit(kept.DEFAULT_LIMIT)
+
+
+def test_files_beyond_the_bound_are_read_again(pair: tuple[Any, Any], loras: list[WeightedLora]) -> None:
+    kept.set_limit(0)
+    try:
+        first = apply_loras(*pair, loras, skip_mismatches=False)
+        second = apply_loras(*pair, loras, skip_mismatches=False)
+        files = [entry.file for result in (first, second) for entry in result.entries]
+        assert len({id(file) for file in files}) > 2, "only one of the two is kept at any time"
+    finally:
+        kept.set_limit(kept.DEFAULT_LIMIT)
+    third = apply_loras(*pair, loras, skip_mismatches=False)
+    fourth = apply_loras(*pair, loras, skip_mismatches=False)
+    assert [id(entry.file) for entry in fourth.entries] == [id(entry.file) for entry in third.entries]
