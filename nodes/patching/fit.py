@@ -191,7 +191,7 @@ def _mismatch(file: LoraFile, name: str, checkpoint: Checkpoint, fit: Fit, clash
             "willNotLoad",
             f"{name} is for {made_for}, as the loaded checkpoint is, but will not load: none of the "
             f"{len(fit.unmatched)} keys that it has for the diffusion model has a name that ComfyUI knows, "
-            f"e.g. {fit.unmatched[0] if fit.unmatched else _first(file.tensors)}",
+            f"e.g. {_example(file, fit)}",
             "Look for a version of it made for ComfyUI, or remove the entry, or set on_mismatch to skip.",
         )
     return mismatch(
@@ -199,7 +199,7 @@ def _mismatch(file: LoraFile, name: str, checkpoint: Checkpoint, fit: Fit, clash
         "noKeysMatch",
         f"{name} has no key that the loaded checkpoint ({loaded}) knows: "
         f"0 of {len(fit.unmatched) or keys} keys map to a weight, "
-        f"e.g. {fit.unmatched[0] if fit.unmatched else _first(file.tensors)}. {about}.",
+        f"e.g. {_example(file, fit)}. {about}.",
         "Look for a version of it made for ComfyUI, or remove the entry, or set on_mismatch to skip.",
     )
 
@@ -215,7 +215,7 @@ def _facts(
             "here": list(clashes[0].weight),
         }
     else:
-        key = fit.unmatched[0] if fit.unmatched else _first(file.tensors)
+        key = _example(file, fit)
         shape = list(file.tensors[key].shape) if key in file.tensors else None
         example = {"key": key, "in_file": shape, "here": None}
     return {
@@ -233,12 +233,13 @@ def _facts(
 def _evidence(file: LoraFile, fit: Fit, clashes: list[Clash], keys: int) -> str:
     if clashes:
         return f"{len(clashes)} of its weights have another shape, e.g. {clashes[0]}."
-    example = fit.unmatched[0] if fit.unmatched else _first(file.tensors)
-    return f"{len(fit.unmatched)} of its {keys} keys belong to no weight here, e.g. {example}."
+    return f"{len(fit.unmatched)} of its {keys} keys belong to no weight here, e.g. {_example(file, fit)}."
 
 
-def _first(tensors: Mapping[str, Any]) -> str:
-    return next(iter(tensors), "(none)")
+def _example(file: LoraFile, fit: Fit) -> str:
+    """A key that has no weight here: one of a factor, which tells more than an alpha."""
+    keys = fit.unmatched or tuple(file.tensors)
+    return next((key for key in keys if file.tensors[key].dim() > 1), next(iter(keys), "(none)"))
 
 
 def _family_names(families: tuple[str, ...]) -> str:
