@@ -26,6 +26,7 @@ from .errors import (
     Unavailable,
     VerificationFailed,
 )
+from .gguf_header import read_gguf_header
 from .identifiers import Identifier, parse_identifier
 from .lora_array import LoraEntry, format_lora_array, parse_lora_array
 from .peft_alphas import alphas_of_peft
@@ -80,6 +81,7 @@ __all__ = [
     "parse_header",
     "parse_identifier",
     "parse_lora_array",
+    "read_gguf_header",
     "read_header",
     "read_settings",
     "save_settings",

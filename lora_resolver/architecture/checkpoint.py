@@ -53,7 +53,7 @@ class Checkpoint:
 def detect_checkpoint(header: SafetensorsHeader) -> Checkpoint:
     """The verdict on a checkpoint's header: all in one file, or a diffusion model alone, in any naming.
 
-    A GGUF file's names and shapes give the same verdict, when they are handed over as a header. Never raises.
+    A GGUF file's header (`read_gguf_header`) gives the same verdict. Never raises.
     """
     tensors = header.tensors
     parts = [

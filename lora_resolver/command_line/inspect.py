@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..architecture import detect_architecture
+from ..architecture import detect_architecture, detect_checkpoint
 from ..errors import LoraResolverError
+from ..gguf_header import read_gguf_header
 from ..safetensors_header import read_header
 from .phrases import ERROR_FIELDS, describe, error_fields
 
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `inspect`."""
     describe(parser, _HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("files", metavar="FILE", nargs="+", help="a .safetensors file")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a .safetensors file, or a .gguf checkpoint")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _inspect(file: str) -> dict[str, Any]:
+    if file.lower().endswith(".gguf"):
+        return _inspect_gguf(file)
     try:
         header = read_header(Path(file))
     except LoraResolverError as error:
@@ -64,6 +67,22 @@ def _inspect(file: str) -> dict[str, Any]:
         parts=list(found.parts),
         metadata=dict(header.metadata),
         notes=[*found.notes, found.sentence],
+    )
+
+
+def _inspect_gguf(file: str) -> dict[str, Any]:
+    """GGUF files are checkpoints, never LoRAs."""
+    try:
+        header = read_gguf_header(file)
+    except LoraResolverError as error:
+        return _report(file, error=error)
+    found = detect_checkpoint(header)
+    return _report(
+        file,
+        verdict="not_a_diffusion_lora",
+        parts=list(found.parts),
+        metadata=dict(header.metadata),
+        notes=[found.sentence],
     )
 
 

@@ -1,0 +1,156 @@
+"""Reads names, shapes and types of the tensors in a .gguf checkpoint: what it is, without loading it.
+
+    "GGUF"  u32 version (2, 3)  u64 tensors  u64 keys
+    keys     text, u32 type, value                     a text: u64 length, bytes
+    tensors  text, u32 dimensions, u64 each (the innermost first), u32 type, u64 offset
+
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Diffusion models in it come from ComfyUI-GGUF's
+converter, which keeps the original names and notes shapes that GGUF cannot hold under `comfy.gguf.orig_shape.<name>`.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import NotFound, StorageFailed, VerificationFailed
+from .safetensors_header import SafetensorsHeader, TensorInfo
+
+__all__ = ["read_gguf_header"]
+
+MAX_HEADER_BYTES = 32 * 1024**2
+"""Checkpoints take about 100 KB; those that carry a language model's vocabulary reach some MB."""
+MAX_TENSORS = 50_000
+MAX_KEYS = 10_000
+MAX_NAME_BYTES = 512
+MAX_DIMENSIONS = 8
+
+# ggml_type → name, https://github.com/ggml-org/ggml/blob/master/include/ggml.h
+_TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1",
+    10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K",
+    24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 30: "BF16",
+}  # fmt: skip
+_NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d"}
+_TEXT, _ARRAY = 8, 9
+_SHAPE_KEY = "comfy.gguf.orig_shape."
+
+
+def read_gguf_header(path: str | Path) -> SafetensorsHeader:
+    """The tensors of a GGUF file, with the outermost dimension first, and its texts as metadata.
+
+    `start` and `end` of a tensor count elements, not bytes, since the types are packed in blocks.
+
+    :raises NotFound: there is no such file
+    :raises StorageFailed: it cannot be read
+    :raises VerificationFailed: it is no GGUF file, or one that cannot be believed
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            return _Reader(io.BytesIO(file.read(MAX_HEADER_BYTES)), size).header()
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path}", code="fileNotFound", remedy="Check the name.") from None
+    except OSError as error:
+        raise StorageFailed(
+            f"{path} cannot be read: {error.strerror or error}",
+            code="fileUnreadable",
+            remedy="Check the file and its permissions.",
+        ) from error
+
+
+class _Reader:
+    """Reads forward; every length is held against its bound before it is believed."""
+
+    def __init__(self, stream: BinaryIO, file_size: int) -> None:
+        self._stream = stream
+        self._file_size = file_size
+
+    def header(self) -> SafetensorsHeader:
+        if self._bytes(4) != b"GGUF":
+            raise _broken("it does not begin as one")
+        version = self._number("I")
+        if version not in (2, 3):
+            raise _broken(f"its version {version} is not known")
+        tensor_count, key_count = self._number("Q"), self._number("Q")
+        if tensor_count > MAX_TENSORS or key_count > MAX_KEYS:
+            raise _broken(f"it lists {tensor_count:,} tensors and {key_count:,} keys")
+        texts: dict[str, str] = {}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for _ in range(int(key_count)):
+            key = self._text(MAX_NAME_BYTES * 2)
+            value = self._value(int(self._number("I")))
+            if isinstance(value, str):
+                texts[key] = value
+            elif key.startswith(_SHAPE_KEY) and value is not None:
+                shapes[key.removeprefix(_SHAPE_KEY)] = value
+        tensors: dict[str, TensorInfo] = {}
+        for _ in range(int(tensor_count)):
+            name, tensor = self._tensor()
+            if name in tensors:
+                raise _broken(f"it has the name {name!r} twice")
+            tensors[name] = tensor._replace(shape=shapes.get(name, tensor.shape))
+        return SafetensorsHeader(tensors, texts, self._stream.tell(), self._file_size)
+
+    def _tensor(self) -> tuple[str, TensorInfo]:
+        name = self._text(MAX_NAME_BYTES)
+        dimensions = int(self._number("I"))
+        if dimensions > MAX_DIMENSIONS:
+            raise _broken(f"tensor {name!r} has {dimensions:,} dimensions")
+        sizes = [int(self._number("Q")) for _ in range(dimensions)]
+        kind = int(self._number("I"))
+        self._number("Q")  # where it lies
+        elements = 1
+        for size in sizes:
+            elements *= size
+        if elements > self._file_size * 16:  # no type packs more than eight elements into a byte
+            raise _broken(f"tensor {name!r} is larger than the file")
+        return name, TensorInfo(_TYPES.get(kind, f"type {kind}"), tuple(reversed(sizes)), 0, elements)
+
+    def _value(self, kind: int) -> str | tuple[int, ...] | None:
+        """A text, or the numbers of an array that may be a shape; None for everything else, which is passed over."""
+        if kind == _TEXT:
+            return self._text(MAX_HEADER_BYTES)
+        if kind in _NUMBERS:
+            self._number(_NUMBERS[kind])
+            return None
+        if kind != _ARRAY:
+            raise _broken(f"a value has the unknown type {kind}")
+        inner, count = int(self._number("I")), int(self._number("Q"))
+        if inner in _NUMBERS:
+            width = struct.calcsize(f"<{_NUMBERS[inner]}")
+            content = self._bytes(count * width)
+            if count <= MAX_DIMENSIONS and _NUMBERS[inner] in "IiQq":
+                return struct.unpack(f"<{count}{_NUMBERS[inner]}", content)
+            return None
+        if inner != _TEXT:
+            raise _broken("it holds arrays of arrays")
+        for _ in range(count):
+            self._text(MAX_HEADER_BYTES)
+        return None
+
+    def _text(self, limit: int) -> str:
+        length = int(self._number("Q"))
+        if length > limit:
+            raise _broken(f"a text in it has {length:,} bytes, more than {limit:,}")
+        return self._bytes(length).decode("utf-8", errors="replace")
+
+    def _number(self, form: str) -> int | float:
+        number: int | float = struct.unpack(f"<{form}", self._bytes(struct.calcsize(f"<{form}")))[0]
+        return number
+
+    def _bytes(self, count: int) -> bytes:
+        content = self._stream.read(count) if count <= MAX_HEADER_BYTES else b""
+        if len(content) != count:
+            raise _broken("it breaks off, or its header is longer than any model's")
+        return content
+
+
+def _broken(why: str) -> VerificationFailed:
+    return VerificationFailed(
+        f"not a sound GGUF file: {why}", code="notGguf", remedy="Download the file again; else do not use it."
+    )
