@@ -10,7 +10,7 @@ import sys
 
 from benchmarks.results import BenchmarkResult, save, show
 
-BENCHMARKS = ("import_time", "architecture", "download", "peek", "refusal", "library")
+BENCHMARKS = ("import_time", "architecture", "download", "peek", "refusal", "library", "reading")
 
 
 def main(names: list[str]) -> int:

@@ -1,0 +1,84 @@
+"""A LoRA file from the disk to factors that can be used: ours against ComfyUI's own `load_torch_file`.
+
+Ours checks the header, knows the architecture and keeps views of the mapped file; the bytes come when a weight is
+patched. So that this is no trick of bookkeeping, there is a row in which every byte is then read as well. Cold: the
+system is told to forget the file before each run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import tempfile
+from pathlib import Path
+
+import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the tests of nodes do
+
+# isort: split
+import comfy.utils
+import torch
+from air_lora_pack.nodes.patching import lora_file
+
+from benchmarks.race import race, room_on_disk
+from benchmarks.results import BenchmarkResult, lower_is_better
+from tests.header_samples import samples
+from tests.lora_files import save
+
+SAMPLE = "invoke_flux_lora_kohya_format"  # 912 tensors, 153 MB
+PEER = "comfy.utils.load_torch_file"
+OURS, OURS_READ, PEER_READ = "open_lora", "open_lora, every byte", f"{PEER}, every byte"
+RUNS = {OURS: 9, PEER: 9, OURS_READ: 9, PEER_READ: 9}
+
+
+def run() -> list[BenchmarkResult]:
+    """Rows for a warm and a cold cache of the disk."""
+    with tempfile.TemporaryDirectory(dir=room_on_disk(1 << 30)) as name:
+        path = _write(Path(name) / "lora.safetensors")
+        ways = {
+            OURS: lambda: _open(path),
+            PEER: lambda: comfy.utils.load_torch_file(str(path)),
+            OURS_READ: lambda: _touch(_open(path).tensors),
+            PEER_READ: lambda: _touch(comfy.utils.load_torch_file(str(path))),
+        }
+        warm = race(ways, RUNS)
+        cold = race(ways, RUNS, lambda: _forget(path))
+        what = f"read a {path.stat().st_size / 1e6:.0f} MB LoRA"
+    rows = []
+    for state, times in (("warm", warm), ("cold", cold)):
+        rows += [
+            lower_is_better(f"{what}, {state}: usable factors", times[OURS], times[PEER], PEER, "s"),
+            lower_is_better(
+                f"{what}, {state}: and every byte", times[OURS_READ], times[PEER_READ], PEER, "s"
+            ),
+        ]
+    return rows
+
+
+def _write(path: Path) -> Path:
+    sample = next(each for each in samples() if each.name == SAMPLE)
+    generator = torch.Generator().manual_seed(1)
+    tensors = {
+        name: torch.randn(info.shape, generator=generator) for name, info in sample.header.tensors.items()
+    }
+    return save(path, tensors, metadata=dict(sample.header.metadata))
+
+
+def _open(path: Path) -> lora_file.LoraFile:
+    """As for a file that was never seen: nothing is kept from the run before."""
+    lora_file._files._items.clear()
+    return lora_file.open_lora(path, "")
+
+
+def _touch(tensors: dict[str, torch.Tensor]) -> None:
+    for tensor in tensors.values():
+        if tensor.numel():
+            tensor.reshape(-1).view(torch.uint8).max()
+
+
+def _forget(path: Path) -> None:
+    lora_file._files._items.clear()  # what is still mapped is not forgotten
+    gc.collect()
+    with path.open("rb") as file, contextlib.suppress(AttributeError):  # only where the system can be told
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
