@@ -10,7 +10,7 @@ import sys
 
 from benchmarks.results import BenchmarkResult, save, show
 
-BENCHMARKS = ("import_time", "architecture", "download", "peek", "refusal", "library", "reading")
+BENCHMARKS = ("import_time", "architecture", "download", "peek", "refusal", "library", "reading", "patching")
 
 
 def main(names: list[str]) -> int:

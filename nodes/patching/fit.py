@@ -81,18 +81,6 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
     Raises Mismatch with code `notADiffusionLora`, `wrongArchitecture`, `shapeClash` or `noKeysMatch`; its text names
     both architectures. `name` is what the user calls the entry.
     """
-    if file.architecture.verdict == "not_a_diffusion_lora":
-        raise Mismatch(
-            f"{name} is not a LoRA for a diffusion model. {file.architecture.sentence}",
-            code="notADiffusionLora",
-            remedy="Remove the entry, or set on_mismatch to skip.",
-            facts={
-                "verdict": "not a diffusion LoRA",
-                "lora": name,
-                "loaded": list(checkpoint.families),
-                "keys": len(file.tensors),
-            },
-        )
     diffusion = map_file(file.tensors, checkpoint.diffusion)
     encoder = map_file(file.tensors, checkpoint.text_encoder) if checkpoint.text_encoder else None
     clashes = list(_clashes(diffusion.patches, checkpoint.diffusion.shapes))
@@ -100,6 +88,8 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
         clashes += _clashes(encoder.patches, checkpoint.text_encoder.shapes)
     matched = diffusion.matched | (encoder.matched if encoder else frozenset())
     unmatched = [key for key in file.tensors if key not in matched]
+    if (unmatched or clashes) and file.architecture.verdict == "not_a_diffusion_lora":
+        raise _not_a_diffusion_lora(file, name, checkpoint)
     diffusion_left = tuple(key for key in unmatched if not key.startswith(TEXT_ENCODER_PREFIXES))
     fit = Fit(
         diffusion=diffusion,
@@ -119,6 +109,20 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
     ):
         raise _mismatch(file, name, checkpoint, fit, clashes)
     return fit
+
+
+def _not_a_diffusion_lora(file: LoraFile, name: str, checkpoint: Checkpoint) -> Mismatch:
+    return Mismatch(
+        f"{name} is not a LoRA for a diffusion model. {file.architecture.sentence}",
+        code="notADiffusionLora",
+        remedy="Remove the entry, or set on_mismatch to skip.",
+        facts={
+            "verdict": "not a diffusion LoRA",
+            "lora": name,
+            "loaded": list(checkpoint.families),
+            "keys": len(file.tensors),
+        },
+    )
 
 
 def _is_of_another_family(file: LoraFile, checkpoint: Checkpoint) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,19 @@ class LoraFile:
 
     path: Path
     sha256: str
-    size: int
-    architecture: Architecture
+    header: SafetensorsHeader
     tensors: dict[str, torch.Tensor]
     """Under the names that ComfyUI's key maps know."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.header.file_size
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """Judged when somebody asks: a file whose keys all fit is known by its tensors."""
+        return detect_architecture(self.header)
 
 
 def outline(header: SafetensorsHeader, name: str, sha256: str) -> LoraFile:
@@ -38,8 +48,7 @@ def outline(header: SafetensorsHeader, name: str, sha256: str) -> LoraFile:
     return LoraFile(
         path=Path(name),
         sha256=sha256,
-        size=header.file_size,
-        architecture=detect_architecture(header),
+        header=header,
         tensors=convert(outline_tensors(name, header), header.metadata),
     )
 
@@ -56,8 +65,7 @@ def open_lora(path: Path, sha256: str) -> LoraFile:
     file = LoraFile(
         path=path,
         sha256=sha256,
-        size=header.file_size,
-        architecture=detect_architecture(header),
+        header=header,
         tensors=convert(read_tensors(path, header), header.metadata),
     )
     _files.put(sha256, file, file.size)

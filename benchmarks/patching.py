@@ -1,0 +1,291 @@
+"""From LoRA files on the disk to patched weights: a chain of ComfyUI's own LoRA loaders against one array of ours.
+
+Both patch the same fp16 UNet of the published size on the CPU. The chain is what N LoraLoader nodes do: read the file,
+map its keys, clone and add for each, then every weight gets N separate products. Ours starts as the node does, with
+the resolver (its index knows the files, as it does from the second run on); nothing is kept in memory unless the row
+says so. Also against peft's `fuse_lora` and against the floor: casts and the one fp32 product, with no bookkeeping.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the tests of nodes do
+
+# isort: split
+import comfy.sd
+import comfy.utils
+import torch
+from air_lora_pack.nodes.patching import application, loaded_model, lora_file
+
+from benchmarks.full_models import CPU, make_model, write_lora, write_peft_lora
+from benchmarks.race import race, room_on_disk
+from benchmarks.results import BenchmarkResult, lower_is_better
+from lora_resolver import Resolver, ResolverConfig, parse_identifier
+
+CHAIN = "chain of LoraLoader"
+STACKS = {"SD1.5": {1: 5, 2: 5, 5: 5, 10: 3}, "SDXL": {1: 3, 5: 3}}
+"""Model → how many LoRAs → runs of each contestant."""
+
+
+def run() -> list[BenchmarkResult]:
+    """Rows for each model and length of the stack; prints the phases."""
+    logging.getLogger().setLevel(logging.ERROR)
+    rows: list[BenchmarkResult] = []
+    for name, stacks in STACKS.items():
+        with tempfile.TemporaryDirectory(dir=room_on_disk(4 << 30)) as folder, torch.inference_mode():
+            bench = _Bench(name, Path(folder), max(stacks))
+            for count, runs in stacks.items():
+                rows += bench.stack(count, runs)
+            rows += bench.again(5, stacks[5])
+            if name == "SD1.5":
+                for count in (1, 5):
+                    rows += bench.against_peft(count, 3)
+    return rows
+
+
+class _Bench:
+    """One model and the LoRA files for it."""
+
+    def __init__(self, name: str, folder: Path, count: int) -> None:
+        self.name = name
+        self.model = make_model(name)
+        self.files = [write_lora(folder / f"{number}.safetensors", self.model, number) for number in range(count)]
+        self.peft_files = [
+            write_peft_lora(folder / f"peft_{number}.safetensors", self.model, number) for number in range(5)
+        ]
+        state = folder / "state"
+        self.config = ResolverConfig.from_environment(
+            {}, download_dir=folder, search_dirs=(folder,), state_dir=state
+        )
+        Resolver(self.config).resolve_all([parse_identifier(f"local:{file.name}") for file in self.files])
+        self.phases: dict[str, list[float]] = defaultdict(list)
+        self.patched: Any = None
+
+    # ---- one after the other from the files
+
+    def stack(self, count: int, runs: int) -> list[BenchmarkResult]:
+        self.phases.clear()
+        memory: dict[str, list[float]] = defaultdict(list)
+        ways = {
+            "stock": lambda: _peak(memory["stock"], lambda: self._stock(self._read(count), count)),
+            "ours": lambda: _peak(memory["ours"], lambda: self._ours(self.files[:count])),
+        }
+        times = race(ways, dict.fromkeys(ways, runs), self._forget)
+        floor = race({"floor": lambda: self._floor(count)}, {"floor": runs}, self._forget)["floor"]
+        self._show(count)
+        what = f"patch {self.name}, N={count}"
+        patch = self.phases["ours patch"]
+        rows = [
+            lower_is_better(f"{what}: files to patched weights", times["ours"], times["stock"], CHAIN, "s"),
+            lower_is_better(f"{what}: patch step", patch, self.phases["stock patch"], CHAIN, "s"),
+            lower_is_better(f"{what}: patch step against the floor", patch, floor, "one product and casts", "s"),
+        ]
+        if memory["ours"]:
+            rows.append(
+                lower_is_better(f"{what}: peak extra memory", memory["ours"], memory["stock"], CHAIN, "MB")
+            )
+        return rows
+
+    # ---- run again
+
+    def again(self, count: int, runs: int) -> list[BenchmarkResult]:
+        """With what both keep from the run before: the chain its files, ours its factors."""
+        files = self._read(count)
+        weights = [1.0] * count
+        turn = [0]
+
+        def change() -> list[float]:
+            turn[0] += 1
+            return [*weights[:2], 0.5 + turn[0] / 64, *weights[3:]]
+
+        self._forget()
+        self._ours(self.files[:count], weights)
+        ways = {
+            # Loaders before the changed one are not executed again.
+            "stock changed": lambda: self._stock(files, count, change(), kept=2),
+            "ours changed": lambda: self._ours(self.files[:count], change()),
+        }
+        changed = race(ways, dict.fromkeys(ways, runs), self._unpatch)
+        self._unpatch()
+        self._ours(self.files[:count], weights)
+        kept = self.patched
+        same = race({"ours": lambda: self._ours(self.files[:count], weights)}, {"ours": 9})["ours"]
+        self.patched = kept
+        stock = race({"stock": lambda: self._stock(files, count, weights)}, {"stock": runs}, self._unpatch)["stock"]
+        what = f"patch {self.name}, N={count}"
+        return [
+            lower_is_better(
+                f"{what}: one weight changed", changed["ours changed"], changed["stock changed"], CHAIN, "s"
+            ),
+            lower_is_better(f"{what}: executed again, nothing changed", same, stock, CHAIN, "s"),
+        ]
+
+    # ---- peft
+
+    def against_peft(self, count: int, runs: int) -> list[BenchmarkResult]:
+        """The same layers on diffusers' UNet of the same size: reading, adapters, fuse_lora."""
+        from diffusers import UNet2DConditionModel
+        from safetensors.torch import load_file
+
+        unet = UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8).to(torch.float16)
+        names = [f"lora{number}" for number in range(count)]
+        fuse_times: list[float] = []
+        dirty = [False]
+
+        def prepare() -> None:
+            self._forget()
+            if dirty[0]:
+                unet.unfuse_lora()
+                unet.unload_lora()
+                dirty[0] = False
+
+        def peft() -> None:
+            dirty[0] = True
+            for name, file in zip(names, self.peft_files):
+                unet.load_lora_adapter(load_file(file), prefix=None, adapter_name=name)
+            unet.set_adapters(names, [1.0] * count)
+            start = time.perf_counter()
+            unet.fuse_lora()
+            fuse_times.append(time.perf_counter() - start)
+
+        self.phases.clear()
+        Resolver(self.config).resolve_all([parse_identifier(f"local:{file.name}") for file in self.peft_files])
+        with torch.inference_mode(False):
+            ways = {"peft": peft, "ours": lambda: self._ours(self.peft_files[:count])}
+            times = race(ways, dict.fromkeys(ways, runs), prepare)
+            prepare()
+        what, peer = f"patch {self.name}, N={count}", "peft fuse_lora"
+        return [
+            lower_is_better(f"{what}: files to patched weights, peft", times["ours"], times["peft"], peer, "s"),
+            lower_is_better(f"{what}: patch step, peft", self.phases["ours patch"], fuse_times, peer, "s"),
+        ]
+
+    # ---- the contestants
+
+    def _read(self, count: int) -> list[Any]:
+        start = time.perf_counter()
+        files = [comfy.utils.load_torch_file(str(file), safe_load=True) for file in self.files[:count]]
+        self.phases["stock read"].append(time.perf_counter() - start)
+        return files
+
+    def _stock(self, files: list[Any], count: int, weights: list[float] | None = None, kept: int = 0) -> None:
+        start = time.perf_counter()
+        model = self.model
+        for number in range(count):
+            if number == kept:
+                start = time.perf_counter()
+            weight = weights[number] if weights else 1.0
+            model, _ = comfy.sd.load_lora_for_models(model, None, files[number], weight, 0)
+        self.phases["stock map, match, add"].append(time.perf_counter() - start)
+        self._patch(model, "stock patch")
+
+    def _ours(self, files: list[Path], weights: list[float] | None = None) -> None:
+        start = time.perf_counter()
+        found = Resolver(self.config).resolve_all([parse_identifier(f"local:{file.name}") for file in files])
+        self.phases["ours resolve"].append(time.perf_counter() - start)
+        start = time.perf_counter()
+        loras = [
+            application.WeightedLora(f"lora[{number}]", file.path.name, file.path, file.sha256, weight, weight)
+            for number, (file, weight) in enumerate(zip(found, weights or [1.0] * len(found)))
+        ]
+        applied = application.apply_loras(self.model, None, loras, skip_mismatches=False)
+        self.phases["ours read, map, check, add"].append(time.perf_counter() - start)
+        self._patch(applied.model, "ours patch")
+
+    def _patch(self, model: Any, phase: str) -> None:
+        start = time.perf_counter()
+        # As ComfyUI's loader does: what is patched with this very set already stays as it is.
+        if self.patched is None or self.patched.patches_uuid != model.patches_uuid:
+            if self.patched is not None:
+                self.patched.unpatch_model(CPU)
+            model.patch_model(CPU)
+            self.patched = model
+            self.phases[phase].append(time.perf_counter() - start)
+
+    def _floor(self, count: int) -> None:
+        model, _ = self.model, None
+        stacks = self._stacks[count]
+        for name, parameter in model.model.named_parameters():
+            if name in stacks:
+                weight = parameter.detach().to(torch.float32, copy=True)
+                up = torch.cat([factor.flatten(1).float() * 0.5 for factor, _ in stacks[name]], dim=1)
+                down = torch.cat([factor.flatten(1).float() for _, factor in stacks[name]], dim=0)
+                weight.view(weight.shape[0], -1).addmm_(up, down)
+                weight.to(torch.float16)
+
+    @property
+    def _stacks(self) -> dict[int, dict[str, list[tuple[torch.Tensor, torch.Tensor]]]]:
+        """Count → weight → factors as they lie in the files' views."""
+        if not hasattr(self, "_kept_stacks"):
+            self._kept_stacks = _StacksByCount(self.model, self.files)
+        return self._kept_stacks
+
+    # ---- between two runs
+
+    def _unpatch(self) -> None:
+        if self.patched is not None:
+            self.patched.unpatch_model(CPU)
+            self.patched = None
+        gc.collect()
+        if sys.platform == "linux":
+            ctypes.CDLL(None).malloc_trim(0)
+
+    def _forget(self) -> None:
+        """As in a process that has just started, but for the resolver's index."""
+        self._unpatch()
+        lora_file._files._items.clear()
+        application._fits._items.clear()
+        loaded_model._kept.clear()
+        self.model.__dict__.pop(application._ATTRIBUTE, None)
+        gc.collect()
+
+    def _show(self, count: int) -> None:
+        print(f"  {self.name}, N={count}:", end=" ")
+        print("; ".join(f"{phase} {median(times):.3f} s" for phase, times in self.phases.items()), flush=True)
+
+
+class _StacksByCount(dict[int, dict[str, list[tuple[torch.Tensor, torch.Tensor]]]]):
+    def __init__(self, model: Any, files: list[Path]) -> None:
+        super().__init__()
+        self._key_map = comfy.lora.model_lora_keys_unet(model.model, {})
+        self._files = files
+
+    def __missing__(self, count: int) -> dict[str, list[tuple[torch.Tensor, torch.Tensor]]]:
+        stacks: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = defaultdict(list)
+        for file in self._files[:count]:
+            tensors = comfy.utils.load_torch_file(str(file))
+            for name, up in tensors.items():
+                stem = name.removesuffix(".lora_up.weight")
+                if stem != name:
+                    stacks[self._key_map[stem]].append((up, tensors[f"{stem}.lora_down.weight"]))
+        self.clear()
+        self[count] = stacks
+        return stacks
+
+
+def _peak(kept: list[float], way: Any) -> None:
+    """Runs it, and keeps how far the process grew for a moment, in MB; nothing where the system does not tell."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        before = _memory("VmRSS")
+    except OSError:
+        way()
+        return
+    way()
+    kept.append((_memory("VmHWM") - before) / 1000)
+
+
+def _memory(field: str) -> float:
+    """In kB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith(f"{field}:")))
