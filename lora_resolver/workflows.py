@@ -43,6 +43,11 @@ class NamedLora:
     """As `workflow.json node 12, lora[1].model`."""
     needed: bool
     """False for an entry that is switched off or of weight zero: its file is not even looked up."""
+    weight: float = 1.0
+    """As it is written there; other programs allow more than an array does."""
+    clip_weight: float = 1.0
+    enabled: bool = True
+    transformer: str = "both"
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,8 @@ class _Reader:
         """Keeps an error, at its place in this text or file."""
         self.errors.append(error.at(self._place(node, error.parameter or where)))
 
-    def _add(self, identifier: Identifier, node: str, where: str, *, needed: bool = True) -> None:
-        self.loras.append(NamedLora(identifier, self._place(node, where), needed))
+    def _add(self, identifier: Identifier, node: str, where: str) -> None:
+        self.loras.append(NamedLora(identifier, self._place(node, where), needed=True))
 
     def _place(self, node: str, where: str) -> str:
         return ", ".join(part for part in (f"{self._name} {node}".strip(), where) if part)
@@ -132,7 +137,17 @@ class _Reader:
     def _read_array(self, array: object, node: str = "") -> None:
         try:
             for entry in parse_lora_array(array):
-                self._add(entry.identifier, node, f"{entry.place}.model", needed=entry.active)
+                self.loras.append(
+                    NamedLora(
+                        identifier=entry.identifier,
+                        place=self._place(node, f"{entry.place}.model"),
+                        needed=entry.active,
+                        weight=entry.weight,
+                        clip_weight=entry.clip_weight,
+                        enabled=entry.enabled,
+                        transformer=entry.transformer,
+                    )
+                )
         except InvalidLoraArray as faults:
             for error in faults.errors:
                 self.fail(error, node)
@@ -148,7 +163,7 @@ class _Reader:
             if kind.startswith(OUR_NODES):
                 self._read_our_node(f"node {key}", kind, inputs, nodes)
             elif kind in _LOADERS:
-                self._read_loader(f"node {key}", inputs)
+                self._read_loader(f"node {key}", inputs, model_only=kind.endswith("ModelOnly"))
             elif kind == _POWER_LOADER:
                 self._read_power_loader(f"node {key}", inputs)
 
@@ -178,22 +193,31 @@ class _Reader:
         except InvalidIdentifier as error:
             self.fail(error, node, where)
 
-    def _read_loader(self, node: str, inputs: Mapping[str, Any]) -> None:
+    def _read_loader(self, node: str, inputs: Mapping[str, Any], *, model_only: bool) -> None:
         """`lora_name`, `strength_model`, `strength_clip`: named in API format, in this order on the canvas."""
         file, *strengths = [
             inputs.get(name, inputs.get(f"widget {position}")) for position, name in enumerate(_LOADER_INPUTS)
         ]
-        self._add_local(file, node, "lora_name", strengths)
+        self._add_local(file, node, "lora_name", strengths, model_only=model_only)
 
     def _read_power_loader(self, node: str, inputs: Mapping[str, Any]) -> None:
         """`lora_1: {"on": true, "lora": "name.safetensors", "strength": 0.7, "strengthTwo": null}`"""
         for name, row in inputs.items():
             if isinstance(row, dict) and "lora" in row:
-                strengths = [0] if row.get("on") is False else [row.get("strength"), row.get("strengthTwo")]
-                self._add_local(row["lora"], node, name, strengths)
+                strengths = [row.get("strength"), row.get("strengthTwo")]
+                self._add_local(row["lora"], node, name, strengths, enabled=row.get("on") is not False)
 
-    def _add_local(self, file: object, node: str, where: str, strengths: Sequence[object]) -> None:
-        """A file as a loader lists it. None among the strengths: it has no such input."""
+    def _add_local(
+        self,
+        file: object,
+        node: str,
+        where: str,
+        strengths: Sequence[object],
+        *,
+        enabled: bool = True,
+        model_only: bool = False,
+    ) -> None:
+        """A file as a loader lists it. None among the strengths (model, CLIP): it has no such input."""
         if not isinstance(file, str) or file in ("", "None"):
             return
         given = [strength for strength in strengths if strength is not None]
@@ -203,7 +227,22 @@ class _Reader:
             # Not a fault of the workflow: ComfyUI's own loaders take other kinds of files too.
             self.fail(Unavailable(error.message, code=error.code, remedy=error.remedy), node, where)
             return
-        self._add(identifier, node, where, needed=not given or any(strength != 0 for strength in given))
+        weight = _number(strengths[0], 1.0)
+        self.loras.append(
+            NamedLora(
+                identifier=identifier,
+                place=self._place(node, where),
+                needed=enabled and (not given or any(strength != 0 for strength in given)),
+                weight=weight,
+                clip_weight=0.0 if model_only else _number(strengths[1], weight),
+                enabled=enabled,
+            )
+        )
+
+
+def _number(value: object, otherwise: float) -> float:
+    """A strength; one that comes over a link is not known before it runs."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else otherwise
 
 
 # The first input of our nodes whose first input is not an array.
