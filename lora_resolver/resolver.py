@@ -161,6 +161,25 @@ class Resolver:
             owned = library.known(wanted)
             return owned.path if owned is not None else None
 
+    def local_files(self, identifiers: Sequence[Identifier | str]) -> list[LibraryFile | None]:
+        """What is known of these files where they are on this disk; None for the others. For showing: the network is
+        not asked, nothing is hashed, and what a sidecar says is believed.
+        """
+        wanted = [parse_identifier(each) if isinstance(each, str) else each for each in identifiers]
+        with Library(self._config, Stop()) as library:
+            return [self._local_file(each, library) for each in wanted]
+
+    def _local_file(self, identifier: Identifier, library: Library) -> LibraryFile | None:
+        if identifier.source == "local":
+            path = local.find(identifier.id, self._config.search_dirs)
+        else:
+            stored, owned = self._store.find(identifier), library.known(identifier)
+            path = stored.path if stored else owned.path if owned else library.claimed(identifier)
+        try:
+            return None if path is None else library.file(path)
+        except OSError:  # gone since
+            return None
+
     def _side_by_side(
         self,
         identifiers: Sequence[Identifier | str],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from ..download import file_sha256
 from ..errors import LoraResolverError, StorageFailed
 from ..safetensors_header import read_header
 from ..store import storage_error
-from .index import Index
+from .index import Index, Row
 from .scan import walk
 from .sidecars import SIDECARS, claims_beside
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ..identifiers import Identifier
     from ..records import LoraRecord
     from ..work import Meter, Stop
-    from .index import Row
     from .scan import FoundFile
     from .sidecars import Claim
 
@@ -79,6 +78,8 @@ class LibraryFile:
     verdict: str
     """As `Architecture.verdict`; "unsound" for a file whose header cannot be believed."""
     families: tuple[str, ...]
+    record: LoraRecord | None = field(default=None, repr=False)
+    """What a source or a sidecar says of it."""
 
 
 class Library:
@@ -254,6 +255,39 @@ class Library:
             for name, path in self._in_order(rows)
         ]
 
+    def file(self, path: Path) -> LibraryFile:
+        """What is known of one file, read anew where it has changed; nothing is hashed. Raises OSError."""
+        text = os.path.abspath(path)
+        row = self._index.row(text)
+        if row is None or not _unchanged(row):
+            status = os.stat(text)
+            row = Row(text, status.st_size, status.st_mtime_ns, "", None, None)
+        facts = row.facts
+        if facts is None:
+            facts = _facts(path)
+            self._index.described([(text, row.size, row.mtime_ns, facts)])
+        claims = self._index.claims_of(text) or claims_beside(path, tuple(SIDECARS))
+        digest = row.sha256 or next((claim.sha256 for claim in claims if claim.sha256), None)
+        names = {digest: self._index.names_of(digest)} if digest else {}
+        return _listed(row, self._relative(text), facts, claims, names)
+
+    def claimed(self, identifier: Identifier) -> Path | None:
+        """A file that a sidecar gives this name, unproved: for showing, not for use."""
+        self.scan()
+        if identifier.source == "sha256":
+            paths = [row.path for row in self._index.with_sha256(identifier.id)]
+            paths += [path for path, _ in self._index.claims_with(identifier.id)]
+        else:
+            paths = [path for path, _ in self._index.claims_for(str(identifier))]
+        return next((Path(path) for path in paths if self._is_ours(path) and os.path.isfile(path)), None)
+
+    def _relative(self, path: str) -> str:
+        for root in self._roots:
+            prefix = os.path.join(root, "")
+            if path.startswith(prefix):
+                return path[len(prefix) :].replace(os.sep, "/")
+        return os.path.basename(path)
+
     def _in_order(self, rows: dict[str, Row]) -> Iterator[tuple[str, str]]:
         """(relative name, path); a file below two folders counts for the first."""
         left = dict.fromkeys(sorted(rows))
@@ -323,6 +357,7 @@ def _listed(
         rank=facts.get("rank"),
         verdict=facts.get("verdict", "unsound"),
         families=tuple(facts.get("families", ())),
+        record=record,
     )
 
 
