@@ -29,16 +29,23 @@ from .errors import (
 from .gguf_header import read_gguf_header
 from .identifiers import Identifier, parse_identifier
 from .lora_array import LoraEntry, format_lora_array, parse_lora_array
+from .pasted import DEFAULT_WEIGHT, Pasted, PastedLora, read_dropped, read_pasted
 from .peft_alphas import alphas_of_peft
+from .presets import PRESETS_FILE, Preset, delete_preset, read_presets, save_preset
+from .preview import find_preview
 from .records import FileRecord, LoraRecord, PeekedLora, Progress, ResolvedLora
 from .safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
 from .settings_file import SETTING_KEYS, SETTINGS_FILE, read_settings, save_settings, with_settings
 from .workflows import NamedLora, NamedLoras, loras_in
 
 if TYPE_CHECKING:
+    from . import search as search
+    from .library import LibraryFile
     from .resolver import Resolver
 
 __all__ = [
+    "DEFAULT_WEIGHT",
+    "PRESETS_FILE",
     "SETTINGS_FILE",
     "SETTING_KEYS",
     "AccessDenied",
@@ -50,6 +57,7 @@ __all__ = [
     "InvalidIdentifier",
     "InvalidInput",
     "InvalidLoraArray",
+    "LibraryFile",
     "LoraEntry",
     "LoraRecord",
     "LoraResolverError",
@@ -58,7 +66,10 @@ __all__ = [
     "NamedLoras",
     "NotFound",
     "Offline",
+    "Pasted",
+    "PastedLora",
     "PeekedLora",
+    "Preset",
     "Progress",
     "ResolvedLora",
     "Resolver",
@@ -73,26 +84,37 @@ __all__ = [
     "alphas_of_peft",
     "declared_families",
     "declared_otherwise",
+    "delete_preset",
     "detect_architecture",
     "detect_checkpoint",
     "family_name",
+    "find_preview",
     "format_lora_array",
     "loras_in",
     "parse_header",
     "parse_identifier",
     "parse_lora_array",
+    "read_dropped",
     "read_gguf_header",
     "read_header",
+    "read_pasted",
+    "read_presets",
     "read_settings",
+    "save_preset",
     "save_settings",
+    "search",
     "with_settings",
 ]
 
 
-def __getattr__(name: str) -> type[Resolver]:
-    # Only the resolver needs an HTTP client. Whoever parses an array or reads a header does without.
-    if name == "Resolver":
-        from .resolver import Resolver
+_BY_MODULE = {"LibraryFile": ".library", "Resolver": ".resolver", "search": ".search"}
 
-        return Resolver
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> object:
+    # Only these need an HTTP client. Whoever parses an array or reads a header does without.
+    if name not in _BY_MODULE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    module = import_module(_BY_MODULE[name], __name__)
+    return module if name == "search" else getattr(module, name)

@@ -24,7 +24,7 @@ from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 from tools.local_server import Exchange, LocalServer, Request
 
@@ -137,15 +137,21 @@ class CivitaiServer(LocalServer):
             exchange.send_json({"error": "Model not found"}, HTTPStatus.NOT_FOUND)
 
     def search(self, exchange: Exchange) -> None:
-        """GET /api/v1/models?query=&types=&limit="""
-        query = exchange.request.query
-        words = query.get("query", "").lower()
+        """GET /api/v1/models?query=&types=&types=&baseModels=&limit=&cursor="""
+        query = parse_qs(urlsplit(exchange.handler.path).query)
+        words = query.get("query", [""])[0].lower()
         found: dict[int, list[CatalogueEntry]] = {}
         for lora in self.catalogue:
-            if words in lora.name.lower() and query.get("types", lora.kind) == lora.kind:
+            if (
+                words in lora.name.lower()
+                and lora.kind in query.get("types", [lora.kind])
+                and lora.base_model in query.get("baseModels", [lora.base_model])
+            ):
                 found.setdefault(lora.model_id, []).append(lora)
+        start, limit = int(query.get("cursor", ["0"])[0]), int(query.get("limit", ["100"])[0])
         models = [self._model_document(versions) for versions in found.values()]
-        exchange.send_json({"items": models[: int(query.get("limit", "100"))], "metadata": {}})
+        metadata = {"nextCursor": str(start + limit)} if start + limit < len(models) else {}
+        exchange.send_json({"items": models[start : start + limit], "metadata": metadata})
 
     def download(self, exchange: Exchange, version_id: str) -> None:
         """GET /api/download/models/{id}: a redirect to a signed address that lives for an hour."""

@@ -8,25 +8,43 @@ sha256:<64 hex>                whatever version has this file
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
+from ..architecture.base_models import declared_families
 from ..errors import AccessDenied, NotFound, Offline, TransferFailed, VerificationFailed
 from . import civitai_json as api
 from .desk import Elsewhere, Offer
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ..errors import LoraResolverError
     from ..identifiers import Identifier
     from ..records import FileRecord, LoraRecord
     from ..transport import Answer
     from .desk import Desk
 
-__all__ = ["locate", "locate_by_hash"]
+__all__ = ["Listing", "listed_versions", "locate", "locate_by_hash", "search"]
 
 LORA_TYPES = frozenset({"LORA", "LoCon", "DoRA"})
 """Model types that add to a checkpoint; LoCon is CivitAI's word for everything that LyCORIS makes."""
+
+# Words of CivitAI's `baseModels` for families that are in the table (basemodel.constants.ts in civitai/civitai).
+BASE_MODELS = (
+    "ACE Audio", "Anima", "AuraFlow", "Chroma", "Ernie", "Flux.1 D", "Flux.1 Kontext", "Flux.1 Krea", "Flux.1 S",
+    "Flux.2 D", "Flux.2 Klein 4B", "Flux.2 Klein 4B-base", "Flux.2 Klein 9B", "Flux.2 Klein 9B-base", "HiDream",
+    "Hunyuan 1", "Hunyuan Video", "Illustrious", "Kolors", "Krea 2", "LTXV", "LTXV 2.3", "LTXV2", "Lumina",
+    "MiniMax H3", "Mochi", "NoobAI", "PixArt E", "PixArt a", "Pony", "Pony V7", "Qwen", "Qwen 2", "SD 1.4", "SD 1.5",
+    "SD 1.5 Hyper", "SD 1.5 LCM", "SD 2.0", "SD 2.0 768", "SD 2.1", "SD 2.1 768", "SD 2.1 Unclip", "SD 3", "SD 3.5",
+    "SD 3.5 Large", "SD 3.5 Large Turbo", "SD 3.5 Medium", "SDXL 0.9", "SDXL 1.0", "SDXL 1.0 LCM", "SDXL Distilled",
+    "SDXL Hyper", "SDXL Lightning", "SDXL Turbo", "Stable Cascade", "Wan Image 2.7", "Wan Video",
+    "Wan Video 1.3B t2v", "Wan Video 14B i2v 480p", "Wan Video 14B i2v 720p", "Wan Video 14B t2v",
+    "Wan Video 2.2 I2V-A14B", "Wan Video 2.2 T2V-A14B", "Wan Video 2.2 TI2V-5B", "Wan Video 2.5 I2V",
+    "Wan Video 2.5 T2V", "Wan Video 2.7", "ZImageBase", "ZImageTurbo",
+)  # fmt: skip
 
 TOKEN_PAGE = "/user/account"  # noqa: S105 - the page where a user makes a token
 
@@ -58,6 +76,63 @@ def locate_by_hash(identifier: Identifier, desk: Desk) -> Offer:
         f"neither your loras folders nor CivitAI have a file with SHA-256 {digest}",
     )
     return _offer(document, desk, asked=identifier, sha256=digest)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One version in a list: what CivitAI says of it, and why it cannot be had, where it says that already."""
+
+    record: LoraRecord
+    refused: LoraResolverError | None = None
+
+
+def search(
+    desk: Desk, query: str, *, families: Collection[str] = (), cursor: str | None = None, limit: int = 20
+) -> tuple[list[Listing], str | None]:
+    """LoRAs that the site finds for some words, each in its newest version for one of `families`, and the cursor for
+    the next page. Without families: for anything.
+
+    Raises Offline, AccessDenied or TransferFailed.
+    """
+    wanted = set(families)
+    asked: list[tuple[str, str]] = [
+        ("limit", str(limit)),
+        *(("types", each) for each in sorted(LORA_TYPES, reverse=True)),
+    ]
+    if query:
+        asked.append(("query", query))
+    if cursor:
+        asked.append(("cursor", cursor))
+    asked += [("baseModels", each) for each in BASE_MODELS if wanted.intersection(declared_families(each))]
+    document = _ask(desk, f"/api/v1/models?{urlencode(asked)}", f"CivitAI cannot search for {query!r}")
+    found = [
+        listing for model in api.models(document) if (listing := _newest_for(wanted, model, desk)) is not None
+    ]
+    return found, api.next_cursor(document)
+
+
+def listed_versions(model_id: str, desk: Desk) -> list[Listing]:
+    """Every published version of a model, the newest first. Raises as `search` does, and NotFound."""
+    model = _ask(desk, f"/api/v1/models/{model_id}", f"CivitAI has no model {model_id}")
+    return [_listing(document, desk) for document in api.version_documents(model)]
+
+
+def _newest_for(families: set[str], model: dict[str, Any], desk: Desk) -> Listing | None:
+    for document in api.version_documents(model):
+        listing = _listing(document, desk)
+        if not families or families.intersection(declared_families(listing.record.base_model)):
+            return listing
+    return None
+
+
+def _listing(document: dict[str, Any], desk: Desk) -> Listing:
+    record = api.lora_record(document, desk.config.civitai_url)
+    try:
+        _check_is_lora(document, record)
+        _check_availability(document, record)
+    except (AccessDenied, NotFound, VerificationFailed) as error:
+        return Listing(record, error)
+    return Listing(record)
 
 
 def _offer(document: dict[str, Any], desk: Desk, *, asked: Identifier, sha256: str | None = None) -> Offer:

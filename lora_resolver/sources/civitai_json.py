@@ -11,7 +11,16 @@ from ..records import FileRecord, LoraRecord
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["lora_record", "mode", "model_type", "name", "versions"]
+__all__ = [
+    "lora_record",
+    "mode",
+    "model_type",
+    "models",
+    "name",
+    "next_cursor",
+    "version_documents",
+    "versions",
+]
 
 _MODEL_FILES = frozenset({"Model", "Pruned Model", "Diffusion Model", "UNet", "Enhancement LoRA"})
 
@@ -40,6 +49,30 @@ def versions(model: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         (str(each["id"]), _text(each.get("name"))) for each in listed if _whole(each.get("id")) is not None
     ]
+
+
+def version_documents(model: dict[str, Any]) -> list[dict[str, Any]]:
+    """The published versions in a model's document, each as its own document would be, the newest first."""
+    about = {key: model.get(key) for key in ("name", "type", "mode")}
+    return [
+        {**each, "modelId": model.get("id"), "model": about}
+        for each in _list(model.get("modelVersions"))
+        if isinstance(each, dict)
+        and _whole(each.get("id")) is not None
+        and _whole(model.get("id")) is not None
+    ]
+
+
+def models(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """The models in a search's answer."""
+    return [each for each in _list(answer.get("items")) if isinstance(each, dict)]
+
+
+def next_cursor(answer: dict[str, Any]) -> str | None:
+    """What asks for the next page of a search."""
+    about = answer.get("metadata")
+    cursor = about.get("nextCursor") if isinstance(about, dict) else None
+    return str(cursor) if isinstance(cursor, (str, int)) and cursor != "" else None
 
 
 def lora_record(document: dict[str, Any], base_url: str) -> LoraRecord:
