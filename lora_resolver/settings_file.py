@@ -37,6 +37,7 @@ SETTINGS_FILE = "settings.json"
 
 SETTING_KEYS = frozenset(
     {
+        "AIR_LORA_ALLOW_REMOTE",
         "AIR_LORA_ARCHIVE",
         "AIR_LORA_CIVITAI_URL",
         "AIR_LORA_CONNECTIONS",

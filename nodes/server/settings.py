@@ -3,11 +3,92 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import folder_paths
 
-from ...lora_resolver import SETTINGS_FILE, InvalidInput, ResolverConfig, with_settings
+from ...lora_resolver import SETTINGS_FILE, InvalidInput, ResolverConfig, StorageFailed, with_settings
+
+ALLOW_REMOTE = "AIR_LORA_ALLOW_REMOTE"
+"""1 lets other computers change things: settings, tokens, presets, downloads."""
+
+MODEL_FOLDERS = frozenset({"checkpoints", "diffusion_models", "unet", "unet_gguf"})
+"""Of ComfyUI's kinds of folders, those with whole models."""
+
+
+def state_folder() -> Path:
+    """Where the pack keeps what it knows: in ComfyUI's system user folder, which no route of ComfyUI serves."""
+    return Path(folder_paths.get_system_user_directory("air_lora"))
+
+
+def settings_file() -> Path:
+    """The settings that the page changes."""
+    return state_folder() / SETTINGS_FILE
+
+
+def from_environment(key: str) -> bool:
+    """Whether the environment says this setting, which then wins over the file."""
+    return bool(os.environ.get(key, "").strip())
+
+
+def settings_in_force() -> dict[str, str]:
+    """The environment, and the file where that says nothing. Raises InvalidInput for a file that cannot be read."""
+    return with_settings(os.environ, settings_file())
+
+
+def remote_changes_allowed() -> bool:
+    """Whether other computers may change things."""
+    return settings_in_force().get(ALLOW_REMOTE, "").strip().lower() in ("1", "true", "yes", "on")
+
+
+def lora_folders() -> list[Path]:
+    """ComfyUI's `loras` folders, the first one first."""
+    return [Path(folder) for folder in folder_paths.get_folder_paths("loras")]
+
+
+def lora_names() -> list[str]:
+    """LoRA files as ComfyUI's own loaders list them, with forward slashes."""
+    return [name.replace("\\", "/") for name in folder_paths.get_filename_list("loras")]
+
+
+def model_path(folder: str, name: str) -> Path | None:
+    """The file of a whole model, as ComfyUI's loaders name it; None where there is none.
+
+    Raises InvalidInput for a folder of another kind and for a name that leads out of its folder.
+    """
+    if folder not in MODEL_FOLDERS:
+        raise InvalidInput(
+            f"{folder[:40]!r} is no folder of models",
+            code="invalidValue",
+            parameter="checkpoint.folder",
+            remedy=f"It may be {', '.join(sorted(MODEL_FOLDERS))}.",
+        )
+    relative = PurePosixPath(name.replace("\\", "/"))
+    if relative.is_absolute() or ".." in relative.parts or not name.isprintable() or ":" in name[:2]:
+        raise InvalidInput(
+            f"{name[:80]!r} is no name of a model",
+            code="invalidValue",
+            parameter="checkpoint.name",
+            remedy="Write it as ComfyUI's loader lists it.",
+        )
+    if folder not in folder_paths.folder_names_and_paths:
+        return None
+    path = folder_paths.get_full_path(folder, name)
+    return Path(path) if path else None
+
+
+def private_folders() -> list[Path]:
+    """Folders whose place on this disk is nobody's business: longest first, to be cut out of messages."""
+    folders = [*lora_folders(), state_folder(), Path(folder_paths.base_path), Path.home()]
+    folders += [Path(folder) for kind in MODEL_FOLDERS for folder in _folders(kind)]
+    named = settings_in_force().get("AIR_LORA_DIR", "").strip()
+    if named:
+        folders.append(Path(named).expanduser())
+    return sorted({folder for folder in folders if len(folder.parts) > 1}, key=lambda each: -len(str(each)))
+
+
+def _folders(kind: str) -> list[str]:
+    return folder_paths.get_folder_paths(kind) if kind in folder_paths.folder_names_and_paths else []
 
 
 def resolver_config() -> ResolverConfig:
@@ -16,15 +97,14 @@ def resolver_config() -> ResolverConfig:
     Downloads go to AIR_LORA_DIR, else to ComfyUI's first `loras` folder; LoRAs are looked for in all of them.
     Raises InvalidInput for a setting that cannot be.
     """
-    folders = [Path(folder) for folder in folder_paths.get_folder_paths("loras")]
-    state = Path(folder_paths.get_system_user_directory("air_lora"))
-    environment = with_settings(os.environ, state / SETTINGS_FILE)
+    folders = lora_folders()
+    environment = settings_in_force()
     named = environment.get("AIR_LORA_DIR", "").strip()
     return ResolverConfig.from_environment(
         environment,
         download_dir=Path(named).expanduser() if named else folders[0],
         search_dirs=tuple(folders),
-        state_dir=state,
+        state_dir=state_folder(),
     )
 
 
@@ -33,8 +113,7 @@ def kept_bytes(default: int) -> int:
 
     Raises InvalidInput for what is no whole number.
     """
-    state = Path(folder_paths.get_system_user_directory("air_lora"))
-    text = with_settings(os.environ, state / SETTINGS_FILE).get("AIR_LORA_KEPT_BYTES", "").strip()
+    text = settings_in_force().get("AIR_LORA_KEPT_BYTES", "").strip()
     if not text:
         return default
     if not text.isdecimal():
@@ -48,7 +127,36 @@ def kept_bytes(default: int) -> int:
 
 def listed_name(path: Path) -> str:
     """The name under which ComfyUI's own loaders list the file, with forward slashes; never an absolute path."""
-    for folder in folder_paths.get_folder_paths("loras"):
+    for folder in lora_folders():
         if path.is_relative_to(folder):
             return path.relative_to(folder).as_posix()
     return path.name
+
+
+def loader_name(path: Path, folder_name: str = "loras") -> str:
+    """The name that ComfyUI's own loaders take for this file, with this system's separators.
+
+    Raises StorageFailed for a file that lies in no folder of theirs.
+    """
+    for folder in folder_paths.get_folder_paths(folder_name):
+        if path.is_relative_to(folder):
+            return str(path.relative_to(folder))
+    raise StorageFailed(
+        f"{path.name} lies outside the {folder_name} folders, so ComfyUI's own loaders cannot load it",
+        code="outsideModelFolders",
+        remedy=f"Set AIR_LORA_DIR to a folder below a {folder_name} folder, or name its folder in extra_model_paths.yaml.",
+    )
+
+
+def lora_folder_of(name: str) -> tuple[str, Path | None]:
+    """A file as another pack names it → its name as ComfyUI's own loaders list it, with forward slashes, and None.
+
+    A whole path to a file outside the `loras` folders gives its file name and its folder.
+    """
+    if not Path(name).is_absolute():
+        return name.replace("\\", "/"), None
+    for folder in folder_paths.get_folder_paths("loras"):
+        for path, root in ((Path(name), Path(folder)), (Path(name).resolve(), Path(folder).resolve())):
+            if path.is_relative_to(root):
+                return path.relative_to(root).as_posix(), None
+    return Path(name).name, Path(name).parent
