@@ -135,3 +135,8 @@ class PeekedLora:
     def architecture(self) -> Architecture | None:
         """From the header, once somebody asks; None without one."""
         return None if self.header is None else detect_architecture(self.header)
+
+    @property
+    def trigger_words(self) -> tuple[str, ...]:
+        """What the record names, as of a resolved file."""
+        return self.record.trigger_words if self.record is not None else ()

@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .apply import AirLoraApply
+from .array import AirLoraArray
 
 
 class AirLoraExtension(ComfyExtension):
@@ -10,4 +11,4 @@ class AirLoraExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """ComfyUI asks once, at its start."""
-        return [AirLoraApply]
+        return [AirLoraApply, AirLoraArray]

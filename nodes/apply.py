@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
@@ -11,6 +11,10 @@ from ..lora_resolver import LoraResolverError, parse_lora_array
 from .array_application import apply_array
 from .array_fingerprint import array_fingerprint
 from .error_facts import facts_for_programs
+from .lora_stack import LoraStack, stack_entries
+
+if TYPE_CHECKING:
+    from .lora_stack import Row
 
 EXAMPLE = '[\n  { "model": "civitai:120096@135931", "weight": 0.75 }\n]'
 
@@ -59,6 +63,12 @@ class AirLoraApply(io.ComfyNode):
                     tooltip="Which expert of a dual-expert video model (Wan 2.2) this model is: entries whose "
                     '"transformer" is the other one are left out. "both" for every other model.',
                 ),
+                LoraStack.Input(
+                    "lora_stack",
+                    optional=True,
+                    tooltip="LoRAs from a stack node of another pack. They join the array: a file in both counts "
+                    "with the sum of its weights.",
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="MODEL"),
@@ -95,13 +105,14 @@ class AirLoraApply(io.ComfyNode):
         clip: Any = None,
         on_mismatch: str = "error",
         expert: str = "both",
+        lora_stack: list[Row] | None = None,
     ) -> io.NodeOutput:
         """MODEL, CLIP, trigger words, report."""
         with facts_for_programs():
             outcome = apply_array(
                 model,
                 clip,
-                parse_lora_array(lora),
+                [*parse_lora_array(lora), *stack_entries(lora_stack)],
                 skip_mismatches=on_mismatch == "skip",
                 expert=expert,
                 node_id=cls.hidden.unique_id,

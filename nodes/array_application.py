@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..lora_resolver import LoraResolverError, Mismatch, Resolver, SeveralErrors, declared_otherwise
+from ..lora_resolver import LoraResolverError, Mismatch, SeveralErrors, declared_otherwise
+from .lora_stack import resolve_entries
 from .patching.application import (
     WeightedLora,
     apply_loras,
@@ -15,13 +16,16 @@ from .patching.application import (
 )
 from .patching.kept import DEFAULT_LIMIT, set_limit
 from .server.progress import NodeProgress
-from .server.settings import kept_bytes, listed_name, resolver_config
+from .server.settings import kept_bytes, listed_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..lora_resolver import LoraEntry, PeekedLora, ResolvedLora
+    from .lora_stack import StackEntry
     from .patching.application import Application, Applied
+
+    AnyEntry = LoraEntry | StackEntry
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Outcome:
 def apply_array(
     model: Any,
     clip: Any,
-    entries: Sequence[LoraEntry],
+    entries: Sequence[AnyEntry],
     *,
     skip_mismatches: bool,
     expert: str,
@@ -52,8 +56,8 @@ def apply_array(
     set_limit(kept_bytes(DEFAULT_LIMIT))
     wanted = [entry for entry in entries if entry.active and _is_for(entry, expert)]
     checkpoint = loaded_checkpoint(model, clip)
-    outcomes = Resolver(resolver_config()).resolve_each(
-        [entry.identifier for entry in wanted],
+    outcomes = resolve_entries(
+        wanted,
         on_progress=NodeProgress(node_id),
         before_download=lambda lora: check_before_download(lora, _called(lora), checkpoint),
     )
@@ -75,7 +79,7 @@ def apply_array(
 
 
 def _sorted_out(
-    wanted: Sequence[LoraEntry], outcomes: Sequence[ResolvedLora | LoraResolverError]
+    wanted: Sequence[AnyEntry], outcomes: Sequence[ResolvedLora | LoraResolverError]
 ) -> tuple[dict[str, ResolvedLora], dict[str, Mismatch]]:
     """Place → file, and place → why a file was not even downloaded. Raises what else went wrong."""
     files: dict[str, ResolvedLora] = {}
@@ -93,11 +97,11 @@ def _sorted_out(
     return files, refused
 
 
-def _is_for(entry: LoraEntry, expert: str) -> bool:
+def _is_for(entry: AnyEntry, expert: str) -> bool:
     return "both" in (expert, entry.transformer) or entry.transformer == expert
 
 
-def _join(wanted: Sequence[LoraEntry], files: dict[str, ResolvedLora]) -> list[WeightedLora]:
+def _join(wanted: Sequence[AnyEntry], files: dict[str, ResolvedLora]) -> list[WeightedLora]:
     """The same file named twice counts once, with the summed weight, however it was named."""
     joined: dict[str, WeightedLora] = {}
     for entry in wanted:
@@ -127,7 +131,7 @@ def _trigger_words(application: Application, files: dict[str, ResolvedLora]) -> 
 
 
 def _report(
-    entries: Sequence[LoraEntry],
+    entries: Sequence[AnyEntry],
     files: dict[str, ResolvedLora],
     refused: dict[str, Mismatch],
     application: Application,
@@ -183,7 +187,7 @@ def _notes(file: ResolvedLora) -> list[str]:
     return [*file.architecture.notes, *filter(None, [declared])]
 
 
-def _fit_facts(entry: LoraEntry, applied: Applied, all_weights: int) -> dict[str, Any]:
+def _fit_facts(entry: AnyEntry, applied: Applied, all_weights: int) -> dict[str, Any]:
     if applied.skipped is not None:
         return {"status": "skipped", "error": applied.skipped.as_dict()}
     fit = applied.fit

@@ -73,7 +73,7 @@ def test_only_settings_reads_the_environment_and_the_folders() -> None:
         for file in (ROOT / "nodes").rglob("*.py")
         if "folder_paths" in imports_of(file) or "environ" in file.read_text(encoding="utf-8").split()
     ]
-    assert readers == ["nodes/server/settings.py"]
+    assert readers == ["nodes/server/model_folders.py", "nodes/server/settings.py"]
 
 
 def test_the_front_door_imports_nothing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests import lora_files
-from tests.conftest import comfyui_path
+from tests.conftest import ROOT, comfyui_path
 from tests.integration.stalling_server import STALLED_VERSION, StallingCivitai
 from tools.civitai_server import CatalogueEntry
 from tools.comfy_client import ComfyClient, Result, Workflow
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+STACKS_OF_OTHERS = ROOT / "tests" / "integration" / "stacks_of_others.py"
 TOKEN = "secret-token-of-the-tests-0123456789"
 
 # Model id → what makes the file, its base model, and whether the local CivitAI or the `loras` folder has it.
@@ -109,6 +111,8 @@ def studio(
     base = tmp_path_factory.mktemp("comfyui")
     make_checkpoints(base / "models", ["sd15", "sdxl", "wan"])
     lora_files.sd15_lora(base / "models" / "loras" / "mine" / "local.safetensors", seed=6)
+    (base / "custom_nodes").mkdir()
+    shutil.copy(STACKS_OF_OTHERS, base / "custom_nodes")
     comfyui = Comfyui(comfyui_path(), python_of_comfyui, own=python_of_comfyui == venv_python())
     environment = {"AIR_LORA_CIVITAI_URL": civitai.url, "CIVITAI_API_TOKEN": TOKEN, "HF_TOKEN": ""}
     with ComfyProcess(comfyui, base, environment=environment) as process:

@@ -1,0 +1,112 @@
+"""LoRA Array: a `lora` array as a value, for other nodes to take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from comfy_api.latest import io
+
+from ..lora_resolver import LoraResolverError, Resolver, format_lora_array
+from .array_fingerprint import array_fingerprint
+from .array_joining import joined_entries
+from .lora_stack import LoraStack, stack_rows
+from .server.progress import NodeProgress
+from .server.settings import resolver_config
+from .server.wiring import wired_outputs
+from .trigger_words import words_of
+
+if TYPE_CHECKING:
+    from .lora_stack import Row
+
+STACK, WORDS = 1, 2
+"""Numbers of the outputs that cost a look-up or a download."""
+
+EXAMPLE = '[\n  { "model": "civitai:120096@135931", "weight": 0.75 }\n]'
+
+
+class AirLoraArray(io.ComfyNode):
+    """Joins arrays, and says what they name: as JSON, as LORA_STACK, as trigger words."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Ids are part of every saved workflow: they stay."""
+        return io.Schema(
+            node_id="AirLoraArray",
+            display_name="LoRA Array",
+            category="loaders/AIR LoRA",
+            description=(
+                "A lora array as a value: several of them join, one array can feed several nodes, and nodes of other "
+                "packs take it as a LORA_STACK."
+            ),
+            inputs=[
+                io.String.Input(
+                    "lora",
+                    multiline=True,
+                    default="[]",
+                    placeholder=EXAMPLE,
+                    tooltip="The `lora` array of the Runware API, or a whole request that has one. "
+                    "Comments and trailing commas are fine.",
+                ),
+                io.String.Input(
+                    "more",
+                    optional=True,
+                    force_input=True,
+                    tooltip="Another array, from another node. Its entries come first; the order changes no picture.",
+                ),
+                LoraStack.Input(
+                    "lora_stack",
+                    optional=True,
+                    tooltip="A stack of another node. It comes first in the stack that goes out; the JSON does "
+                    "not hold it.",
+                ),
+            ],
+            outputs=[
+                io.String.Output(display_name="lora", tooltip="All entries, as JSON."),
+                LoraStack.Output(
+                    display_name="LORA_STACK",
+                    tooltip="For nodes of other packs: (name, model weight, CLIP weight) of each entry that is on. "
+                    "Connecting it downloads what is not on this disk.",
+                ),
+                io.String.Output(
+                    display_name="trigger_words", tooltip="Of all entries that are on, comma-separated."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, lora: str | None, more: str | None = None) -> bool | str:
+        """Refuses a malformed array when the prompt is queued. A wired-in text is not known yet: None."""
+        try:
+            joined_entries(more=more, lora=lora)
+        except LoraResolverError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, lora: str | None = None, **_others: Any) -> str:
+        """Runs again when a file was replaced, or when an output is wired that was not filled before."""
+        wired = wired_outputs()
+        return f"{array_fingerprint(lora)}\n{'all' if wired is None else sorted(wired & {STACK, WORDS})}"
+
+    @classmethod
+    def execute(
+        cls, lora: str, more: str | None = None, lora_stack: list[Row] | None = None
+    ) -> io.NodeOutput:
+        """The array, the stack, the trigger words."""
+        entries = joined_entries(more=more, lora=lora)
+        text = format_lora_array(entries)
+        wired = wired_outputs()
+        active = [entry for entry in entries if entry.active]
+        identifiers = [entry.identifier for entry in active]
+        places = [f"{entry.place}.model" for entry in active]
+        progress = NodeProgress(cls.hidden.unique_id)
+        stack: list[Row] = []
+        words: tuple[str, ...] = ()
+        if wired is None or STACK in wired:
+            files = Resolver(resolver_config()).resolve_all(identifiers, places=places, on_progress=progress)
+            stack = [*(lora_stack or []), *stack_rows(active, files)]
+            words = words_of(files)
+        elif WORDS in wired:
+            words = words_of(Resolver(resolver_config()).peek_all(identifiers, on_progress=progress), places)
+        return io.NodeOutput(text, stack, ", ".join(words), ui={"air_lora": [{"lora": text, "report": None}]})

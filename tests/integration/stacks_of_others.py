@@ -1,0 +1,57 @@
+"""A node pack for the test server: LORA_STACK as Comfyroll's and the Efficiency Nodes' nodes make and take it.
+
+Both build a list of (name, model weight, CLIP weight), put a stack that comes in before or after their own rows, leave
+out rows named "None", and apply a stack by unpacking each tuple into `folder_paths.get_full_path` and ComfyUI's own
+`load_lora_for_models`.
+"""
+
+import json
+
+import comfy.sd
+import comfy.utils
+import folder_paths
+
+
+class StackOfOthers:
+    CATEGORY = FUNCTION = "stack"
+    RETURN_TYPES = ("LORA_STACK",)
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: N802 - the name that ComfyUI asks for
+        return {"required": {"rows": ("STRING", {})}, "optional": {"lora_stack": ("LORA_STACK",)}}
+
+    def stack(self, rows, lora_stack=None):
+        own = [tuple(row) for row in json.loads(rows)]
+        return ([*own, *(row for row in lora_stack or [] if row[0] != "None")],)
+
+
+class ApplyStackOfOthers:
+    CATEGORY = FUNCTION = "apply"
+    RETURN_TYPES = ("MODEL", "CLIP")
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: N802 - the name that ComfyUI asks for
+        return {"required": {"model": ("MODEL",), "clip": ("CLIP",), "lora_stack": ("LORA_STACK",)}}
+
+    def apply(self, model, clip, lora_stack):
+        for name, model_weight, clip_weight in lora_stack:
+            path = folder_paths.get_full_path("loras", name)
+            lora = comfy.utils.load_torch_file(path, safe_load=True)
+            model, clip = comfy.sd.load_lora_for_models(model, clip, lora, model_weight, clip_weight)
+        return (model, clip)
+
+
+class ShowStack:
+    CATEGORY = FUNCTION = "show"
+    RETURN_TYPES = ()
+    OUTPUT_NODE = True
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: N802 - the name that ComfyUI asks for
+        return {"required": {"lora_stack": ("LORA_STACK",)}}
+
+    def show(self, lora_stack):
+        return {"ui": {"text": [json.dumps(lora_stack)], "kinds": [type(row).__name__ for row in lora_stack]}}
+
+
+NODE_CLASS_MAPPINGS = {each.__name__: each for each in (StackOfOthers, ApplyStackOfOthers, ShowStack)}
