@@ -4,11 +4,15 @@ from comfy_api.latest import ComfyExtension, io
 
 from .apply import AirLoraApply
 from .array import AirLoraArray
+from .resolve import AirLoraResolve
 
 
 class AirLoraExtension(ComfyExtension):
     """All nodes of the pack."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """ComfyUI asks once, at its start."""
-        return [AirLoraApply, AirLoraArray]
+        """ComfyUI asks once, at its start, before it opens its server: the moment for our routes too."""
+        from .server.routes import register_routes
+
+        register_routes()
+        return [AirLoraApply, AirLoraArray, AirLoraResolve]

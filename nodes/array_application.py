@@ -155,7 +155,7 @@ def _report(
         elif file is None:
             row["status"] = "off" if not entry.active else f"not for the {expert} expert"
         else:
-            row |= _file_facts(file)
+            row |= file_facts(file)
             row |= _fit_facts(entry, applied[file.sha256], application.weights)
         rows.append(row)
     return {
@@ -167,7 +167,8 @@ def _report(
     }
 
 
-def _file_facts(file: ResolvedLora) -> dict[str, Any]:
+def file_facts(file: ResolvedLora) -> dict[str, Any]:
+    """What a report says of a file; no absolute path."""
     return {
         "name": file.record.name if file.record else file.path.stem,
         "sha256": file.sha256,
