@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from . import search as search
     from .library import LibraryFile
     from .resolver import Resolver
+    from .search import Listing
 
 __all__ = [
     "DEFAULT_WEIGHT",
@@ -58,6 +59,7 @@ __all__ = [
     "InvalidInput",
     "InvalidLoraArray",
     "LibraryFile",
+    "Listing",
     "LoraEntry",
     "LoraRecord",
     "LoraResolverError",
@@ -107,7 +109,7 @@ __all__ = [
 ]
 
 
-_BY_MODULE = {"LibraryFile": ".library", "Resolver": ".resolver", "search": ".search"}
+_BY_MODULE = {"LibraryFile": ".library", "Listing": ".search", "Resolver": ".resolver", "search": ".search"}
 
 
 def __getattr__(name: str) -> object:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import comfy.model_management
 import comfy.utils
 
+from .events import ProgressEvents
+
 if TYPE_CHECKING:
     from ...lora_resolver import Identifier, Progress
 
@@ -24,6 +26,7 @@ class NodeProgress:
         self._node_id = node_id
         self._bar: comfy.utils.ProgressBar | None = None
         self._latest: dict[Identifier, Progress] = {}
+        self._events = ProgressEvents(node=node_id)
         self._announced: set[tuple[Identifier, str]] = set()
 
     def __call__(self, progress: Progress) -> None:
@@ -31,6 +34,7 @@ class NodeProgress:
         comfy.model_management.throw_exception_if_processing_interrupted()
         self._latest[progress.identifier] = progress
         self._announce(progress)
+        self._events(progress)
         if progress.phase not in ("download", "verify", "wait"):
             return
         if self._bar is None:

@@ -3,6 +3,18 @@
     POST /air_lora/parse             pasted text → entries                         pasting
     POST /air_lora/dropped           a dropped file → entries                      pasting
     POST /air_lora/info              what rows show, and whether they fit          info, lookups, checkpoints, items
+    POST /air_lora/search            the loras folders, or CivitAI                 searching, listing
+    POST /air_lora/versions          every version of a model                      searching
+    GET  /air_lora/library           the loras folders, page by page               searching, listing
+    GET  /air_lora/thumbnail         a preview picture                             thumbnails
+    POST /air_lora/prefetch          starts a download                         *   prefetch, events
+    POST /air_lora/prefetch/cancel   ends it                                   *   prefetch
+    GET  /air_lora/settings          what is set; POST sets one                *   preferences
+    POST /air_lora/token             takes a token                             *   preferences
+    GET  /air_lora/presets           arrays by name; POST saves one            *   saved_presets
+    POST /air_lora/presets/delete    forgets one                               *   saved_presets
+
+* changes something
 
 Who may ask, and how: `guard`. Nothing heavy is imported before somebody asks.
 """
@@ -22,6 +34,18 @@ _ROUTES = (
     ("POST", "/air_lora/parse", READ, "pasting", "parse"),
     ("POST", "/air_lora/dropped", READ, "pasting", "dropped"),
     ("POST", "/air_lora/info", READ, "info", "info"),
+    ("POST", "/air_lora/search", READ, "searching", "search"),
+    ("POST", "/air_lora/versions", READ, "searching", "versions"),
+    ("GET", "/air_lora/library", READ, "searching", "library"),
+    ("GET", "/air_lora/thumbnail", READ, "thumbnails", "thumbnail"),
+    ("POST", "/air_lora/prefetch", CHANGE, "prefetch", "start"),
+    ("POST", "/air_lora/prefetch/cancel", CHANGE, "prefetch", "cancel"),
+    ("GET", "/air_lora/settings", READ, "preferences", "get_settings"),
+    ("POST", "/air_lora/settings", CHANGE, "preferences", "post_setting"),
+    ("POST", "/air_lora/token", CHANGE, "preferences", "post_token"),
+    ("GET", "/air_lora/presets", READ, "saved_presets", "get_presets"),
+    ("POST", "/air_lora/presets", CHANGE, "saved_presets", "post_preset"),
+    ("POST", "/air_lora/presets/delete", CHANGE, "saved_presets", "delete"),
 )
 """Method, path, whether it changes anything, and where its handler is."""
 

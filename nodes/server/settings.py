@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import folder_paths
 
-from ...lora_resolver import SETTINGS_FILE, InvalidInput, ResolverConfig, StorageFailed, with_settings
+from ...lora_resolver import SETTINGS_FILE, InvalidInput, ResolverConfig, with_settings
 
 ALLOW_REMOTE = "AIR_LORA_ALLOW_REMOTE"
 """1 lets other computers change things: settings, tokens, presets, downloads."""
@@ -114,8 +114,11 @@ def kept_bytes(default: int) -> int:
     Raises InvalidInput for what is no whole number.
     """
     text = settings_in_force().get("AIR_LORA_KEPT_BYTES", "").strip()
-    if not text:
-        return default
+    return whole_bytes(text) if text else default
+
+
+def whole_bytes(text: str) -> int:
+    """The number that AIR_LORA_KEPT_BYTES says. Raises InvalidInput for what is none."""
     if not text.isdecimal():
         raise InvalidInput(
             f"AIR_LORA_KEPT_BYTES: {text!r} is not a whole number from 0 up",
@@ -131,32 +134,3 @@ def listed_name(path: Path) -> str:
         if path.is_relative_to(folder):
             return path.relative_to(folder).as_posix()
     return path.name
-
-
-def loader_name(path: Path, folder_name: str = "loras") -> str:
-    """The name that ComfyUI's own loaders take for this file, with this system's separators.
-
-    Raises StorageFailed for a file that lies in no folder of theirs.
-    """
-    for folder in folder_paths.get_folder_paths(folder_name):
-        if path.is_relative_to(folder):
-            return str(path.relative_to(folder))
-    raise StorageFailed(
-        f"{path.name} lies outside the {folder_name} folders, so ComfyUI's own loaders cannot load it",
-        code="outsideModelFolders",
-        remedy=f"Set AIR_LORA_DIR to a folder below a {folder_name} folder, or name its folder in extra_model_paths.yaml.",
-    )
-
-
-def lora_folder_of(name: str) -> tuple[str, Path | None]:
-    """A file as another pack names it → its name as ComfyUI's own loaders list it, with forward slashes, and None.
-
-    A whole path to a file outside the `loras` folders gives its file name and its folder.
-    """
-    if not Path(name).is_absolute():
-        return name.replace("\\", "/"), None
-    for folder in folder_paths.get_folder_paths("loras"):
-        for path, root in ((Path(name), Path(folder)), (Path(name).resolve(), Path(folder).resolve())):
-            if path.is_relative_to(root):
-                return path.relative_to(root).as_posix(), None
-    return Path(name).name, Path(name).parent

@@ -69,3 +69,9 @@ disk = Workers("disk", 4)
 
 network = Workers("network", 8)
 """For what waits for other computers."""
+
+downloads = Workers("downloads", 3)
+"""For jobs of downloads, each of which has eight files at work already."""
+
+pictures = Workers("pictures", 4)
+"""For previews: a page asks for fifty at once, and its other questions must not wait behind them."""

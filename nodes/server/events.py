@@ -1,0 +1,68 @@
+"""The event `air_lora.progress`, as every open page of ComfyUI hears it over its websocket.
+
+{"job" | null, "node" | null, "model", "file_name", "phase", "done", "total" | null, "bytes_per_second" | null,
+ "seconds_left" | null, "state"?: "done" | "failed", "error"?: {code, parameter, message, remedy}}
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from .items import MAX_FILE_NAME, error_facts, plain
+
+if TYPE_CHECKING:
+    from ...lora_resolver import Identifier, LoraResolverError, Progress
+
+EVENT = "air_lora.progress"
+INTERVAL = 0.25
+"""Seconds between two events of one LoRA in one phase."""
+
+
+class ProgressEvents:
+    """Tells the pages how far the files of one job, or of one node, are. For one thread."""
+
+    def __init__(self, *, job: str | None = None, node: str | None = None) -> None:
+        self._job = job
+        self._node = node
+        self._sent: dict[Identifier, tuple[str, float]] = {}
+        self._ended: set[Identifier] = set()
+
+    def __call__(self, progress: Progress) -> None:
+        """Sends where it is, unless that was said a moment ago."""
+        phase, when = self._sent.get(progress.identifier, ("", 0.0))
+        now = time.monotonic()
+        if progress.identifier in self._ended or (phase == progress.phase and now - when < INTERVAL):
+            return
+        self._sent[progress.identifier] = (progress.phase, now)
+        facts: dict[str, Any] = {
+            "file_name": plain(progress.file_name, MAX_FILE_NAME),
+            "done": progress.done,
+            "total": progress.total,
+            "bytes_per_second": progress.bytes_per_second or None,
+            "seconds_left": progress.seconds_left,
+        }
+        if progress.phase == "done":
+            facts["state"] = "done"
+            self._ended.add(progress.identifier)
+        self._send(str(progress.identifier), progress.phase, facts)
+
+    def failed(self, identifier: Identifier, error: LoraResolverError) -> None:
+        """Sends why a file cannot be had, unless its end was told before."""
+        if identifier in self._ended:
+            return
+        self._ended.add(identifier)
+        self._send(str(identifier), "done", {"state": "failed", "error": error_facts(error)})
+
+    def _send(self, model: str, phase: str, facts: dict[str, Any]) -> None:
+        # Imported late: ComfyUI's server module is not there when the nodes are used without a server.
+        from server import PromptServer
+
+        server = getattr(PromptServer, "instance", None)
+        if server is None:
+            return
+        from .guard import discreet
+
+        nothing_known = {"done": 0, "total": None, "bytes_per_second": None, "seconds_left": None}
+        about = {"job": self._job, "node": self._node, "model": model, "phase": phase}
+        server.send_sync(EVENT, discreet({**about, **nothing_known, **facts}))
