@@ -28,6 +28,7 @@ from .errors import (
 )
 from .gguf_header import read_gguf_header
 from .identifiers import Identifier, parse_identifier
+from .image_request import ImageRequest, LeftOut, parse_image_request
 from .lora_array import LoraEntry, format_lora_array, parse_lora_array
 from .pasted import DEFAULT_WEIGHT, Pasted, PastedLora, read_dropped, read_pasted
 from .peft_alphas import alphas_of_peft
@@ -55,9 +56,11 @@ __all__ = [
     "FileRecord",
     "HostedOnly",
     "Identifier",
+    "ImageRequest",
     "InvalidIdentifier",
     "InvalidInput",
     "InvalidLoraArray",
+    "LeftOut",
     "LibraryFile",
     "Listing",
     "LoraEntry",
@@ -95,6 +98,7 @@ __all__ = [
     "loras_in",
     "parse_header",
     "parse_identifier",
+    "parse_image_request",
     "parse_lora_array",
     "read_dropped",
     "read_gguf_header",
