@@ -32,6 +32,7 @@ from .image_request import ImageRequest, LeftOut, parse_image_request
 from .lora_array import LoraEntry, format_lora_array, parse_lora_array
 from .pasted import DEFAULT_WEIGHT, Pasted, PastedLora, read_dropped, read_pasted
 from .peft_alphas import alphas_of_peft
+from .pickle_header import read_pickle_header
 from .presets import PRESETS_FILE, Preset, delete_preset, read_presets, save_preset
 from .preview import find_preview
 from .records import FileRecord, LoraRecord, PeekedLora, Progress, ResolvedLora
@@ -104,6 +105,7 @@ __all__ = [
     "read_gguf_header",
     "read_header",
     "read_pasted",
+    "read_pickle_header",
     "read_presets",
     "read_settings",
     "save_preset",

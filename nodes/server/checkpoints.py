@@ -7,7 +7,14 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...lora_resolver import LoraResolverError, detect_checkpoint, family_name, read_gguf_header, read_header
+from ...lora_resolver import (
+    LoraResolverError,
+    detect_checkpoint,
+    family_name,
+    read_gguf_header,
+    read_header,
+    read_pickle_header,
+)
 from .settings import model_path
 
 if TYPE_CHECKING:
@@ -58,7 +65,7 @@ def known_checkpoint(named: tuple[str, str] | None) -> KnownCheckpoint | None:
                 _kept.move_to_end(key)
                 return _kept[key]
         checkpoint = KnownCheckpoint(_families(path))
-    except (LoraResolverError, OSError):  # a pickle, or a file that nobody can read
+    except (LoraResolverError, OSError):  # of a kind that is not known, or one that nobody may read
         return None
     with _lock:
         _kept[key] = checkpoint
@@ -68,5 +75,7 @@ def known_checkpoint(named: tuple[str, str] | None) -> KnownCheckpoint | None:
 
 
 def _families(path: Path) -> tuple[str, ...]:
-    header = read_gguf_header(path) if path.suffix.lower() == ".gguf" else read_header(path)
-    return detect_checkpoint(header).families
+    with path.open("rb") as file:
+        first = file.read(4)
+    read = {b"GGUF": read_gguf_header, b"PK\x03\x04": read_pickle_header}.get(first, read_header)
+    return detect_checkpoint(read(path)).families

@@ -15,6 +15,13 @@ _lock = threading.Lock()
 _kept: tuple[float, ResolverConfig, list[LibraryFile]] | None = None
 
 
+def forget() -> None:
+    """After a download, the next one to ask sees it."""
+    global _kept
+    with _lock:
+        _kept = None
+
+
 def library_files(config: ResolverConfig) -> list[LibraryFile]:
     """Every LoRA file, by name. Whoever asks while it is read waits for the same list."""
     global _kept

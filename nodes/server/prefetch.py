@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ...lora_resolver import Identifier, InvalidIdentifier, LoraResolverError, NotFound, parse_identifier
-from . import workers
+from . import listing, workers
 from .events import ProgressEvents
 from .guard import Refused, read_fields
 from .lookups import lookups
@@ -89,6 +89,7 @@ def _run(job: str, stop: threading.Event, identifiers: Sequence[Identifier]) -> 
         with _lock:
             del _jobs[job]
         lookups.forget()
+        listing.forget()
     if error is not None:
         for identifier in identifiers:
             events.failed(identifier, error)
