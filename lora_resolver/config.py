@@ -12,9 +12,12 @@ from .errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ResolverConfig"]
+__all__ = ["KINDS", "ResolverConfig"]
 
 CIV_ARCHIVE = "https://civarchive.com/api"
+
+KINDS: Mapping[str, str] = {"lora": "LoRA", "checkpoint": "checkpoint", "vae": "VAE"}
+"""Kind → what messages call it. Beside LoRAs, a request names the files that they are for."""
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
@@ -37,6 +40,8 @@ class ResolverConfig:
     """Base address of CivArchive's API, asked by SHA-256 for files that CivitAI no longer has; None: never."""
     civitai_token: str | None = field(default=None, repr=False)
     hf_token: str | None = field(default=None, repr=False)
+    kind: str = "lora"
+    """What the identifiers name: one of `KINDS`."""
     offline: bool = False
     connections: int = 4
     """Ranges of one file that are fetched at the same time."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from ..architecture.base_models import declared_families
+from ..config import KINDS
 from ..errors import AccessDenied, NotFound, Offline, TransferFailed, VerificationFailed
 from . import civitai_json as api
 from .desk import Elsewhere, Offer
@@ -31,6 +32,13 @@ __all__ = ["Listing", "listed_versions", "locate", "locate_by_hash", "search"]
 
 LORA_TYPES = frozenset({"LORA", "LoCon", "DoRA"})
 """Model types that add to a checkpoint; LoCon is CivitAI's word for everything that LyCORIS makes."""
+
+MODEL_TYPES = {
+    "lora": LORA_TYPES,
+    "checkpoint": frozenset({"Checkpoint", "UNet"}),
+    "vae": frozenset({"VAE"}),
+}
+"""Kind of the configuration → model types."""
 
 # Words of CivitAI's `baseModels` for families that are in the table (basemodel.constants.ts in civitai/civitai).
 BASE_MODELS = (
@@ -128,7 +136,7 @@ def _newest_for(families: set[str], model: dict[str, Any], desk: Desk) -> Listin
 def _listing(document: dict[str, Any], desk: Desk) -> Listing:
     record = api.lora_record(document, desk.config.civitai_url)
     try:
-        _check_is_lora(document, record)
+        _check_kind(document, record, desk.config.kind)
         _check_availability(document, record)
     except (AccessDenied, NotFound, VerificationFailed) as error:
         return Listing(record, error)
@@ -137,7 +145,7 @@ def _listing(document: dict[str, Any], desk: Desk) -> Listing:
 
 def _offer(document: dict[str, Any], desk: Desk, *, asked: Identifier, sha256: str | None = None) -> Offer:
     record = api.lora_record(document, desk.config.civitai_url)
-    _check_is_lora(document, record)
+    _check_kind(document, record, desk.config.kind)
     _check_availability(document, record)
     file = _choose(record, asked.file_id, sha256)
     if not file.name.lower().endswith(".safetensors") and file.format != "SafeTensor":
@@ -190,13 +198,13 @@ def _choose(record: LoraRecord, file_id: int | None, sha256: str | None) -> File
     )
 
 
-def _check_is_lora(document: dict[str, Any], record: LoraRecord) -> None:
+def _check_kind(document: dict[str, Any], record: LoraRecord, wanted: str) -> None:
     kind = api.model_type(document)
-    if kind and kind not in LORA_TYPES:
+    if kind and kind not in MODEL_TYPES[wanted]:
         raise VerificationFailed(
-            f"{record.identifier} ({record.name}) is a {kind}, not a LoRA",
-            code="notALora",
-            remedy="Use the identifier of a LoRA.",
+            f"{record.identifier} ({record.name}) is a {kind}, not a {KINDS[wanted]}",
+            code="notALora" if wanted == "lora" else "wrongKind",
+            remedy=f"Use the identifier of a {KINDS[wanted]}.",
         )
 
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from ..config import KINDS
 from ..errors import NotFound
 from .desk import OnDisk
 
@@ -30,9 +31,12 @@ def locate(identifier: Identifier, desk: Desk) -> OnDisk:
         remedy = f"Did you mean {' or '.join(f'local:{each}' for each in close)}?"
     else:
         remedy = (
-            f"Put the file in {desk.config.download_dir}, or use the name that ComfyUI's Load LoRA lists."
+            f"Put the file in {desk.config.download_dir}, or use the name that ComfyUI's own loader lists."
         )
-    raise NotFound(f"there is no LoRA file {name!r} in the loras folders", code="notFound", remedy=remedy)
+    called = KINDS[desk.config.kind]
+    raise NotFound(
+        f"there is no {called} file {name!r} in the {called} folders", code="notFound", remedy=remedy
+    )
 
 
 def find(name: str, folders: Sequence[Path]) -> Path | None:

@@ -6,7 +6,44 @@ from pathlib import Path
 
 import folder_paths
 
-from ...lora_resolver import StorageFailed
+from ...lora_resolver import ResolverConfig, StorageFailed
+from .settings import resolver_config
+
+FOLDERS_OF = {"lora": ("loras",), "checkpoint": ("checkpoints", "diffusion_models"), "vae": ("vae",)}
+"""Kind of a file → ComfyUI's names of the folders for it; downloads go to the first."""
+
+
+def config_for(kind: str) -> ResolverConfig:
+    """The resolver's configuration for files of this kind. Raises InvalidInput for a setting that cannot be."""
+    config = resolver_config()
+    if kind == "lora":
+        return config
+    folders = [Path(folder) for name in FOLDERS_OF[kind] for folder in folder_paths.get_folder_paths(name)]
+    return config.with_changes(kind=kind, download_dir=folders[0], search_dirs=tuple(folders))
+
+
+def listed_files(kind: str) -> list[str]:
+    """The names that ComfyUI's own loaders of this kind of file list."""
+    return list(
+        dict.fromkeys(file for name in FOLDERS_OF[kind] for file in folder_paths.get_filename_list(name))
+    )
+
+
+def folder_with(kind: str, name: str) -> str | None:
+    """The folder, in ComfyUI's words, in which a loader finds this name."""
+    found = (folder for folder in FOLDERS_OF[kind] if folder_paths.get_full_path(folder, name) is not None)
+    return next(found, None)
+
+
+def loader_place(path: Path, kind: str) -> tuple[str, str]:
+    """(folder, name) under which a loader of this kind of file finds it. Raises StorageFailed where none does."""
+    *others, last = FOLDERS_OF[kind]
+    for folder in others:
+        try:
+            return folder, loader_name(path, folder)
+        except StorageFailed:  # noqa: PERF203 - it may lie in the next one
+            continue
+    return last, loader_name(path, last)
 
 
 def loader_name(path: Path, folder_name: str = "loras") -> str:
