@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from .architecture import detect_architecture
+from .trigger_words import trigger_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -138,5 +139,5 @@ class PeekedLora:
 
     @property
     def trigger_words(self) -> tuple[str, ...]:
-        """What the record names, as of a resolved file."""
-        return self.record.trigger_words if self.record is not None else ()
+        """As of a resolved file."""
+        return trigger_words(self.record, self.header.metadata if self.header else None, self.path)

@@ -35,6 +35,7 @@ from .sources import archive, local, locate
 from .sources.desk import Desk, Elsewhere, OnDisk
 from .store import Store
 from .transport import Transport
+from .trigger_words import trigger_words
 from .work import Stop, run_side_by_side
 
 if TYPE_CHECKING:
@@ -399,7 +400,7 @@ def _resolved(asked: Identifier, owned: Owned, *, downloaded: bool = False) -> R
         downloaded=downloaded,
         record=owned.record,
         architecture=detect_architecture(header),
-        trigger_words=owned.record.trigger_words if owned.record is not None else (),
+        trigger_words=trigger_words(owned.record, header.metadata, owned.path),
     )
 
 

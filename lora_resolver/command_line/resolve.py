@@ -29,7 +29,7 @@ _HELP = f"""
   source          which source answered: civitai, huggingface, local, ...
   downloaded      true where this call brought it over the network
   architecture    families that it was made for, as `inspect` names them
-  trigger_words   that its author names
+  trigger_words   that its author names, or that every picture had which it was trained on
   error           null, or why it could not be had:
 {ERROR_FIELDS}"""
 
