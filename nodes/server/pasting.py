@@ -31,7 +31,9 @@ MAX_TEXT = 8 * 1024**2
 
 MAX_FILE = 64 * 1024**2
 MAX_FILE_SIZE = 2**50
-LEAST_BEGINNING = 8
+LEAST_BEGINNING = 1024
+"""Bytes by which a file is known, with its size: the length of the header alone is shared by many."""
+
 _COMPARED = 16 * 1024**2
 
 
@@ -126,7 +128,7 @@ def _same_beginning(name: str, size: int, content: bytes) -> Iterator[str]:
             if path is None or path.stat().st_size != size or not listed.lower().endswith(".safetensors"):
                 continue
             with path.open("rb") as file:
-                if len(content) >= LEAST_BEGINNING and file.read(len(content)) == content:
+                if len(content) >= min(size, LEAST_BEGINNING) and file.read(len(content)) == content:
                     yield listed
         except OSError:
             continue

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tools.civitai_server import CivitaiServer, Exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 STALLED_VERSION = 1901
 SLOW_VERSION = 1104
@@ -32,6 +36,22 @@ class StallingCivitai(CivitaiServer):
         super().__init__(*arguments, **keywords)
         self.go_on = threading.Event()
         self.stalled = threading.Event()
+        self._answering = threading.Event()
+        self._answering.set()
+
+    @contextlib.contextmanager
+    def version_documents_stalled(self) -> Iterator[None]:
+        """Lets whoever asks for a version wait while the block runs."""
+        self._answering.clear()
+        try:
+            yield
+        finally:
+            self._answering.set()
+
+    def version(self, exchange: Exchange, version_id: str) -> None:
+        """As the server does, once it may."""
+        self._answering.wait(60)
+        super().version(exchange, version_id)
 
     def deliver(self, exchange: Exchange, file_id: str) -> None:
         """As the server does, but for those two files."""
