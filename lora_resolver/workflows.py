@@ -160,7 +160,7 @@ class _Reader:
             if not isinstance(inputs, dict):
                 continue
             kind = str(node.get("class_type"))
-            if kind.startswith(OUR_NODES):
+            if kind.startswith(OUR_NODES) and kind not in _NO_LORAS:
                 self._read_our_node(f"node {key}", kind, inputs, nodes)
             elif kind in _LOADERS:
                 self._read_loader(f"node {key}", inputs, model_only=kind.endswith("ModelOnly"))
@@ -247,6 +247,8 @@ def _number(value: object, otherwise: float) -> float:
 
 # The first input of our nodes whose first input is not an array.
 _FIRST_INPUT = {"AirLoraResolve": "identifier", "AirLoraRequest": "request"}
+_NO_LORAS = frozenset({"AirLoraPrompt"})
+"""Those of our nodes whose texts name no LoRA."""
 
 _LOADERS = frozenset({"LoraLoader", "LoraLoaderModelOnly", "CreateHookLora", "CreateHookLoraModelOnly"})
 _LOADER_INPUTS = ("lora_name", "strength_model", "strength_clip")

@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .apply import AirLoraApply
 from .array import AirLoraArray
+from .prompt import AirLoraPrompt
 from .request import AirLoraRequest
 from .resolve import AirLoraResolve
 
@@ -16,4 +17,4 @@ class AirLoraExtension(ComfyExtension):
         from .server.routes import register_routes
 
         register_routes()
-        return [AirLoraApply, AirLoraArray, AirLoraRequest, AirLoraResolve]
+        return [AirLoraApply, AirLoraArray, AirLoraPrompt, AirLoraRequest, AirLoraResolve]

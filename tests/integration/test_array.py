@@ -120,6 +120,23 @@ def test_trigger_words_of_all_entries_that_are_on(studio: Studio) -> None:
     assert text_of(studio, workflow, "words") == "word 102, shared word, word 101"
 
 
+def test_a_prompt_gets_the_words_that_it_lacks(studio: Studio) -> None:
+    workflow = {
+        "array": array([{"model": B}, {"model": A}]),
+        "prompt": {
+            "class_type": "AirLoraPrompt",
+            "inputs": {"prompt": "a red house, (Word 101:1.2)", "trigger_words": ["array", 2]},
+        },
+        "shown": shown("prompt", 0),
+        "appended": shown("prompt", 1),
+    }
+    outputs = studio.run(workflow).outputs
+    assert outputs["shown"]["text"] == ["a red house, (Word 101:1.2), word 102, shared word"]
+    assert outputs["appended"]["text"] == ["word 102, shared word"]
+    workflow["prompt"]["inputs"]["append"] = False
+    assert text_of(studio, workflow, "shown") == "a red house, (Word 101:1.2)"
+
+
 def test_the_stack_is_what_other_packs_expect(studio: Studio) -> None:
     entries = [
         {"model": A, "weight": 0.7, "clip_weight": 0.2},

@@ -145,6 +145,12 @@ def test_the_other_nodes_of_ours() -> None:
     assert loras(nodes) == ["civitai:1@2 at node 1, identifier", "civitai:3@4 at node 2, lora[0].model"]
 
 
+def test_a_prompt_names_none() -> None:
+    assert loras(api(("AirLoraPrompt", {"prompt": "[a house]", "trigger_words": ["2", 2]}))) == []
+    canvas = {"nodes": [node(1, "AirLoraPrompt", ("a house, civitai:1@2", True))], "links": []}
+    assert loras(canvas) == []
+
+
 @pytest.mark.parametrize(
     ("kind", "inputs", "expected"),
     [
