@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from comfy_cli.workflow_to_api import convert_ui_to_api
 
+from tests import lora_files
 from tests.conftest import ROOT
+from tests.integration.conftest import tiny
+from tools.civitai_server import CatalogueEntry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.integration.conftest import Studio
+    from tools.comfy_client import Result
 
 pytestmark = pytest.mark.integration
 
@@ -58,7 +64,7 @@ def test_comfyui_takes_the_api_format(studio: Studio, name: str) -> None:
     placed = []
     for node in workflow.values():
         for field, folder in MODEL_FILES.items():
-            if field in node["inputs"]:
+            if isinstance(node["inputs"].get(field), str):
                 file = studio.process.base / "models" / folder / node["inputs"][field]
                 file.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(tiny, file)
@@ -71,6 +77,81 @@ def test_comfyui_takes_the_api_format(studio: Studio, name: str) -> None:
     assert prompt
     for file in placed:
         file.unlink()
+
+
+@pytest.fixture(scope="module")
+def documented_loras(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The local CivitAI has LoRAs for the tiny checkpoint under the numbers of the documentation's samples."""
+    folder = tmp_path_factory.mktemp("documented")
+    before = studio.civitai.catalogue
+    studio.civitai.catalogue = (
+        *before,
+        *(
+            CatalogueEntry(
+                model,
+                version,
+                name,
+                lora_files.sd15_lora(folder / f"{name}.safetensors", seed=version),
+                trigger_words=(word,),
+            )
+            for model, version, name, word in (
+                (120096, 135931, "pixel-art", "pixel art"),
+                (245889, 277389, "vintage", "vntg photo"),
+            )
+        ),
+    )
+    yield
+    studio.civitai.catalogue = before
+
+
+def run_small(studio: Studio, name: str) -> Result:
+    """Runs an example as it is, but on a tiny checkpoint and at a tiny size."""
+    workflow = read(FOLDER / "api" / f"{name}.json")
+    for node in workflow.values():
+        inputs = node["inputs"]
+        if node["class_type"] == "AirLoraRequest":
+            small = inputs["request"].replace("1024", "64").replace('"steps": 25', '"steps": 2')
+            inputs |= {"request": small, "checkpoint": "tiny_sd15.ckpt"}
+        elif node["class_type"] == "CheckpointLoaderSimple" and isinstance(inputs["ckpt_name"], str):
+            inputs["ckpt_name"] = "tiny_sd15.ckpt"
+        elif node["class_type"] == "EmptyLatentImage" and isinstance(inputs["width"], int):
+            inputs |= {"width": 64, "height": 64}
+        elif node["class_type"] == "KSampler" and isinstance(inputs["steps"], int):
+            inputs["steps"] = 2
+    return studio.run(workflow)
+
+
+@pytest.mark.usefixtures("documented_loras")
+def test_the_documentation_s_request_runs(studio: Studio) -> None:
+    result = run_small(studio, "runware-request")
+    loras = [
+        {"model": "civitai:120096@135931", "weight": 0.7},
+        {"model": "civitai:245889@277389", "weight": 0.5},
+    ]
+    by_hand = replace(
+        tiny("sd15", loras, negative="blurry", cfg=7.0, seed=1, sampler="dpmpp_2m", scheduler="karras"),
+        prompt="a red supercar in a city at sunset, pixel art, vntg photo",
+    )
+    assert studio.pixels_of(result) == studio.pixels(by_hand)
+    (report,) = [json.loads(output["text"][0]) for output in result.outputs.values() if "text" in output]
+    assert report["appended"] == ["pixel art", "vntg photo"]
+    assert report["left_out"] == []
+
+
+@pytest.mark.usefixtures("documented_loras")
+def test_joined_arrays_run(studio: Studio) -> None:
+    result = run_small(studio, "joined-arrays")
+    assert studio.picture(result).size == (64, 64)
+    words = [output["text"] for output in result.outputs.values() if "text" in output]
+    assert words == [["pixel art, vntg photo"]]
+
+
+@pytest.mark.usefixtures("documented_loras")
+def test_core_s_loader_with_a_resolved_name_runs(studio: Studio) -> None:
+    result = run_small(studio, "resolve-for-load-lora")
+    assert studio.picture(result).size == (64, 64)
+    (info,) = [json.loads(output["text"][0]) for output in result.outputs.values() if "text" in output]
+    assert info["name"] == "pixel-art"
 
 
 def test_the_documentation_s_samples_are_in_them() -> None:
