@@ -27,7 +27,7 @@ from ...lora_resolver import (
     StorageFailed,
     TransferFailed,
 )
-from .settings import private_folders, remote_changes_allowed, resolver_config
+from .settings import private_folders, private_texts, remote_changes_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -241,14 +241,8 @@ class _Discretion:
     """Takes tokens and places on this disk out of a document, wherever they came from."""
 
     def __init__(self) -> None:
-        try:
-            config = resolver_config()
-            tokens = [config.civitai_token, config.hf_token]
-            folders = private_folders()
-        except InvalidInput:  # a broken settings file: whoever mends it sees nothing else
-            tokens, folders = [], []
-        self._cuts = [(token, "…") for token in tokens if token and len(token) >= SHORTEST_TOKEN]
-        for folder in folders:
+        self._cuts = [(token, "…") for token in private_texts() if len(token) >= SHORTEST_TOKEN]
+        for folder in private_folders():
             self._cuts += [(text, folder.name) for text in dict.fromkeys((str(folder), folder.as_posix()))]
 
     def clean(self, value: Any) -> Any:

@@ -55,7 +55,7 @@ class Lookups:
             until, future = self._futures.get(key, (0.0, None))
             if future is not None and (not future.done() or time.monotonic() < until):
                 return future
-            future = workers.network.submit(lambda: self._looked(key, identifier, config))
+            future = workers.lookups.submit(lambda: self._looked(key, identifier, config))
             self._keep(key, float("inf"), future)
             return future
 

@@ -11,7 +11,6 @@ from ...lora_resolver import Identifier, InvalidIdentifier, LoraResolverError, N
 from . import listing, workers
 from .events import ProgressEvents
 from .guard import Refused, read_fields
-from .lookups import lookups
 from .settings import resolver_config
 
 if TYPE_CHECKING:
@@ -88,7 +87,6 @@ def _run(job: str, stop: threading.Event, identifiers: Sequence[Identifier]) -> 
     finally:
         with _lock:
             del _jobs[job]
-        lookups.forget()
         listing.forget()
     if error is not None:
         for identifier in identifiers:

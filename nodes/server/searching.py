@@ -45,7 +45,7 @@ async def search(request: web.Request) -> dict[str, Any]:
     checkpoint = await workers.disk.do(lambda: known_checkpoint(named))
     if source == "local":
         start = int(cursor) if cursor is not None and cursor.isdecimal() and len(cursor) < 9 else 0
-        return await workers.disk.do(lambda: _search_local(query, checkpoint, start))
+        return await workers.library.do(lambda: _search_local(query, checkpoint, start))
     return await workers.network.do(lambda: _search_civitai(query, checkpoint, cursor))
 
 
@@ -53,7 +53,7 @@ async def library(request: web.Request) -> dict[str, Any]:
     """?offset=&limit= → {items, total}: every LoRA in the loras folders, by name."""
     offset = query_number(request, "offset", 0, MAX_OFFSET)
     limit = query_number(request, "limit", PAGE, MAX_PAGE)
-    files = await workers.disk.do(lambda: library_files(resolver_config()))
+    files = await workers.library.do(lambda: library_files(resolver_config()))
     page = files[offset : offset + limit]
     return {"items": await workers.disk.do(lambda: _items(page, None)), "total": len(files)}
 

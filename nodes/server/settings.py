@@ -81,10 +81,27 @@ def private_folders() -> list[Path]:
     """Folders whose place on this disk is nobody's business: longest first, to be cut out of messages."""
     folders = [*lora_folders(), state_folder(), Path(folder_paths.base_path), Path.home()]
     folders += [Path(folder) for kind in MODEL_FOLDERS for folder in _folders(kind)]
-    named = settings_in_force().get("AIR_LORA_DIR", "").strip()
+    named = _readable_settings().get("AIR_LORA_DIR", "").strip()
     if named:
         folders.append(Path(named).expanduser())
     return sorted({folder for folder in folders if len(folder.parts) > 1}, key=lambda each: -len(str(each)))
+
+
+def private_texts() -> list[str]:
+    """Tokens, to be cut out of messages; whatever state the settings file is in."""
+    settings = _readable_settings()
+    return [
+        settings[key]
+        for key in ("CIVITAI_API_TOKEN", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+        if settings.get(key)
+    ]
+
+
+def _readable_settings() -> dict[str, str]:
+    try:
+        return settings_in_force()
+    except InvalidInput:  # told where it matters; here only the environment counts then
+        return dict(os.environ)
 
 
 def _folders(kind: str) -> list[str]:

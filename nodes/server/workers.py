@@ -65,10 +65,16 @@ class Workers:
 
 
 disk = Workers("disk", 4)
-"""For what takes milliseconds, or as long as a scan of the loras folders."""
+"""For what takes milliseconds."""
 
-network = Workers("network", 8)
-"""For what waits for other computers."""
+library = Workers("library", 2)
+"""For the whole of the loras folders, which takes minutes when thousands of files are read for the first time."""
+
+lookups = Workers("lookups", 8)
+"""For looks at LoRAs that are not on this disk; a page may need a hundred."""
+
+network = Workers("network", 4)
+"""For searches, which somebody is waiting for."""
 
 downloads = Workers("downloads", 3)
 """For jobs of downloads, each of which has eight files at work already."""
