@@ -109,12 +109,12 @@ def look_now(identifier: Identifier, config: ResolverConfig) -> Looked:
         return Looked(error=_timed_out())
     except (TransferFailed, Offline) as error:
         return Looked(error=error)
-    except LoraResolverError as refusal:
-        error = refusal
+    except LoraResolverError as error:
+        refused = error
     try:  # its name and picture are worth a second question
-        return Looked(record=search.describe(patience, identifier, seconds=5), error=error)
+        return Looked(record=search.describe(patience, identifier, seconds=5), error=refused)
     except LoraResolverError:
-        return Looked(error=error)
+        return Looked(error=refused)
 
 
 def still_looking() -> TransferFailed:

@@ -89,12 +89,12 @@ def private_folders() -> list[Path]:
 
 def private_texts() -> list[str]:
     """Tokens, to be cut out of messages; whatever state the settings file is in."""
-    settings = _readable_settings()
-    return [
-        settings[key]
-        for key in ("CIVITAI_API_TOKEN", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-        if settings.get(key)
-    ]
+    try:
+        config = resolver_config()  # it knows the token too that `hf auth login` has saved
+    except InvalidInput:
+        settings = _readable_settings()
+        return [settings[key] for key in ("CIVITAI_API_TOKEN", "HF_TOKEN") if settings.get(key)]
+    return [token for token in (config.civitai_token, config.hf_token) if token]
 
 
 def _readable_settings() -> dict[str, str]:
