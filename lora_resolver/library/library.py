@@ -18,6 +18,7 @@ from ..download import file_sha256
 from ..errors import LoraResolverError, StorageFailed
 from ..safetensors_header import read_header
 from ..store import storage_error
+from ..trigger_words import trigger_words
 from .index import Index, Row
 from .scan import walk
 from .sidecars import SIDECARS, claims_beside
@@ -38,6 +39,9 @@ INDEX_FILE = "index.sqlite3"
 
 SIZE_TOLERANCE = 1024
 """Bytes by which a file may differ from the size that a source states: services give sizes in KB, some rounded."""
+
+_NEWEST_FACT = "trigger_words"
+"""What an index that an older version of this package made does not say of a file."""
 
 _AT_A_TIME = 500
 """Files in one transaction: a scan that is interrupted goes on where it was, and nobody waits long for the index."""
@@ -234,7 +238,11 @@ class Library:
         """
         self.scan()
         rows = {row.path: row for row in self._index.all()}
-        undescribed = [row for row in rows.values() if row.facts is None and self._is_ours(row.path)]
+        undescribed = [
+            row
+            for row in rows.values()
+            if (row.facts is None or _NEWEST_FACT not in row.facts) and self._is_ours(row.path)
+        ]
         fresh: list[tuple[str, int, int, dict[str, Any]]] = []
         facts: dict[str, dict[str, Any]] = {}
         try:
@@ -263,7 +271,7 @@ class Library:
             status = os.stat(text)
             row = Row(text, status.st_size, status.st_mtime_ns, "", None, None)
         facts = row.facts
-        if facts is None:
+        if facts is None or _NEWEST_FACT not in facts:
             facts = _facts(path)
             self._index.described([(text, row.size, row.mtime_ns, facts)])
         claims = self._index.claims_of(text) or claims_beside(path, tuple(SIDECARS))
@@ -352,7 +360,7 @@ def _listed(
         ),
         title=" ".join(filter(None, (record.name, record.version_name))) if record else "",
         base_model=record.base_model if record else "",
-        trigger_words=record.trigger_words if record else (),
+        trigger_words=(record.trigger_words if record else ()) or tuple(facts.get("trigger_words", ())),
         kind=facts.get("kind", ""),
         rank=facts.get("rank"),
         verdict=facts.get("verdict", "unsound"),
@@ -363,14 +371,17 @@ def _listed(
 
 def _facts(path: Path) -> dict[str, Any]:
     try:
-        architecture = detect_architecture(read_header(path))
+        header = read_header(path)
+        architecture = detect_architecture(header)
+        has_note = path.with_suffix(".json").exists()  # most have none, and a look is cheaper than an attempt
     except LoraResolverError:
-        return {"verdict": "unsound"}
+        return {"verdict": "unsound", "trigger_words": []}
     return {
         "kind": architecture.kind,
         "rank": architecture.rank,
         "verdict": architecture.verdict,
         "families": list(architecture.families),
+        "trigger_words": list(trigger_words(None, header.metadata, path if has_note else None)),
     }
 
 

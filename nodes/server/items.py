@@ -112,6 +112,7 @@ def item_of_file(model: str, file: LibraryFile) -> Item:
         "sha256": file.sha256,
         "kind": file.kind or None,
         "rank": file.rank,
+        "trigger_words": plain_words(file.trigger_words),
     }
     if not facts.get("title"):
         facts["title"] = plain(file.path.stem)
@@ -142,6 +143,7 @@ def item_of_peek(model: str, lora: PeekedLora) -> Item:
         "file_name": plain(lora.file_name, MAX_FILE_NAME),
         "size": lora.size,
         "sha256": lora.sha256,
+        "trigger_words": plain_words(lora.trigger_words),
     }
     if lora.record is not None and lora.record.preview_url:
         facts["thumbnail"] = thumbnail_of(model)

@@ -246,3 +246,13 @@ def test_the_listing_says_the_same_of_a_file(tmp_path: Path) -> None:
         write_safetensors(config.download_dir / f"{number}.safetensors", 400, seed=number)
     listed = Resolver(config).library()
     assert Resolver(config).local_files([f"local:{file.name}" for file in listed]) == listed
+
+
+def test_words_from_the_file_itself_where_nobody_else_says_any(tmp_path: Path) -> None:
+    config = quick_config(tmp_path / "loras")
+    path = write_safetensors(config.download_dir / "a.safetensors", 400)
+    path.with_suffix(".json").write_text('{"activation text": "ink wash, sumi"}')
+    (file,) = Resolver(config).local_files(["local:a.safetensors"])
+    assert file is not None
+    assert file.trigger_words == ("ink wash", "sumi")
+    assert Resolver(config).library() == [file]
