@@ -60,7 +60,7 @@ def trigger_words(
 
 
 def _activation_text(path: Path | None) -> list[str]:
-    if path is None:
+    if path is None or not path.with_suffix(".json").exists():  # a look is cheaper than an attempt
         return []
     try:
         with path.with_suffix(".json").open("rb") as file:

@@ -373,7 +373,6 @@ def _facts(path: Path) -> dict[str, Any]:
     try:
         header = read_header(path)
         architecture = detect_architecture(header)
-        has_note = path.with_suffix(".json").exists()  # most have none, and a look is cheaper than an attempt
     except LoraResolverError:
         return {"verdict": "unsound", "trigger_words": []}
     return {
@@ -381,7 +380,7 @@ def _facts(path: Path) -> dict[str, Any]:
         "rank": architecture.rank,
         "verdict": architecture.verdict,
         "families": list(architecture.families),
-        "trigger_words": list(trigger_words(None, header.metadata, path if has_note else None)),
+        "trigger_words": list(trigger_words(None, header.metadata, path)),
     }
 
 
