@@ -21,7 +21,7 @@ from .lenient_json import parse_json
 from .lora_array import LoraEntry, parse_lora_array
 from .wording import nearest, quoted
 
-__all__ = ["ImageRequest", "LeftOut", "parse_image_request"]
+__all__ = ["ImageRequest", "LeftOut", "image_task", "parse_image_request"]
 
 IMAGE_TASK = "imageInference"
 BLANK_PROMPT = "__BLANK__"
@@ -96,16 +96,19 @@ def parse_image_request(text_or_object: object, task: int = 1) -> ImageRequest:
 
     Raises SeveralErrors or InvalidInput with the place of every fault, and for a request that holds an API key.
     """
-    document = _parsed(text_or_object)
-    tasks = _tasks(document)
-    chosen = _chosen(tasks, task)
-    reader = _Reader(chosen)
+    tasks = _tasks(_parsed(text_or_object))
+    reader = _Reader(_chosen(tasks, task))
     request = reader.read(_other_tasks(tasks))
     if len(reader.faults) == 1:
         raise reader.faults[0]
     if reader.faults:
         raise SeveralErrors(reader.faults)
     return request
+
+
+def image_task(text_or_object: object, task: int = 1) -> Mapping[str, Any]:
+    """The request's `task`-th image task, as it is. Raises InvalidInput where there is none."""
+    return _chosen(_tasks(_parsed(text_or_object)), task)
 
 
 def _parsed(text_or_object: object) -> object:

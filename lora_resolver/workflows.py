@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from .canvas import is_canvas, nodes_that_run
 from .errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError, Unavailable
 from .identifiers import parse_identifier
+from .image_request import image_task
 from .lenient_json import MAX_CHARACTERS, parse_json
 from .lora_array import parse_lora_array
 from .saved_texts import TEXT_NAMES, saved_texts
@@ -184,6 +185,8 @@ class _Reader:
                 continue
             if name == "identifier" and isinstance(value, str):
                 self._read_identifier(value, node, name)
+            elif name == "request":
+                self._read_request(value, inputs.get("task", inputs.get("widget 1")), node)
             else:
                 self._read_array(value, node)
 
@@ -192,6 +195,13 @@ class _Reader:
             self._add(parse_identifier(text), node, where)
         except InvalidIdentifier as error:
             self.fail(error, node, where)
+
+    def _read_request(self, request: object, task: object, node: str) -> None:
+        """The LoRAs of the one task that the node reads."""
+        try:
+            self._read_array(image_task(request, task if isinstance(task, int) else 1), node)
+        except InvalidInput as error:
+            self.fail(error, node)
 
     def _read_loader(self, node: str, inputs: Mapping[str, Any], *, model_only: bool) -> None:
         """`lora_name`, `strength_model`, `strength_clip`: named in API format, in this order on the canvas."""

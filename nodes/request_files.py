@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..lora_resolver import HostedOnly, InvalidInput, NotFound, Resolver
+from ..lora_resolver import HostedOnly, InvalidInput, NotFound, Resolver, detect_checkpoint
 from .server.checkpoints import known_checkpoint
 from .server.model_folders import config_for, folder_with, loader_place
 
 if TYPE_CHECKING:
-    from ..lora_resolver import Identifier, ImageRequest
+    from ..lora_resolver import Identifier, ImageRequest, PeekedLora
     from .server.progress import NodeProgress
 
 FROM_REQUEST = "from the request"
@@ -84,10 +84,24 @@ def find_vae(asked: ImageRequest, progress: NodeProgress) -> FoundFile:
 
 
 def _find(identifier: Identifier, kind: str, progress: NodeProgress) -> tuple[str, str]:
-    resolver = Resolver(config_for(kind))
-    # A name that is known already needs no hashing of gigabytes.
-    path = resolver.find_local(identifier) or resolver.resolve(identifier, on_progress=progress).path
+    """(folder, name) of a file that is on this disk, or is then."""
+    config = config_for(kind)
+    path = Resolver(config).find_local(identifier)  # what is known already needs no hashing of gigabytes
+    if path is None:
+        if kind == "checkpoint" and _is_diffusion_model_alone(
+            Resolver(config).peek(identifier, on_progress=progress)
+        ):
+            config = config_for(kind, download_to="diffusion_models")
+        path = Resolver(config).resolve(identifier, on_progress=progress).path
     return loader_place(path, kind)
+
+
+def _is_diffusion_model_alone(file: PeekedLora) -> bool:
+    """Whether Load Checkpoint would find neither text encoder nor VAE in it; Load Diffusion Model is for those."""
+    if file.header is None:
+        return False
+    checkpoint = detect_checkpoint(file.header)
+    return bool(checkpoint.families) and not {"text_encoders", "vae"}.intersection(checkpoint.parts)
 
 
 def _families(folder: str, name: str) -> tuple[str, ...]:

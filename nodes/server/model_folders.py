@@ -13,13 +13,17 @@ FOLDERS_OF = {"lora": ("loras",), "checkpoint": ("checkpoints", "diffusion_model
 """Kind of a file → ComfyUI's names of the folders for it; downloads go to the first."""
 
 
-def config_for(kind: str) -> ResolverConfig:
-    """The resolver's configuration for files of this kind. Raises InvalidInput for a setting that cannot be."""
+def config_for(kind: str, download_to: str | None = None) -> ResolverConfig:
+    """The resolver's configuration for files of this kind; `download_to` is another of its folders than the first.
+
+    Raises InvalidInput for a setting that cannot be.
+    """
     config = resolver_config()
     if kind == "lora":
         return config
     folders = [Path(folder) for name in FOLDERS_OF[kind] for folder in folder_paths.get_folder_paths(name)]
-    return config.with_changes(kind=kind, download_dir=folders[0], search_dirs=tuple(folders))
+    target = folder_paths.get_folder_paths(download_to or FOLDERS_OF[kind][0])[0]
+    return config.with_changes(kind=kind, download_dir=Path(target), search_dirs=tuple(folders))
 
 
 def listed_files(kind: str) -> list[str]:

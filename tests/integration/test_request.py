@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from tests.integration.conftest import TOKEN, air, tiny
 from tools.civitai_server import CatalogueEntry
@@ -17,6 +17,7 @@ from tools.comfy_client import Failed, Rejected, Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.integration.conftest import Studio
 
@@ -175,6 +176,26 @@ def test_a_checkpoint_is_downloaded_by_its_air_once(studio: Studio, served_check
     values(studio, shown("checkpoint", "report", task={**task, "positivePrompt": "another"}))
     after = len([each for each in studio.civitai.requests if "/api/download/models/1801" in each.path])
     assert downloads == after > 0
+
+
+def test_a_diffusion_model_alone_goes_where_its_loader_looks(studio: Studio, tmp_path: Path) -> None:
+    """FLUX and Wan come without text encoder and VAE: Load Checkpoint cannot use such a file."""
+    model = studio.process.base / "models" / "diffusion_models" / "tiny_wan.safetensors"
+    file = tmp_path / "another-wan.safetensors"
+    tensors = load_file(model)
+    save_file({name: tensor * 0.5 for name, tensor in tensors.items()}, file)
+    entry = CatalogueEntry(803, 1803, "Wan", file, base_model="Wan Video 14B t2v", kind="Checkpoint")
+    studio.civitai.catalogue = (*studio.civitai.catalogue, entry)
+    workflow = shown("report", task={**TASK, "model": air(803)})
+    workflow["loader"] = {
+        "class_type": "UNETLoader",
+        "inputs": {"unet_name": ["request", OUTPUTS.index("checkpoint")], "weight_dtype": "default"},
+    }
+    workflow["loaded"] = {"class_type": "PreviewAny", "inputs": {"source": ["loader", 0]}}
+    result = studio.run(workflow)
+    report = json.loads(result.outputs["report"]["text"][0])
+    assert report["checkpoint"]["folder"] == "diffusion_models"
+    assert "ModelPatcher" in result.outputs["loaded"]["text"][0]
 
 
 def test_a_lora_is_no_checkpoint_and_a_checkpoint_no_lora(studio: Studio, served_checkpoint: str) -> None:

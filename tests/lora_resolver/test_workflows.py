@@ -145,6 +145,17 @@ def test_the_other_nodes_of_ours() -> None:
     assert loras(nodes) == ["civitai:1@2 at node 1, identifier", "civitai:3@4 at node 2, lora[0].model"]
 
 
+def test_of_a_request_the_chosen_task_counts() -> None:
+    tasks = [
+        {"taskType": "imageInference", "lora": [{"model": f"civitai:{number}@{number}"}]} for number in (1, 2)
+    ]
+    inputs = {"request": json.dumps(tasks), "task": 2}
+    assert loras(api(("AirLoraRequest", inputs))) == ["civitai:2@2 at node 1, lora[0].model"]
+    values = (json.dumps(tasks), 2, 0, "fixed", "from the request", "as written")
+    canvas = {"nodes": [node(1, "AirLoraRequest", values)], "links": []}
+    assert loras(canvas) == ["civitai:2@2 at node 1, lora[0].model"]
+
+
 def test_a_prompt_names_none() -> None:
     assert loras(api(("AirLoraPrompt", {"prompt": "[a house]", "trigger_words": ["2", 2]}))) == []
     canvas = {"nodes": [node(1, "AirLoraPrompt", ("a house, civitai:1@2", True))], "links": []}
