@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..lora_resolver import LoraResolverError, Resolver, format_lora_array
+from ..lora_resolver import LoraResolverError, format_lora_array
 from .array_fingerprint import array_fingerprint
 from .array_joining import joined_entries
 from .lora_stack import LoraStack, stack_rows
@@ -94,6 +94,10 @@ class AirLoraArray(io.ComfyNode):
         cls, lora: str, more: str | None = None, lora_stack: list[Row] | None = None
     ) -> io.NodeOutput:
         """The array, the stack, the trigger words."""
+        from ..lora_resolver import (
+            Resolver,
+        )  # late: it needs an HTTP client, which no start of ComfyUI waits for
+
         entries = joined_entries(more=more, lora=lora)
         text = format_lora_array(entries)
         wired = wired_outputs()

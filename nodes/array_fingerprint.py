@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..lora_resolver import LoraResolverError, Resolver, format_lora_array, parse_lora_array
+from ..lora_resolver import LoraResolverError, format_lora_array, parse_lora_array
 from .server.settings import resolver_config
 
 
@@ -12,6 +12,8 @@ def array_fingerprint(text: str | None) -> str:
     A version at CivitAI never changes, so its file is not looked at. A text that cannot be parsed is its own
     fingerprint: the run itself will say what is wrong with it.
     """
+    from ..lora_resolver import Resolver  # late: it needs an HTTP client, which no start of ComfyUI waits for
+
     if text is None:
         return ""
     try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from ..lora_resolver import InvalidInput, LoraEntry, LoraResolverError, Resolver, parse_identifier
+from ..lora_resolver import InvalidInput, LoraEntry, LoraResolverError, parse_identifier
 from .server.model_folders import loader_name, lora_folder_of
 from .server.settings import resolver_config
 
@@ -71,6 +71,8 @@ def resolve_entries(
     before_download: Callable[[PeekedLora], None],
 ) -> list[ResolvedLora | LoraResolverError]:
     """As `Resolver.resolve_each`, but files of a stack may lie anywhere."""
+    from ..lora_resolver import Resolver  # late: it needs an HTTP client, which no start of ComfyUI waits for
+
     config = resolver_config()
     outcomes: dict[str, ResolvedLora | LoraResolverError] = {}
     for folder in dict.fromkeys(map(_folder, entries)):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..lora_resolver import LoraResolverError, Resolver, format_lora_array, parse_image_request
+from ..lora_resolver import LoraResolverError, format_lora_array, parse_image_request
 from .loader_names import LoaderName
 from .request_files import FROM_REQUEST, find_checkpoint, find_vae
 from .samplers import sampling_for
@@ -151,6 +151,10 @@ class AirLoraRequest(io.ComfyNode):
         trigger_words: str = "as written",
     ) -> io.NodeOutput:
         """All that the request says, then the report."""
+        from ..lora_resolver import (
+            Resolver,
+        )  # late: it needs an HTTP client, which no start of ComfyUI waits for
+
         asked = parse_image_request(request, task)
         wired = wired_outputs()
         progress = NodeProgress(cls.hidden.unique_id)

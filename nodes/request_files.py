@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..lora_resolver import HostedOnly, InvalidInput, NotFound, Resolver, detect_checkpoint
+from ..lora_resolver import HostedOnly, InvalidInput, NotFound, detect_checkpoint
 from .server.checkpoints import known_checkpoint
 from .server.model_folders import config_for, folder_with, loader_place
 
@@ -85,6 +85,8 @@ def find_vae(asked: ImageRequest, progress: NodeProgress) -> FoundFile:
 
 def _find(identifier: Identifier, kind: str, progress: NodeProgress) -> tuple[str, str]:
     """(folder, name) of a file that is on this disk, or is then."""
+    from ..lora_resolver import Resolver  # late: it needs an HTTP client, which no start of ComfyUI waits for
+
     config = config_for(kind)
     path = Resolver(config).find_local(identifier)  # what is known already needs no hashing of gigabytes
     if path is None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..lora_resolver import InvalidIdentifier, ResolvedLora, Resolver, parse_identifier
+from ..lora_resolver import InvalidIdentifier, parse_identifier
 from .array_application import file_facts
 from .array_fingerprint import array_fingerprint
 from .loader_names import LoaderName
 from .server.model_folders import loader_name
 from .server.progress import NodeProgress
 from .server.settings import resolver_config
+
+if TYPE_CHECKING:
+    from ..lora_resolver import ResolvedLora
 
 
 class AirLoraResolve(io.ComfyNode):
@@ -66,6 +69,10 @@ class AirLoraResolve(io.ComfyNode):
     @classmethod
     def execute(cls, identifier: str) -> io.NodeOutput:
         """Name, path, trigger words, info."""
+        from ..lora_resolver import (
+            Resolver,
+        )  # late: it needs an HTTP client, which no start of ComfyUI waits for
+
         try:
             wanted = parse_identifier(identifier)
         except InvalidIdentifier as error:
