@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ...lora_resolver import (
+    DEFAULT_WEIGHT,
     InvalidInput,
     LoraResolverError,
     Pasted,
@@ -18,7 +19,7 @@ from ...lora_resolver import (
 )
 from . import workers
 from .guard import Refused, query_number, query_text, read_body, read_fields
-from .items import error_facts, item_of_file, name_of_file, plain
+from .items import error_facts, item_of_file, name_of_file, plain, with_fit
 from .settings import lora_folders, lora_names, resolver_config
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ MAX_TEXT = 8 * 1024**2
 MAX_FILE = 64 * 1024**2
 MAX_FILE_SIZE = 2**50
 LEAST_BEGINNING = 1024
-"""Bytes by which a file is known, with its size: the length of the header alone is shared by many."""
+LEAST_NUMBERS = 4096
+"""Bytes behind the header that tell a file from others of its kind."""
 
 _COMPARED = 16 * 1024**2
 
@@ -45,7 +47,10 @@ async def parse(request: web.Request) -> dict[str, Any]:
 
 
 async def dropped(request: web.Request) -> dict[str, Any]:
-    """?name=…&size=…, and the file's bytes (of a .safetensors, those of its beginning) → {entries, errors}."""
+    """?name=…&size=…, and the file's bytes → {entries, errors}.
+
+    Of a .safetensors, its header is enough; with 4 KiB of what follows, a renamed one is found too.
+    """
     if request.content_type != "application/octet-stream":
         raise Refused(
             415, "notAFile", "the body must be the file's bytes", "Send it as application/octet-stream."
@@ -108,8 +113,8 @@ def _read_lora(name: str, size: int, content: bytes) -> dict[str, Any]:
         if file is not None and model is not None:
             found = _found(read_pasted(json.dumps([{"model": model, "weight": 1.0}])))
             for entry in found["entries"]:
-                entry.update(weight=0.75, clip_weight=0.75, weight_given=False)
-            return {**found, "items": [item_of_file(model, file)]}
+                entry.update(weight=DEFAULT_WEIGHT, clip_weight=DEFAULT_WEIGHT, weight_given=False)
+            return {**found, "items": [with_fit(item_of_file(model, file), None)]}
     shown = plain(PurePosixPath(name.replace("\\", "/")).name, 100)
     error = InvalidInput(
         f"{shown} lies in none of ComfyUI's loras folders{_what_it_is(content, size)}",
@@ -120,12 +125,19 @@ def _read_lora(name: str, size: int, content: bytes) -> dict[str, Any]:
 
 
 def _same_beginning(name: str, size: int, content: bytes) -> Iterator[str]:
+    """Files of this size that begin with these bytes; of another name, only where numbers are among the bytes.
+
+    Two LoRAs of one trainer's settings may have the very same header.
+    """
     own = name.replace("\\", "/").rpartition("/")[2]
+    is_proof = len(content) >= min(size, 8 + int.from_bytes(content[:8], "little") + LEAST_NUMBERS)
     # The same name first: most files are dropped as they lie there.
     for listed in sorted(lora_names(), key=lambda each: each.rpartition("/")[2] != own):
+        if not (is_proof or listed.rpartition("/")[2] == own) or not listed.lower().endswith(".safetensors"):
+            continue
         path = _path_of(listed)
         try:
-            if path is None or path.stat().st_size != size or not listed.lower().endswith(".safetensors"):
+            if path is None or path.stat().st_size != size:
                 continue
             with path.open("rb") as file:
                 if len(content) >= min(size, LEAST_BEGINNING) and file.read(len(content)) == content:

@@ -45,6 +45,15 @@ SERVED: dict[int, tuple[str, str, Callable[[Path], Path]]] = {
     401: ("Nobody's keys", "SD 1.5", lora_files.unmatched_lora),
     402: ("Another size", "SD 1.5", lora_files.clashing_lora),
     403: ("A language model's", "Other", lora_files.language_model_lora),
+    # For the routes' tests alone, which begin with none of them on the disk.
+    611: ("Route style for SDXL", "SDXL 1.0", lambda path: lora_files.sdxl_lora(path, seed=41)),
+    612: ("Route style declared otherwise", "SD 1.5", lambda path: lora_files.sdxl_lora(path, seed=42)),
+    613: ("Route words", "Other", lambda path: lora_files.language_model_lora(path, seed=43)),
+    614: ("Route slow", "SD 1.5", lambda path: lora_files.sd15_lora(path, seed=44)),
+    615: ("Route to fetch", "SD 1.5", lambda path: lora_files.sd15_lora(path, seed=45)),
+    616: ("Route motion", "Wan Video 14B t2v", lambda path: lora_files.wan_lora(path, seed=46)),
+    617: ("Route at a node", "SD 1.5", lambda path: lora_files.sd15_lora(path, seed=47)),
+    618: ("Route to cancel", "SD 1.5", lambda path: lora_files.sd15_lora(path, seed=48)),
     STALLED_VERSION - 1000: ("Stalls", "SD 1.5", lambda path: lora_files.sd15_lora(path, seed=9)),
 }
 

@@ -136,15 +136,15 @@ def test_a_local_file_without_the_network(routes: Routes, studio: Studio) -> Non
 
 
 def test_a_remote_file_is_known_by_its_header_before_it_is_downloaded(routes: Routes) -> None:
-    answer = routes.found("info", {"models": [air(201), air(202)], "checkpoint": SD15})
+    answer = routes.found("info", {"models": [air(611), air(612)], "checkpoint": SD15})
     assert answer["checkpoint"] == {"families": ["sd1"], "family_names": ["SD 1.x"]}
     first, wrongly_declared = answer["items"]
-    assert (first["state"], first["title"], first["version"]) == ("available", "Style for SDXL", "v1.0")
-    assert first["trigger_words"] == ["word 201", "shared word"]
-    assert first["page"] == "https://civitai.com/models/201?modelVersionId=1201"
+    assert (first["state"], first["title"], first["version"]) == ("available", "Route style for SDXL", "v1.0")
+    assert first["trigger_words"] == ["word 611", "shared word"]
+    assert first["page"] == "https://civitai.com/models/611?modelVersionId=1611"
     assert (first["fits"], first["reason"]) == ("no", "It was made for SDXL; the checkpoint is SD 1.x.")
     assert (wrongly_declared["base_model"], wrongly_declared["families"]) == ("SD 1.5", ["sdxl"])
-    assert [item["fits"] for item in info(routes, air(201), air(202), checkpoint=SDXL)] == ["yes", "yes"]
+    assert [item["fits"] for item in info(routes, air(611), air(612), checkpoint=SDXL)] == ["yes", "yes"]
 
 
 def test_what_cannot_be_had_says_why(routes: Routes) -> None:
@@ -174,16 +174,16 @@ def test_without_a_checkpoint_nothing_is_said_of_fitting(routes: Routes) -> None
 
 def test_a_diffusion_model_of_its_own(routes: Routes) -> None:
     wan = {"folder": "diffusion_models", "name": "tiny_wan.safetensors"}
-    assert [item["fits"] for item in info(routes, air(301), LOCAL, checkpoint=wan)] == ["yes", "no"]
+    assert [item["fits"] for item in info(routes, air(616), LOCAL, checkpoint=wan)] == ["yes", "no"]
 
 
 def test_a_source_that_is_slow_is_pending_and_known_later(routes: Routes, studio: Studio) -> None:
     with studio.civitai.version_documents_stalled():
-        (item,) = info(routes, air(402))
+        (item,) = info(routes, air(614))
         assert (item["state"], item["pending"], item["error"]["code"]) == ("error", True, "stillLooking")
     while item["pending"]:
-        (item,) = info(routes, air(402))
-    assert (item["state"], item["title"]) == ("available", "Another size")
+        (item,) = info(routes, air(614))
+    assert (item["state"], item["title"]) == ("available", "Route slow")
 
 
 @pytest.mark.usefixtures("pictured")
@@ -200,11 +200,11 @@ def test_text_of_strangers_is_cut_and_plain(routes: Routes) -> None:
 
 
 def test_search_of_the_service_gives_what_fits(routes: Routes) -> None:
-    everything = routes.found("search", {"query": "style", "source": "civitai"})
-    assert {item["model"] for item in everything["items"]} >= {air(101), air(201)}
-    fitting = routes.found("search", {"query": "style", "source": "civitai", "checkpoint": SDXL})
-    # 202 is declared for SD 1.5, and a search sees no more than that.
-    assert [item["model"] for item in fitting["items"]] == [air(201)]
+    everything = routes.found("search", {"query": "route style", "source": "civitai"})
+    assert {item["model"] for item in everything["items"]} >= {air(611), air(612)}
+    fitting = routes.found("search", {"query": "route style", "source": "civitai", "checkpoint": SDXL})
+    # 612 is declared for SD 1.5, and a search sees no more than that.
+    assert [item["model"] for item in fitting["items"]] == [air(611)]
     assert fitting["next"] is None
     assert fitting["items"][0]["families_from"] == "page"
 
@@ -336,24 +336,22 @@ def events_of(
 
 
 def test_a_download_tells_how_far_it_is(routes: Routes, studio: Studio) -> None:
-    events = events_of(studio, routes, {"models": [air(401), "civitai:7@8"]})
+    events = events_of(studio, routes, {"models": [air(615), "civitai:7@8"]})
     by_model = {event["model"]: event for event in events if "state" in event}
-    assert by_model[air(401)]["state"] == "done"
-    assert by_model[air(401)]["done"] == by_model[air(401)]["total"] > 0
+    assert by_model[air(615)]["state"] == "done"
+    assert by_model[air(615)]["done"] == by_model[air(615)]["total"] > 0
     failed = by_model["civitai:7@8"]
     assert (failed["state"], failed["error"]["code"]) == ("failed", "notFound")
     assert {event["node"] for event in events} == {None}
-    (item,) = info(routes, air(401))
-    assert (item["state"], item["local_name"]) == ("on_disk", "air/civitai/401@1401/model-401.safetensors")
-    found = routes.found("search", {"query": "nobody's", "source": "local"})["items"]
-    assert [each["model"] for each in found] == [air(401)]
+    (item,) = info(routes, air(615))
+    assert (item["state"], item["local_name"]) == ("on_disk", "air/civitai/615@1615/model-615.safetensors")
+    found = routes.found("search", {"query": "to fetch", "source": "local"})["items"]
+    assert [each["model"] for each in found] == [air(615)]
 
 
 def test_a_download_can_be_cancelled(routes: Routes, studio: Studio) -> None:
-    from tests.integration.stalling_server import STALLED_VERSION
-
-    stalled = air(STALLED_VERSION - 1000)
-    events = events_of(studio, routes, {"models": [stalled]}, cancel=True)
+    with studio.civitai.version_documents_stalled():
+        events = events_of(studio, routes, {"models": [air(618)]}, cancel=True)
     assert (events[-1]["state"], events[-1]["error"]["code"]) == ("failed", "cancelled")
     assert routes.post("prefetch/cancel", {"job": "nobody"}).code == "notFound"
 
@@ -363,7 +361,7 @@ def test_a_run_tells_the_same_at_its_node(studio: Studio) -> None:
 
     address = studio.client.url.replace("http://", "ws://") + f"/ws?clientId={uuid.uuid4().hex}"
     with connect(address, max_size=None) as socket:
-        prompt = studio.client.queue(tiny("sd15", [{"model": air(103), "weight": 0.5}]).workflow())
+        prompt = studio.client.queue(tiny("sd15", [{"model": air(617), "weight": 0.5}]).workflow())
         while True:
             message = socket.recv(timeout=60)
             event = {} if isinstance(message, bytes) else json.loads(message)
@@ -373,13 +371,13 @@ def test_a_run_tells_the_same_at_its_node(studio: Studio) -> None:
     assert event["data"] | {"done": 0, "total": 0} == {
         "job": None,
         "node": "apply",
-        "model": air(103),
+        "model": air(617),
         "phase": "done",
         "done": 0,
         "total": 0,
         "bytes_per_second": None,
         "seconds_left": None,
-        "file_name": "model-103.safetensors",
+        "file_name": "model-617.safetensors",
         "state": "done",
     }
 
@@ -408,8 +406,13 @@ def test_a_dropped_picture_brings_its_loras(routes: Routes) -> None:
 
 def test_a_dropped_lora_is_found_where_it_lies(routes: Routes, studio: Studio) -> None:
     content = (studio.process.base / "models/loras/mine/local.safetensors").read_bytes()
-    answer = drop(routes, "renamed meanwhile.safetensors", content[:4096], len(content))
-    assert [(entry["model"], entry["weight_given"]) for entry in answer["entries"]] == [(LOCAL, False)]
+    header = 8 + int.from_bytes(content[:8], "little")
+    for name, sent in (("C:\\x\\local.safetensors", header), ("renamed.safetensors", header + 4096)):
+        answer = drop(routes, name, content[:sent], len(content))
+        assert [(entry["model"], entry["weight_given"]) for entry in answer["entries"]] == [(LOCAL, False)]
+        assert answer["items"][0]["state"] == "on_disk"
+    # Another LoRA may have the same header.
+    assert drop(routes, "renamed.safetensors", content[:header], len(content))["entries"] == []
 
 
 def test_a_dropped_lora_from_elsewhere_says_where_it_belongs(routes: Routes, tmp_path: Path) -> None:
