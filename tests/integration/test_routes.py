@@ -360,7 +360,7 @@ def test_a_run_tells_the_same_at_its_node(studio: Studio) -> None:
     from tests.integration.conftest import tiny
 
     address = studio.client.url.replace("http://", "ws://") + f"/ws?clientId={uuid.uuid4().hex}"
-    with connect(address, max_size=None) as socket:
+    with connect(address, max_size=None, max_queue=None) as socket:
         prompt = studio.client.queue(tiny("sd15", [{"model": air(617), "weight": 0.5}]).workflow())
         while True:
             message = socket.recv(timeout=60)
