@@ -9,11 +9,12 @@ each with what to do instead, and never dropped in silence.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from .errors import InvalidIdentifier, InvalidInput, LoraResolverError, SeveralErrors
 from .identifiers import Identifier, parse_identifier
@@ -42,6 +43,8 @@ _OTHER_KINDS = re.compile(
     re.IGNORECASE,
 )
 _SHOWN_CHARACTERS = 60
+_TOO_LONG = 10**20
+"""No number of a request; Python itself refuses to write out the longest ones."""
 
 
 @dataclass(frozen=True)
@@ -214,10 +217,10 @@ class _Reader:
         if value is None:
             self._assumed.append(key)
             return default
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if not _is_number(value):
             self._fail(
                 key,
-                f"{quoted(str(value))} is not a number",
+                f"{_named(value)} is not a number",
                 "invalidType",
                 "Write it without quotation marks.",
             )
@@ -225,7 +228,7 @@ class _Reader:
         if not low <= value <= high:
             self._fail(
                 key,
-                f"{value} is outside {low}…{high}",
+                f"{_named(value)} is outside {low}…{high}",
                 "valueOutOfRange",
                 f"Write a number from {low} to {high}.",
             )
@@ -237,9 +240,7 @@ class _Reader:
         if value is None:
             return ""
         if not isinstance(value, str):
-            self._fail(
-                key, f"{quoted(str(value))} is not a text", "invalidType", "Write it in quotation marks."
-            )
+            self._fail(key, f"{_named(value)} is not a text", "invalidType", "Write it in quotation marks.")
             return ""
         return value.strip()
 
@@ -288,9 +289,25 @@ class _Reader:
         return left_out
 
 
+def _is_number(value: object) -> TypeGuard[int | float]:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _named(value: object) -> str:
+    """A value that a message is about, short."""
+    if isinstance(value, (bool, int, float)):
+        long = not isinstance(value, float) and abs(value) >= _TOO_LONG
+        return "a number of more than 20 digits" if long else json.dumps(value)
+    if isinstance(value, (list, tuple)):
+        return "an array"
+    return "an object" if isinstance(value, Mapping) else quoted(str(value))
+
+
 def _shown(value: object) -> object:
     """What of a value a report may show: no addresses, which may be signed, and no pictures."""
-    if isinstance(value, (bool, int, float)):
+    if isinstance(value, bool) or (_is_number(value) and abs(value) < _TOO_LONG):
         return value
     short = (
         isinstance(value, str) and len(value) <= _SHOWN_CHARACTERS and not re.search(r"://|\Adata:", value)

@@ -18,6 +18,8 @@ from .server.wiring import wired_outputs
 from .trigger_words import with_missing_words, words_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..lora_resolver import ImageRequest
 
 EXAMPLE = """[
@@ -36,6 +38,9 @@ POSITIVE, CHECKPOINT, VAE = 0, 11, 12
 
 SIZE_STEP = 8
 """Pixels that one unit of a latent stands for."""
+
+GUIDED = frozenset({"flux1", "flux2"})
+"""Families that were distilled to take guidance as a number, in place of a second run for the negative prompt."""
 
 
 class AirLoraRequest(io.ComfyNode):
@@ -186,7 +191,10 @@ class AirLoraRequest(io.ComfyNode):
             positive, report["appended"] = with_missing_words(
                 positive, words_of(found, [f"{entry.place}.model" for entry in active])
             )
-        report["left_out"] = [*_limits(asked), *(each.as_dict() for each in asked.left_out)]
+        report["left_out"] = [
+            *_limits(asked, model.families if model else ()),
+            *(each.as_dict() for each in asked.left_out),
+        ]
         return io.NodeOutput(
             positive,
             asked.negative,
@@ -206,13 +214,22 @@ class AirLoraRequest(io.ComfyNode):
         )
 
 
-def _limits(asked: ImageRequest) -> list[dict[str, Any]]:
-    """What these outputs hold only in part."""
+def _limits(asked: ImageRequest, families: Sequence[str]) -> list[dict[str, Any]]:
+    """What these outputs hold only in part. `families` of the checkpoint, if known."""
     told = [
         {"parameter": name, "value": size, "reason": f"Sizes go in steps of {SIZE_STEP} here."}
         for name, size in (("width", asked.width), ("height", asked.height))
         if size % SIZE_STEP
     ]
+    if GUIDED.intersection(families):
+        told.append(
+            {
+                "parameter": "CFGScale",
+                "value": asked.cfg_scale,
+                "reason": "This model takes it as guidance: connect cfg to FluxGuidance, and leave the "
+                "sampler's at 1.",
+            }
+        )
     if asked.number_results > 1:
         told.append(
             {

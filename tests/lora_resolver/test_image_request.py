@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lora_resolver import ImageRequest, LoraResolverError, parse_image_request
 
@@ -182,3 +184,38 @@ def test_of_several_tasks_one_is_chosen_and_others_are_listed() -> None:
     assert len(second.lora) == 1
     assert reasons(second) == {"taskType": "imageUpload"}
     assert faults(tasks, 3)[0].startswith("task: there is no image task 3 among 2")
+
+
+_MEMBERS = (
+    *(
+        "taskType",
+        "positivePrompt",
+        "width",
+        "height",
+        "steps",
+        "CFGScale",
+        "seed",
+        "scheduler",
+        "model",
+        "vae",
+    ),
+    *("lora", "numberResults", "strength", "clipSkip", "seedImage", "webhookURL", "safety", "somethingNew"),
+)
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys(_MEMBERS, _VALUES)),
+    st.integers(-1, 3),
+)
+def test_whatever_is_pasted_is_read_or_refused_with_a_place(task: dict[str, Any], number: int) -> None:
+    try:
+        read = parse_image_request({"taskType": "imageInference", **task}, number)
+    except LoraResolverError as error:
+        assert all(each.code and each.message for each in error.each())
+    else:
+        json.dumps([each.as_dict() for each in read.left_out], allow_nan=False)
