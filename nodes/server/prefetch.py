@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ...lora_resolver import Progress, ResolvedLora
 
 MAX_MODELS = 200
-MAX_JOBS = 40
+MAX_JOBS = 300
+"""Under way or in line: a page with as many rows may ask for each."""
 
 _log = logging.getLogger(__name__)
 _jobs: dict[str, threading.Event] = {}

@@ -76,7 +76,7 @@ lookups = Workers("lookups", 8)
 network = Workers("network", 4)
 """For searches, which somebody is waiting for."""
 
-downloads = Workers("downloads", 3)
+downloads = Workers("downloads", 6)
 """For jobs of downloads, each of which has eight files at work already."""
 
 pictures = Workers("pictures", 4)

@@ -6,6 +6,8 @@ import io
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -192,3 +194,15 @@ def test_a_picture_without_anything_says_so() -> None:
 )
 def test_hostile_texts_cost_no_more_than_a_look(text: str) -> None:
     assert read_pasted(text).loras == ()
+
+
+PIECES = st.sampled_from(
+    ["civitai:1@2", "<lora:", "x", ":", "0.7", ">", "\n", " ", ",", "[", "]", "{", "}", '"lora"', "https://civitai.com/",
+     "(", ")", "local:a.safetensors", "-", "1.", "@", "urn:air:", "\u202e", "\0", "999"]
+)  # fmt: skip
+
+
+@given(st.one_of(st.text(), st.lists(PIECES).map("".join)))
+def test_nothing_that_is_pasted_raises(text: str) -> None:
+    found = read_pasted(text, ("a.safetensors",))
+    assert all(str(error) for error in found.errors)
