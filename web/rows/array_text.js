@@ -1,0 +1,90 @@
+/**
+ * JSON text of the widget <-> rows. Pure; the text is the truth, and what is not edited is written back as it was.
+ *
+ * Read here is strict JSON alone: an array of entries, one entry, a Runware task with a `lora` member, or an array of
+ * tasks of which one has it. Everything else is `ok: false` and stays text; the server reads it if somebody asks.
+ */
+
+/**
+ * @typedef {{ key: number, entry: any }} Row `entry` is what the array holds at this place, unknown fields included;
+ *   `key` stays the same while the row lives, however it moves.
+ * @typedef {{ ok: true, rows: Row[], wrapper: Wrapper } | { ok: false, reason: string, rows: [], wrapper: null }} Reading
+ * @typedef {{ kind: "array" } | { kind: "single" } | { kind: "task", task: object } |
+ *   { kind: "tasks", tasks: any[], index: number }} Wrapper what the entries lie in
+ */
+
+let lastKey = 0;
+
+/** @returns {Row} */
+export function newRow(entry) {
+  lastKey += 1;
+  return { key: lastKey, entry };
+}
+
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const hasLora = (value) => isObject(value) && Array.isArray(value.lora);
+
+/** @returns {Reading} */
+export function readArray(text) {
+  if (typeof text !== "string" || text.trim() === "") return { ok: true, rows: [], wrapper: { kind: "array" } };
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    return refused(error.message);
+  }
+  if (hasLora(value)) return read(value.lora, { kind: "task", task: value });
+  if (isObject(value)) {
+    return "model" in value ? read([value], { kind: "single" }) : refused('an object without "model"');
+  }
+  if (!Array.isArray(value)) return refused("neither an array nor an object");
+  const tasks = value.filter(hasLora);
+  if (tasks.length === 0) return read(value, { kind: "array" });
+  if (tasks.some((task) => JSON.stringify(task.lora) !== JSON.stringify(tasks[0].lora))) {
+    return refused("several tasks with different lora arrays");
+  }
+  if (tasks.length > 1) return refused("several tasks");
+  return read(tasks[0].lora, { kind: "tasks", tasks: value, index: value.indexOf(tasks[0]) });
+}
+
+function read(entries, wrapper) {
+  return { ok: true, rows: entries.map(newRow), wrapper };
+}
+
+function refused(reason) {
+  return { ok: false, reason, rows: [], wrapper: null };
+}
+
+/** The text of these rows, one entry a line; a request around them is kept. */
+export function writeArray(rows, wrapper = { kind: "array" }) {
+  const entries = rows.map((row) => row.entry);
+  if (wrapper.kind === "task") return JSON.stringify({ ...wrapper.task, lora: entries }, null, 2);
+  if (wrapper.kind === "tasks") {
+    const tasks = wrapper.tasks.slice();
+    tasks[wrapper.index] = { ...tasks[wrapper.index], lora: entries };
+    return JSON.stringify(tasks, null, 2);
+  }
+  if (entries.length === 0) return "[]";
+  return `[\n${entries.map((entry) => `  ${oneLine(entry)}`).join(",\n")}\n]`;
+}
+
+function oneLine(value) {
+  if (Array.isArray(value)) return `[${value.map(oneLine).join(", ")}]`;
+  if (!isObject(value)) return JSON.stringify(value);
+  const members = Object.entries(value).map(([name, each]) => `${JSON.stringify(name)}: ${oneLine(each)}`);
+  return members.length ? `{ ${members.join(", ")} }` : "{}";
+}
+
+/** Rows of a new reading keep the keys of equal rows of the old one, so that the page keeps its elements. */
+export function keepKeys(oldRows, newRows) {
+  const free = new Map();
+  for (const row of oldRows) {
+    const model = String(row.entry?.model);
+    if (!free.has(model)) free.set(model, []);
+    free.get(model).push(row.key);
+  }
+  return newRows.map((row) => {
+    const key = free.get(String(row.entry?.model))?.shift();
+    return key === undefined ? row : { key, entry: row.entry };
+  });
+}

@@ -1,0 +1,43 @@
+/** Numbers and names as people read them. Pure. */
+
+/** "0.75", "1.00", "-0.3": two decimals at least what a weight needs, no trailing noise of binary fractions. */
+export function weightText(weight) {
+  if (typeof weight !== "number" || !Number.isFinite(weight)) return String(weight ?? "");
+  const rounded = Math.round(weight * 10000) / 10000;
+  const decimals = (String(rounded).split(".")[1] ?? "").length;
+  return rounded.toFixed(Math.max(2, decimals));
+}
+
+/** The number that somebody typed, a comma as decimal sign included; null when it is none. */
+export function typedWeight(text) {
+  const plain = text.trim().replace("−", "-").replace(",", ".");
+  if (!/^[+-]?(\d+\.?\d*|\.\d+)$/.test(plain)) return null;
+  return Number(plain);
+}
+
+/** Bytes in the units of services: 170.5 MB. */
+export function sizeText(bytes) {
+  if (!Number.isFinite(bytes) || bytes < 0) return "";
+  if (bytes < 1e6) return `${Math.max(1, Math.round(bytes / 1e3))} kB`;
+  if (bytes < 1e9) return `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)} MB`;
+  return `${(bytes / 1e9).toFixed(2)} GB`;
+}
+
+// Marks that turn the reading direction, and characters without a shape: a name must not rearrange the page's text.
+// eslint-disable-next-line no-control-regex
+const UNSHOWN = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
+
+/** Text of strangers on one line, no longer than `most` characters. */
+export function plain(text, most = 120) {
+  const line = String(text ?? "").slice(0, most * 4).replace(UNSHOWN, " ").replace(/\s+/g, " ").trim();
+  return line.length > most ? `${line.slice(0, most - 1)}…` : line;
+}
+
+/** A name for a model of which nothing is known but its identifier. */
+export function shortModel(model) {
+  const text = plain(model, 400);
+  if (text.startsWith("local:")) return plain(text.slice(6).split("/").pop().replace(/\.safetensors$/i, ""), 80);
+  if (/^(huggingface|hf):/.test(text)) return plain(text.split("/").pop().replace(/\.safetensors$/i, ""), 80);
+  if (/^sha256:/.test(text)) return `${text.slice(0, 19)}…`;
+  return plain(text.replace(/^urn:air:[^:]*:lora:/, ""), 80);
+}

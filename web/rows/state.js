@@ -1,0 +1,88 @@
+/** Edits of rows. Pure: each takes rows and gives new ones; nothing is changed in place, so undo keeps what it kept. */
+
+import { newRow } from "./array_text.js";
+
+export const DEFAULT_WEIGHT = 1.0;
+export const NEW_WEIGHT = 0.75;
+export const LEAST_WEIGHT = -4;
+export const MOST_WEIGHT = 4;
+
+export const isEntry = (row) =>
+  typeof row.entry === "object" && row.entry !== null && !Array.isArray(row.entry);
+export const modelOf = (row) => {
+  const model = isEntry(row) ? row.entry.model : undefined;
+  return typeof model === "string" ? model.trim() : Number.isInteger(model) ? String(model) : "";
+};
+export const isOn = (row) => isEntry(row) && row.entry.enabled !== false;
+export const weightOf = (row) => row.entry?.weight ?? DEFAULT_WEIGHT;
+export const clipWeightOf = (row) => row.entry?.clip_weight ?? null;
+
+/** What is wrong with this row whatever its model is: a name in strings.js, or null. */
+export function faultOf(row) {
+  if (!isEntry(row)) return "stateUnreadable";
+  if (modelOf(row) === "") return "noModel";
+  return isWeight(weightOf(row)) && (clipWeightOf(row) === null || isWeight(clipWeightOf(row))) ? null : "wrongWeight";
+}
+
+export const isWeight = (value) =>
+  typeof value === "number" && Number.isFinite(value) && value >= LEAST_WEIGHT && value <= MOST_WEIGHT;
+
+function changed(rows, key, change) {
+  return rows.map((row) => (row.key === key && isEntry(row) ? { key, entry: change({ ...row.entry }) } : row));
+}
+
+export function setOn(rows, key, on) {
+  return changed(rows, key, (entry) => {
+    if (on) delete entry.enabled;
+    else entry.enabled = false;
+    return entry;
+  });
+}
+
+export const setAllOn = (rows, on) => rows.reduce((made, row) => setOn(made, row.key, on), rows);
+
+export const setWeight = (rows, key, weight) => changed(rows, key, (entry) => ({ ...entry, weight }));
+
+/** @param {number | null} weight null: the same as `weight` */
+export function setClipWeight(rows, key, weight) {
+  return changed(rows, key, (entry) => {
+    if (weight === null) delete entry.clip_weight;
+    else entry.clip_weight = weight;
+    return entry;
+  });
+}
+
+export const setModel = (rows, key, model) => changed(rows, key, (entry) => ({ ...entry, model }));
+export const remove = (rows, key) => rows.filter((row) => row.key !== key);
+export const append = (rows, entries) => [...rows, ...entries.map((entry) => newRow(entry))];
+
+export function duplicate(rows, key) {
+  return rows.flatMap((row) => (row.key === key ? [row, newRow(structuredClone(row.entry))] : [row]));
+}
+
+/** Moves a row so that it lies at `index` afterwards. */
+export function moveTo(rows, key, index) {
+  const row = rows.find((each) => each.key === key);
+  if (!row) return rows;
+  const others = remove(rows, key);
+  others.splice(Math.max(0, Math.min(index, others.length)), 0, row);
+  return others;
+}
+
+/** The sum of the weights that are on, and how many there are (weight 0 takes no part). */
+export function totalOf(rows) {
+  const weights = rows.filter((row) => isOn(row) && isWeight(weightOf(row)) && weightOf(row) !== 0).map(weightOf);
+  return { total: weights.reduce((sum, weight) => sum + weight, 0), count: weights.length, most: Math.max(0, ...weights) };
+}
+
+/** An entry as it is written, of what /air_lora/parse answers: nothing is written that is the default. */
+export function entryOfParsed(parsed, newWeight = NEW_WEIGHT) {
+  const weight = parsed.weight_given === false ? newWeight : parsed.weight ?? newWeight;
+  const entry = { model: parsed.model, weight };
+  if (parsed.weight_given !== false && typeof parsed.clip_weight === "number" && parsed.clip_weight !== weight) {
+    entry.clip_weight = parsed.clip_weight;
+  }
+  if (parsed.enabled === false) entry.enabled = false;
+  if (parsed.transformer && parsed.transformer !== "both") entry.transformer = parsed.transformer;
+  return entry;
+}

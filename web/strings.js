@@ -1,0 +1,134 @@
+/**
+ * Every sentence that the widget shows.
+ *
+ * English lies here. Other languages lie in `locales/<lang>/main.json` under the key "airLora" with the same names;
+ * ComfyUI merges those files and serves them at /i18n, where `loadStrings` reads them once at the start.
+ * A name that a language lacks is shown in English. `{word}` stands for a value.
+ */
+
+export const ENGLISH = Object.freeze({
+  list: "LoRAs",
+  addLora: "Add LoRA",
+  toggleAll: "Switch all LoRAs on or off",
+  presets: "Presets",
+  jsonView: "JSON",
+  jsonViewHint: "Show the lora array as text",
+  rowsView: "Rows",
+  total: "Total {total}",
+  totalHint: "Sum of the weights of all LoRAs that are on.",
+  totalAdvice: "{count} LoRAs share one picture. 0.5 to 0.8 each often looks better than more.",
+  empty: "No LoRA yet",
+  emptyHint: "Add one, or paste an AIR, a page address, a lora array or a prompt with <lora:…>. Files can be dropped here.",
+  wired: "Comes over the wire. Shown: what ran last.",
+  wiredEmpty: "Comes over the wire. Rows appear after the first run.",
+  switchRow: "Use {name}",
+  moveRow: "Move {name}. Arrow up and arrow down move it.",
+  weight: "Weight of {name}",
+  clipWeight: "CLIP weight of {name}",
+  clip: "CLIP",
+  weightHint: "Drag, type, or use the arrow keys. Shift: larger steps, Alt: finer steps.",
+  rowMenu: "More for {name}",
+  enlarge: "Enlarge the picture of {name}",
+  fits: "Fits the checkpoint ({families}).",
+  fitsNot: "Does not fit: {reason}",
+  fitsUnknown: "Not known yet whether this fits the checkpoint.",
+  fitsNoCheckpoint: "For {families}. No checkpoint is connected, so the fit is not known.",
+  familyUnknown: "unknown",
+  stateOnDisk: "on disk",
+  stateAvailable: "{size} to download",
+  stateAvailableUnknown: "to download",
+  stateNeedsToken: "needs a token",
+  stateHostedOnly: "hosted only",
+  stateNotFound: "not found",
+  stateOffline: "offline",
+  stateError: "not known",
+  statePending: "looking…",
+  stateUnreadable: "not a LoRA entry",
+  stateRepeated: "named twice: weights add up",
+  wrongWeight: "weight must be a number from -4 to 4",
+  noModel: "names no model",
+  downloading: "{percent} %, {left} s left",
+  downloadingPlain: "{done}",
+  phaseWait: "waiting for another download",
+  phaseVerify: "checking the file",
+  failed: "download failed: {reason}",
+  words: "Trigger words of {name}",
+  copyWord: "Copy “{word}”. Shift and click: append it to the prompt.",
+  copied: "Copied: {text}",
+  appended: "Appended to the prompt: {text}",
+  noPrompt: "No prompt node was found, so it was copied instead: {text}",
+  copyFailed: "The browser did not allow copying.",
+  openPage: "Open the model page",
+  copyAir: "Copy AIR",
+  copyFile: "Copy local file name",
+  copyWords: "Copy trigger words",
+  appendWords: "Append trigger words to the prompt",
+  download: "Download now",
+  cancelDownload: "Cancel the download",
+  changeVersion: "Change version…",
+  addClipWeight: "Set a CLIP weight",
+  removeClipWeight: "Same weight for CLIP",
+  moveUp: "Move up",
+  moveDown: "Move down",
+  duplicate: "Duplicate",
+  remove: "Remove",
+  savePreset: "Save as preset…",
+  savePresetTitle: "Save these LoRAs as a preset",
+  presetName: "Name",
+  save: "Save",
+  cancel: "Cancel",
+  close: "Close",
+  noPresets: "No preset saved yet",
+  deletePreset: "Delete a preset…",
+  deletePresetTitle: "Delete a preset",
+  copyArray: "Copy all as text",
+  presetSaved: "Preset saved: {name}",
+  presetDeleted: "Preset deleted: {name}",
+  searchTitle: "Add LoRAs",
+  searchPlaceholder: "Search, or paste AIRs, addresses, a lora array…",
+  searchLabel: "Search for LoRAs or paste what names them",
+  onThisDisk: "On this disk",
+  onCivitai: "On CivitAI",
+  searching: "Searching…",
+  nothingFound: "Nothing found.",
+  searchFailed: "The search failed: {reason}",
+  more: "More",
+  add: "Add",
+  added: "Added {count}",
+  filtered: "Only what fits {families}.",
+  pasteFailed: "Not added: {reason}",
+  dropFailed: "{name}: {reason}",
+  dropHere: "Drop to add",
+  versionsTitle: "Versions of {name}",
+  current: "in use",
+  noServer: "This needs AIR LoRA's server routes, which did not answer.",
+  jsonText: "lora array as JSON",
+  jsonError: "This is not a lora array that rows can show: {reason}",
+  jsonLenient: "This text has more than an array (comments, for example). Rows can show its {count} LoRAs; the rest of the text goes then.",
+  jsonTidy: "Turn into rows",
+  jsonEmpty: "The text names no LoRA.",
+});
+
+let words = {};
+
+/** Takes the sentences of one language; names that it lacks stay English. */
+export function useStrings(dictionary) {
+  words = dictionary && typeof dictionary === "object" ? dictionary : {};
+}
+
+/** The sentence of this name with its values put in. */
+export function t(name, values = {}) {
+  const sentence = typeof words[name] === "string" ? words[name] : ENGLISH[name] ?? name;
+  return sentence.replace(/\{(\w+)\}/g, (whole, key) => (key in values ? String(values[key]) : whole));
+}
+
+/** Reads the page's language from ComfyUI. Without it, everything is in English. */
+export async function loadStrings(fetchApi, language) {
+  if (!language || language === "en") return;
+  try {
+    const answer = await fetchApi("/i18n");
+    if (answer.ok) useStrings((await answer.json())?.[language]?.airLora);
+  } catch {
+    useStrings({});
+  }
+}
