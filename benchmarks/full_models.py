@@ -26,7 +26,10 @@ RANKS = (32, 64, 16, 32, 16, 64, 32, 16, 32, 16)
 """Of the first, second, … LoRA of a stack."""
 
 _CONFIGS = {
-    "SD1.5": (comfy.supported_models.SD15, SD | {"context_dim": 768, "num_heads": 8, "num_head_channels": -1}),
+    "SD1.5": (
+        comfy.supported_models.SD15,
+        SD | {"context_dim": 768, "num_heads": 8, "num_head_channels": -1},
+    ),
     "SDXL": (comfy.supported_models.SDXL, SDXL),
 }
 _LAYERS = ("attn1", "attn2", ".ff.net.", "proj_in", "proj_out")
@@ -50,10 +53,11 @@ def make_model(name: str) -> Any:
 def write_lora(path: Path, model: Any, number: int) -> Path:
     """The `number`-th LoRA of a stack, as kohya's trainer writes it: attention and feed-forward layers, and in every
     second file the convolutions too. fp16, with alphas."""
-    stems: dict[str, str] = {}
-    for stem, weight in comfy.lora.model_lora_keys_unet(model.model, {}).items():
-        if stem.startswith("lora_unet_") and isinstance(weight, str):
-            stems[weight] = stem  # the last is the diffusers name, which kohya's trainer uses
+    stems = {
+        weight: stem  # the last is the diffusers name, which kohya's trainer uses
+        for stem, weight in comfy.lora.model_lora_keys_unet(model.model, {}).items()
+        if stem.startswith("lora_unet_") and isinstance(weight, str)
+    }
     rank = RANKS[number]
     tensors = {}
     for weight, shape in _covered(model, convolutions=number % 2 == 0):

@@ -11,13 +11,12 @@ from __future__ import annotations
 import ctypes
 import gc
 import logging
-import sys
 import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the tests of nodes do
 
@@ -31,6 +30,9 @@ from benchmarks.full_models import CPU, make_model, write_lora, write_peft_lora
 from benchmarks.race import race, room_on_disk
 from benchmarks.results import BenchmarkResult, lower_is_better
 from lora_resolver import Resolver, ResolverConfig, parse_identifier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CHAIN = "chain of LoraLoader"
 STACKS = {"SD1.5": {1: 5, 2: 5, 5: 5, 10: 3}, "SDXL": {1: 3, 5: 3}}
@@ -59,7 +61,9 @@ class _Bench:
     def __init__(self, name: str, folder: Path, count: int) -> None:
         self.name = name
         self.model = make_model(name)
-        self.files = [write_lora(folder / f"{number}.safetensors", self.model, number) for number in range(count)]
+        self.files = [
+            write_lora(folder / f"{number}.safetensors", self.model, number) for number in range(count)
+        ]
         self.peft_files = [
             write_peft_lora(folder / f"peft_{number}.safetensors", self.model, number) for number in range(5)
         ]
@@ -70,26 +74,33 @@ class _Bench:
         Resolver(self.config).resolve_all([parse_identifier(f"local:{file.name}") for file in self.files])
         self.phases: dict[str, list[float]] = defaultdict(list)
         self.patched: Any = None
+        self.floor_weights: list[torch.Tensor] = []
 
     # ---- one after the other from the files
 
     def stack(self, count: int, runs: int) -> list[BenchmarkResult]:
         self.phases.clear()
-        memory: dict[str, list[float]] = defaultdict(list)
+        self._stacks[count]  # read before the clock runs
         ways = {
-            "stock": lambda: _peak(memory["stock"], lambda: self._stock(self._read(count), count)),
-            "ours": lambda: _peak(memory["ours"], lambda: self._ours(self.files[:count])),
+            "stock": lambda: self._stock(self._read(count), count),
+            "ours": lambda: self._ours(self.files[:count]),
+            "floor": lambda: self._floor(count),
         }
+        race(ways, dict.fromkeys(ways, 1), self._forget)  # the process has grown to its size
+        self.phases.clear()
         times = race(ways, dict.fromkeys(ways, runs), self._forget)
-        floor = race({"floor": lambda: self._floor(count)}, {"floor": runs}, self._forget)["floor"]
         self._show(count)
         what = f"patch {self.name}, N={count}"
-        patch = self.phases["ours patch"]
+        patch, stock_patch = self.phases["ours patch"], self.phases["stock patch"]
         rows = [
             lower_is_better(f"{what}: files to patched weights", times["ours"], times["stock"], CHAIN, "s"),
-            lower_is_better(f"{what}: patch step", patch, self.phases["stock patch"], CHAIN, "s"),
-            lower_is_better(f"{what}: patch step against the floor", patch, floor, "one product and casts", "s"),
+            lower_is_better(f"{what}: patch step", patch, stock_patch, CHAIN, "s"),
+            lower_is_better(
+                f"{what}: patch step against the floor", patch, times["floor"], "one product and casts", "s"
+            ),
         ]
+        del ways["floor"]
+        memory = {name: [peak for _ in range(3) if (peak := self._peak(way))] for name, way in ways.items()}
         if memory["ours"]:
             rows.append(
                 lower_is_better(f"{what}: peak extra memory", memory["ours"], memory["stock"], CHAIN, "MB")
@@ -121,7 +132,9 @@ class _Bench:
         kept = self.patched
         same = race({"ours": lambda: self._ours(self.files[:count], weights)}, {"ours": 9})["ours"]
         self.patched = kept
-        stock = race({"stock": lambda: self._stock(files, count, weights)}, {"stock": runs}, self._unpatch)["stock"]
+        stock = race({"stock": lambda: self._stock(files, count, weights)}, {"stock": runs}, self._unpatch)[
+            "stock"
+        ]
         what = f"patch {self.name}, N={count}"
         return [
             lower_is_better(
@@ -159,14 +172,18 @@ class _Bench:
             fuse_times.append(time.perf_counter() - start)
 
         self.phases.clear()
-        Resolver(self.config).resolve_all([parse_identifier(f"local:{file.name}") for file in self.peft_files])
+        Resolver(self.config).resolve_all(
+            [parse_identifier(f"local:{file.name}") for file in self.peft_files]
+        )
         with torch.inference_mode(False):
             ways = {"peft": peft, "ours": lambda: self._ours(self.peft_files[:count])}
             times = race(ways, dict.fromkeys(ways, runs), prepare)
             prepare()
         what, peer = f"patch {self.name}, N={count}", "peft fuse_lora"
         return [
-            lower_is_better(f"{what}: files to patched weights, peft", times["ours"], times["peft"], peer, "s"),
+            lower_is_better(
+                f"{what}: files to patched weights, peft", times["ours"], times["peft"], peer, "s"
+            ),
             lower_is_better(f"{what}: patch step, peft", self.phases["ours patch"], fuse_times, peer, "s"),
         ]
 
@@ -195,7 +212,9 @@ class _Bench:
         self.phases["ours resolve"].append(time.perf_counter() - start)
         start = time.perf_counter()
         loras = [
-            application.WeightedLora(f"lora[{number}]", file.path.name, file.path, file.sha256, weight, weight)
+            application.WeightedLora(
+                f"lora[{number}]", file.path.name, file.path, file.sha256, weight, weight
+            )
             for number, (file, weight) in enumerate(zip(found, weights or [1.0] * len(found)))
         ]
         applied = application.apply_loras(self.model, None, loras, skip_mismatches=False)
@@ -213,15 +232,15 @@ class _Bench:
             self.phases[phase].append(time.perf_counter() - start)
 
     def _floor(self, count: int) -> None:
-        model, _ = self.model, None
         stacks = self._stacks[count]
-        for name, parameter in model.model.named_parameters():
+        for name, parameter in self.model.model.named_parameters():
             if name in stacks:
                 weight = parameter.detach().to(torch.float32, copy=True)
                 up = torch.cat([factor.flatten(1).float() * 0.5 for factor, _ in stacks[name]], dim=1)
                 down = torch.cat([factor.flatten(1).float() for _, factor in stacks[name]], dim=0)
                 weight.view(weight.shape[0], -1).addmm_(up, down)
-                weight.to(torch.float16)
+                # Kept, as a patched model keeps its weights: a freed one's memory would serve the next at no cost.
+                self.floor_weights.append(weight.to(torch.float16))
 
     @property
     def _stacks(self) -> dict[int, dict[str, list[tuple[torch.Tensor, torch.Tensor]]]]:
@@ -236,9 +255,8 @@ class _Bench:
         if self.patched is not None:
             self.patched.unpatch_model(CPU)
             self.patched = None
+        self.floor_weights.clear()
         gc.collect()
-        if sys.platform == "linux":
-            ctypes.CDLL(None).malloc_trim(0)
 
     def _forget(self) -> None:
         """As in a process that has just started, but for the resolver's index."""
@@ -248,6 +266,18 @@ class _Bench:
         loaded_model._kept.clear()
         self.model.__dict__.pop(application._ATTRIBUTE, None)
         gc.collect()
+
+    def _peak(self, way: Callable[[], None]) -> float | None:
+        """How far the process grows for a moment, in MB; None where the system does not tell."""
+        self._forget()
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+            Path("/proc/self/clear_refs").write_text("5")
+            before = _memory("VmRSS")
+        except (OSError, AttributeError):
+            return None
+        way()
+        return (_memory("VmHWM") - before) / 1000
 
     def _show(self, count: int) -> None:
         print(f"  {self.name}, N={count}:", end=" ")
@@ -271,18 +301,6 @@ class _StacksByCount(dict[int, dict[str, list[tuple[torch.Tensor, torch.Tensor]]
         self.clear()
         self[count] = stacks
         return stacks
-
-
-def _peak(kept: list[float], way: Any) -> None:
-    """Runs it, and keeps how far the process grew for a moment, in MB; nothing where the system does not tell."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-        before = _memory("VmRSS")
-    except OSError:
-        way()
-        return
-    way()
-    kept.append((_memory("VmHWM") - before) / 1000)
 
 
 def _memory(field: str) -> float:

@@ -302,6 +302,27 @@ def test_transformer_chooses_the_expert_of_a_video_model(studio: Studio) -> None
     ]
 
 
+def test_two_arrays_on_the_two_experts_of_one_prompt(studio: Studio) -> None:
+    array = [
+        {"model": air(301), "weight": 0.8, "transformer": "high"},
+        {"model": air(616), "weight": 0.4},
+    ]
+    both: Workflow = {}
+    for expert in ("high", "low"):
+        for node, values in wan(array, expert).items():
+            renamed = {
+                key: [f"{expert}_{value[0]}", value[1]] if isinstance(value, list) else value
+                for key, value in values["inputs"].items()
+            }
+            both[f"{expert}_{node}"] = {"class_type": values["class_type"], "inputs": renamed}
+    result = studio.run(both)
+    statuses = {
+        expert: [entry["status"] for entry in studio.report(result, f"{expert}_report")["entries"]]
+        for expert in ("high", "low")
+    }
+    assert statuses == {"high": ["applied", "applied"], "low": ["not for the low expert", "applied"]}
+
+
 def test_what_is_not_at_civitai_is_an_error_that_names_it(studio: Studio) -> None:
     with pytest.raises(Failed) as failed:
         studio.run(tiny("sd15", [{"model": A}, {"model": "civitai:999999@888888"}]).workflow())
