@@ -45,12 +45,12 @@ function fromNodesBelow(node, walk) {
   return null;
 }
 
-function linkOf(graph, id) {
+export function linkOf(graph, id) {
   if (id === null || id === undefined || !graph) return null;
   return graph.getLink?.(id) ?? graph.links?.get?.(id) ?? graph.links?.[id] ?? null;
 }
 
-function nodeOf(graph, id) {
+export function nodeOf(graph, id) {
   return graph.getNodeById?.(id) ?? (graph.nodes ?? graph._nodes ?? []).find((node) => node.id === id) ?? null;
 }
 
@@ -74,11 +74,11 @@ function fromLink(graph, link, walk) {
 
 /** Out of a subgraph: to the node that stands for it in the graph around it. */
 function fromHost(subgraph, slot, walk) {
-  const host = findHost(walk.root, subgraph, new Set());
+  const host = findHost(walk.root, subgraph);
   return host ? fromInput(host, slot, walk) : null;
 }
 
-function findHost(graph, subgraph, met) {
+export function findHost(graph, subgraph, met = new Set()) {
   if (!graph || met.has(graph)) return null;
   met.add(graph);
   for (const node of nodesOf(graph)) {

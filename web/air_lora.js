@@ -1,0 +1,148 @@
+/**
+ * The widget of AIR LoRA. The only module that touches ComfyUI's `app`.
+ *
+ * The STRING input `lora` keeps its type, its socket and its value. Only the widget that shows it is ours, one DOM widget
+ * whose value is the text: so workflows, API export, clones, undo and subgraphs treat it as any other text.
+ */
+
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+import { checkpointAbove } from "./graph/checkpoint_above.js";
+import { Knowledge, Server } from "./server.js";
+import { hostInputOf, promptWidgetNear } from "./graph/neighbours.js";
+import { loadStrings } from "./strings.js";
+import { LoraEditor } from "./view/editor.js";
+
+const NODES = new Set(["AirLoraApply", "AirLoraArray"]);
+const INPUT = "lora";
+const WIDGET = "AIR_LORA_ROWS";
+const LEAST_WIDTH = 440;
+
+const server = new Server(api);
+const knowledge = new Knowledge(server);
+/** @type {Set<LoraEditor>} */
+const editors = new Set();
+
+function settings() {
+  const read = (name, otherwise) => {
+    const value = Number(app.extensionManager?.setting?.get?.(`AirLora.Widget.${name}`) ?? NaN);
+    return Number.isFinite(value) ? value : otherwise;
+  };
+  return { step: read("Step", 0.05), least: read("Min", -4), most: read("Max", 4), newWeight: read("DefaultWeight", 0.75) };
+}
+
+function toast(severity, summary, detail) {
+  app.extensionManager?.toast?.add?.({ severity, summary, detail, life: severity === "error" ? 10000 : 4000 });
+}
+
+/** Ends a step of undo. The front end's name for it changed between releases. */
+function settled() {
+  const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
+  (tracker?.captureCanvasState ?? tracker?.checkState)?.call(tracker);
+}
+
+function makeWidget(node, name, spec) {
+  let widget = null;
+  const host = {
+    commit: (text) => {
+      widget.value = text;
+      node.graph?.setDirtyCanvas?.(true, true);
+    },
+    settled,
+    checkpoint: () => (node.graph ? checkpointAbove(node, app.rootGraph ?? app.graph) : null),
+    isWired: () => {
+      const input = node.inputs?.find((each) => each.name === name);
+      return input ? hostInputOf(node, input, app.rootGraph ?? app.graph) === "wired" : false;
+    },
+    settings,
+    appendToPrompt: (text) => {
+      const prompt = promptWidgetNear(node);
+      if (!prompt) return false;
+      prompt.value = prompt.value ? `${String(prompt.value).replace(/[,\s]+$/, "")}, ${text}` : text;
+      settled();
+      return true;
+    },
+    toast,
+    resized: () => requestAnimationFrame(() => fit(node)),
+    wheel: (event) => {
+      if (!globalThis.LiteGraph?.vueNodesMode) app.canvas?.processMouseWheel?.(event);
+    },
+  };
+  const editor = new LoraEditor({ server, knowledge, host });
+  const initial = spec?.[1]?.default ?? "[]";
+  editor.setText(initial);
+  widget = node.addDOMWidget(name, "air_lora_rows", editor.element, {
+    getValue: () => editor.text,
+    setValue: (text) => editor.setText(text),
+    getMinHeight: () => editor.wantedHeight(),
+    hideOnZoom: false,
+    selectOn: [],
+  });
+  widget.serializeValue = () => editor.text;
+  editors.add(editor);
+
+  const { onRemoved, onExecuted, onConnectionsChange } = node;
+  node.onRemoved = function (...args) {
+    editors.delete(editor);
+    editor.dispose();
+    return onRemoved?.apply(this, args);
+  };
+  node.onExecuted = function (output, ...args) {
+    const ran = output?.air_lora?.[0];
+    if (typeof ran?.lora === "string") editor.setRan(ran.lora);
+    return onExecuted?.call(this, output, ...args);
+  };
+  node.onConnectionsChange = function (...args) {
+    queueMicrotask(() => editor.render());
+    return onConnectionsChange?.apply(this, args);
+  };
+  queueMicrotask(() => fit(node));
+  return { widget, minWidth: LEAST_WIDTH, minHeight: 160 };
+}
+
+/** The node grows with its rows; what the user made larger stays as large. */
+function fit(node) {
+  if (!node.graph) return;
+  const [width, height] = node.computeSize();
+  if (node.size[0] < LEAST_WIDTH || node.size[1] < height) {
+    node.setSize([Math.max(node.size[0], width, LEAST_WIDTH), Math.max(node.size[1], height)]);
+  }
+  node.graph.setDirtyCanvas?.(true, true);
+}
+
+function refreshAll() {
+  for (const editor of editors) editor.render();
+}
+
+app.registerExtension({
+  name: "AirLora.Rows",
+
+  async init() {
+    const style = Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("./air_lora.css", import.meta.url).href });
+    document.head.append(style);
+    api.addEventListener("air_lora.progress", ({ detail }) => {
+      for (const editor of editors) editor.onProgress(detail ?? {});
+    });
+  },
+
+  async setup() {
+    await loadStrings((path) => api.fetchApi(path), app.extensionManager?.setting?.get?.("Comfy.Locale"));
+    // What is behind MODEL changes far from here (another checkpoint chosen, a link moved): looked at now and then,
+    // only while the page is seen.
+    let last = "";
+    setInterval(() => {
+      if (document.hidden || !editors.size) return;
+      const now = JSON.stringify([...editors].map((editor) => [editor.host.checkpoint(), editor.readOnly]));
+      if (now !== last) refreshAll();
+      last = now;
+    }, 1000);
+  },
+
+  getCustomWidgets: () => ({ [WIDGET]: (node, name, spec) => makeWidget(node, name, spec) }),
+
+  async beforeRegisterNodeDef(_nodeType, nodeData) {
+    if (!NODES.has(nodeData.name)) return;
+    const spec = nodeData.input?.required?.[INPUT];
+    if (spec) spec[1] = { ...spec[1], widgetType: WIDGET };
+  },
+});

@@ -1,0 +1,389 @@
+/**
+ * The row editor over one text. The text is the truth: `setText` shows what somebody else wrote, every edit here writes
+ * the text anew through `host.commit`. Knows nothing of ComfyUI but what `host` offers.
+ */
+
+import { keepKeys, readArray, writeArray } from "../rows/array_text.js";
+import * as edits from "../rows/state.js";
+import { plain } from "../rows/format.js";
+import { t } from "../strings.js";
+import { looksPasted, openAddPanel } from "./add_panel.js";
+import { showPicture } from "./dialogs.js";
+import { el, setText, testId } from "./dom.js";
+import { Header } from "./header.js";
+import { JsonView } from "./json_view.js";
+import { openPresets } from "./presets.js";
+import { dragRow } from "./row_drag.js";
+import { openRowMenu } from "./row_menu.js";
+import { nameOf, RowView } from "./row.js";
+
+/**
+ * @typedef {object} Host
+ * @property {(text: string) => void} commit writes the widget's text
+ * @property {() => void} settled an edit is done: a step of undo ends here
+ * @property {() => {folder: string, name: string} | null} checkpoint what is behind MODEL
+ * @property {() => boolean} isWired whether the text comes over a wire
+ * @property {() => {step: number, least: number, most: number, newWeight: number}} settings
+ * @property {(text: string) => boolean} appendToPrompt
+ * @property {(severity: string, summary: string, detail?: string) => void} toast
+ * @property {() => void} resized the rows became more or fewer
+ */
+export class LoraEditor {
+  /** @param {{server: any, knowledge: any, host: Host}} parts */
+  constructor({ server, knowledge, host }) {
+    Object.assign(this, { server, knowledge, host });
+    this.text = "[]";
+    this.ran = null;
+    this.reading = readArray(this.text);
+    this.isJson = false;
+    this.views = new Map();
+    this.progress = new Map();
+    this.#build();
+    this.forgetKnowledge = knowledge.onChange(() => this.render());
+    this.render();
+  }
+
+  dispose() {
+    this.forgetKnowledge();
+  }
+
+  get rows() {
+    return this.shown.rows;
+  }
+
+  /** What is shown: over a wire, what ran last. */
+  get shown() {
+    return this.host.isWired() ? this.ranReading ?? readArray("[]") : this.reading;
+  }
+
+  get readOnly() {
+    return this.host.isWired();
+  }
+
+  /** Somebody else wrote the text: a workflow was loaded, undone, a host of a subgraph was edited. */
+  setText(text) {
+    const made = typeof text === "string" ? text : text === null || text === undefined ? "" : JSON.stringify(text);
+    if (made === this.text) return;
+    this.#take(made);
+    this.render();
+    this.host.resized();
+  }
+
+  /** What the node says after it ran. */
+  setRan(text) {
+    const reading = readArray(text);
+    this.ranReading = { ...reading, rows: keepKeys(this.ranReading?.rows ?? [], reading.rows) };
+    this.ranText = text;
+    this.render();
+    this.host.resized();
+  }
+
+  onProgress(event) {
+    const rows = this.rows.filter((row) => event.model === edits.modelOf(row) || event.model === this.#item(row)?.model);
+    if (!rows.length) return;
+    for (const row of rows) {
+      if (event.state === "done" || event.error?.code === "cancelled") this.progress.delete(edits.modelOf(row));
+      else this.progress.set(edits.modelOf(row), event);
+      if (event.state === "done") this.knowledge.forget(edits.modelOf(row));
+      if (event.state === "failed" && event.error && event.error.code !== "cancelled" && event.job !== null) {
+        this.host.toast("error", nameOf(row, this.#item(row)), [event.error.message, event.error.remedy].filter(Boolean).map((each) => plain(each, 300)).join(" "));
+      }
+    }
+    this.render();
+  }
+
+  // ------------------------------------------------------------------------------------------------- edits
+
+  /** Runs a pure edit over the rows and writes the text. */
+  edit(change, { isSettled = true } = {}) {
+    if (this.readOnly || !this.reading.ok) return;
+    const before = this.reading.rows.length;
+    const rows = change(this.reading.rows);
+    const wrapper = this.reading.wrapper.kind === "single" && rows.length !== 1 ? { kind: "array" } : this.reading.wrapper;
+    const isSingle = wrapper.kind === "single";
+    this.reading = { ...this.reading, rows, wrapper };
+    this.text = isSingle ? writeArray(rows).replace(/^\[\s*|\s*\]$/g, "") : writeArray(rows, wrapper);
+    this.host.commit(this.text);
+    this.render();
+    if (rows.length !== before) this.host.resized();
+    if (isSettled) this.host.settled();
+  }
+
+  addEntries(entries) {
+    this.edit((rows) => edits.append(rows, entries));
+    this.list.lastElementChild?.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Adds whatever this text names. @returns {Promise<string | null>} why nothing was added */
+  async addText(text) {
+    if (this.readOnly) return t("wired");
+    const strict = readArray(text);
+    if (strict.ok && strict.rows.length && strict.rows.every((row) => edits.faultOf(row) === null)) {
+      this.addEntries(strict.rows.map((row) => row.entry));
+      return null;
+    }
+    const answer = await this.server.post("/air_lora/parse", { text });
+    return this.#addParsed(answer);
+  }
+
+  async addFiles(files) {
+    for (const file of files) {
+      const reason = this.#addParsed(await this.server.dropped(file));
+      if (reason !== null) this.host.toast("warn", t("addLora"), t("dropFailed", { name: plain(file.name, 100), reason }));
+    }
+  }
+
+  #addParsed(answer) {
+    if (!answer.ok) return t("pasteFailed", { reason: plain(answer.error.message, 300) });
+    const { entries = [], errors = [] } = answer.data;
+    if (entries.length) this.addEntries(entries.map((entry) => edits.entryOfParsed(entry, this.host.settings().newWeight)));
+    if (errors.length) {
+      const reason = [errors[0].message, errors[0].remedy].filter(Boolean).map((each) => plain(each, 300)).join(" ");
+      if (!entries.length) return t("pasteFailed", { reason });
+      this.host.toast("warn", t("addLora"), t("pasteFailed", { reason }));
+    }
+    return entries.length ? null : t("pasteFailed", { reason: t("jsonEmpty") });
+  }
+
+  move(key, by) {
+    const index = this.reading.rows.findIndex((row) => row.key === key);
+    this.edit((rows) => edits.moveTo(rows, key, index + by));
+    this.views.get(key)?.handle.focus();
+  }
+
+  remove(key) {
+    const index = this.reading.rows.findIndex((row) => row.key === key);
+    this.edit((rows) => edits.remove(rows, key));
+    const next = this.reading.rows[Math.min(index, this.reading.rows.length - 1)];
+    (next ? this.views.get(next.key).menu : this.header.add).focus();
+  }
+
+  openAdd() {
+    if (this.readOnly) return;
+    const checkpoint = this.host.checkpoint();
+    const names = this.knowledge.checkpointOf(checkpoint)?.family_names ?? [];
+    openAddPanel({
+      server: this.server,
+      checkpoint,
+      checkpointNames: names.map((name) => plain(name, 30)).join(", "),
+      addText: (text) => this.addText(text),
+      addItem: (item) => this.addEntries([{ model: item.model, weight: this.host.settings().newWeight }]),
+    });
+  }
+
+  /** Copies words, or appends them to the prompt behind this node. */
+  async useWords(words, isAppended) {
+    const text = words.join(", ");
+    if (isAppended && this.host.appendToPrompt(text)) {
+      this.host.toast("success", t("appended", { text: plain(text, 100) }));
+      return;
+    }
+    await this.copy(text, isAppended ? "noPrompt" : "copied");
+  }
+
+  async copy(text, said = "copied") {
+    try {
+      await navigator.clipboard.writeText(text);
+      this.host.toast("success", t(said, { text: plain(text, 100) }));
+    } catch {
+      this.host.toast("warn", t("copyFailed"), plain(text, 300));
+    }
+  }
+
+  // -------------------------------------------------------------------------------------------------- page
+
+  #build() {
+    this.header = new Header({
+      toggleAll: () => this.edit((rows) => edits.setAllOn(rows, !rows.every(edits.isOn))),
+      presets: (button) => openPresets(this, button),
+      toggleJson: () => {
+        this.isJson = !this.isJson;
+        this.render();
+        if (this.isJson) this.json.area.focus();
+        this.host.resized();
+      },
+      add: () => this.openAdd(),
+    });
+    this.list = el("div", { role: "list", class: "air-lora-list", "aria-label": t("list"), dataset: testId("list") });
+    this.empty = el("div", { class: "air-lora-empty", dataset: testId("empty") }, el("strong", {}, t("empty")), el("span", {}, t("emptyHint")));
+    this.json = new JsonView({
+      onInput: (text) => {
+        this.#take(text);
+        this.host.commit(text);
+        this.render();
+      },
+      onSettled: () => this.host.settled(),
+      parse: (text) => this.server.post("/air_lora/parse", { text }),
+      onTidy: (entries) => {
+        this.#take(writeArray(edits.append([], entries.map((entry) => edits.entryOfParsed(entry, this.host.settings().newWeight)))));
+        this.isJson = false;
+        this.host.commit(this.text);
+        this.render();
+        this.host.resized();
+        this.host.settled();
+      },
+    });
+    this.drop = el("div", { class: "air-lora-drop", hidden: true, "aria-hidden": "true" }, t("dropHere"));
+    this.element = el("div", {
+      class: "air-lora", dataset: testId("widget"),
+      // A press on the rows is not a press on the node (which would drag it), and keys are not ComfyUI's shortcuts.
+      onpointerdown: (event) => event.stopPropagation(),
+      ondblclick: (event) => event.stopPropagation(),
+      onkeydown: (event) => this.#onKey(event),
+      onpaste: (event) => this.#onPaste(event),
+      onwheel: (event) => this.#onWheel(event),
+      ondragover: (event) => this.#onDragOver(event),
+      ondragleave: () => { this.drop.hidden = true; },
+      ondrop: (event) => this.#onDrop(event),
+    }, this.header.element, this.list, this.empty, this.json.element, this.drop);
+    this.rowActions = {
+      settings: () => this.host.settings(),
+      settled: () => this.host.settled(),
+      setWeight: (key, weight) => this.edit((rows) => edits.setWeight(rows, key, weight), { isSettled: false }),
+      setClipWeight: (key, weight) => this.edit((rows) => edits.setClipWeight(rows, key, weight), { isSettled: false }),
+      toggle: (key) => this.edit((rows) => edits.setOn(rows, key, !edits.isOn(rows.find((row) => row.key === key)))),
+      move: (key, by) => this.move(key, by),
+      startDrag: (key, event) => dragRow(this, key, event),
+      menu: (key, button, at) => openRowMenu(this, key, button, at),
+      useWords: (words, isAppended) => this.useWords(words, isAppended),
+      enlarge: (key) => {
+        const row = this.rows.find((each) => each.key === key);
+        const item = this.#item(row);
+        const address = this.server.thumbnail(item, 512);
+        if (address) showPicture(nameOf(row, item), address);
+      },
+    };
+  }
+
+  itemOf(key) {
+    return this.#item(this.rows.find((row) => row.key === key));
+  }
+
+  #item(row) {
+    return row ? this.knowledge.itemOf(edits.modelOf(row), this.host.checkpoint()) : null;
+  }
+
+  #take(text) {
+    this.text = text;
+    const reading = readArray(text);
+    this.reading = { ...reading, rows: keepKeys(this.reading.rows, reading.rows) };
+  }
+
+  /** How high the editor wants to be, in pixels of the page at 100 %. */
+  wantedHeight() {
+    if (this.isJson || !this.shown.ok) return 220;
+    const lines = this.rows.reduce((sum, row) => sum + (edits.clipWeightOf(row) === null ? 52 : 66), 0);
+    return 46 + Math.min(Math.max(lines, 64), 52 * 6);
+  }
+
+  render() {
+    const shown = this.shown;
+    const readOnly = this.readOnly;
+    const isJson = this.isJson || !shown.ok;
+    this.header.update({
+      rows: shown.rows, readOnly, isJson, isForced: !shown.ok,
+      wiredNote: readOnly ? t(shown.rows.length ? "wired" : "wiredEmpty") : "",
+    });
+    this.list.hidden = isJson || shown.rows.length === 0;
+    this.empty.hidden = isJson || shown.rows.length > 0;
+    this.json.element.hidden = !isJson;
+    if (isJson) this.json.update(readOnly ? this.ranText ?? "[]" : this.text, shown, readOnly);
+    this.#renderRows(shown.rows, readOnly);
+    if (readOnly) setText(this.empty.lastChild, t("wiredEmpty"));
+    else setText(this.empty.lastChild, t("emptyHint"));
+  }
+
+  #renderRows(rows, readOnly) {
+    const checkpoint = this.host.checkpoint();
+    const models = rows.map(edits.modelOf);
+    this.knowledge.want(models.filter((model) => isWhole(model)), checkpoint);
+    const counts = new Map();
+    for (const row of rows.filter(edits.isOn)) counts.set(edits.modelOf(row), (counts.get(edits.modelOf(row)) ?? 0) + 1);
+    const kept = new Set(rows.map((row) => row.key));
+    for (const [key, view] of this.views) {
+      if (kept.has(key)) continue;
+      view.element.remove();
+      this.views.delete(key);
+    }
+    rows.forEach((row, index) => {
+      let view = this.views.get(row.key);
+      if (!view) {
+        view = new RowView(row.key, this.rowActions);
+        this.views.set(row.key, view);
+      }
+      if (this.list.children[index] !== view.element) this.list.insertBefore(view.element, this.list.children[index] ?? null);
+      const item = this.knowledge.itemOf(models[index], checkpoint);
+      view.update({
+        row, index, item, readOnly,
+        progress: this.progress.get(models[index]),
+        hasCheckpoint: checkpoint !== null,
+        checkpoint: this.knowledge.checkpointOf(checkpoint),
+        isRepeated: models[index] !== "" && counts.get(models[index]) > 1 && edits.isOn(row),
+        address: this.server.thumbnail(item, 96),
+      });
+    });
+  }
+
+  // -------------------------------------------------------------------------------------------------- input
+
+  #onKey(event) {
+    const isText = event.target.closest("input, textarea") !== null;
+    // Undo, redo, save, run stay ComfyUI's, except where text is edited.
+    if (!isText && (event.ctrlKey || event.metaKey)) return;
+    event.stopPropagation();
+    const element = event.target.closest("[role=listitem]");
+    if (isText || !element || event.defaultPrevented) return;
+    const key = [...this.views].find(([, view]) => view.element === element)?.[0];
+    if (event.key === "Delete" && !this.readOnly) this.remove(key);
+    else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      const near = event.key === "ArrowDown" ? element.nextElementSibling : element.previousElementSibling;
+      const id = event.target.closest("[data-testid]")?.dataset.testid;
+      near?.querySelector(`[data-testid="${id}"]`)?.focus();
+    } else return;
+    event.preventDefault();
+  }
+
+  async #onPaste(event) {
+    const text = event.clipboardData?.getData("text/plain") ?? "";
+    event.stopPropagation();
+    if (event.target.closest("textarea") || this.readOnly || !text) return;
+    if (event.target.closest("input") && !looksPasted(text)) return;
+    event.preventDefault();
+    const reason = await this.addText(text);
+    if (reason !== null) this.host.toast("warn", t("addLora"), reason);
+  }
+
+  /** A list that can scroll scrolls; everything else is the canvas's zoom. No value changes. */
+  #onWheel(event) {
+    const scrolled = event.target.closest(".air-lora-json, .air-lora-list");
+    if (event.ctrlKey || !scrolled || scrolled.scrollHeight <= scrolled.clientHeight + 1) {
+      this.host.wheel?.(event);
+      return;
+    }
+    event.stopPropagation();
+  }
+
+  #onDragOver(event) {
+    if (this.readOnly || ![...(event.dataTransfer?.types ?? [])].some((type) => type === "Files" || type === "text/plain")) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.drop.hidden = false;
+  }
+
+  async #onDrop(event) {
+    this.drop.hidden = true;
+    if (this.readOnly) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const files = [...(event.dataTransfer?.files ?? [])];
+    const text = event.dataTransfer?.getData("text/plain");
+    if (files.length) await this.addFiles(files);
+    else if (text) {
+      const reason = await this.addText(text);
+      if (reason !== null) this.host.toast("warn", t("addLora"), reason);
+    }
+  }
+}
+
+/** Half-typed identifiers are not looked up. */
+const isWhole = (model) => model.length > 2 && model.length < 4096;

@@ -1,0 +1,41 @@
+/** The line above the rows: all on or off, total of weights, presets, JSON view, add. */
+
+import { weightText } from "../rows/format.js";
+import { isOn, totalOf } from "../rows/state.js";
+import { t } from "../strings.js";
+import { el, icon, iconButton, setAttribute, setText, testId } from "./dom.js";
+
+const HIGH_TOTAL = 1.6;
+const HIGH_WEIGHT = 0.8;
+
+export class Header {
+  constructor(actions) {
+    this.all = el("button", { type: "button", role: "switch", class: "air-lora-switch", "aria-label": t("toggleAll"), title: t("toggleAll"), dataset: testId("toggle-all"), onclick: actions.toggleAll });
+    this.total = el("span", { class: "air-lora-total", dataset: testId("total") });
+    this.wire = el("span", { class: "air-lora-wire", hidden: true, dataset: testId("wired") });
+    this.presets = iconButton("bookmark", t("presets"), "presets", () => actions.presets(this.presets), { "aria-haspopup": "menu", "aria-expanded": "false" });
+    this.json = iconButton("code", t("jsonViewHint"), "json-view", actions.toggleJson, { "aria-pressed": "false" });
+    this.add = el("button", { type: "button", class: "air-lora-add-button", dataset: testId("add"), onclick: actions.add }, icon("plus"), el("span", {}, t("addLora")));
+    this.element = el("div", { class: "air-lora-header" }, this.all, this.total, this.wire, el("span", { class: "air-lora-space" }), this.presets, this.json, this.add);
+  }
+
+  update({ rows, readOnly, isJson, isForced, wiredNote }) {
+    const on = rows.filter(isOn).length;
+    setAttribute(this.all, "aria-checked", String(rows.length > 0 && on === rows.length));
+    this.all.classList.toggle("air-lora-mixed", on > 0 && on < rows.length);
+    this.all.disabled = readOnly || rows.length === 0;
+    this.add.disabled = readOnly;
+    setAttribute(this.json, "aria-pressed", String(isJson));
+    this.json.disabled = isForced;
+    this.wire.hidden = !wiredNote;
+    if (this.wire.title !== wiredNote) {
+      this.wire.title = wiredNote;
+      this.wire.replaceChildren(icon("wire"), wiredNote);
+    }
+    const { total, count, most } = totalOf(rows);
+    const isHigh = count > 1 && (total > Math.max(HIGH_TOTAL, count * HIGH_WEIGHT) || most > 1);
+    setText(this.total, rows.length ? t("total", { total: weightText(total) }) : "");
+    this.total.classList.toggle("air-lora-high", isHigh);
+    setAttribute(this.total, "title", isHigh ? t("totalAdvice", { count }) : t("totalHint"));
+  }
+}

@@ -1,0 +1,177 @@
+/** One row: builds its elements once, then `update` only sets what changed. */
+
+import { plain, shortModel, sizeText } from "../rows/format.js";
+import { clipWeightOf, faultOf, isOn, modelOf, weightOf } from "../rows/state.js";
+import { t } from "../strings.js";
+import { el, icon, iconButton, setAttribute, setText, testId } from "./dom.js";
+import { weightField } from "./weight.js";
+
+const MOST_WORDS = 12;
+
+export class RowView {
+  /** @param actions what the row asks its editor to do; each takes the row's key first */
+  constructor(key, actions) {
+    this.key = key;
+    this.actions = actions;
+    this.wordsShown = "";
+    this.#build();
+  }
+
+  #build() {
+    const { key, actions } = this;
+    this.handle = el("button", {
+      type: "button", class: "air-lora-handle", dataset: testId("row-handle"),
+      onpointerdown: (event) => actions.startDrag(key, event),
+      onkeydown: (event) => {
+        if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
+        event.preventDefault();
+        actions.move(key, event.key === "ArrowUp" ? -1 : 1);
+      },
+    }, icon("grip"));
+    this.toggle = el("button", { type: "button", role: "switch", class: "air-lora-switch", dataset: testId("row-toggle"), onclick: () => actions.toggle(key) });
+    this.picture = el("img", { alt: "", draggable: "false", class: "air-lora-thumb-picture", onerror: () => this.picture.remove() });
+    this.thumb = el("button", { type: "button", class: "air-lora-thumb", dataset: testId("row-thumbnail"), onclick: () => actions.enlarge(key) }, icon("picture"));
+    this.name = el("span", { class: "air-lora-name", dir: "auto", dataset: testId("row-name") });
+    this.version = el("span", { class: "air-lora-version", dir: "auto", dataset: testId("row-version") });
+    this.badge = el("span", { class: "air-lora-badge", dataset: testId("row-badge") });
+    this.state = el("span", { class: "air-lora-state", dataset: testId("row-state") });
+    this.words = el("span", { class: "air-lora-words", dataset: testId("row-words") });
+    this.bar = el("span", { class: "air-lora-bar", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", hidden: true, dataset: testId("row-progress") }, el("span", { class: "air-lora-bar-done" }));
+    const weights = { settings: actions.settings, onsettled: actions.settled };
+    this.weight = weightField({ ...weights, id: "row-weight", onchange: (value) => actions.setWeight(key, value) });
+    this.clip = weightField({ ...weights, id: "row-clip-weight", onchange: (value) => actions.setClipWeight(key, value) });
+    this.clipLine = el("div", { class: "air-lora-clip", hidden: true }, el("span", { class: "air-lora-clip-label" }, t("clip")), this.clip.element);
+    this.menu = iconButton("more", "", "row-menu", () => actions.menu(key, this.menu), { "aria-haspopup": "menu", "aria-expanded": "false" });
+    this.element = el("div", {
+      role: "listitem", class: "air-lora-row", dataset: testId("row"),
+      oncontextmenu: (event) => {
+        if (event.target.closest("input")) return;
+        event.preventDefault();
+        event.stopPropagation();
+        actions.menu(key, this.menu, { x: event.clientX, y: event.clientY });
+      },
+    },
+    this.handle, this.toggle, this.thumb,
+    el("div", { class: "air-lora-middle" },
+      el("div", { class: "air-lora-title" }, this.name, this.version),
+      el("div", { class: "air-lora-facts" }, this.badge, this.state, this.words)),
+    el("div", { class: "air-lora-weights" }, this.weight.element, this.clipLine),
+    this.menu, this.bar);
+  }
+
+  /** @param {{row: any, index: number, item: any, progress: any, readOnly: boolean, hasCheckpoint: boolean, checkpoint: any, isRepeated: boolean, address: string | null}} shown */
+  update(shown) {
+    const { row, index, item, readOnly } = shown;
+    const name = nameOf(row, item);
+    this.element.dataset.index = String(index);
+    this.element.classList.toggle("air-lora-off", !isOn(row));
+    this.element.classList.toggle("air-lora-readonly", readOnly);
+    setText(this.name, name);
+    setAttribute(this.name, "title", plain([item?.title, modelOf(row)].filter(Boolean).join("\n"), 300));
+    setText(this.version, plain(item?.version ?? "", 60));
+    setAttribute(this.toggle, "aria-checked", String(isOn(row)));
+    setAttribute(this.toggle, "aria-label", t("switchRow", { name }));
+    this.toggle.disabled = readOnly;
+    setAttribute(this.handle, "aria-label", t("moveRow", { name }));
+    setAttribute(this.handle, "title", t("moveRow", { name }));
+    this.handle.disabled = readOnly;
+    setAttribute(this.menu, "aria-label", t("rowMenu", { name }));
+    setAttribute(this.menu, "title", t("rowMenu", { name }));
+    this.weight.update(weightOf(row), t("weight", { name }), readOnly);
+    const clip = clipWeightOf(row);
+    this.clipLine.hidden = clip === null;
+    if (clip !== null) this.clip.update(clip, t("clipWeight", { name }), readOnly);
+    this.#showThumb(shown.address, name);
+    this.#showBadge(shown);
+    this.#showState(shown);
+    this.#showWords(item, name);
+  }
+
+  #showThumb(address, name) {
+    setAttribute(this.thumb, "aria-label", t("enlarge", { name }));
+    this.thumb.disabled = !address;
+    if (address && this.thumbAddress !== address) {
+      this.picture.src = address;
+      this.thumb.append(this.picture);
+    } else if (!address) this.picture.remove();
+    this.thumbAddress = address;
+  }
+
+  #showBadge({ row, item, hasCheckpoint, checkpoint }) {
+    const families = (item?.family_names ?? []).map((name) => plain(name, 30)).join(", ");
+    const fits = faultOf(row) ? "unknown" : item?.fits ?? "unknown";
+    const against = (checkpoint?.family_names ?? []).map((name) => plain(name, 30)).join(", ");
+    let hint = t("fitsUnknown");
+    if (fits === "yes") hint = t("fits", { families: against || families });
+    else if (fits === "no") hint = t("fitsNot", { reason: plain(item.reason ?? "", 300) });
+    else if (!hasCheckpoint && families) hint = t("fitsNoCheckpoint", { families });
+    setText(this.badge, families || t("familyUnknown"));
+    this.badge.dataset.fits = fits;
+    setAttribute(this.badge, "title", hint);
+    setAttribute(this.badge, "aria-label", `${families || t("familyUnknown")}: ${hint}`);
+    setAttribute(this.badge, "role", "img");
+  }
+
+  #showState({ row, item, progress, isRepeated }) {
+    const { text, kind, hint } = stateOf(row, item, progress, isRepeated);
+    setText(this.state, text);
+    this.state.dataset.state = kind;
+    setAttribute(this.state, "title", hint || text);
+    const isRunning = Boolean(progress && !progress.state);
+    this.bar.hidden = !isRunning;
+    if (!isRunning) return;
+    const percent = progress.total ? Math.floor((progress.done / progress.total) * 100) : null;
+    setAttribute(this.bar, "aria-valuenow", percent);
+    setAttribute(this.bar, "aria-label", text);
+    this.bar.firstChild.style.width = `${percent ?? 100}%`;
+    this.bar.classList.toggle("air-lora-bar-unknown", percent === null);
+  }
+
+  #showWords(item, name) {
+    const words = (item?.trigger_words ?? []).slice(0, MOST_WORDS).map((word) => plain(word, 200)).filter(Boolean);
+    const joined = words.join("\n");
+    if (joined === this.wordsShown) return;
+    this.wordsShown = joined;
+    setAttribute(this.words, "aria-label", t("words", { name }));
+    setAttribute(this.words, "role", "group");
+    this.words.replaceChildren(...words.map((word) => el("button", {
+      type: "button", class: "air-lora-word", dir: "auto", title: t("copyWord", { word }), dataset: testId("word"),
+      onclick: (event) => this.actions.useWords([word], event.shiftKey),
+    }, word)));
+  }
+}
+
+export function nameOf(row, item) {
+  const fault = faultOf(row);
+  if (fault === "stateUnreadable") return plain(JSON.stringify(row.entry), 60);
+  if (fault === "noModel") return t("noModel");
+  return plain(item?.title ?? "", 100) || shortModel(modelOf(row));
+}
+
+function stateOf(row, item, progress, isRepeated) {
+  const fault = faultOf(row);
+  if (fault) return { text: t(fault), kind: "fault" };
+  if (progress?.state === "failed") {
+    return { text: t("failed", { reason: plain(progress.error?.message ?? "", 200) }), kind: "fault", hint: plain(progress.error?.remedy ?? "", 300) };
+  }
+  if (progress && !progress.state) {
+    if (progress.phase === "wait") return { text: t("phaseWait"), kind: "running" };
+    if (progress.phase === "verify") return { text: t("phaseVerify"), kind: "running" };
+    if (progress.total && Number.isFinite(progress.seconds_left)) {
+      return { text: t("downloading", { percent: Math.floor((progress.done / progress.total) * 100), left: Math.ceil(progress.seconds_left) }), kind: "running" };
+    }
+    return { text: t("downloadingPlain", { done: sizeText(progress.done ?? 0) }), kind: "running" };
+  }
+  if (isRepeated) return { text: t("stateRepeated"), kind: "hint" };
+  if (!item || item.isLooking || item.pending) return { text: t("statePending"), kind: "unknown" };
+  const hint = [item.error?.message, item.error?.remedy].filter(Boolean).map((text) => plain(text, 300)).join(" ");
+  switch (item.state) {
+    case "on_disk": return { text: t("stateOnDisk"), kind: "good", hint: plain(item.local_name ?? "", 300) };
+    case "available": return { text: item.size ? t("stateAvailable", { size: sizeText(item.size) }) : t("stateAvailableUnknown"), kind: "available", hint };
+    case "needs_token": return { text: t("stateNeedsToken"), kind: "warn", hint };
+    case "hosted_only": return { text: t("stateHostedOnly"), kind: "warn", hint };
+    case "not_found": return { text: t("stateNotFound"), kind: "fault", hint };
+    case "offline": return { text: t("stateOffline"), kind: "warn", hint };
+    default: return { text: item.isUnanswered ? t("stateError") : plain(item.error?.message ?? t("stateError"), 80), kind: item.isUnanswered ? "unknown" : "fault", hint };
+  }
+}
