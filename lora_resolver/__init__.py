@@ -7,44 +7,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .architecture import Architecture, Checkpoint, detect_architecture, detect_checkpoint, family_name
-from .architecture.base_models import declared_families, declared_otherwise
-from .config import ResolverConfig
-from .errors import (
-    AccessDenied,
-    HostedOnly,
-    InvalidIdentifier,
-    InvalidInput,
-    InvalidLoraArray,
-    LoraResolverError,
-    Mismatch,
-    NotFound,
-    Offline,
-    SeveralErrors,
-    StorageFailed,
-    TransferFailed,
-    Unavailable,
-    VerificationFailed,
-)
-from .gguf_header import read_gguf_header
-from .identifiers import Identifier, parse_identifier
-from .image_request import ImageRequest, LeftOut, parse_image_request
-from .lora_array import LoraEntry, format_lora_array, parse_lora_array
-from .pasted import DEFAULT_WEIGHT, Pasted, PastedLora, read_dropped, read_pasted
-from .peft_alphas import alphas_of_peft
-from .pickle_header import read_pickle_header
-from .presets import PRESETS_FILE, Preset, delete_preset, read_presets, save_preset
-from .preview import find_preview
-from .records import FileRecord, LoraRecord, PeekedLora, Progress, ResolvedLora
-from .safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
-from .settings_file import SETTING_KEYS, SETTINGS_FILE, read_settings, save_settings, with_settings
-from .workflows import NamedLora, NamedLoras, loras_in
-
 if TYPE_CHECKING:
     from . import search as search
+    from .architecture import Architecture, Checkpoint, detect_architecture, detect_checkpoint, family_name
+    from .architecture.base_models import declared_families, declared_otherwise
+    from .config import ResolverConfig
+    from .errors import (
+        AccessDenied,
+        HostedOnly,
+        InvalidIdentifier,
+        InvalidInput,
+        InvalidLoraArray,
+        LoraResolverError,
+        Mismatch,
+        NotFound,
+        Offline,
+        SeveralErrors,
+        StorageFailed,
+        TransferFailed,
+        Unavailable,
+        VerificationFailed,
+    )
+    from .gguf_header import read_gguf_header
+    from .identifiers import Identifier, parse_identifier
+    from .image_request import ImageRequest, LeftOut, parse_image_request
     from .library import LibraryFile
+    from .lora_array import LoraEntry, format_lora_array, parse_lora_array
+    from .pasted import DEFAULT_WEIGHT, Pasted, PastedLora, read_dropped, read_pasted
+    from .peft_alphas import alphas_of_peft
+    from .pickle_header import read_pickle_header
+    from .presets import PRESETS_FILE, Preset, delete_preset, read_presets, save_preset
+    from .preview import find_preview
+    from .records import FileRecord, LoraRecord, PeekedLora, Progress, ResolvedLora
     from .resolver import Resolver
+    from .safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
     from .search import Listing
+    from .settings_file import SETTING_KEYS, SETTINGS_FILE, read_settings, save_settings, with_settings
+    from .workflows import NamedLora, NamedLoras, loras_in
 
 __all__ = [
     "DEFAULT_WEIGHT",
@@ -114,15 +113,59 @@ __all__ = [
     "with_settings",
 ]
 
-
-_BY_MODULE = {"LibraryFile": ".library", "Listing": ".search", "Resolver": ".resolver", "search": ".search"}
+_NAMES = {
+    ".architecture": (
+        "Architecture",
+        "Checkpoint",
+        "detect_architecture",
+        "detect_checkpoint",
+        "family_name",
+    ),
+    ".architecture.base_models": ("declared_families", "declared_otherwise"),
+    ".config": ("ResolverConfig",),
+    ".errors": (
+        "AccessDenied",
+        "HostedOnly",
+        "InvalidIdentifier",
+        "InvalidInput",
+        "InvalidLoraArray",
+        "LoraResolverError",
+        "Mismatch",
+        "NotFound",
+        "Offline",
+        "SeveralErrors",
+        "StorageFailed",
+        "TransferFailed",
+        "Unavailable",
+        "VerificationFailed",
+    ),
+    ".gguf_header": ("read_gguf_header",),
+    ".identifiers": ("Identifier", "parse_identifier"),
+    ".image_request": ("ImageRequest", "LeftOut", "parse_image_request"),
+    ".library": ("LibraryFile",),
+    ".lora_array": ("LoraEntry", "format_lora_array", "parse_lora_array"),
+    ".pasted": ("DEFAULT_WEIGHT", "Pasted", "PastedLora", "read_dropped", "read_pasted"),
+    ".peft_alphas": ("alphas_of_peft",),
+    ".pickle_header": ("read_pickle_header",),
+    ".presets": ("PRESETS_FILE", "Preset", "delete_preset", "read_presets", "save_preset"),
+    ".preview": ("find_preview",),
+    ".records": ("FileRecord", "LoraRecord", "PeekedLora", "Progress", "ResolvedLora"),
+    ".resolver": ("Resolver",),
+    ".safetensors_header": ("SafetensorsHeader", "TensorInfo", "parse_header", "read_header"),
+    ".search": ("search", "Listing"),
+    ".settings_file": ("SETTING_KEYS", "SETTINGS_FILE", "read_settings", "save_settings", "with_settings"),
+    ".workflows": ("NamedLora", "NamedLoras", "loras_in"),
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    # Only these need an HTTP client. Whoever parses an array or reads a header does without.
-    if name not in _BY_MODULE:
+    # ComfyUI imports every pack before it opens its page: what a start does not use is imported when it is used.
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    module = import_module(_BY_MODULE[name], __name__)
-    return module if name == "search" else getattr(module, name)
+    module = import_module(_MODULE_OF[name], __name__)
+    value = module if name == "search" else getattr(module, name)
+    globals()[name] = value
+    return value

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from .architecture import detect_architecture
 from .trigger_words import trigger_words
 
 if TYPE_CHECKING:
@@ -135,6 +134,10 @@ class PeekedLora:
     @cached_property
     def architecture(self) -> Architecture | None:
         """From the header, once somebody asks; None without one."""
+        from .architecture import (
+            detect_architecture,
+        )  # late: no start of ComfyUI waits for the table of families
+
         return None if self.header is None else detect_architecture(self.header)
 
     @property

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from ..lora_resolver import LoraResolverError, parse_lora_array
-from .array_application import apply_array
 from .array_fingerprint import array_fingerprint
 from .error_facts import facts_for_programs
 from .lora_stack import LoraStack, stack_entries
@@ -107,7 +106,9 @@ class AirLoraApply(io.ComfyNode):
         expert: str = "both",
         lora_stack: list[Row] | None = None,
     ) -> io.NodeOutput:
-        """MODEL, CLIP, trigger words, report."""
+        """MODEL, CLIP, trigger words, report; the page's rows show what ran, whatever wire it came over."""
+        from .array_application import apply_array  # late: no start of ComfyUI waits for the patching
+
         with facts_for_programs():
             outcome = apply_array(
                 model,
@@ -118,4 +119,10 @@ class AirLoraApply(io.ComfyNode):
                 node_id=cls.hidden.unique_id,
             )
         report = json.dumps(outcome.report, ensure_ascii=False, indent=2)
-        return io.NodeOutput(outcome.model, outcome.clip, ", ".join(outcome.trigger_words), report)
+        return io.NodeOutput(
+            outcome.model,
+            outcome.clip,
+            ", ".join(outcome.trigger_words),
+            report,
+            ui={"air_lora": [{"lora": lora, "report": outcome.report}]},
+        )

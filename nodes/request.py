@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from ..lora_resolver import LoraResolverError, format_lora_array, parse_image_request
-from .loader_names import LoaderName
-from .request_files import FROM_REQUEST, find_checkpoint, find_vae
-from .samplers import sampling_for
+from .loader_names import FROM_REQUEST, LoaderName
 from .server.model_folders import listed_files
 from .server.progress import NodeProgress
 from .server.settings import resolver_config
@@ -159,6 +157,10 @@ class AirLoraRequest(io.ComfyNode):
         from ..lora_resolver import (
             Resolver,
         )  # late: it needs an HTTP client, which no start of ComfyUI waits for
+
+        # Late: no start of ComfyUI waits for these.
+        from .request_files import find_checkpoint, find_vae
+        from .samplers import sampling_for
 
         asked = parse_image_request(request, task)
         wired = wired_outputs()

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..lora_resolver import HostedOnly, InvalidInput, NotFound, detect_checkpoint
+from .loader_names import FROM_REQUEST
 from .server.checkpoints import known_checkpoint
 from .server.model_folders import config_for, folder_with, loader_place
 
 if TYPE_CHECKING:
     from ..lora_resolver import Identifier, ImageRequest, PeekedLora
     from .server.progress import NodeProgress
-
-FROM_REQUEST = "from the request"
 
 
 @dataclass(frozen=True)

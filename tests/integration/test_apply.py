@@ -141,6 +141,14 @@ def test_the_share_of_the_weights_is_each_entry_s_own(studio: Studio) -> None:
     assert part["weights"] == round(part["share"] * report["weights"])
 
 
+def test_the_page_hears_what_ran(studio: Studio) -> None:
+    array = [{"model": A, "weight": 0.62}]
+    result = studio.run(tiny("sd15", array).workflow())
+    (ran,) = result.outputs["apply"]["air_lora"]
+    assert json.loads(ran["lora"]) == array
+    assert ran["report"] == studio.report(result)
+
+
 def test_trigger_words_come_once_each_in_the_array_s_order(studio: Studio) -> None:
     workflow = tiny("sd15", [{"model": B, "weight": 0.5}, {"model": A, "weight": 0.5}]).workflow()
     workflow["words"] = {"class_type": "PreviewAny", "inputs": {"source": ["apply", 2]}}
