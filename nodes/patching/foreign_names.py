@@ -73,8 +73,15 @@ def read_as_adapters(
     Raises VerificationFailed where the metadata gives alphas in a way that this pack does not read.
     """
     alpha_of = alphas_of_peft(metadata)
-    renamed = dict(map(_renamed, tensors.items()))
+    renamed = dict(tensors)
     for name, tensor in tensors.items():
+        # Looked for as plain text first: a kohya file has thousands of names and none of these.
+        if ".lora_magnitude_vector" in name:
+            del renamed[name]
+            own_name, own_tensor = _renamed((name, tensor))
+            renamed[own_name] = own_tensor
+        if ".lora_A" not in name and "lora.down.weight" not in name:
+            continue
         down = _DOWN.fullmatch(name)
         if down is None or f"{down['stem']}.alpha" in tensors or not tensor.dim():
             continue

@@ -41,16 +41,47 @@ def read_tensors(path: Path, header: SafetensorsHeader) -> dict[str, torch.Tenso
     Raises VerificationFailed where a tensor has a dtype that no LoRA is made of.
     """
     content = _map_file(path)
-    tensors = {}
-    for name, info in header.tensors.items():
-        dtype = _dtype(info.dtype, name, path.name)
-        count = (info.end - info.start) // dtype.itemsize
-        if count == 0:
-            tensors[name] = torch.empty(info.shape, dtype=dtype)
+    tensors: dict[str, torch.Tensor] = {}
+    wholes: dict[
+        str, tuple[torch.Tensor, int, int]
+    ] = {}  # dtype → the file as a row of it, bytes before, bytes of one
+    strides: dict[tuple[int, ...], tuple[int, ...]] = {}
+    for name, (dtype_name, shape, start, end) in header.tensors.items():
+        if start == end:
+            tensors[name] = torch.empty(shape, dtype=_dtype(dtype_name, name, path.name))
             continue
-        offset = header.data_start + info.start
-        tensors[name] = torch.frombuffer(content, dtype=dtype, count=count, offset=offset).view(info.shape)
+        whole = wholes.get(dtype_name)
+        if whole is None:
+            whole = wholes[dtype_name] = _whole(
+                content, header.data_start, _dtype(dtype_name, name, path.name)
+            )
+        row, before, size = whole
+        if shape not in strides:
+            strides[shape] = _strides(shape)
+        position, rest = divmod(header.data_start + start - before, size)
+        if rest:  # after a tensor of a smaller dtype
+            offset = header.data_start + start
+            row = torch.frombuffer(content, dtype=row.dtype, count=(end - start) // size, offset=offset)
+            position = 0
+        tensors[name] = row.as_strided(shape, strides[shape], position)  # one call, where there are thousands
     return tensors
+
+
+def _whole(
+    content: mmap.mmap | bytearray, data_start: int, dtype: torch.dtype
+) -> tuple[torch.Tensor, int, int]:
+    """The file as a row of this dtype, in step with where the data start; bytes before it; bytes of an element."""
+    before = data_start % dtype.itemsize
+    count = (len(content) - before) // dtype.itemsize
+    return torch.frombuffer(content, dtype=dtype, count=count, offset=before), before, dtype.itemsize
+
+
+def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Of a contiguous tensor, in elements."""
+    strides = [1]
+    for size in shape[:0:-1]:
+        strides.append(strides[-1] * size)
+    return tuple(reversed(strides))[: len(shape)]
 
 
 def outline_tensors(file_name: str, header: SafetensorsHeader) -> dict[str, torch.Tensor]:
@@ -81,4 +112,7 @@ def _map_file(path: Path) -> mmap.mmap | bytearray:
         return bytearray(path.read_bytes())
     with path.open("rb") as file:
         # Copy-on-write: torch wants memory that it could write to, and the file must never change.
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    if hasattr(mmap, "MADV_WILLNEED"):
+        content.madvise(mmap.MADV_WILLNEED)  # the disk is read while the names are matched
+    return content
