@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -11,6 +11,9 @@ from air_lora_pack.nodes.patching.tensor_file import read_tensors
 from safetensors.torch import load_file
 
 from lora_resolver import read_header
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "U8": torch.uint8, "F8_E4M3": torch.float8_e4m3fn}
 
