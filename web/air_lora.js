@@ -63,6 +63,7 @@ function makeWidget(node, name, spec) {
       return true;
     },
     toast,
+    isVue: () => Boolean(globalThis.LiteGraph?.vueNodesMode),
     resized: () => requestAnimationFrame(() => fit(node)),
     wheel: (event) => {
       if (!globalThis.LiteGraph?.vueNodesMode) app.canvas?.processMouseWheel?.(event);
@@ -132,7 +133,7 @@ app.registerExtension({
     let last = "";
     setInterval(() => {
       if (document.hidden || !editors.size) return;
-      const now = JSON.stringify([...editors].map((editor) => [editor.host.checkpoint(), editor.readOnly]));
+      const now = JSON.stringify([...editors].map((editor) => [editor.host.checkpoint(), editor.readOnly, editor.host.isVue()]));
       if (now !== last) refreshAll();
       last = now;
     }, 1000);

@@ -26,6 +26,7 @@ import { nameOf, RowView } from "./row.js";
  * @property {() => {step: number, least: number, most: number, newWeight: number}} settings
  * @property {(text: string) => boolean} appendToPrompt
  * @property {(severity: string, summary: string, detail?: string) => void} toast
+ * @property {() => boolean} isVue whether Nodes 2.0 draws the nodes
  * @property {() => void} resized the rows became more or fewer
  */
 export class LoraEditor {
@@ -289,6 +290,8 @@ export class LoraEditor {
     this.json.element.hidden = !isJson;
     if (isJson) this.json.update(readOnly ? this.ranText ?? "[]" : this.text, shown, readOnly);
     this.#renderRows(shown.rows, readOnly);
+    // Nodes 2.0 asks the element for its height; the canvas renderer asks the widget, and gives the element its own.
+    this.element.style.minHeight = this.host.isVue() ? `${this.wantedHeight()}px` : "";
     if (readOnly) setText(this.empty.lastChild, t("wiredEmpty"));
     else setText(this.empty.lastChild, t("emptyHint"));
   }

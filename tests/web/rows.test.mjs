@@ -1,0 +1,80 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { keepKeys, readArray, writeArray } from "../../web/rows/array_text.js";
+import { plain, shortModel, sizeText, typedWeight, weightText } from "../../web/rows/format.js";
+import { weightAfterKey } from "../../web/rows/keyboard.js";
+import * as edits from "../../web/rows/state.js";
+
+const entry = { model: "civitai:1@2", weight: 0.75, note: { by: "me" } };
+
+test("unknown fields outlive reading, editing and writing", () => {
+  const reading = readArray(JSON.stringify([entry]));
+  const rows = edits.setWeight(reading.rows, reading.rows[0].key, 0.5);
+  assert.deepEqual(JSON.parse(writeArray(rows, reading.wrapper)), [{ ...entry, weight: 0.5 }]);
+});
+
+test("the request around an array is kept", () => {
+  const request = [{ taskType: "imageInference", model: "civitai:9@9", lora: [entry], steps: 20 }];
+  const reading = readArray(JSON.stringify(request));
+  const rows = edits.setOn(reading.rows, reading.rows[0].key, false);
+  const written = JSON.parse(writeArray(rows, reading.wrapper));
+  assert.deepEqual(written, [{ ...request[0], lora: [{ ...entry, enabled: false }] }]);
+});
+
+test("text that is no strict array gives its reason and no rows", () => {
+  for (const text of ['[{"model": "a",}]', "7", '{"a": 1}', '[{"lora": [1]}, {"lora": [2]}]']) {
+    const reading = readArray(text);
+    assert.equal(reading.ok, false);
+    assert.ok(reading.reason);
+  }
+  assert.equal(readArray("  ").rows.length, 0);
+});
+
+test("rows keep their keys when others come or go", () => {
+  const before = readArray('[{"model":"a"},{"model":"b"}]').rows;
+  const after = keepKeys(before, readArray('[{"model":"b"},{"model":"c"},{"model":"a"}]').rows);
+  assert.equal(after[0].key, before[1].key);
+  assert.equal(after[2].key, before[0].key);
+  assert.equal(new Set(after.map((row) => row.key)).size, 3);
+});
+
+test("edits change nothing in place", () => {
+  const { rows } = readArray('[{"model":"a","weight":1},{"model":"b"}]');
+  const before = JSON.stringify(rows);
+  edits.moveTo(edits.setAllOn(edits.duplicate(rows, rows[0].key), false), rows[0].key, 2);
+  edits.setClipWeight(rows, rows[0].key, 0.3);
+  assert.equal(JSON.stringify(rows), before);
+});
+
+test("what is off or weighs nothing is not in the total", () => {
+  const { rows } = readArray('[{"model":"a"},{"model":"b","weight":0.5,"enabled":false},{"model":"c","weight":0}]');
+  assert.deepEqual(edits.totalOf(rows), { total: 1, count: 1, most: 1 });
+});
+
+test("a pasted LoRA without a weight gets the default", () => {
+  const parsed = { model: "civitai:1@2", weight: 1, clip_weight: 1, enabled: true, transformer: "both", weight_given: false };
+  assert.deepEqual(edits.entryOfParsed(parsed), { model: "civitai:1@2", weight: 0.75 });
+});
+
+test("keys step weights and stop at the ends", () => {
+  assert.equal(weightAfterKey({ key: "ArrowUp" }, 0.7), 0.75);
+  assert.equal(weightAfterKey({ key: "ArrowUp", shiftKey: true }, 0.5), 1);
+  assert.equal(weightAfterKey({ key: "ArrowDown", altKey: true }, 0.5), 0.49);
+  assert.equal(weightAfterKey({ key: "ArrowUp" }, 4), 4);
+  assert.equal(weightAfterKey({ key: "a" }, 1), null);
+});
+
+test("numbers as typed and as shown", () => {
+  assert.equal(typedWeight("0,75"), 0.75);
+  assert.equal(typedWeight("−0.5"), -0.5);
+  assert.equal(typedWeight("1e9"), null);
+  assert.equal(weightText(0.1 + 0.2), "0.30");
+  assert.equal(sizeText(170_540_000), "171 MB");
+});
+
+test("a stranger's text becomes one short line without direction marks", () => {
+  assert.equal(plain("a\u202eb\n c"), "a b c");
+  assert.equal(plain("x".repeat(1_000_000), 20).length, 20);
+  assert.equal(shortModel("local:sub/name.safetensors"), "name");
+});
