@@ -92,7 +92,7 @@ class StackedAdapter(WeightAdapterBase):
             part = weight if offset is None else weight.narrow(*offset)
             start = arrived if offset is None else arrived.narrow(*offset)
             for number, (kind, values, own_strength) in enumerate(others):
-                alone = _apply_other(
+                alone = apply_other(
                     (kind, values),
                     start.clone(),
                     key,
@@ -148,7 +148,7 @@ def _stack_factors(
     return up, down
 
 
-def _apply_other(
+def apply_other(
     value: tuple[str, tuple[Any, ...]],
     weight: torch.Tensor,
     key: str,

@@ -1,0 +1,243 @@
+"""How strong each LoRA of a stack is, and how much each pair competes, without making a full delta.
+
+For low-rank deltas Δᵢ = Bᵢ·Aᵢ every inner product comes from small matrices: ⟨Δᵢ, Δⱼ⟩ = Σ (BᵢᵀBⱼ) ∘ (AᵢAⱼᵀ), and so
+‖Δ‖² = tr(BᵀB·AAᵀ). With all factors of a weight stacked along the rank these are two products of size (Σr, Σr). Kinds
+without such a form (LoHa, LoKr, DoRA, OFT, full differences) are worked out for one weight at a time.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from comfy.weight_adapter.base import pad_tensor_to_shape
+
+from .stack import stack_patches
+from .stacked_adapter import apply_other
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .stack import WeightedPatches
+
+LARGEST_WEIGHT = 4.0
+"""Of a suggestion: the largest that a `lora` array may hold."""
+
+_PIECE = 1 << 18
+
+_BLOCK = re.compile(r"(?:diffusion_model\.)?([^.]+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Of N entries over the blocks of a model, in the entries' and the model's order. Strengths are at the entries'
+    weights, as a part of the model's own: ‖Δ‖ / ‖W‖ (Frobenius), over all weights that any entry changes."""
+
+    blocks: tuple[str, ...]
+    strengths: tuple[float, ...]
+    """Per entry, in total."""
+    block_strengths: tuple[tuple[float, ...], ...]
+    """Per entry, by block."""
+    cosines: tuple[tuple[float, ...], ...]
+    """N × N: 1 pulls the same way, -1 the opposite way, 0 leaves each other alone."""
+    common: tuple[tuple[float, ...], ...]
+    """N × N: weights that both change, as a part of those that either changes."""
+    weights: tuple[int, ...]
+    """Per entry, how many weights it changes."""
+
+
+class _Piece(NamedTuple):
+    """One entry's delta of a weight, flattened to (out, in): up @ down, or `whole` where it has no factors."""
+
+    up: torch.Tensor | None
+    down: torch.Tensor | None
+    whole: torch.Tensor | None
+
+
+def analyse(model: Any, entries: Sequence[WeightedPatches]) -> Analysis:
+    """Compares the entries' deltas of the MODEL's weights, as they arrive at the node (before other patches)."""
+    originals = model.get_key_patches()
+    order = {key: number for number, key in enumerate(originals)}
+    patches = [stack_patches([entry]) for entry in entries]
+    keys = sorted({key for each in patches for key in each}, key=order.__getitem__)
+    count = len(entries)
+    grams: dict[str, torch.Tensor] = {}
+    norms: dict[str, float] = {}
+    for key in keys:
+        weight, convert = originals[key][0]
+        present = [number for number in range(count) if key in patches[number]]
+        gram = torch.zeros(count, count, dtype=torch.float64)
+        there = torch.tensor(present)
+        gram[there.unsqueeze(1), there] = _gram(
+            [_pieces(patches[number][key], weight, convert, key) for number in present]
+        )
+        block = _block_of(key)
+        grams[block] = grams[block] + gram if block in grams else gram
+        norms[block] = norms.get(block, 0.0) + _squared_norm(model.model, key, weight, convert)
+    total = sum(grams.values(), torch.zeros(count, count, dtype=torch.float64))
+    changed = [set(each) for each in patches]
+    return Analysis(
+        blocks=tuple(grams),
+        strengths=_relative(total, sum(norms.values())),
+        block_strengths=tuple(zip(*(_relative(grams[block], norms[block]) for block in grams)))
+        if grams
+        else tuple(() for _ in entries),
+        cosines=_cosines(total),
+        common=tuple(tuple(_share(a & b, a | b) for b in changed) for a in changed),
+        weights=tuple(len(each) for each in changed),
+    )
+
+
+def even_weights(strengths: Sequence[float], weights: Sequence[float]) -> tuple[float, ...]:
+    """Weights at which each entry is as strong as the geometric mean of all now, rounded to 0.01.
+
+    An entry without effect keeps its weight. For kinds whose delta is not proportional to the weight (DoRA) this is
+    a first step.
+    """
+    felt = [strength for strength in strengths if strength > 0]
+    mean = math.exp(sum(map(math.log, felt)) / len(felt)) if felt else 0.0
+    return tuple(
+        max(-LARGEST_WEIGHT, min(LARGEST_WEIGHT, round(weight * mean / strength, 2)))
+        if strength > 0
+        else weight
+        for strength, weight in zip(strengths, weights)
+    )
+
+
+def _block_of(key: str) -> str:
+    """`diffusion_model.input_blocks.4.1.proj_in.weight` → `input_blocks.4`."""
+    found = _BLOCK.match(key)
+    return found[1] if found else key
+
+
+def _pieces(adapter: Any, weight: torch.Tensor, convert: Any, key: str) -> list[_Piece]:
+    """What one entry adds to one weight: low-rank parts of slices stay low-rank, with rows or columns of zeros."""
+    shape = torch.Size(adapter.calculate_shape(key) or weight.shape)
+    pieces = []
+    for offset, function, low_rank, others in adapter.weights:
+        for up, down, strength in low_rank:
+            factors = up.flatten(1).float() * strength, down.flatten(1).float()
+            if function is None and (offset is None or (offset[0] < 2 and len(shape) == 2)):
+                pieces.append(_Piece(*_placed(factors, shape, offset), None))
+                continue
+            delta = (factors[0] @ factors[1]).reshape(_part(shape, offset))
+            pieces.append(_whole(delta if function is None else function(delta), shape, offset))
+        if others:
+            start = pad_tensor_to_shape(convert(weight, inplace=False).float(), shape)
+            start = start if offset is None else start.narrow(*offset)
+            for kind, values, strength in others:
+                alone = apply_other(
+                    (kind, values), start.clone(), key, strength, function, torch.float32, None
+                )
+                pieces.append(_whole((alone - start).cpu(), shape, offset))
+    return pieces
+
+
+def _placed(
+    factors: tuple[torch.Tensor, torch.Tensor], shape: torch.Size, offset: tuple[int, int, int] | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    up, down = factors
+    if offset is None:
+        return up, down
+    dimension, start, length = offset
+    if dimension == 0:
+        whole = up.new_zeros(shape[0], up.shape[1])
+        whole[start : start + length] = up
+        return whole, down
+    whole = down.new_zeros(down.shape[0], shape[1])
+    whole[:, start : start + length] = down
+    return up, whole
+
+
+def _part(shape: torch.Size, offset: tuple[int, int, int] | None) -> tuple[int, ...]:
+    if offset is None:
+        return tuple(shape)
+    dimension, _start, length = offset
+    return (*shape[:dimension], length, *shape[dimension + 1 :])
+
+
+def _whole(delta: torch.Tensor, shape: torch.Size, offset: tuple[int, int, int] | None) -> _Piece:
+    if offset is not None:
+        placed = delta.new_zeros(shape)
+        placed.narrow(*offset).copy_(delta)
+        delta = placed
+    return _Piece(None, None, delta.reshape(delta.shape[0], -1))
+
+
+def _gram(entries: Sequence[list[_Piece]]) -> torch.Tensor:
+    """(N, N) inner products ⟨Δᵢ, Δⱼ⟩ of one weight, float64."""
+    factored = [
+        (n, piece.up, piece.down) for n, each in enumerate(entries) for piece in each if piece.up is not None
+    ]
+    full = [(n, piece.whole) for n, each in enumerate(entries) for piece in each if piece.whole is not None]
+    gram = torch.zeros(len(entries), len(entries), dtype=torch.float64)
+    if factored:
+        up = _beside([up for _, up, _ in factored], 1)  # (out, Σr)
+        down = _beside([down for _, _, down in factored], 0)  # (Σr, in)
+        products = (up.T @ up).mul_(down @ down.T)  # (Σr, Σr)
+        owners = torch.tensor([n for n, each, _ in factored for _ in range(each.shape[1])])
+        rows = torch.zeros(len(entries), len(owners)).index_add_(0, owners, products)
+        gram.index_add_(1, owners, rows.double())
+    for position, (n, whole) in enumerate(full):
+        for m, other in full[position:]:
+            inner = _inner(whole, other)
+            gram[n, m] += inner
+            if other is not whole:
+                gram[m, n] += inner
+        for m, up, down in factored:
+            rows, columns = min(len(whole), len(up)), min(whole.shape[1], down.shape[1])
+            inner = float(((up[:rows].T @ whole[:rows, :columns]) * down[:, :columns]).sum())
+            gram[n, m] += inner
+            gram[m, n] += inner
+    return gram
+
+
+def _inner(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Over what both cover: a LoRA may widen a weight, and what it adds there is in no other."""
+    rows, columns = min(len(first), len(second)), min(first.shape[1], second.shape[1])
+    return float((first[:rows, :columns] * second[:rows, :columns]).sum())
+
+
+def _beside(factors: list[Any], dimension: int) -> torch.Tensor:
+    """Concatenated along the rank; shorter ones are filled with zeros."""
+    longest = max(each.shape[1 - dimension] for each in factors)
+    filled = []
+    for each in factors:
+        missing = longest - each.shape[1 - dimension]
+        padding = (0, 0, 0, missing) if dimension == 1 else (0, missing)
+        filled.append(torch.nn.functional.pad(each, padding) if missing else each)
+    return torch.cat(filled, dimension)
+
+
+# Kept per model: what a checkpoint's weights are does not change, and reading all of them takes longer than the rest.
+_norms: WeakKeyDictionary[torch.nn.Module, dict[str, float]] = WeakKeyDictionary()
+
+
+def _squared_norm(module: torch.nn.Module, key: str, weight: torch.Tensor, convert: Any) -> float:
+    known = _norms.setdefault(module, {})
+    if key not in known:
+        # Piece by piece: one fp32 sum over tens of millions of squares is off by parts of a thousand.
+        pieces = convert(weight, inplace=False).flatten().split(_PIECE)
+        known[key] = sum(float(torch.dot(each, each)) for each in (piece.float() for piece in pieces))
+    return known[key]
+
+
+def _relative(gram: torch.Tensor, squared_norm: float) -> tuple[float, ...]:
+    if not squared_norm:
+        return (0.0,) * len(gram)
+    return tuple((gram.diagonal().clamp_min(0) / squared_norm).sqrt().tolist())
+
+
+def _cosines(gram: torch.Tensor) -> tuple[tuple[float, ...], ...]:
+    sizes = gram.diagonal().clamp_min(0).sqrt()
+    scale = sizes.unsqueeze(1) * sizes
+    cosines = torch.where(scale > 0, gram / scale.clamp_min(torch.finfo(scale.dtype).tiny), 0.0).clamp(-1, 1)
+    return tuple(map(tuple, cosines.tolist()))
+
+
+def _share(both: set[str], either: set[str]) -> float:
+    return len(both) / len(either) if either else 0.0
