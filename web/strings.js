@@ -104,7 +104,7 @@ export const ENGLISH = Object.freeze({
   noServer: "This needs AIR LoRA's server routes, which did not answer.",
   jsonText: "lora array as JSON",
   jsonError: "This is not a lora array that rows can show: {reason}",
-  jsonLenient: "This text has more than an array (comments, for example). Rows can show its {count} LoRAs; the rest of the text goes then.",
+  jsonLenient: "This text has more than an array (comments, for example). LoRAs in it: {count}. As rows, the rest of the text goes.",
   jsonTidy: "Turn into rows",
   jsonEmpty: "The text names no LoRA.",
 });

@@ -272,7 +272,7 @@ export class LoraEditor {
 
   /** How high the editor wants to be, in pixels of the page at 100 %. */
   wantedHeight() {
-    if (this.isJson || !this.shown.ok) return 220;
+    if (this.isJson || !this.shown.ok) return 250;
     const lines = this.rows.reduce((sum, row) => sum + (edits.clipWeightOf(row) === null ? 52 : 66), 0);
     return 46 + Math.min(Math.max(lines, 64), 52 * 6);
   }
