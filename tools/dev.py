@@ -18,6 +18,7 @@ if sys.version_info < (3, 10):  # noqa: UP036  # said in words here, rather than
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from tools.browser import ensure_browser  # noqa: E402  # the path above makes it importable
 from tools.runtime import (  # noqa: E402  # the path above makes it importable
     RUNTIME,
     VENV,
@@ -47,6 +48,8 @@ def test(arguments: list[str]) -> int:
     """Runs all tests, those on the real ComfyUI included. Arguments go to pytest."""
     runtime = ensure_runtime()
     comfyui = comfyui_of_user() or runtime
+    if not arguments or any("browser" in each for each in arguments if not each.startswith("not ")):
+        ensure_browser()
     return _run(runtime.python, "-m", "pytest", *arguments, comfyui=comfyui)
 
 

@@ -225,6 +225,7 @@ def test_a_model_in_diffusion_models_is_found_by_its_air(studio: Studio) -> None
         )
     )
     workflow = shown("report", task={**TASK, "model": air(901)})
+    before = len(studio.civitai.requests)
     workflow["loader"] = {
         "class_type": "UNETLoader",
         "inputs": {"unet_name": ["request", OUTPUTS.index("checkpoint")], "weight_dtype": "default"},
@@ -236,7 +237,7 @@ def test_a_model_in_diffusion_models_is_found_by_its_air(studio: Studio) -> None
     assert checkpoint["file"].replace("\\", "/") in ("video/wan.safetensors", "tiny_wan.safetensors")
     assert "wan_14b" in checkpoint["architecture"]
     assert "ModelPatcher" in result.outputs["loaded"]["text"][0]
-    assert not [each for each in studio.civitai.requests if "1901" in each.path]
+    assert not [each for each in studio.civitai.requests[before:] if "1901" in each.path]
 
 
 def test_missing_trigger_words_are_appended_if_asked(studio: Studio) -> None:

@@ -1,0 +1,157 @@
+"""ComfyUI's page with our node in it, in the verbs of whoever uses it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import ConsoleMessage, Locator, Page
+
+    Entry = dict[str, Any]
+
+OURS = "/extensions/air-lora/"
+
+
+class ComfyPage:
+    """One page in one browser. `errors` holds what the console said of our files since `start_over`."""
+
+    def __init__(self, page: Page, url: str, screenshots: Path) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        self._url = url
+        self._screenshots = screenshots
+        screenshots.mkdir(parents=True, exist_ok=True)
+        page.on("console", self._on_console)
+        page.on("pageerror", self._on_page_error)
+
+    def open(self) -> None:
+        """Loads the page, or loads it again, and waits until the graph is there."""
+        self.page.goto(self._url)
+        self.page.wait_for_function(
+            "() => Boolean(window.app?.graph && LiteGraph.registered_node_types.AirLoraApply)"
+        )
+        self.page.wait_for_function(
+            "() => document.querySelector('.p-blockui-mask, #splash-loader') === null"
+        )
+
+    def start_over(self) -> None:
+        self.page.keyboard.press("Escape")
+        self.page.evaluate("() => app.graph.clear()")
+        self.errors.clear()
+
+    def load(self, entries: list[Entry] | str) -> None:
+        """A graph of a checkpoint and the node, with this array."""
+        text = entries if isinstance(entries, str) else json.dumps(entries)
+        self.page.evaluate("(workflow) => app.loadGraphData(workflow)", workflow_with(text))
+        self.page.get_by_test_id("widget").wait_for()
+        self.show()
+
+    def show(self, zoom: float = 1) -> None:
+        """Puts the node where it is seen whole."""
+        self.page.evaluate(
+            "(zoom) => { Object.assign(app.canvas.ds, { scale: zoom, offset: [60, 120] });"
+            "app.canvas.setDirty(true, true) }",
+            zoom,
+        )
+        self.page.wait_for_timeout(150)
+
+    @property
+    def rows(self) -> Locator:
+        return self.page.get_by_test_id("row")
+
+    def row(self, index: int) -> Locator:
+        return self.rows.nth(index)
+
+    def weight(self, index: int) -> Locator:
+        return self.row(index).get_by_test_id("row-weight")
+
+    def choose(self, index: int, item: str) -> None:
+        """One item of a row's menu, by its text."""
+        self.row(index).get_by_test_id("row-menu").click()
+        self.page.get_by_role("menuitem", name=item, exact=True).click()
+
+    def paste(self, text: str) -> None:
+        """Pastes into the panel that adds."""
+        self.page.get_by_test_id("add").click()
+        self.page.evaluate("(text) => navigator.clipboard.writeText(text)", text)
+        self.page.get_by_test_id("add-input").press("Control+v")
+
+    @property
+    def array(self) -> list[Entry]:
+        """The array that a saved workflow holds."""
+        entries: list[Entry] = json.loads(
+            self.page.evaluate(
+                "() => app.graph.serialize().nodes.find((node) => node.type === 'AirLoraApply').widgets_values[0]"
+            )
+        )
+        return entries
+
+    @property
+    def exported(self) -> list[Entry]:
+        """The array that the API export holds."""
+        entries: list[Entry] = json.loads(
+            self.page.evaluate(
+                "async () => Object.values((await app.graphToPrompt()).output)"
+                ".find((node) => node.class_type === 'AirLoraApply').inputs.lora"
+            )
+        )
+        return entries
+
+    def screenshot(self, name: str) -> None:
+        self.page.screenshot(path=self._screenshots / f"{name}.png")
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and (OURS in message.location.get("url", "") or OURS in message.text):
+            self.errors.append(message.text)
+
+    def _on_page_error(self, error: Any) -> None:
+        if OURS in (error.stack or ""):
+            self.errors.append(error.stack)
+
+
+def workflow_with(lora: str) -> dict[str, Any]:
+    """The page's own format: Load Checkpoint → Apply LoRA Array."""
+    outputs = [("MODEL", "MODEL", [1]), ("CLIP", "CLIP", [2]), ("VAE", "VAE", [])]
+    return {
+        "last_node_id": 2,
+        "last_link_id": 2,
+        "nodes": [
+            {
+                "id": 1,
+                "type": "CheckpointLoaderSimple",
+                "pos": [0, 0],
+                "size": [330, 100],
+                "flags": {},
+                "order": 0,
+                "mode": 0,
+                "inputs": [],
+                "properties": {},
+                "outputs": [{"name": name, "type": kind, "links": links} for name, kind, links in outputs],
+                "widgets_values": ["tiny-showcase-all.ckpt"],
+            },
+            {
+                "id": 2,
+                "type": "AirLoraApply",
+                "pos": [400, 0],
+                "size": [500, 420],
+                "flags": {},
+                "order": 1,
+                "mode": 0,
+                "outputs": [],
+                "properties": {},
+                "inputs": [
+                    {"name": "model", "type": "MODEL", "link": 1},
+                    {"name": "clip", "type": "CLIP", "link": 2},
+                ],
+                "widgets_values": [lora, "error", "both"],
+            },
+        ],
+        "links": [[1, 1, 0, 2, 0, "MODEL"], [2, 1, 1, 2, 1, "CLIP"]],
+        "groups": [],
+        "config": {},
+        "extra": {},
+        "version": 0.4,
+    }

@@ -1,0 +1,84 @@
+"""What the browser tests need beside ComfyUI: a Chromium, and the front ends that people run.
+
+.runtime/frontends/<version>/    ComfyUI's page, unpacked from its package
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from pathlib import Path
+
+from tools.runtime import RUNTIME, SetupError, say, venv_python
+
+FRONT_ENDS = ("1.32.9", "1.58.1")
+"""The one that ComfyUI 0.3.75 requires, and a current one."""
+
+FOLDER_IN_WHEEL = "comfyui_frontend_package/static/"
+# A browser of a test asks nobody but ComfyUI.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def installed_browser() -> str | None:
+    """The Chromium that AIR_LORA_DEV_BROWSER names, or one on PATH; None where there is none."""
+    named = os.environ.get("AIR_LORA_DEV_BROWSER", "").strip()
+    names = (named,) if named else ("chromium", "chromium-browser", "google-chrome")
+    return next((found for name in names if (found := shutil.which(name))), None)
+
+
+def ensure_browser() -> None:
+    """Fetches Playwright's Chromium where none is installed, or the system's where only that can be had.
+
+    Raises SetupError where neither can.
+    """
+    if installed_browser():
+        return
+    say("Fetching Chromium…")
+    playwright = [str(venv_python()), "-m", "playwright", "install", "chromium"]
+    attempts = [[playwright]]
+    if shutil.which("apt-get") and os.geteuid() == 0:
+        # A machine that reaches package registries only: Playwright's own download is not among them.
+        attempts.append([["apt-get", "update", "-qq"], ["apt-get", "install", "-qq", "-y", "chromium"]])
+    for commands in attempts:
+        if all(_succeeds(command) for command in commands):
+            return
+    raise SetupError(
+        "The browser tests need Chromium. Install it (on Debian: apt-get install chromium), "
+        "or run the others: make test ARGS='-m \"not browser\"'"
+    )
+
+
+def _succeeds(command: list[str]) -> bool:
+    return subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def ensure_front_end(version: str) -> Path:
+    """The folder of one version of ComfyUI's page, downloaded and unpacked now if it is not there."""
+    target = RUNTIME / "frontends" / version
+    if (target / "index.html").is_file():
+        return target
+    say(f"Fetching ComfyUI's front end {version} (30 MB)…")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="unpack-") as work:
+        command = [str(venv_python()), "-m", "pip", "download", "--quiet", "--no-deps", "--dest", work]
+        done = subprocess.run(
+            [*command, f"comfyui-frontend-package=={version}"], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise SetupError(f"pip could not fetch the front end {version}:\n{done.stderr[-800:]}")
+        with zipfile.ZipFile(next(Path(work).glob("*.whl"))) as archive:
+            wanted = [name for name in archive.namelist() if name.startswith(FOLDER_IN_WHEEL)]
+            archive.extractall(work, wanted)
+        (Path(work) / FOLDER_IN_WHEEL).rename(target)
+    return target
