@@ -46,6 +46,7 @@ def comfyui(
 def browser() -> Iterator[Browser]:
     """A module at a time: Playwright runs an event loop, and tests elsewhere start their own."""
     with sync_playwright() as playwright:
+        playwright.selectors.set_test_id_attribute("data-air-lora")
         browser = playwright.chromium.launch(executable_path=installed_browser(), args=ARGUMENTS)
         yield browser
         browser.close()

@@ -340,8 +340,8 @@ export class LoraEditor {
     if (event.key === "Delete" && !this.readOnly) this.remove(key);
     else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       const near = event.key === "ArrowDown" ? element.nextElementSibling : element.previousElementSibling;
-      const id = event.target.closest("[data-testid]")?.dataset.testid;
-      near?.querySelector(`[data-testid="${id}"]`)?.focus();
+      const id = event.target.closest("[data-air-lora]")?.dataset.airLora;
+      near?.querySelector(`[data-air-lora="${id}"]`)?.focus();
     } else return;
     event.preventDefault();
   }
