@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .analyze import AirLoraAnalyze
 from .apply import AirLoraApply
 from .array import AirLoraArray
 from .prompt import AirLoraPrompt
@@ -17,4 +18,11 @@ class AirLoraExtension(ComfyExtension):
         from .server.routes import register_routes
 
         register_routes()
-        return [AirLoraApply, AirLoraArray, AirLoraPrompt, AirLoraRequest, AirLoraResolve]
+        return [
+            AirLoraAnalyze,
+            AirLoraApply,
+            AirLoraArray,
+            AirLoraPrompt,
+            AirLoraRequest,
+            AirLoraResolve,
+        ]

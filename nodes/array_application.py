@@ -36,6 +36,8 @@ class Outcome:
     clip: Any
     trigger_words: tuple[str, ...]
     report: dict[str, Any]
+    entries: tuple[Applied, ...]
+    """Each different file of the array, once."""
 
 
 def apply_array(
@@ -75,6 +77,7 @@ def apply_array(
         clip=application.clip,
         trigger_words=_trigger_words(application, files),
         report=_report(entries, files, refused, application, expert, time.perf_counter() - started),
+        entries=application.entries,
     )
 
 

@@ -101,11 +101,15 @@ def even_weights(strengths: Sequence[float], weights: Sequence[float]) -> tuple[
     felt = [strength for strength in strengths if strength > 0]
     mean = math.exp(sum(map(math.log, felt)) / len(felt)) if felt else 0.0
     return tuple(
-        max(-LARGEST_WEIGHT, min(LARGEST_WEIGHT, round(weight * mean / strength, 2)))
-        if strength > 0
-        else weight
+        _rounded(weight * mean / strength) if strength > 0 else weight
         for strength, weight in zip(strengths, weights)
     )
+
+
+def _rounded(weight: float) -> float:
+    """Never 0, which would leave the entry out."""
+    near = max(-LARGEST_WEIGHT, min(LARGEST_WEIGHT, round(weight, 2)))
+    return near if abs(near) >= 0.1 else float(f"{weight:.2g}")
 
 
 def _block_of(key: str) -> str:

@@ -1,0 +1,100 @@
+"""Analyze LoRA Array: how strong each LoRA is on this checkpoint, and how much each pair competes."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..lora_resolver import LoraResolverError, format_lora_array, parse_lora_array
+from .array_fingerprint import array_fingerprint
+
+
+class AirLoraAnalyze(io.ComfyNode):
+    """Measures the deltas of an array without making them."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Ids are part of every saved workflow: they stay."""
+        return io.Schema(
+            node_id="AirLoraAnalyze",
+            display_name="Analyze LoRA Array",
+            category="loaders/AIR LoRA",
+            description=(
+                "Shows how strong each LoRA of an array is on this checkpoint, in which blocks, how much each pair "
+                "competes, and at which weights all would be equally strong."
+            ),
+            inputs=[
+                io.Model.Input("model", tooltip="The checkpoint's diffusion model, before any LoRA."),
+                io.String.Input(
+                    "lora",
+                    multiline=True,
+                    default="[]",
+                    placeholder='[\n  { "model": "civitai:120096@135931", "weight": 0.75 }\n]',
+                    tooltip="The lora array, as for Apply LoRA Array.",
+                ),
+                io.Clip.Input(
+                    "clip", optional=True, tooltip="The text encoder, to measure what the LoRAs change there."
+                ),
+                io.Combo.Input(
+                    "expert",
+                    options=["both", "high", "low"],
+                    default="both",
+                    optional=True,
+                    tooltip='Which expert of a dual-expert video model this model is. "both" for every other model.',
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    display_name="picture",
+                    tooltip="Bars of strength, in total and by block, and a map of how much each pair competes.",
+                ),
+                io.String.Output(display_name="summary", tooltip="The findings in sentences."),
+                io.String.Output(display_name="report", tooltip="All figures, as JSON."),
+                io.String.Output(
+                    display_name="even_lora",
+                    tooltip="The array at weights that make every LoRA as strong as the others.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, lora: str | None) -> bool | str:
+        """Refuses a malformed array when the prompt is queued. A wired-in text is not known yet: None."""
+        if lora is None:
+            return True
+        try:
+            parse_lora_array(lora)
+        except LoraResolverError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, lora: str | None = None, **_others: Any) -> str:
+        """Runs again when a file with a local name was replaced; reads no file and no network."""
+        return array_fingerprint(lora)
+
+    @classmethod
+    def execute(cls, model: Any, lora: str, clip: Any = None, expert: str = "both") -> io.NodeOutput:
+        """Picture, summary, report, the evened-out array."""
+        # Late: no start of ComfyUI waits for the patching and the drawing.
+        from .analysis_report import analysis_report
+        from .array_application import apply_array
+        from .drawing import to_tensor
+
+        started = time.perf_counter()
+        entries = parse_lora_array(lora)
+        outcome = apply_array(
+            model, clip, entries, skip_mismatches=False, expert=expert, node_id=cls.hidden.unique_id
+        )
+        found = analysis_report(model, clip, entries, outcome)
+        facts = {**found.facts, "seconds": round(time.perf_counter() - started, 3)}
+        return io.NodeOutput(
+            to_tensor(found.picture),
+            found.summary,
+            json.dumps(facts, ensure_ascii=False, indent=2),
+            format_lora_array(found.suggestion),
+        )
