@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
 
+from .download.lease import leased
 from .download.partial import PART_SUFFIX
 from .download.partial import RECORD_SUFFIX as PART_RECORD_SUFFIX
 from .errors import AccessDenied, HostedOnly, LoraResolverError, NotFound, Offline, VerificationFailed
@@ -170,6 +171,9 @@ class _Work:
 
     def remove_locks(self) -> None:
         """Lock files that nobody holds. Whoever waits for one that goes takes a new one (filelock sees to it)."""
+        for path in sorted((self._root / LOCK_FOLDER).glob("*.lease*")):
+            if not leased(path):
+                self._remove(path, "lock")
         for path in sorted((self._root / LOCK_FOLDER).glob("*.lock")):
             with self._locked(path) as free:
                 if free and os.name == "posix":
@@ -242,6 +246,9 @@ class _Work:
     def _locked(self, path: Path) -> Iterator[bool]:
         if self._dry_run and not path.exists():  # a look leaves no trace
             yield True
+            return
+        if leased(path):  # on another machine, which the lock may not reach
+            yield False
             return
         lock = FileLock(path, timeout=0)
         try:

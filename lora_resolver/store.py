@@ -11,7 +11,7 @@
         │       └── pixel-art-xl.safetensors.air-part   a download under way, with `.air-part.json` beside it
         ├── huggingface/
         │   └── org/repo@main/sub/name.safetensors …
-        └── .locks/                                     one empty file per download under way
+        └── .locks/                                     a lock and a lease for each download under way
 
 `air.json` is trusted as long as size and time of the file are those that it states; else the file is hashed again.
 Every folder in `search_dirs` may hold such a tree; only `download_dir` is written to.

@@ -19,7 +19,7 @@ from .answers import FileChanged, RangesRefused
 from .digest import FollowingDigest
 from .fetch import Fetch, is_final
 from .flush import FollowingFlush
-from .partial import PartFile
+from .partial import PartFile, sha256_of
 from .verify import check_content, check_free_space
 
 if TYPE_CHECKING:
@@ -52,15 +52,27 @@ def download(order: Order, transport: Transport, config: ResolverConfig, meter: 
         stop.check()
         with part.open() as file:
             os.fsync(file.fileno())
-        part.place(order.target)
+        part.place(order.target, digest)
         _sync_folder(order.target.parent)
     except OSError as error:
+        made = _made_by_another(order)
+        if made is not None:
+            return made
         part.keep_or_clear()
         raise storage_error(error, order.target) from error
     except BaseException:
         part.keep_or_clear()
         raise
     return digest
+
+
+def _made_by_another(order: Order) -> str | None:
+    """The SHA-256 of the promised file, where another machine, which no lock held off, has placed it meanwhile."""
+    try:
+        digest = sha256_of(order.target)
+    except OSError:
+        return None
+    return digest if digest == order.file.sha256 else None
 
 
 def _until_it_works(

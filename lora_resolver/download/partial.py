@@ -6,12 +6,18 @@
 The record is written after the bytes that it speaks of, and replaced in one step. A process that is killed at any
 moment leaves a record that claims too little, never too much. After a power cut it may claim bytes that never reached
 the disk; the SHA-256 at the end finds that out.
+
+Should somebody else work on the same download all the same, on a shared folder whose locks do nothing, then each has
+bytes of its own behind the one name, and what gets the file's name is what was hashed (`PartFile.place`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import os
+import secrets
 import threading
 import time
 from dataclasses import dataclass
@@ -27,7 +33,7 @@ if TYPE_CHECKING:
 
     from .order import Order
 
-__all__ = ["Facts", "PartFile", "clear_partial", "read_progress"]
+__all__ = ["Facts", "PartFile", "TakenOver", "clear_partial", "read_progress", "sha256_of"]
 
 PART_SUFFIX = ".air-part"
 RECORD_SUFFIX = ".air-part.json"
@@ -45,6 +51,10 @@ class Facts:
     """A strong ETag (RFC 9110, 8.8.3), or empty."""
 
 
+class TakenOver(OSError):
+    """What lies under the part file's name is somebody else's."""
+
+
 class PartFile:
     """The temporary file of one download; threads may write to it at the same time."""
 
@@ -59,6 +69,7 @@ class PartFile:
         self.pieces = Pieces([])
         self.resumed = False
         """Whether bytes of an earlier run are in it."""
+        self._hashed: tuple[int, int] | None = None
 
     def load(self) -> None:
         """Takes up what an earlier run left, if it is part of the same file; else starts empty."""
@@ -81,7 +92,8 @@ class PartFile:
     def begin(self, facts: Facts, pieces: Pieces) -> None:
         """Starts afresh for a file of these facts."""
         self.facts, self.pieces, self.resumed = facts, pieces, False
-        with self.path.open("wb") as file:
+        self.path.unlink(missing_ok=True)  # never emptied: somebody else's bytes may lie there
+        with self.path.open("xb") as file:
             if facts.size is not None:
                 file.truncate(facts.size)
         self.save()
@@ -122,10 +134,40 @@ class PartFile:
             else:
                 self.clear()
 
-    def place(self, target: Path) -> None:
-        """Gives the verified file its name."""
-        self.path.replace(target)
+    def hashed(self, file: FileIO) -> None:
+        """Notes that it is this open file whose SHA-256 is computed, whatever lies under the name later."""
+        self._hashed = _identity(os.fstat(file.fileno()))
+
+    def place(self, target: Path, sha256: str) -> None:
+        """Gives the verified file its name: the bytes that were hashed, and no others.
+
+        Raises TakenOver where somebody else has put theirs under the part file's name.
+        """
+        own = target.with_name(f"{target.name}.{secrets.token_hex(4)}{PART_SUFFIX}")
+        self.path.replace(own)  # from here on nobody else knows where it is
+        try:
+            # Some network folders number their files anew at every look; then the bytes decide.
+            if _identity(own.stat()) != self._hashed and sha256_of(own) != sha256:
+                raise TakenOver(f"{self.path.name} was replaced by another program")
+            own.replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                own.replace(self.path)
+            raise
         self._record_path.unlink(missing_ok=True)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def sha256_of(path: Path) -> str:
+    """In lower-case hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_progress(target: Path) -> tuple[int, int] | None:
