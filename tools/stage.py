@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from typing_extensions import Self
+
 SHOWCASE = ROOT / "tools" / "showcase"
 CHECKPOINT = "tiny-showcase-all.ckpt"
 # Made-up ids, far above CivitAI's.
@@ -36,9 +38,9 @@ class ShowcaseStage:
     `environment` points the pack at that server and takes away the tokens of whoever runs it: nothing here needs one.
     """
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, server: type[CivitaiServer] = CivitaiServer) -> None:
         self.base = base
-        self._server = CivitaiServer(self._catalogue())
+        self._server = server(self._catalogue())
 
     @property
     def environment(self) -> dict[str, str]:
@@ -58,7 +60,7 @@ class ShowcaseStage:
         """A LoRA for SDXL, which the showcase checkpoint is not."""
         return f"civitai:{FOREIGN_MODEL}@{FOREIGN_VERSION}"
 
-    def __enter__(self) -> ShowcaseStage:
+    def __enter__(self) -> Self:
         _place_checkpoint(self.base / "models" / "checkpoints")
         self._server.__enter__()
         return self

@@ -10,11 +10,11 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.browser.comfy_page import ComfyPage
+from tests.browser.many_states import BrowserStage
 from tests.conftest import comfyui_path
 from tools.browser import ARGUMENTS, FRONT_ENDS, ensure_front_end, installed_browser
 from tools.comfy_process import ComfyProcess
 from tools.runtime import RUNTIME, Comfyui, venv_python
-from tools.stage import ShowcaseStage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,14 +26,14 @@ SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Locale": "en", "Comfy.Workfl
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShowcaseStage]:
-    with ShowcaseStage(tmp_path_factory.mktemp("stage")) as stage:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserStage]:
+    with BrowserStage(tmp_path_factory.mktemp("stage")) as stage:
         yield stage
 
 
 @pytest.fixture(scope="session", params=FRONT_ENDS, ids=[f"front-end-{each}" for each in FRONT_ENDS])
 def comfyui(
-    request: pytest.FixtureRequest, stage: ShowcaseStage, python_of_comfyui: Path
+    request: pytest.FixtureRequest, stage: BrowserStage, python_of_comfyui: Path
 ) -> Iterator[tuple[str, ComfyProcess]]:
     """The version of the front end, and the running server that serves it."""
     comfyui = Comfyui(comfyui_path(), python_of_comfyui, own=python_of_comfyui == venv_python())

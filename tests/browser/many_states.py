@@ -1,0 +1,142 @@
+"""The stage of the browser tests: a local CivitAI that has a LoRA for each state that a row can show."""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from tools.civitai_server import CatalogueEntry, CivitaiServer, read_catalogue
+from tools.foreign_lora import write_sdxl_lora
+from tools.stage import SHOWCASE, ShowcaseStage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from tools.civitai_server import Exchange
+
+LONG_NAME = "Cinematic golden hour portraits with a very long name that nobody shortened before publishing"
+LONG = "civitai:9000201@9100201"
+LONG_WORDS = ("golden hour", "cinematic lighting", "85mm portrait", "film grain", "soft rim light", "bokeh")
+LOCKED = "civitai:9000202@9100202"
+OLD_VERSION, NEW_VERSION = "civitai:9000203@9100203", "civitai:9000203@9100204"
+HOSTED = "runware:100@1"
+MISSING = "civitai:9000299@9100299"
+LOCAL = "local:paper-cut.safetensors"
+LOCAL_FOREIGN = "local:sdxl/photo-real.safetensors"
+SLOW_MODELS = range(9000301, 9000321)
+HOLD_SECONDS = 20
+
+
+class CivitaiOfMoods(CivitaiServer):
+    """One LoRA needs a token, and downloads can be held half-way."""
+
+    def __init__(self, catalogue: Iterable[CatalogueEntry]) -> None:
+        super().__init__(catalogue)
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def download(self, exchange: Exchange, version_id: str) -> None:
+        if version_id == version_of(LOCKED):
+            exchange.send_json({"error": "Unauthorized", "message": "login"}, HTTPStatus.UNAUTHORIZED)
+        else:
+            super().download(exchange, version_id)
+
+    def deliver(self, exchange: Exchange, file_id: str) -> None:
+        if self.go_on.is_set():
+            super().deliver(exchange, file_id)
+            return
+        content = next(lora.file for lora in self.catalogue if str(lora.file_id) == file_id).read_bytes()
+        start, end = exchange.byte_range(len(content)) or (0, len(content))
+        exchange.send_head(
+            HTTPStatus.PARTIAL_CONTENT if "range" in exchange.request.headers else HTTPStatus.OK,
+            {
+                "Content-Length": end - start,
+                "Content-Range": f"bytes {start}-{end - 1}/{len(content)}",
+                "Accept-Ranges": "bytes",
+            },
+        )
+        half = (start + end) // 2
+        exchange.handler.wfile.write(content[start:half])
+        exchange.handler.wfile.flush()
+        self.go_on.wait(HOLD_SECONDS)
+        exchange.handler.wfile.write(content[half:end])
+
+
+class BrowserStage(ShowcaseStage):
+    """The showcase's stage, with more LoRAs behind it and two on the disk."""
+
+    _server: CivitaiOfMoods
+
+    def __init__(self, base: Path) -> None:
+        super().__init__(base, CivitaiOfMoods)
+        self._unused = [f"civitai:{model}@{model + 100_000}" for model in SLOW_MODELS]
+        loras = base / "models" / "loras"
+        (loras / "sdxl").mkdir(parents=True, exist_ok=True)
+        sticker = read_catalogue(SHOWCASE / "catalogue.json")[0]
+        copy_noted(sticker.file, loras / "paper-cut.safetensors", "paper cut")
+        if sticker.preview:
+            (loras / "paper-cut.png").write_bytes(sticker.preview.read_bytes())
+        write_sdxl_lora(loras / "sdxl" / "photo-real.safetensors")
+
+    def downloadable(self) -> str:
+        """A LoRA that no test has downloaded yet."""
+        return self._unused.pop(0)
+
+    @contextmanager
+    def downloads_held(self) -> Iterator[None]:
+        """Downloads that begin in this block stop half-way until it ends."""
+        self._server.go_on.clear()
+        try:
+            yield
+        finally:
+            self._server.go_on.set()
+
+    def _catalogue(self) -> list[CatalogueEntry]:
+        entries = super()._catalogue()
+        likeness, other = entries[0], entries[1]
+        return [
+            *entries,
+            self._like(
+                likeness,
+                LONG,
+                name=LONG_NAME,
+                version_name="v2.0 final (fp16, pruned)",
+                trigger_words=LONG_WORDS,
+            ),
+            self._like(other, LOCKED, name="Members only"),
+            self._like(other, NEW_VERSION, name="Two versions", version_name="v2.0"),
+            self._like(likeness, OLD_VERSION, name="Two versions", version_name="v1.0"),
+            *(
+                self._like(other, f"civitai:{model}@{model + 100_000}", name=f"Arriving {model}")
+                for model in SLOW_MODELS
+            ),
+        ]
+
+    def _like(self, entry: CatalogueEntry, air: str, **changes: Any) -> CatalogueEntry:
+        """Another model with a file of its own, otherwise like `entry`."""
+        model_id, version_id = map(int, air.removeprefix("civitai:").split("@"))
+        file = self.base / "served" / f"lora-{version_id}.safetensors"
+        copy_noted(entry.file, file, air)
+        return replace(entry, model_id=model_id, version_id=version_id, file=file, **changes)
+
+
+def version_of(air: str) -> str:
+    return air.partition("@")[2]
+
+
+def copy_noted(source: Path, target: Path, note: str) -> None:
+    """A LoRA file with the same tensors and another header: another file to everybody who hashes it."""
+    content = source.read_bytes()
+    (length,) = struct.unpack_from("<Q", content)
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = {**header.get("__metadata__", {}), "note": note}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + length :])
