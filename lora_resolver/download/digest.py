@@ -56,11 +56,11 @@ class FollowingDigest:
         buffer = memoryview(bytearray(_BLOCK))
         try:
             with self._part.path.open("rb", buffering=0) as file:
-                self._part.hashed(file)
                 while not self._left:
                     self._stop.check()
                     reached, whole = self._part.pieces.frontier(self.hashed, _WAIT)
                     if whole and reached == self.hashed:
+                        self._part.hashed(file)
                         return
                     while self.hashed < reached:
                         self._stop.check()

@@ -12,7 +12,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from ..errors import TransferFailed, VerificationFailed
+from ..errors import LoraResolverError, TransferFailed, VerificationFailed
 from ..store import storage_error
 from ..work import Stop
 from .answers import FileChanged, RangesRefused
@@ -54,12 +54,15 @@ def download(order: Order, transport: Transport, config: ResolverConfig, meter: 
             os.fsync(file.fileno())
         part.place(order.target, digest)
         _sync_folder(order.target.parent)
-    except OSError as error:
+    except (OSError, LoraResolverError) as error:
+        part.keep_or_clear()
         made = _made_by_another(order)
         if made is not None:
+            part.clear()
             return made
-        part.keep_or_clear()
-        raise storage_error(error, order.target) from error
+        if isinstance(error, OSError):
+            raise storage_error(error, order.target) from error
+        raise
     except BaseException:
         part.keep_or_clear()
         raise

@@ -69,7 +69,7 @@ class PartFile:
         self.pieces = Pieces([])
         self.resumed = False
         """Whether bytes of an earlier run are in it."""
-        self._hashed: tuple[int, int] | None = None
+        self._hashed: tuple[int, ...] | None = None
 
     def load(self) -> None:
         """Takes up what an earlier run left, if it is part of the same file; else starts empty."""
@@ -135,7 +135,7 @@ class PartFile:
                 self.clear()
 
     def hashed(self, file: FileIO) -> None:
-        """Notes that it is this open file whose SHA-256 is computed, whatever lies under the name later."""
+        """Notes that it is this open file whose SHA-256 was computed, whatever lies under the name later."""
         self._hashed = _identity(os.fstat(file.fileno()))
 
     def place(self, target: Path, sha256: str) -> None:
@@ -146,7 +146,7 @@ class PartFile:
         own = target.with_name(f"{target.name}.{secrets.token_hex(4)}{PART_SUFFIX}")
         self.path.replace(own)  # from here on nobody else knows where it is
         try:
-            # Some network folders number their files anew at every look; then the bytes decide.
+            # Some network folders number and date a file anew when it is flushed; then the bytes decide.
             if _identity(own.stat()) != self._hashed and sha256_of(own) != sha256:
                 raise TakenOver(f"{self.path.name} was replaced by another program")
             own.replace(target)
@@ -157,8 +157,9 @@ class PartFile:
         self._record_path.unlink(missing_ok=True)
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """The number alone is given again to the next file when one is deleted."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def sha256_of(path: Path) -> str:
