@@ -10,7 +10,17 @@ import sys
 
 from benchmarks.results import BenchmarkResult, save, show
 
-BENCHMARKS = ("import_time", "architecture", "download", "peek", "refusal", "library", "reading", "patching")
+BENCHMARKS = (
+    "import_time",
+    "architecture",
+    "download",
+    "peek",
+    "refusal",
+    "library",
+    "reading",
+    "patching",
+    "analysis",
+)
 
 
 def main(names: list[str]) -> int:

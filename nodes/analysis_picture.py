@@ -41,7 +41,7 @@ def analysis_picture(
     cell = max(_LEAST_CELL, min(84, _HEAT // count))
     top = max(cell * count + 60, _ROW * count + 10)
     label = 90 if blocks else 0
-    height = MARGIN + 40 + top + 70 + (_BAND * count + label if blocks else 0) + MARGIN
+    height = MARGIN + 40 + top + 70 + (_BAND * count + label if blocks else 0)
     image, draw = sheet(WIDTH, height)
     _draw_strengths(draw, (MARGIN, MARGIN), names, weights, strengths)
     _draw_map(draw, (WIDTH - MARGIN - cell * count, MARGIN), cosines, cell)

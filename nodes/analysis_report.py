@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from .analysis_picture import analysis_picture, percent
-from .drawing import can_be_drawn
+from .drawing import drawable
 from .patching.analysis import LARGEST_WEIGHT, analyse, even_weights
 from .patching.stack import WeightedPatches
 
@@ -47,10 +47,7 @@ def analysis_report(model: Any, clip: Any, entries: Sequence[LoraEntry], outcome
     )
     rows = {row["sha256"]: row for row in reversed(outcome.report["entries"]) if "sha256" in row}
     labels = [rows[each.lora.sha256]["name"] or rows[each.lora.sha256]["model"] for each in files]
-    names = [
-        label if can_be_drawn(label) else rows[each.lora.sha256]["model"]
-        for label, each in zip(labels, files)
-    ]
+    names = [drawable(label, rows[each.lora.sha256]["model"]) for label, each in zip(labels, files)]
     weights = [each.lora.model_strength for each in files]
     suggested = even_weights(diffusion.strengths, weights)
     factors = {

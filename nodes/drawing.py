@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ SERIES = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159
 """Told apart by colour-blind eyes as well (Okabe and Ito, https://jfly.uni-koeln.de/color/)."""
 
 _NO_GLYPH = "\U000f0000"  # private use: no font draws it
+_ALIKE = str.maketrans(
+    {"–": "-", "—": "-", "−": "-", "×": "x", "’": "'", "‘": "'", "“": '"', "”": '"', "ß": "ss"}
+)
 
 
 @cache
@@ -29,10 +33,17 @@ def font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def can_be_drawn(text: str) -> bool:
-    """Whether the font has every letter: it knows Latin ones, and draws a box for others."""
-    missing = bytes(font(20).getmask(_NO_GLYPH))
-    return all(letter.isspace() or bytes(font(20).getmask(letter)) != missing for letter in set(text))
+def drawable(text: str, otherwise: str = "") -> str:
+    """The text in the letters that the font has (Latin ones without accents); `otherwise` where too few are left."""
+    plain = unicodedata.normalize("NFKD", text.translate(_ALIKE))
+    kept = "".join(letter for letter in plain if letter.isspace() or _has_glyph(letter))
+    wanted = sum(not unicodedata.combining(letter) for letter in plain)
+    return " ".join(kept.split()) if 2 * len(kept) > wanted else otherwise
+
+
+@cache
+def _has_glyph(letter: str) -> bool:
+    return bytes(font(20).getmask(letter)) != bytes(font(20).getmask(_NO_GLYPH))
 
 
 def fitted(text: str, size: int, width: float) -> str:

@@ -1,0 +1,89 @@
+"""The analysis of five SDXL-size LoRAs: ours in low-rank form, against making the full deltas.
+
+The peer is the same figures worked out the straight way, since no other program shows them: each weight's deltas as
+matrices, then their norms and inner products. Fresh: the checkpoint's own norms are not known yet, as in the first
+run after it was loaded.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.full_models import make_model, write_lora
+from benchmarks.race import race, room_on_disk
+from benchmarks.results import BenchmarkResult, lower_is_better
+
+# isort: split
+import torch
+from air_lora_pack.nodes.patching import analysis
+from air_lora_pack.nodes.patching.application import loaded_checkpoint
+from air_lora_pack.nodes.patching.fit import check_fit
+from air_lora_pack.nodes.patching.lora_file import open_lora
+from air_lora_pack.nodes.patching.stack import WeightedPatches, stack_patches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COUNT = 5
+FRESH, AGAIN, PEER = "analyse, fresh", "analyse, again", "the same from full deltas"
+RUNS = {FRESH: 5, AGAIN: 5, PEER: 1}
+
+
+@torch.inference_mode()
+def run() -> list[BenchmarkResult]:
+    """Rows for a checkpoint that is met for the first time and for one that is known."""
+    model = make_model("SDXL")
+    with tempfile.TemporaryDirectory(dir=room_on_disk(1 << 31)) as name:
+        entries = [
+            _entry(model, write_lora(Path(name) / f"{number}.safetensors", model, number), number)
+            for number in range(COUNT)
+        ]
+        gc.collect()
+        found = analysis.analyse(model, entries)  # the files' bytes are read now
+        again = race({AGAIN: lambda: analysis.analyse(model, entries)}, {AGAIN: RUNS[AGAIN]})
+        fresh = race({FRESH: lambda: analysis.analyse(model, entries)}, {FRESH: RUNS[FRESH]}, _forget)
+        expected: list[list[float]] = []
+        peer = race({PEER: lambda: expected.append(_from_full_deltas(model, entries))}, {PEER: RUNS[PEER]})
+    worst = max(abs(mine / theirs - 1) for mine, theirs in zip(found.strengths, expected[0]))
+    print(f"furthest from the strengths of the full deltas: {worst:.1e}")
+    what = f"analyse {COUNT} LoRAs on SDXL"
+    return [
+        lower_is_better(f"{what}, first time", fresh[FRESH], peer[PEER], PEER, "s"),
+        lower_is_better(f"{what}, checkpoint known", again[AGAIN], peer[PEER], PEER, "s"),
+    ]
+
+
+def _entry(model: Any, path: Path, number: int) -> WeightedPatches:
+    fit = check_fit(open_lora(path, f"{number:064x}"), path.stem, loaded_checkpoint(model, None))
+    return WeightedPatches(f"lora[{number}]", path.stem, f"{number:064x}", 0.7, fit.diffusion.patches)
+
+
+def _from_full_deltas(model: Any, entries: Sequence[WeightedPatches]) -> list[float]:
+    """Strengths and all inner products, from deltas of one weight at a time."""
+    state = model.model.state_dict()
+    patches = [stack_patches([each]) for each in entries]
+    gram = torch.zeros(len(entries), len(entries), dtype=torch.float64)
+    norm = 0.0
+    for key in {key for each in patches for key in each}:
+        weight = state[key].float()
+        norm += _inner(weight, weight)
+        deltas = {
+            number: each[key].calculate_weight(torch.zeros_like(weight), key, 1.0, 1.0, None, None)
+            for number, each in enumerate(patches)
+            if key in each
+        }
+        for one, other in combinations_with_replacement(deltas, 2):
+            gram[one, other] += _inner(deltas[one], deltas[other])
+    return (gram.diagonal() / norm).sqrt().tolist()
+
+
+def _inner(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float(torch.linalg.vecdot(one.flatten(1), other.flatten(1)).sum(dtype=torch.float64))
+
+
+def _forget() -> None:
+    analysis._norms.clear()
