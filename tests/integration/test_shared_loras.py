@@ -58,7 +58,6 @@ class Share:
         entries: list[dict[str, Any]] = []
 
         def run(server: ComfyProcess) -> None:
-            import json
 
             graph = tiny("sd15", [{"model": f"civitai:{MODEL}@{MODEL + 1000}", "weight": 0.7}])
             result = ComfyClient(server.url).run(graph.workflow(), seconds=180)
