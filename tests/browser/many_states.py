@@ -81,7 +81,7 @@ class BrowserStage(ShowcaseStage):
         sticker = read_catalogue(SHOWCASE / "catalogue.json")[0]
         copy_noted(sticker.file, loras / "paper-cut.safetensors", "paper cut")
         if sticker.preview:
-            (loras / "paper-cut.png").write_bytes(sticker.preview.read_bytes())
+            (loras / "paper-cut.preview.png").write_bytes(sticker.preview.read_bytes())
         write_sdxl_lora(loras / "sdxl" / "photo-real.safetensors")
 
     def downloadable(self) -> str:

@@ -206,7 +206,7 @@ export class LoraEditor {
       add: () => this.openAdd(),
     });
     this.list = el("div", { role: "list", class: "air-lora-list", "aria-label": t("list"), dataset: testId("list") });
-    this.empty = el("div", { class: "air-lora-empty", dataset: testId("empty") }, el("strong", {}, t("empty")), el("span", {}, t("emptyHint")));
+    this.empty = el("div", { class: "air-lora-empty", dataset: testId("empty"), onclick: () => this.openAdd() }, el("strong", {}, t("empty")), el("span", {}, t("emptyHint")));
     this.json = new JsonView({
       onInput: (text) => {
         this.#take(text);
@@ -274,7 +274,7 @@ export class LoraEditor {
   wantedHeight() {
     if (this.isJson || !this.shown.ok) return 250;
     const lines = this.rows.reduce((sum, row) => sum + (edits.clipWeightOf(row) === null ? 52 : 66), 0);
-    return 46 + Math.min(Math.max(lines, 64), 52 * 6);
+    return 46 + Math.min(Math.max(lines, 64), 52 * 8);
   }
 
   render() {

@@ -5,18 +5,19 @@ import { isOn, totalOf } from "../rows/state.js";
 import { t } from "../strings.js";
 import { el, icon, iconButton, setAttribute, setText, testId } from "./dom.js";
 
-const HIGH_TOTAL = 1.6;
+/** Where several share one picture, more than this each is what makes them compete. */
 const HIGH_WEIGHT = 0.8;
 
 export class Header {
   constructor(actions) {
     this.all = el("button", { type: "button", role: "switch", class: "air-lora-switch", "aria-label": t("toggleAll"), title: t("toggleAll"), dataset: testId("toggle-all"), onclick: actions.toggleAll });
     this.total = el("span", { class: "air-lora-total", dataset: testId("total") });
+    this.advice = el("span", { class: "air-lora-advice", role: "note", hidden: true, dataset: testId("advice") });
     this.wire = el("span", { class: "air-lora-wire", hidden: true, dataset: testId("wired") });
     this.presets = iconButton("bookmark", t("presets"), "presets", () => actions.presets(this.presets), { "aria-haspopup": "menu", "aria-expanded": "false" });
     this.json = iconButton("code", t("jsonViewHint"), "json-view", actions.toggleJson, { "aria-pressed": "false" });
     this.add = el("button", { type: "button", class: "air-lora-add-button", dataset: testId("add"), onclick: actions.add }, icon("plus"), el("span", {}, t("addLora")));
-    this.element = el("div", { class: "air-lora-header" }, this.all, this.total, this.wire, el("span", { class: "air-lora-space" }), this.presets, this.json, this.add);
+    this.element = el("div", { class: "air-lora-header" }, this.all, this.total, this.advice, this.wire, el("span", { class: "air-lora-space" }), this.presets, this.json, this.add);
   }
 
   update({ rows, readOnly, isJson, isForced, wiredNote }) {
@@ -33,9 +34,12 @@ export class Header {
       this.wire.replaceChildren(icon("wire"), wiredNote);
     }
     const { total, count, most } = totalOf(rows);
-    const isHigh = count > 1 && (total > Math.max(HIGH_TOTAL, count * HIGH_WEIGHT) || most > 1);
+    const isHigh = count > 1 && most > HIGH_WEIGHT + 1e-9;
     setText(this.total, rows.length ? t("total", { total: weightText(total) }) : "");
     this.total.classList.toggle("air-lora-high", isHigh);
+    this.advice.hidden = !isHigh || Boolean(wiredNote);
+    setText(this.advice, t("totalAdviceShort"));
+    setAttribute(this.advice, "title", t("totalAdvice", { count }));
     setAttribute(this.total, "title", isHigh ? t("totalAdvice", { count }) : t("totalHint"));
   }
 }

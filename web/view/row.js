@@ -1,7 +1,7 @@
 /** One row: builds its elements once, then `update` only sets what changed. */
 
 import { plain, shortModel, sizeText } from "../rows/format.js";
-import { clipWeightOf, faultOf, isOn, modelOf, weightOf } from "../rows/state.js";
+import { clipWeightOf, faultOf, isEntry, isOn, modelOf, weightOf } from "../rows/state.js";
 import { t } from "../strings.js";
 import { el, icon, iconButton, setAttribute, setText, testId } from "./dom.js";
 import { weightField } from "./weight.js";
@@ -64,7 +64,7 @@ export class RowView {
     const { row, index, item, readOnly } = shown;
     const name = nameOf(row, item);
     this.element.dataset.index = String(index);
-    this.element.classList.toggle("air-lora-off", !isOn(row));
+    this.element.classList.toggle("air-lora-off", isEntry(row) && !isOn(row));
     this.element.classList.toggle("air-lora-readonly", readOnly);
     setText(this.name, name);
     setAttribute(this.name, "title", plain([item?.title, modelOf(row)].filter(Boolean).join("\n"), 300));
@@ -105,10 +105,10 @@ export class RowView {
     if (fits === "yes") hint = t("fits", { families: against || families });
     else if (fits === "no") hint = t("fitsNot", { reason: plain(item.reason ?? "", 300) });
     else if (!hasCheckpoint && families) hint = t("fitsNoCheckpoint", { families });
-    setText(this.badge, families || t("familyUnknown"));
+    setText(this.badge, families || "?");
     this.badge.dataset.fits = fits;
     setAttribute(this.badge, "title", hint);
-    setAttribute(this.badge, "aria-label", `${families || t("familyUnknown")}: ${hint}`);
+    setAttribute(this.badge, "aria-label", families ? `${families}: ${hint}` : hint);
     setAttribute(this.badge, "role", "img");
   }
 
@@ -116,6 +116,7 @@ export class RowView {
     const { text, kind, hint } = stateOf(row, item, progress, isRepeated);
     setText(this.state, text);
     this.state.dataset.state = kind;
+    this.element.dataset.tone = kind;
     setAttribute(this.state, "title", hint || text);
     const isRunning = Boolean(progress && !progress.state);
     this.bar.hidden = !isRunning;
@@ -156,7 +157,7 @@ function stateOf(row, item, progress, isRepeated) {
   }
   if (progress && !progress.state) {
     if (progress.phase === "wait") return { text: t("phaseWait"), kind: "running" };
-    if (progress.phase === "verify") return { text: t("phaseVerify"), kind: "running" };
+    if (progress.phase === "verify" || progress.phase === "store") return { text: t("phaseVerify"), kind: "running" };
     if (progress.total && Number.isFinite(progress.seconds_left)) {
       return { text: t("downloading", { percent: Math.floor((progress.done / progress.total) * 100), left: Math.ceil(progress.seconds_left) }), kind: "running" };
     }
@@ -165,13 +166,22 @@ function stateOf(row, item, progress, isRepeated) {
   if (isRepeated) return { text: t("stateRepeated"), kind: "hint" };
   if (!item || item.isLooking || item.pending) return { text: t("statePending"), kind: "unknown" };
   const hint = [item.error?.message, item.error?.remedy].filter(Boolean).map((text) => plain(text, 300)).join(" ");
+  const isWrong = item.fits === "no" && isOn(row);
   switch (item.state) {
-    case "on_disk": return { text: t("stateOnDisk"), kind: "good", hint: plain(item.local_name ?? "", 300) };
-    case "available": return { text: item.size ? t("stateAvailable", { size: sizeText(item.size) }) : t("stateAvailableUnknown"), kind: "available", hint };
+    case "on_disk":
+    case "available":
+      if (isWrong) return { text: t("stateWrongArchitecture"), kind: "fault", hint: plain(item.reason ?? "", 300) };
+      if (item.state === "on_disk") return { text: t("stateOnDisk"), kind: "good", hint: plain(item.local_name ?? "", 300) };
+      return { text: item.size ? t("stateAvailable", { size: sizeText(item.size) }) : t("stateAvailableUnknown"), kind: "available", hint };
     case "needs_token": return { text: t("stateNeedsToken"), kind: "warn", hint };
     case "hosted_only": return { text: t("stateHostedOnly"), kind: "warn", hint };
-    case "not_found": return { text: t("stateNotFound"), kind: "fault", hint };
+    case "not_found": return item.error?.code === "versionMissing"
+      ? { text: t("stateVersionMissing"), kind: "warn", hint }
+      : { text: t("stateNotFound"), kind: "fault", hint };
     case "offline": return { text: t("stateOffline"), kind: "warn", hint };
-    default: return { text: item.isUnanswered ? t("stateError") : plain(item.error?.message ?? t("stateError"), 80), kind: item.isUnanswered ? "unknown" : "fault", hint };
+    default: return item.isUnanswered ? { text: t("stateError"), kind: "unknown", hint } : { text: reasonOf(item) || t("stateError"), kind: "fault", hint };
   }
 }
+
+/** What the server says is wrong, without the identifier before it: the row shows that already. */
+const reasonOf = (item) => plain(String(item.error?.message ?? "").replace(/^"[^"]*": /, ""), 100);
