@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Unavailable,
         VerificationFailed,
     )
+    from .file_names import safe_file_name
     from .gguf_header import read_gguf_header
     from .identifiers import Identifier, parse_identifier
     from .image_request import ImageRequest, LeftOut, parse_image_request
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from .safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
     from .search import Listing
     from .settings_file import SETTING_KEYS, SETTINGS_FILE, read_settings, save_settings, with_settings
+    from .store import storage_error
     from .workflows import NamedLora, NamedLoras, loras_in
 
 __all__ = [
@@ -107,9 +109,11 @@ __all__ = [
     "read_pickle_header",
     "read_presets",
     "read_settings",
+    "safe_file_name",
     "save_preset",
     "save_settings",
     "search",
+    "storage_error",
     "with_settings",
 ]
 
@@ -139,6 +143,7 @@ _NAMES = {
         "Unavailable",
         "VerificationFailed",
     ),
+    ".file_names": ("safe_file_name",),
     ".gguf_header": ("read_gguf_header",),
     ".identifiers": ("Identifier", "parse_identifier"),
     ".image_request": ("ImageRequest", "LeftOut", "parse_image_request"),
@@ -154,6 +159,7 @@ _NAMES = {
     ".safetensors_header": ("SafetensorsHeader", "TensorInfo", "parse_header", "read_header"),
     ".search": ("search", "Listing"),
     ".settings_file": ("SETTING_KEYS", "SETTINGS_FILE", "read_settings", "save_settings", "with_settings"),
+    ".store": ("storage_error",),
     ".workflows": ("NamedLora", "NamedLoras", "loras_in"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}

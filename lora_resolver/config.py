@@ -38,6 +38,8 @@ class ResolverConfig:
     hf_endpoint: str = "https://huggingface.co"
     archive_url: str | None = None
     """Base address of CivArchive's API, asked by SHA-256 for files that CivitAI no longer has; None: never."""
+    store: str | None = None
+    """Address of a store that several machines share, read before a source is asked and filled after; None: none."""
     civitai_token: str | None = field(default=None, repr=False)
     hf_token: str | None = field(default=None, repr=False)
     kind: str = "lora"
@@ -70,6 +72,8 @@ class ResolverConfig:
         object.__setattr__(self, "hf_endpoint", _base_address("HF_ENDPOINT", self.hf_endpoint))
         if self.archive_url is not None:
             object.__setattr__(self, "archive_url", _base_address("AIR_LORA_ARCHIVE", self.archive_url))
+        if self.store is not None:
+            object.__setattr__(self, "store", _store_address(self.store))
         object.__setattr__(self, "civitai_token", _token("CIVITAI_API_TOKEN", self.civitai_token))
         object.__setattr__(self, "hf_token", _token("HF_TOKEN", self.hf_token))
         if self.connections < 1:
@@ -90,6 +94,7 @@ class ResolverConfig:
         for key, name in (
             ("AIR_LORA_CIVITAI_URL", "civitai_url"),
             ("HF_ENDPOINT", "hf_endpoint"),
+            ("AIR_LORA_STORE", "store"),
             ("CIVITAI_API_TOKEN", "civitai_token"),
             ("HUGGING_FACE_HUB_TOKEN", "hf_token"),
             ("HF_TOKEN", "hf_token"),
@@ -151,6 +156,12 @@ def _base_address(key: str, text: str) -> str:
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
         raise _bad_setting(key, text, "an address like https://civitai.com, without user name or password")
     return address
+
+
+def _store_address(text: str) -> str:
+    from .shared_store.address import check_address  # most configurations have no such store
+
+    return check_address(text)
 
 
 def _token(key: str, text: str | None) -> str | None:

@@ -86,6 +86,14 @@ class LoraResolverError(Exception):
         extended.appendix = text
         return extended
 
+    def after(self: _E, warnings: Sequence[str]) -> _E:
+        """The same error, with what went wrong before it and did no harm until now."""
+        if not warnings:
+            return self
+        extended = self._copy()
+        extended.message = f"{self.message} (before that: {'; '.join(warnings)})"
+        return extended
+
     def _copy(self: _E) -> _E:
         copy = type(self).__new__(type(self))
         copy.args = self.args

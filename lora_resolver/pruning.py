@@ -89,7 +89,9 @@ def prune(
 
 
 def _not_needed(config: ResolverConfig, store: Store, keep: Sequence[Identifier]) -> list[StoredFile]:
-    offline = Resolver(config.with_changes(offline=True))  # follows aliases and other tools' notes
+    offline = Resolver(
+        config.with_changes(offline=True, store=None)
+    )  # follows aliases and other tools' notes
     kept: set[Path] = set()
     for outcome in offline.peek_all(keep):
         if isinstance(outcome, PeekedLora):

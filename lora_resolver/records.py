@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FileRecord", "LoraRecord", "PeekedLora", "Phase", "Progress", "ResolvedLora"]
 
-Phase = Literal["look up", "wait", "download", "verify", "done"]
+Phase = Literal["look up", "wait", "download", "verify", "store", "done"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,10 @@ class ResolvedLora:
     record: LoraRecord | None
     architecture: Architecture
     trigger_words: tuple[str, ...]
+    from_store: bool = False
+    """True when this very call brought it from the shared store."""
+    warnings: tuple[str, ...] = ()
+    """What went wrong on the way and did no harm, such as a shared store that was lost."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The one place that puts the parts together: an identifier in, a verified file on this disk out.
 
 identifier ─▶ on this disk? ─▶ ask its source ─▶ on this disk under another name? ─▶ download, once ─▶ place, record
-                                                                 └▶ or only look at its header
+                   └▶ in the shared store? ──────────────────┘   └▶ or only look at its header
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from .errors import (
 from .file_names import safe_file_name
 from .identifiers import Identifier, parse_identifier
 from .library import Library, Owned
-from .peek import peek_header
+from .peek import RemoteHeader, peek_header
 from .preview import keep_preview
-from .records import PeekedLora, ResolvedLora
+from .records import FileRecord, PeekedLora, ResolvedLora
 from .safetensors_header import read_header
 from .services import services
+from .shared_store import Entry, NotInStore, SharedStore
 from .sources import archive, local, locate
-from .sources.desk import Desk, Elsewhere, OnDisk
+from .sources.desk import Desk, Elsewhere, Offer, OnDisk
 from .store import Store
 from .transport import Transport
 from .trigger_words import trigger_words
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from .config import ResolverConfig
     from .library import LibraryFile
     from .records import Progress
-    from .sources.desk import Offer
     from .work import Meter
 
 __all__ = ["Resolver"]
@@ -221,12 +221,43 @@ class _Run:
         self._stop = stop
         self._transport = transport
         self._desk = Desk(config, store, transport)
+        self._shared = SharedStore(config, stop) if config.store else None
 
     def resolve(
         self, asked: Identifier, meter: Meter, before_download: Callable[[PeekedLora], None] | None
     ) -> ResolvedLora:
         """A verified file on this disk."""
-        found = self._find(asked, meter)
+        return self._with_store(
+            lambda ask_store: self._resolve(asked, meter, before_download, ask_store=ask_store)
+        )
+
+    def peek(self, asked: Identifier, meter: Meter) -> PeekedLora:
+        """What it is, without its weights."""
+        return self._with_store(lambda ask_store: self._peek(asked, meter, ask_store=ask_store))
+
+    def _with_store(self, work: Callable[[bool], _T]) -> _T:
+        """`work(True)`, or `work(False)` where the shared store does not give what it has."""
+        try:
+            if self._shared is not None:
+                with contextlib.suppress(NotInStore):
+                    return work(True)
+            return work(False)
+        except (Offline, TransferFailed, NotFound) as error:
+            raise error.after(self._warnings) from None
+
+    @property
+    def _warnings(self) -> tuple[str, ...]:
+        return self._shared.warnings if self._shared is not None else ()
+
+    def _resolve(
+        self,
+        asked: Identifier,
+        meter: Meter,
+        before_download: Callable[[PeekedLora], None] | None,
+        *,
+        ask_store: bool,
+    ) -> ResolvedLora:
+        found = self._find(asked, meter, ask_store=ask_store)
         if isinstance(found, Owned):
             lora = _resolved(asked, found)
         else:
@@ -239,9 +270,8 @@ class _Run:
         meter.start("done", file_name=lora.path.name, done=lora.size, total=lora.size)
         return lora
 
-    def peek(self, asked: Identifier, meter: Meter) -> PeekedLora:
-        """What it is, without its weights."""
-        found = self._find(asked, meter)
+    def _peek(self, asked: Identifier, meter: Meter, *, ask_store: bool) -> PeekedLora:
+        found = self._find(asked, meter, ask_store=ask_store)
         if isinstance(found, Owned):
             header = read_header(found.path)
             return PeekedLora(
@@ -260,7 +290,11 @@ class _Run:
     def _peeked(self, asked: Identifier, found: Offer, meter: Meter) -> PeekedLora:
         order = Order(found.file, self._target(found), found.explain)
         meter.start("look up", file_name=order.target.name)
-        remote = peek_header(order, self._transport, self._config)
+        if found.entry is not None and self._shared is not None:
+            header = self._shared.header(found.entry)
+            remote = RemoteHeader(header, header.file_size, header.data_start)
+        else:
+            remote = peek_header(order, self._transport, self._config)
         return PeekedLora(
             identifier=asked,
             path=None,
@@ -273,13 +307,16 @@ class _Run:
             bytes_read=remote.bytes_read,
         )
 
-    def _find(self, asked: Identifier, meter: Meter) -> Owned | Offer:
-        """The file on this disk, or the source's offer of it."""
+    def _find(self, asked: Identifier, meter: Meter, *, ask_store: bool) -> Owned | Offer:
+        """The file on this disk, or the shared store's or the source's offer of it."""
         identifier = asked
         for _ in range(MAX_ALIASES):
             owned = self._owned(identifier, meter)
             if owned is not None:
                 return owned
+            stored = self._stored(identifier) if ask_store else None
+            if stored is not None:
+                return self._same_content(stored, meter) or stored
             try:
                 finding = locate(identifier, self._desk)
             except (NotFound, Offline, TransferFailed) as error:
@@ -313,6 +350,21 @@ class _Run:
                 return Owned(stored.path, stored.sha256, stored.source, stored.record)
         return self._library.find(identifier, meter)
 
+    def _stored(self, identifier: Identifier) -> Offer | None:
+        """The shared store's offer of a file."""
+        entry = self._shared.find(identifier) if self._shared is not None else None
+        if entry is None:
+            return None
+        return Offer(
+            source=entry.source,
+            folder=entry.folder,
+            record=entry.record,
+            file=FileRecord(entry.file_name, "", entry.size, entry.sha256),
+            identifiers=entry.identifiers,
+            explain=lambda _answer: None,
+            entry=entry,
+        )
+
     def _same_content(self, offer: Offer, meter: Meter) -> Owned | None:
         """The file that the source offers, where the user has it already under whatever name."""
         if offer.file.sha256 is None:
@@ -340,16 +392,46 @@ class _Run:
 
     def _take(self, asked: Identifier, offer: Offer, meter: Meter) -> ResolvedLora:
         target = self._target(offer)
+        from_store = False
         with only_one(self._store.lock_file(target), target, meter, self._stop):
             downloaded = not target.exists()
             if downloaded:
-                digest = self._download(offer, target, meter)
+                from_store = self._from_store(offer, target, meter)
+                digest = str(offer.file.sha256) if from_store else self._download(offer, target, meter)
             else:  # somebody else was faster, or the user put it there
                 digest = self._library.sha256(target, meter)
                 if digest != offer.file.sha256:
                     raise _in_the_way(target, asked)
             self._record(target, offer, digest)
-        return _resolved(asked, Owned(target, digest, offer.source, offer.record), downloaded=downloaded)
+        if self._shared is not None and downloaded and offer.entry is None:
+            self._shared.keep(target, self._entry(target, offer, digest), meter)
+        return replace(
+            _resolved(asked, Owned(target, digest, offer.source, offer.record)),
+            downloaded=downloaded,
+            from_store=from_store,
+            warnings=self._warnings,
+        )
+
+    def _from_store(self, offer: Offer, target: Path, meter: Meter) -> bool:
+        """Whether the shared store gave the file. Raises NotInStore where nobody else can."""
+        digest = offer.file.sha256
+        given = self._shared is not None and digest is not None and self._shared.fetch(digest, target, meter)
+        if offer.entry is not None and not given:
+            raise NotInStore
+        return given
+
+    def _entry(self, target: Path, offer: Offer, digest: str) -> Entry:
+        """What the shared store is to know of a file."""
+        return Entry(
+            sha256=digest,
+            size=target.stat().st_size,
+            file_name=offer.file.name,
+            source=offer.source,
+            folder=offer.folder,
+            kind=self._config.kind,
+            identifiers=_names(offer, digest),
+            record=offer.record,
+        )
 
     def _take_from_archive(
         self, asked: Identifier, offer: Offer, meter: Meter, gone: NotFound
@@ -372,12 +454,14 @@ class _Run:
         return download(order, self._transport, self._config, meter, self._stop)
 
     def _record(self, target: Path, offer: Offer, digest: str) -> None:
-        identifiers = list(dict.fromkeys([*offer.identifiers, f"sha256:{digest}"]))
         self._store.keep(
-            target, identifiers=identifiers, sha256=digest, source=offer.source, record=offer.record
+            target, identifiers=_names(offer, digest), sha256=digest, source=offer.source, record=offer.record
         )
         self._library.remember(target, offer.identifiers, digest, offer.source, offer.record)
-        keep_preview(offer.record.preview_url, target, self._transport)
+        if offer.entry is None:
+            keep_preview(offer.record.preview_url, target, self._transport)
+        elif self._shared is not None:  # whoever has the store may have no way to the picture's own place
+            self._shared.keep_preview(offer.entry, target)
 
 
 def _task(
@@ -389,7 +473,12 @@ def _task(
     return task
 
 
-def _resolved(asked: Identifier, owned: Owned, *, downloaded: bool = False) -> ResolvedLora:
+def _names(offer: Offer, digest: str) -> tuple[str, ...]:
+    """Every name that the file answers to."""
+    return tuple(dict.fromkeys([*offer.identifiers, f"sha256:{digest}"]))
+
+
+def _resolved(asked: Identifier, owned: Owned) -> ResolvedLora:
     header = read_header(owned.path)
     return ResolvedLora(
         identifier=asked,
@@ -397,7 +486,7 @@ def _resolved(asked: Identifier, owned: Owned, *, downloaded: bool = False) -> R
         sha256=owned.sha256,
         size=header.file_size,
         source=owned.source,
-        downloaded=downloaded,
+        downloaded=False,
         record=owned.record,
         architecture=detect_architecture(header),
         trigger_words=trigger_words(owned.record, header.metadata, owned.path),

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Bars"]
 
-_PHASES = {"download": "", "wait": "another program downloads it", "verify": "verifying", "done": ""}
+_PHASES = {
+    "download": "",
+    "wait": "another program downloads it",
+    "verify": "verifying",
+    "store": "to the shared store",
+    "done": "",
+}
 
 
 class Bars:

@@ -30,6 +30,8 @@ _HELP = f"""
   downloaded      true where this call brought it over the network
   architecture    families that it was made for, as `inspect` names them
   trigger_words   that its author names, or that every picture had which it was trained on
+  from_store      true where it came from the shared store (AIR_LORA_STORE)
+  warnings        what went wrong on the way and did no harm, such as a shared store that was lost
   error           null, or why it could not be had:
 {ERROR_FIELDS}"""
 
@@ -91,6 +93,8 @@ def _report(
         "downloaded": lora.downloaded if lora else False,
         "architecture": list(lora.architecture.families) if lora else [],
         "trigger_words": list(lora.trigger_words) if lora else [],
+        "from_store": lora.from_store if lora else False,
+        "warnings": list(lora.warnings) if lora else [],
         "error": error_fields(error),
     }
 

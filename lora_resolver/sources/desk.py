@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..errors import LoraResolverError
     from ..identifiers import Identifier
     from ..records import FileRecord, LoraRecord
+    from ..shared_store import Entry
     from ..store import Store
     from ..transport import Answer, Transport
 
@@ -57,6 +58,8 @@ class Offer:
     """What a refused download means, or None where the status alone says it."""
     mirrors: tuple[str, ...] = ()
     """Further addresses of the same bytes, for when the file's own does not give them."""
+    entry: Entry | None = None
+    """What the shared store says of it, where that made the offer: then the file has no address."""
 
 
 Finding = OnDisk | Elsewhere | Offer

@@ -34,13 +34,14 @@ export class RowView {
     this.name = el("span", { class: "air-lora-name", dir: "auto", dataset: testId("row-name") });
     this.version = el("span", { class: "air-lora-version", dir: "auto", dataset: testId("row-version") });
     this.badge = el("span", { class: "air-lora-badge", dataset: testId("row-badge") });
-    this.state = el("span", { class: "air-lora-state", dataset: testId("row-state") });
+    this.state = el("span", { class: "air-lora-state", dataset: testId("row-state"), onclick: () => this.canChoose && actions.changeVersion(key) });
     this.words = el("span", { class: "air-lora-words", dataset: testId("row-words") });
     this.bar = el("span", { class: "air-lora-bar", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", hidden: true, dataset: testId("row-progress") }, el("span", { class: "air-lora-bar-done" }));
     const weights = { settings: actions.settings, onsettled: actions.settled };
     this.weight = weightField({ ...weights, id: "row-weight", onchange: (value) => actions.setWeight(key, value) });
     this.clip = weightField({ ...weights, id: "row-clip-weight", onchange: (value) => actions.setClipWeight(key, value) });
     this.clipLine = el("div", { class: "air-lora-clip", hidden: true }, el("span", { class: "air-lora-clip-label" }, t("clip")), this.clip.element);
+    this.weights = el("div", { class: "air-lora-weights" }, this.weight.element, this.clipLine);
     this.menu = iconButton("more", "", "row-menu", () => actions.menu(key, this.menu), { "aria-haspopup": "menu", "aria-expanded": "false" });
     this.element = el("div", {
       role: "listitem", class: "air-lora-row", dataset: testId("row"),
@@ -55,8 +56,7 @@ export class RowView {
     el("div", { class: "air-lora-middle" },
       el("div", { class: "air-lora-title" }, this.name, this.version),
       el("div", { class: "air-lora-facts" }, this.badge, this.state, this.words)),
-    el("div", { class: "air-lora-weights" }, this.weight.element, this.clipLine),
-    this.menu, this.bar);
+    this.weights, this.menu, this.bar);
   }
 
   /** @param {{row: any, index: number, item: any, progress: any, readOnly: boolean, hasCheckpoint: boolean, checkpoint: any, isRepeated: boolean, address: string | null}} shown */
@@ -71,7 +71,10 @@ export class RowView {
     setText(this.version, plain(item?.version ?? "", 60));
     setAttribute(this.toggle, "aria-checked", String(isOn(row)));
     setAttribute(this.toggle, "aria-label", t("switchRow", { name }));
-    this.toggle.disabled = readOnly;
+    this.toggle.disabled = readOnly || !isEntry(row);
+    this.weights.hidden = !isEntry(row);
+    this.canChoose = !readOnly && item?.error?.code === "versionMissing";
+    this.state.classList.toggle("air-lora-choosable", this.canChoose);
     setAttribute(this.handle, "aria-label", t("moveRow", { name }));
     setAttribute(this.handle, "title", t("moveRow", { name }));
     this.handle.disabled = readOnly;

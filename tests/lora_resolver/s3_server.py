@@ -1,0 +1,126 @@
+"""moto's server, which speaks S3, as a process of its own; and a way to it that can break."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+from tools.comfy_process import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BUCKET = "workers"
+SECRET = "an-access-key-nobody-may-see-0123456789"
+
+
+class S3Server:
+    """Runs while its `with` block does. `environment` is what a client of it needs."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def __enter__(self) -> S3Server:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.put(f"/{BUCKET}")
+                return self
+            except (urllib.error.URLError, OSError):
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    self.kill()
+                    raise
+                time.sleep(0.1)
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """At once, as a power cut does."""
+        self.process.kill()
+        self.process.wait()
+
+    def environment(self, port: int | None = None) -> dict[str, str]:
+        return {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port or self.port}",
+            "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def put(self, path: str, content: bytes = b"") -> None:
+        self._ask("PUT", path, content)
+
+    def get(self, path: str) -> bytes:
+        return self._ask("GET", path)
+
+    def keys(self) -> list[str]:
+        """Every object of the bucket."""
+        listing = self.get(f"/{BUCKET}?list-type=2").decode()
+        return [each.partition("</Key>")[0] for each in listing.split("<Key>")[1:]]
+
+    def _ask(self, method: str, path: str, content: bytes | None = None) -> bytes:
+        request = urllib.request.Request(self.url + path, data=content, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return bytes(answer.read())
+
+
+class Wire:
+    """Passes connections on to a port, and calls `cut` once so many bytes have gone down, or up, in one of them."""
+
+    def __init__(
+        self, to: int, cut: Callable[[], None], *, down: int | None = None, up: int | None = None
+    ) -> None:
+        self._to = to
+        self._cut = cut
+        self._limits = {"down": down, "up": up}
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.was_cut = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self._to))
+            except OSError:
+                client.close()
+                continue
+            for source, sink, way in ((server, client, "down"), (client, server, "up")):
+                threading.Thread(target=self._pass_on, args=(source, sink, way), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, way: str) -> None:
+        passed, limit = 0, self._limits[way]
+        with contextlib.suppress(OSError):
+            while chunk := source.recv(8192):
+                if limit is not None and passed + len(chunk) > limit and not self.was_cut.is_set():
+                    self.was_cut.set()
+                    self._cut()
+                    break
+                sink.sendall(chunk)
+                passed += len(chunk)
+        for each in (source, sink):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
