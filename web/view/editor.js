@@ -14,7 +14,7 @@ import { Header } from "./header.js";
 import { JsonView } from "./json_view.js";
 import { openPresets } from "./presets.js";
 import { dragRow } from "./row_drag.js";
-import { openRowMenu } from "./row_menu.js";
+import { changeVersion, openRowMenu } from "./row_menu.js";
 import { nameOf, RowView } from "./row.js";
 
 /**
@@ -246,6 +246,7 @@ export class LoraEditor {
       move: (key, by) => this.move(key, by),
       startDrag: (key, event) => dragRow(this, key, event),
       menu: (key, button, at) => openRowMenu(this, key, button, at),
+      changeVersion: (key) => changeVersion(this, key),
       useWords: (words, isAppended) => this.useWords(words, isAppended),
       enlarge: (key) => {
         const row = this.rows.find((each) => each.key === key);

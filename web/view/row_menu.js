@@ -60,7 +60,7 @@ async function download(editor, model) {
   if (!answer.ok) editor.host.toast("error", t("download"), plain(answer.error.message, 300));
 }
 
-async function changeVersion(editor, key) {
+export async function changeVersion(editor, key) {
   const row = editor.rows.find((each) => each.key === key);
   const item = editor.itemOf(key);
   const name = nameOf(row, item);
