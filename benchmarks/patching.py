@@ -26,6 +26,8 @@ import comfy.sd
 import comfy.utils
 import torch
 from air_lora_pack.nodes.patching import application, loaded_model, lora_file
+from torch._C._profiler import _EventType
+from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.full_models import CPU, make_model, write_lora, write_peft_lora
 from benchmarks.race import race, room_on_disk
@@ -93,20 +95,24 @@ class _Bench:
         self._show(count)
         what = f"patch {self.name}, N={count}"
         patch, stock_patch = self.phases["ours patch"], self.phases["stock patch"]
-        rows = [
+        return [
             lower_is_better(f"{what}: files to patched weights", times["ours"], times["stock"], CHAIN, "s"),
             lower_is_better(f"{what}: patch step", patch, stock_patch, CHAIN, "s"),
             lower_is_better(
                 f"{what}: patch step against the floor", patch, times["floor"], "one product and casts", "s"
             ),
+            *self.memory(count),
         ]
-        del ways["floor"]
-        memory = {name: [peak for _ in range(3) if (peak := self._peak(way))] for name, way in ways.items()}
-        if memory["ours"]:
-            rows.append(
-                lower_is_better(f"{what}: peak extra memory", memory["ours"], memory["stock"], CHAIN, "MB")
-            )
-        return rows
+
+    def memory(self, count: int) -> list[BenchmarkResult]:
+        """Not in the race: telling the peak takes a pass of its own."""
+        ways = {
+            "stock": lambda: self._stock(self._read(count), count),
+            "ours": lambda: self._ours(self.files[:count]),
+        }
+        peaks = {name: [self._peak(way)] for name, way in ways.items()}
+        what = f"patch {self.name}, N={count}: peak extra memory"
+        return [lower_is_better(what, peaks["ours"], peaks["stock"], CHAIN, "MB")]
 
     # ---- run again
 
@@ -270,16 +276,16 @@ class _Bench:
         with contextlib.suppress(OSError, AttributeError):  # glibc's only
             ctypes.CDLL(None).malloc_trim(0)
 
-    def _peak(self, way: Callable[[], None]) -> float | None:
-        """How far the process grows for a moment, in MB; None where the system does not tell."""
+    def _peak(self, way: Callable[[], None]) -> float:
+        """The most that torch's tensors take at one moment, in MB, not counting those that stay: the patched weights.
+
+        Told by torch's allocator; the size of the process would also tell of freed memory that serves again. Mapped
+        files count for neither: the system drops their pages as it likes.
+        """
         self._forget()
-        try:
-            Path("/proc/self/clear_refs").write_text("5")
-            before = _memory("VmRSS")
-        except OSError:
-            return None
-        way()
-        return (_memory("VmHWM") - before) / 1000
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True, with_stack=False) as profiler:
+            way()
+        return _peak_of_passing(_allocations(profiler)) / 1e6
 
     def _show(self, count: int) -> None:
         print(f"  {self.name}, N={count}:", end=" ")
@@ -305,7 +311,33 @@ class _StacksByCount(dict[int, dict[str, list[tuple[torch.Tensor, torch.Tensor]]
         return stacks
 
 
-def _memory(field: str) -> float:
-    """In kB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return float(next(line.split()[1] for line in lines if line.startswith(f"{field}:")))
+def _allocations(profiler: Any) -> list[tuple[int, int]]:
+    """(address, bytes taken or, below 0, given back), as they happened."""
+    waiting = list(profiler.profiler.kineto_results.experimental_event_tree())
+    found = []
+    while waiting:
+        event = waiting.pop()
+        waiting += event.children
+        if event.tag == _EventType.Allocation:
+            found.append((event.start_time_ns, event.extra_fields.ptr, event.extra_fields.alloc_size))
+    return [(pointer, size) for _time, pointer, size in sorted(found)]
+
+
+def _peak_of_passing(allocations: list[tuple[int, int]]) -> int:
+    """The highest sum, in bytes, of what is given back later on."""
+    later: dict[int, int] = defaultdict(int)  # address → how often it is still to be given back
+    for pointer, size in allocations:
+        later[pointer] += size < 0
+    live: set[int] = set()
+    now = peak = 0
+    for pointer, size in allocations:
+        if size > 0 and later[pointer]:
+            live.add(pointer)
+            now += size
+            peak = max(peak, now)
+        elif size < 0:
+            later[pointer] -= 1
+            if pointer in live:
+                live.remove(pointer)
+                now += size
+    return peak
