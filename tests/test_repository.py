@@ -64,7 +64,7 @@ def test_no_large_file_but_the_showcase_checkpoint() -> None:
 
 def test_what_users_do_not_need_is_left_out_of_the_registry_package() -> None:
     left_out = (ROOT / ".comfyignore").read_text(encoding="utf-8").split()
-    assert {"tools/", "tests/", "benchmarks/"} <= set(left_out)
+    assert {"/tools/", "/tests/", "/benchmarks/"} <= set(left_out)
     for needed in ("nodes", "lora_resolver", "web", "locales", "example_workflows", "requirements.txt"):
-        assert f"{needed}/" not in left_out
-        assert needed not in left_out
+        assert f"/{needed}/" not in left_out
+        assert f"/{needed}" not in left_out

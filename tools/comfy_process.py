@@ -36,7 +36,8 @@ class ComfyProcess:
     """A running ComfyUI server; a context manager.
 
     `environment` is added to this process's own. `model_folders` (a ComfyUI `models` folder) are read beside the
-    base folder's own models. `gpu` lets ComfyUI use one; without it, it runs on the CPU.
+    base folder's own models. `gpu` lets ComfyUI use one; without it, it runs on the CPU. Without `link`, its
+    custom nodes are those that lie in the base folder already.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class ComfyProcess:
         arguments: tuple[str, ...] = (),
         port: int | None = None,
         gpu: bool = False,
+        link: bool = True,
     ) -> None:
         self.comfyui = comfyui
         self.base = base
@@ -58,11 +60,13 @@ class ComfyProcess:
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
         self._model_folders = model_folders
         self._arguments = (*arguments, *(() if gpu else ("--cpu",)))
+        self._link = link
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> ComfyProcess:
         """Starts the server and waits until it answers. Raises SetupError with the end of its log if it does not."""
-        link_pack(self.base / "custom_nodes")
+        if self._link:
+            link_pack(self.base / "custom_nodes")
         for folder in ("models/checkpoints", "models/loras", "input", "output", "temp", "user"):
             (self.base / folder).mkdir(parents=True, exist_ok=True)
         command = [

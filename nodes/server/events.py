@@ -9,8 +9,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from .items import MAX_FILE_NAME, error_facts, plain
-
 if TYPE_CHECKING:
     from ...lora_resolver import Identifier, LoraResolverError, Progress
 
@@ -35,6 +33,8 @@ class ProgressEvents:
         if progress.identifier in self._ended or (phase == progress.phase and now - when < INTERVAL):
             return
         self._sent[progress.identifier] = (progress.phase, now)
+        from .items import MAX_FILE_NAME, plain  # late: no start of ComfyUI waits for what shows files
+
         facts: dict[str, Any] = {
             "file_name": plain(progress.file_name, MAX_FILE_NAME),
             "done": progress.done,
@@ -52,6 +52,8 @@ class ProgressEvents:
         if identifier in self._ended:
             return
         self._ended.add(identifier)
+        from .items import error_facts  # late, as above
+
         self._send(str(identifier), "done", {"state": "failed", "error": error_facts(error)})
 
     def _send(self, model: str, phase: str, facts: dict[str, Any]) -> None:

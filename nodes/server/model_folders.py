@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import folder_paths
 
-from ...lora_resolver import ResolverConfig, StorageFailed
+from ...lora_resolver import StorageFailed
 from .settings import resolver_config
+
+if TYPE_CHECKING:
+    from ...lora_resolver import ResolverConfig
 
 FOLDERS_OF = {"lora": ("loras",), "checkpoint": ("checkpoints", "diffusion_models"), "vae": ("vae",)}
 """Kind of a file → ComfyUI's names of the folders for it; downloads go to the first."""

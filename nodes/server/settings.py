@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import folder_paths
 
-from ...lora_resolver import SETTINGS_FILE, InvalidInput, ResolverConfig, with_settings
+from ...lora_resolver import InvalidInput
+
+if TYPE_CHECKING:
+    from ...lora_resolver import ResolverConfig
 
 ALLOW_REMOTE = "AIR_LORA_ALLOW_REMOTE"
 """1 lets other computers change things: settings, tokens, presets, downloads."""
@@ -23,6 +27,8 @@ def state_folder() -> Path:
 
 def settings_file() -> Path:
     """The settings that the page changes."""
+    from ...lora_resolver import SETTINGS_FILE  # late: no start of ComfyUI waits for the settings
+
     return state_folder() / SETTINGS_FILE
 
 
@@ -33,6 +39,8 @@ def from_environment(key: str) -> bool:
 
 def settings_in_force() -> dict[str, str]:
     """The environment, and the file where that says nothing. Raises InvalidInput for a file that cannot be read."""
+    from ...lora_resolver import with_settings  # late, as above
+
     return with_settings(os.environ, settings_file())
 
 
@@ -114,6 +122,8 @@ def resolver_config() -> ResolverConfig:
     Downloads go to AIR_LORA_DIR, else to ComfyUI's first `loras` folder; LoRAs are looked for in all of them.
     Raises InvalidInput for a setting that cannot be.
     """
+    from ...lora_resolver import ResolverConfig  # late, as above
+
     folders = lora_folders()
     environment = settings_in_force()
     named = environment.get("AIR_LORA_DIR", "").strip()
