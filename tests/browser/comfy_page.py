@@ -52,7 +52,8 @@ class ComfyPage:
     def show(self, zoom: float = 1) -> None:
         """Puts the node where it is seen whole."""
         self.page.evaluate(
-            "(zoom) => { Object.assign(app.canvas.ds, { scale: zoom, offset: [60, 120] });"
+            "(zoom) => { const [x, y] = [0, 1].map((axis) => Math.min(...app.graph.nodes.map((n) => n.pos[axis])));"
+            "Object.assign(app.canvas.ds, { scale: zoom, offset: [60 - x, 120 - y] });"
             "app.canvas.setDirty(true, true) }",
             zoom,
         )
