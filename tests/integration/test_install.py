@@ -36,7 +36,7 @@ PARTS = {
     *("pyproject.toml", "requirements.txt"),
     *("README.md", "CHANGELOG.md", "LICENSE", "docs"),
 }
-KINDS = {".py", ".js", ".css", ".json", ".md", ".toml", ".txt", ".webp", ".jpg", ".png", ".svg", ""}
+KINDS = {".py", ".typed", ".js", ".css", ".json", ".md", ".toml", ".txt", ".webp", ".jpg", ".png", ".svg", ""}
 LARGEST_PACKAGE = 2_000_000
 
 NOT_OURS = re.compile(r"/__pycache__/|^ComfyUI/(custom_nodes/air-lora/|comfyui\.log$|temp/)")
