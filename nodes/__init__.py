@@ -8,6 +8,7 @@ from .array import AirLoraArray
 from .prompt import AirLoraPrompt
 from .request import AirLoraRequest
 from .resolve import AirLoraResolve
+from .save import AirLoraSave
 
 
 class AirLoraExtension(ComfyExtension):
@@ -25,4 +26,5 @@ class AirLoraExtension(ComfyExtension):
             AirLoraPrompt,
             AirLoraRequest,
             AirLoraResolve,
+            AirLoraSave,
         ]

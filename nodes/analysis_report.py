@@ -7,9 +7,9 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from .analysis_picture import analysis_picture, percent
+from .applied_patches import patches_of
 from .drawing import drawable
 from .patching.analysis import LARGEST_WEIGHT, analyse, even_weights
-from .patching.stack import WeightedPatches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,9 +39,9 @@ class AnalysisReport:
 def analysis_report(model: Any, clip: Any, entries: Sequence[LoraEntry], outcome: Outcome) -> AnalysisReport:
     """Of an applied array; `model` and `clip` (which may be None) are those from before."""
     files = [each for each in outcome.entries if each.fit is not None]
-    diffusion = analyse(model, [_patches(each, text_encoder=False) for each in files])
+    diffusion = analyse(model, [patches_of(each, text_encoder=False) for each in files])
     encoders = (
-        analyse(clip.patcher, [_patches(each, text_encoder=True) for each in files])
+        analyse(clip.patcher, [patches_of(each, text_encoder=True) for each in files])
         if clip is not None
         else None
     )
@@ -70,18 +70,6 @@ def analysis_report(model: Any, clip: Any, entries: Sequence[LoraEntry], outcome
         summary=_summary(labels, facts),
         picture=analysis_picture(names, weights, diffusion.strengths, diffusion.cosines, blocks, by_block),
         suggestion=_suggestion(entries, outcome.report["entries"], factors),
-    )
-
-
-def _patches(applied: Applied, *, text_encoder: bool) -> WeightedPatches:
-    fit = applied.fit
-    side = (fit.text_encoder if text_encoder else fit.diffusion) if fit else None
-    return WeightedPatches(
-        place=applied.lora.place,
-        name=applied.lora.name,
-        sha256=applied.lora.sha256,
-        strength=applied.lora.clip_strength if text_encoder else applied.lora.model_strength,
-        patches=side.patches if side else {},
     )
 
 

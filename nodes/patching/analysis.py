@@ -10,18 +10,18 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
-from comfy.weight_adapter.base import pad_tensor_to_shape
 
+from .pieces import beside, pieces_of
 from .stack import stack_patches
-from .stacked_adapter import apply_other
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .pieces import Piece
     from .stack import WeightedPatches
 
 LARGEST_WEIGHT = 4.0
@@ -50,14 +50,6 @@ class Analysis:
     """Per entry, how many weights it changes."""
 
 
-class _Piece(NamedTuple):
-    """One entry's delta of a weight, flattened to (out, in): up @ down, or `whole` where it has no factors."""
-
-    up: torch.Tensor | None
-    down: torch.Tensor | None
-    whole: torch.Tensor | None
-
-
 def analyse(model: Any, entries: Sequence[WeightedPatches]) -> Analysis:
     """Compares the entries' deltas of the MODEL's weights, as they arrive at the node (before other patches)."""
     originals = model.get_key_patches()
@@ -73,7 +65,7 @@ def analyse(model: Any, entries: Sequence[WeightedPatches]) -> Analysis:
         gram = torch.zeros(count, count, dtype=torch.float64)
         there = torch.tensor(present)
         gram[there.unsqueeze(1), there] = _gram(
-            [_pieces(patches[number][key], weight, convert, key) for number in present]
+            [pieces_of(patches[number][key], weight, convert, key) for number in present]
         )
         block = _block_of(key)
         grams[block] = grams[block] + gram if block in grams else gram
@@ -118,61 +110,7 @@ def _block_of(key: str) -> str:
     return found[1] if found else key
 
 
-def _pieces(adapter: Any, weight: torch.Tensor, convert: Any, key: str) -> list[_Piece]:
-    """What one entry adds to one weight: low-rank parts of slices stay low-rank, with rows or columns of zeros."""
-    shape = torch.Size(adapter.calculate_shape(key) or weight.shape)
-    pieces = []
-    for offset, function, low_rank, others in adapter.weights:
-        for up, down, strength in low_rank:
-            factors = up.flatten(1).float() * strength, down.flatten(1).float()
-            if function is None and (offset is None or (offset[0] < 2 and len(shape) == 2)):
-                pieces.append(_Piece(*_placed(factors, shape, offset), None))
-                continue
-            delta = (factors[0] @ factors[1]).reshape(_part(shape, offset))
-            pieces.append(_whole(delta if function is None else function(delta), shape, offset))
-        if others:
-            start = pad_tensor_to_shape(convert(weight, inplace=False).float(), shape)
-            start = start if offset is None else start.narrow(*offset)
-            for kind, values, strength in others:
-                alone = apply_other(
-                    (kind, values), start.clone(), key, strength, function, torch.float32, None
-                )
-                pieces.append(_whole((alone - start).cpu(), shape, offset))
-    return pieces
-
-
-def _placed(
-    factors: tuple[torch.Tensor, torch.Tensor], shape: torch.Size, offset: tuple[int, int, int] | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    up, down = factors
-    if offset is None:
-        return up, down
-    dimension, start, length = offset
-    if dimension == 0:
-        whole = up.new_zeros(shape[0], up.shape[1])
-        whole[start : start + length] = up
-        return whole, down
-    whole = down.new_zeros(down.shape[0], shape[1])
-    whole[:, start : start + length] = down
-    return up, whole
-
-
-def _part(shape: torch.Size, offset: tuple[int, int, int] | None) -> tuple[int, ...]:
-    if offset is None:
-        return tuple(shape)
-    dimension, _start, length = offset
-    return (*shape[:dimension], length, *shape[dimension + 1 :])
-
-
-def _whole(delta: torch.Tensor, shape: torch.Size, offset: tuple[int, int, int] | None) -> _Piece:
-    if offset is not None:
-        placed = delta.new_zeros(shape)
-        placed.narrow(*offset).copy_(delta)
-        delta = placed
-    return _Piece(None, None, delta.reshape(delta.shape[0], -1))
-
-
-def _gram(entries: Sequence[list[_Piece]]) -> torch.Tensor:
+def _gram(entries: Sequence[list[Piece]]) -> torch.Tensor:
     """(N, N) inner products ⟨Δᵢ, Δⱼ⟩ of one weight, float64."""
     factored = [
         (n, piece.up, piece.down) for n, each in enumerate(entries) for piece in each if piece.up is not None
@@ -180,8 +118,8 @@ def _gram(entries: Sequence[list[_Piece]]) -> torch.Tensor:
     full = [(n, piece.whole) for n, each in enumerate(entries) for piece in each if piece.whole is not None]
     gram = torch.zeros(len(entries), len(entries), dtype=torch.float64)
     if factored:
-        up = _beside([up for _, up, _ in factored], 1)  # (out, Σr)
-        down = _beside([down for _, _, down in factored], 0)  # (Σr, in)
+        up = beside([up for _, up, _ in factored], 1)  # (out, Σr)
+        down = beside([down for _, _, down in factored], 0)  # (Σr, in)
         products = (up.T @ up).mul_(down @ down.T)  # (Σr, Σr)
         owners = torch.tensor([n for n, each, _ in factored for _ in range(each.shape[1])])
         rows = torch.zeros(len(entries), len(owners)).index_add_(0, owners, products)
@@ -204,17 +142,6 @@ def _inner(first: torch.Tensor, second: torch.Tensor) -> float:
     """Over what both cover: a LoRA may widen a weight, and what it adds there is in no other."""
     rows, columns = min(len(first), len(second)), min(first.shape[1], second.shape[1])
     return float((first[:rows, :columns] * second[:rows, :columns]).sum())
-
-
-def _beside(factors: list[Any], dimension: int) -> torch.Tensor:
-    """Concatenated along the rank; shorter ones are filled with zeros."""
-    longest = max(each.shape[1 - dimension] for each in factors)
-    filled = []
-    for each in factors:
-        missing = longest - each.shape[1 - dimension]
-        padding = (0, 0, 0, missing) if dimension == 1 else (0, missing)
-        filled.append(torch.nn.functional.pad(each, padding) if missing else each)
-    return torch.cat(filled, dimension)
 
 
 # Kept per model: what a checkpoint's weights are does not change, and reading all of them takes longer than the rest.

@@ -1,0 +1,83 @@
+"""The delta of one weight in parts: low-rank factors where a kind has them, whole matrices where it has none."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from comfy.weight_adapter.base import pad_tensor_to_shape
+
+from .stacked_adapter import apply_other
+
+
+class Piece(NamedTuple):
+    """A part of the delta of a weight, flattened to (out, in): up @ down, or `whole` where it has no factors."""
+
+    up: torch.Tensor | None
+    down: torch.Tensor | None
+    whole: torch.Tensor | None
+
+
+def pieces_of(adapter: Any, weight: torch.Tensor, convert: Any, key: str) -> list[Piece]:
+    """What an adapter adds to its weight, as parts to sum: slices stay low-rank, with rows or columns of zeros."""
+    shape = torch.Size(adapter.calculate_shape(key) or weight.shape)
+    pieces = []
+    for offset, function, low_rank, others in adapter.weights:
+        for up, down, strength in low_rank:
+            factors = up.flatten(1).float() * strength, down.flatten(1).float()
+            if function is None and (offset is None or (offset[0] < 2 and len(shape) == 2)):
+                pieces.append(Piece(*_placed(factors, shape, offset), None))
+                continue
+            delta = (factors[0] @ factors[1]).reshape(_part(shape, offset))
+            pieces.append(_whole(delta if function is None else function(delta), shape, offset))
+        if others:
+            start = pad_tensor_to_shape(convert(weight, inplace=False).float(), shape)
+            start = start if offset is None else start.narrow(*offset)
+            for kind, values, strength in others:
+                alone = apply_other(
+                    (kind, values), start.clone(), key, strength, function, torch.float32, None
+                )
+                pieces.append(_whole((alone - start).cpu(), shape, offset))
+    return pieces
+
+
+def _placed(
+    factors: tuple[torch.Tensor, torch.Tensor], shape: torch.Size, offset: tuple[int, int, int] | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    up, down = factors
+    if offset is None:
+        return up, down
+    dimension, start, length = offset
+    if dimension == 0:
+        whole = up.new_zeros(shape[0], up.shape[1])
+        whole[start : start + length] = up
+        return whole, down
+    whole = down.new_zeros(down.shape[0], shape[1])
+    whole[:, start : start + length] = down
+    return up, whole
+
+
+def _part(shape: torch.Size, offset: tuple[int, int, int] | None) -> tuple[int, ...]:
+    if offset is None:
+        return tuple(shape)
+    dimension, _start, length = offset
+    return (*shape[:dimension], length, *shape[dimension + 1 :])
+
+
+def _whole(delta: torch.Tensor, shape: torch.Size, offset: tuple[int, int, int] | None) -> Piece:
+    if offset is not None:
+        placed = delta.new_zeros(shape)
+        placed.narrow(*offset).copy_(delta)
+        delta = placed
+    return Piece(None, None, delta.reshape(delta.shape[0], -1))
+
+
+def beside(factors: list[Any], dimension: int) -> torch.Tensor:
+    """Concatenated along the rank; shorter ones are filled with zeros."""
+    longest = max(each.shape[1 - dimension] for each in factors)
+    filled = []
+    for each in factors:
+        missing = longest - each.shape[1 - dimension]
+        padding = (0, 0, 0, missing) if dimension == 1 else (0, missing)
+        filled.append(torch.nn.functional.pad(each, padding) if missing else each)
+    return torch.cat(filled, dimension)

@@ -1,0 +1,155 @@
+"""Save LoRA Array as One LoRA: one file that every program loads, in place of a stack."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from comfy_api.latest import io
+
+from ..lora_resolver import LoraResolverError, parse_lora_array
+from .array_fingerprint import array_fingerprint
+from .loader_names import LoaderName
+from .lora_stack import LoraStack, stack_entries
+from .server.model_folders import loader_name
+from .server.saved_loras import IF_EXISTS, checked_name
+
+if TYPE_CHECKING:
+    from .lora_stack import Row
+
+LARGEST_RANK = 4096
+
+
+class AirLoraSave(io.ComfyNode):
+    """Sums an array into one file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Ids are part of every saved workflow: they stay."""
+        return io.Schema(
+            node_id="AirLoraSave",
+            display_name="Save LoRA Array as One LoRA",
+            category="loaders/AIR LoRA",
+            description=(
+                "Sums the LoRAs of an array, at their weights, into one file in the loras folder that any program "
+                "loads: exactly, or cut to a rank, with the error told."
+            ),
+            inputs=[
+                io.Model.Input("model", tooltip="The checkpoint's diffusion model, before any LoRA."),
+                io.String.Input(
+                    "lora",
+                    multiline=True,
+                    default="[]",
+                    placeholder='[\n  { "model": "civitai:120096@135931", "weight": 0.75 }\n]',
+                    tooltip="The lora array, as for Apply LoRA Array.",
+                ),
+                io.String.Input(
+                    "file_name",
+                    default="merged/my-mix",
+                    tooltip="Below ComfyUI's loras folder. The ending is added.",
+                ),
+                io.Int.Input(
+                    "rank",
+                    default=0,
+                    min=0,
+                    max=LARGEST_RANK,
+                    tooltip="0: exact, with all ranks stacked. Else the best approximation of this rank: a smaller "
+                    "file.",
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=["fp16", "bf16", "fp32"],
+                    default="fp16",
+                    tooltip="Of the numbers in the file.",
+                ),
+                io.Combo.Input(
+                    "if_exists",
+                    options=list(IF_EXISTS),
+                    default=IF_EXISTS[0],
+                    tooltip="What to do where there is a file of this name: number the new one, stop, or replace it.",
+                ),
+                io.Clip.Input(
+                    "clip",
+                    optional=True,
+                    tooltip="The text encoder. Without it, its part is not in the file.",
+                ),
+                io.Combo.Input(
+                    "expert",
+                    options=["both", "high", "low"],
+                    default="both",
+                    optional=True,
+                    tooltip='Which expert of a dual-expert video model this model is. "both" for every other model.',
+                ),
+                LoraStack.Input(
+                    "lora_stack",
+                    optional=True,
+                    tooltip="LoRAs from a stack node of another pack. They join the array.",
+                ),
+            ],
+            outputs=[
+                LoaderName.Output(display_name="lora_name", tooltip="For the lora_name of Load LoRA."),
+                io.String.Output(display_name="lora", tooltip="The file as a lora array, at weight 1."),
+                io.String.Output(
+                    display_name="report", tooltip="What was saved, its rank and its error, as JSON."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def validate_inputs(cls, lora: str | None, file_name: str | None = None) -> bool | str:
+        """Refuses a malformed array or name when the prompt is queued. What is wired in is not known yet: None."""
+        try:
+            if lora is not None:
+                parse_lora_array(lora)
+            if file_name is not None:
+                checked_name(file_name)
+        except LoraResolverError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, lora: str | None = None, **_others: Any) -> str:
+        """Runs again when a file with a local name was replaced; reads no file and no network."""
+        return array_fingerprint(lora)
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        lora: str,
+        file_name: str,
+        rank: int,
+        precision: str,
+        if_exists: str,
+        clip: Any = None,
+        expert: str = "both",
+        lora_stack: list[Row] | None = None,
+    ) -> io.NodeOutput:
+        """Name for loaders, array, report."""
+        # Late: no start of ComfyUI waits for the patching.
+        from .array_application import apply_array
+        from .merged_lora import save_merged
+
+        outcome = apply_array(
+            model,
+            clip,
+            [*parse_lora_array(lora), *stack_entries(lora_stack)],
+            skip_mismatches=False,
+            expert=expert,
+            node_id=cls.hidden.unique_id,
+        )
+        saved = save_merged(
+            model,
+            clip,
+            outcome,
+            file_name=file_name,
+            if_exists=if_exists,
+            rank=rank or None,
+            precision=precision,
+            node_id=cls.hidden.unique_id,
+        )
+        array = json.dumps([{"model": f"local:{saved.report['file']}"}], ensure_ascii=False)
+        report = json.dumps(saved.report, ensure_ascii=False, indent=2)
+        return io.NodeOutput(loader_name(saved.path), array, report, ui={"text": [report]})
