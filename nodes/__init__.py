@@ -5,10 +5,12 @@ from comfy_api.latest import ComfyExtension, io
 from .analyze import AirLoraAnalyze
 from .apply import AirLoraApply
 from .array import AirLoraArray
+from .grid import AirLoraGrid
 from .prompt import AirLoraPrompt
 from .request import AirLoraRequest
 from .resolve import AirLoraResolve
 from .save import AirLoraSave
+from .sweep import AirLoraSweep
 
 
 class AirLoraExtension(ComfyExtension):
@@ -23,8 +25,10 @@ class AirLoraExtension(ComfyExtension):
             AirLoraAnalyze,
             AirLoraApply,
             AirLoraArray,
+            AirLoraGrid,
             AirLoraPrompt,
             AirLoraRequest,
             AirLoraResolve,
             AirLoraSave,
+            AirLoraSweep,
         ]

