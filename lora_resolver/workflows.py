@@ -257,7 +257,7 @@ def _number(value: object, otherwise: float) -> float:
 
 # The first input of our nodes whose first input is not an array.
 _FIRST_INPUT = {"AirLoraResolve": "identifier", "AirLoraRequest": "request"}
-_NO_LORAS = frozenset({"AirLoraPrompt"})
+_NO_LORAS = frozenset({"AirLoraGrid", "AirLoraPrompt"})
 """Those of our nodes whose texts name no LoRA."""
 
 _LOADERS = frozenset({"LoraLoader", "LoraLoaderModelOnly", "CreateHookLora", "CreateHookLoraModelOnly"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
+SUPERCAR = "a red supercar in a city at sunset"
 FOLDER = ROOT / "example_workflows"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
@@ -152,6 +154,35 @@ def test_core_s_loader_with_a_resolved_name_runs(studio: Studio) -> None:
     assert studio.picture(result).size == (64, 64)
     (info,) = [json.loads(output["text"][0]) for output in result.outputs.values() if "text" in output]
     assert info["name"] == "pixel-art"
+
+
+@pytest.mark.usefixtures("documented_loras")
+def test_a_weight_sweep_makes_its_sheet(studio: Studio) -> None:
+    result = run_small(studio, "weight-sweep")
+    sheet = studio.picture(result)
+    cells = [
+        sheet.crop((24 + 88 * n, sheet.height - 24 - 64, 88 * (n + 1), sheet.height - 24)) for n in range(5)
+    ]
+    assert sheet.width == 24 + 5 * 88, "five values, one row"
+    arrays = [
+        [
+            {"model": "civitai:120096@135931", "weight": weight},
+            {"model": "civitai:245889@277389", "weight": 0.5},
+        ]
+        for weight in (0.2, 0.4, 0.6, 0.8, 1.0)
+    ]
+    for cell, array in zip(cells, arrays):
+        alone = replace(tiny("sd15", array, negative="blurry", cfg=7.0, seed=1), prompt=SUPERCAR)
+        assert hashlib.sha256(cell.tobytes()).hexdigest() == studio.pixels(alone)
+
+
+@pytest.mark.usefixtures("documented_loras")
+def test_an_analysed_array_becomes_one_file(studio: Studio) -> None:
+    result = run_small(studio, "analyze-and-merge")
+    texts = [output["text"][0] for output in result.outputs.values() if "text" in output]
+    (report,) = [found for text in texts if text.startswith("{") for found in [json.loads(text)]][:1]
+    assert report["file"].startswith("merged/supercar-style")
+    assert [each["model"] for each in report["sources"]] == ["civitai:120096@135931", "civitai:245889@277389"]
 
 
 def test_the_documentation_s_samples_are_in_them() -> None:
