@@ -147,8 +147,7 @@ export class RowView {
 
 export function nameOf(row, item) {
   const fault = faultOf(row);
-  if (fault === "stateUnreadable") return plain(JSON.stringify(row.entry), 60);
-  if (fault === "noModel") return t("noModel");
+  if (fault === "stateUnreadable" || fault === "noModel") return plain(JSON.stringify(row.entry), 60);
   return plain(item?.title ?? "", 100) || shortModel(modelOf(row));
 }
 

@@ -1,0 +1,178 @@
+"""Adding LoRAs in the real page: what is pasted, found and dropped becomes rows."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from playwright.sync_api import expect
+
+from tests.browser.comfy_page import workflow_with
+from tests.browser.many_states import LOCAL, LOCAL_FOREIGN, LONG
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator
+
+    from tests.browser.comfy_page import ComfyPage
+    from tests.browser.many_states import BrowserStage
+
+pytestmark = [pytest.mark.integration, pytest.mark.browser]
+
+
+@pytest.fixture
+def empty(comfy: ComfyPage) -> ComfyPage:
+    comfy.load("[]")
+    return comfy
+
+
+def drop(comfy: ComfyPage, name: str, content: bytes) -> None:
+    """Drops a file on the rows."""
+    carried = comfy.page.evaluate_handle(
+        "([name, content]) => { const carried = new DataTransfer();"
+        "const bytes = Uint8Array.from(atob(content), (each) => each.charCodeAt(0));"
+        "carried.items.add(new File([bytes], name)); return carried }",
+        [name, base64.b64encode(content).decode()],
+    )
+    widget = comfy.page.get_by_test_id("widget")
+    widget.dispatch_event("dragover", {"dataTransfer": carried})
+    expect(comfy.page.get_by_text("Drop to add")).to_be_visible()
+    widget.dispatch_event("drop", {"dataTransfer": carried})
+
+
+def found(comfy: ComfyPage, source: str) -> Locator:
+    return comfy.page.get_by_test_id(f"found-{source}").get_by_test_id("found")
+
+
+def test_an_empty_node_says_how_to_begin(empty: ComfyPage) -> None:
+    expect(empty.page.get_by_test_id("empty")).to_contain_text("paste an AIR, a page address, a lora array")
+    empty.screenshot("empty")
+    empty.page.get_by_test_id("empty").click()
+    expect(empty.page.get_by_test_id("add-input")).to_be_focused()
+    empty.page.keyboard.press("Escape")
+
+
+def test_what_names_loras_is_pasted_in_any_form(empty: ComfyPage, stage: BrowserStage) -> None:
+    first, second, third, fourth, fifth = (style.air for style in stage.styles)
+    request = {
+        "taskType": "imageInference",
+        "positivePrompt": "a red car",
+        "lora": [{"model": third, "weight": 0.4}],
+    }
+    model, version = fourth.removeprefix("civitai:").split("@")
+    page_address = f"https://civitai.com/models/{model}?modelVersionId={version}"
+    pasted = [
+        (json.dumps([{"model": first, "weight": 0.6}]), [{"model": first, "weight": 0.6}]),
+        (json.dumps(request), [{"model": third, "weight": 0.4}]),
+        (f"{second}\n{fifth}", [{"model": second, "weight": 0.75}, {"model": fifth, "weight": 0.75}]),
+        (page_address, [{"model": fourth, "weight": 0.75}]),
+        ("a red car <lora:paper-cut:0.7>", [{"model": LOCAL, "weight": 0.7}]),
+    ]
+    expected: list[dict[str, object]] = []
+    for text, entries in pasted:
+        empty.paste(text)
+        expected += entries
+        expect(empty.rows).to_have_count(len(expected))
+        expect(empty.page.get_by_role("dialog")).to_have_count(0)
+    assert empty.array == empty.exported == expected
+    empty.screenshot("pasted")
+
+
+def test_a_paste_onto_the_rows_adds_too(comfy: ComfyPage, stage: BrowserStage) -> None:
+    comfy.load([{"model": LOCAL, "weight": 0.5}])
+    comfy.row(0).get_by_test_id("row-toggle").focus()
+    comfy.page.evaluate("(text) => navigator.clipboard.writeText(text)", stage.styles[0].air)
+    comfy.page.keyboard.press("Control+v")
+    expect(comfy.rows).to_have_count(2)
+    assert comfy.array[1] == {"model": stage.styles[0].air, "weight": 0.75}
+    comfy.weight(0).click()
+    comfy.page.evaluate("() => navigator.clipboard.writeText('0.35')")
+    comfy.page.keyboard.press("Control+v")
+    assert [entry["weight"] for entry in comfy.array] == [0.35, 0.75]
+
+
+def test_text_that_names_nothing_stays_with_the_reason(empty: ComfyPage) -> None:
+    empty.paste("civitai:not-a-number")
+    expect(empty.page.get_by_test_id("add-note")).to_contain_text("Not added")
+    empty.screenshot("not-added")
+    empty.page.keyboard.press("Escape")
+    assert empty.array == []
+
+
+def test_a_search_finds_on_this_disk_and_on_civitai_what_fits(empty: ComfyPage, stage: BrowserStage) -> None:
+    empty.page.get_by_test_id("add").click()
+    expect(found(empty, "local")).to_have_count(1)
+    expect(found(empty, "local")).to_contain_text("paper-cut")
+    expect(found(empty, "civitai").filter(has_text=stage.styles[0].name)).to_have_count(1)
+    expect(found(empty, "civitai").filter(has_text="SDXL")).to_have_count(0)
+    expect(empty.page.get_by_test_id("add-note")).to_have_text("Only what fits SD 3.")
+    empty.page.wait_for_function(
+        "() => [...document.querySelectorAll('.air-lora-card img')].some((image) => image.naturalWidth > 0)"
+    )
+    empty.screenshot("search")
+    empty.page.get_by_test_id("add-input").fill("golden hour")
+    expect(found(empty, "civitai")).to_have_count(1)
+    expect(found(empty, "local")).to_have_count(0)
+    expect(empty.page.get_by_test_id("found-local")).to_contain_text("Nothing found")
+    empty.screenshot("search-words")
+    found(empty, "civitai").click()
+    expect(empty.page.get_by_test_id("add-note")).to_have_text("Added 1")
+    empty.page.get_by_test_id("dialog-close").click()
+    assert empty.array == [{"model": LONG, "weight": 0.75}]
+
+
+def test_a_search_is_done_by_keys_alone(empty: ComfyPage) -> None:
+    empty.page.get_by_test_id("add").focus()
+    empty.page.keyboard.press("Enter")
+    empty.page.keyboard.type("paper")
+    expect(found(empty, "civitai")).to_have_count(0)
+    expect(found(empty, "local")).to_have_count(1)
+    empty.page.keyboard.press("ArrowDown")
+    expect(found(empty, "local")).to_be_focused()
+    empty.page.keyboard.press("Enter")
+    empty.page.keyboard.press("Escape")
+    assert empty.array == [{"model": LOCAL, "weight": 0.75}]
+    expect(empty.page.get_by_test_id("add")).to_be_focused()
+
+
+def test_without_a_checkpoint_everything_is_found(empty: ComfyPage) -> None:
+    empty.page.evaluate(
+        "() => app.graph.remove(app.graph.nodes.find((node) => node.type === 'CheckpointLoaderSimple'))"
+    )
+    empty.page.get_by_test_id("add").click()
+    expect(found(empty, "local")).to_have_count(2)
+    expect(found(empty, "civitai").filter(has_text="SDXL")).to_have_count(1)
+    expect(empty.page.get_by_test_id("add-note")).to_be_empty()
+    empty.page.keyboard.press("Escape")
+
+
+def test_a_dropped_lora_is_found_among_the_users_files(empty: ComfyPage, stage: BrowserStage) -> None:
+    file = stage.base / "models" / "loras" / "sdxl" / "photo-real.safetensors"
+    drop(empty, "renamed by somebody.safetensors", file.read_bytes())
+    expect(empty.rows).to_have_count(1)
+    assert empty.array == [{"model": LOCAL_FOREIGN, "weight": 0.75}]
+
+
+def test_a_dropped_picture_brings_the_loras_of_its_workflow(empty: ComfyPage, stage: BrowserStage) -> None:
+    entries = [{"model": stage.styles[0].air, "weight": 0.6}, {"model": LOCAL, "weight": 0.3}]
+    facts = PngInfo()
+    facts.add_text("workflow", json.dumps(workflow_with(json.dumps(entries))))
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "PNG", pnginfo=facts)
+    drop(empty, "picture.png", picture.getvalue())
+    expect(empty.rows).to_have_count(2)
+    assert empty.array == entries
+    assert empty.page.evaluate("() => app.graph.nodes.length") == 2
+
+
+def test_a_dropped_file_that_names_nothing_is_refused_by_name(empty: ComfyPage) -> None:
+    drop(empty, "holiday.png", b"\x89PNG\r\n\x1a\n")
+    expect(empty.page.get_by_text(re.compile("^holiday.png: ")).first).to_be_visible()
+    expect(empty.page.get_by_text("Drop to add")).to_be_hidden()
+    empty.screenshot("refused-file")
+    assert empty.array == []
