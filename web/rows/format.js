@@ -41,3 +41,9 @@ export function shortModel(model) {
   if (/^sha256:/.test(text)) return `${text.slice(0, 19)}…`;
   return plain(text.replace(/^urn:air:[^:]*:lora:/, ""), 80);
 }
+
+/** What an error says and what helps, as sentences: the server's have no full stop where they are parts of one. */
+export function told(error) {
+  const sentences = [error?.message, error?.remedy].filter(Boolean).map((each) => plain(each, 300));
+  return sentences.map((each) => (/[.!?…]$/.test(each) ? each : `${each}.`)).join(" ");
+}

@@ -72,7 +72,7 @@ export function openAddPanel(host) {
     const goal = buttons.indexOf(document.activeElement) + (event.key === "ArrowDown" ? 1 : -1);
     (goal < 0 ? input : buttons[goal])?.focus();
   });
-  const dialog = openDialog(t("searchTitle"), "add", () => el("div", { class: "air-lora-add" }, el("div", { class: "air-lora-search-box" }, icon("search"), input), note, found));
+  const dialog = openDialog(t("searchTitle"), "add", () => el("div", { class: "air-lora-add" }, el("div", { class: "air-lora-search-box" }, icon("search"), input), note, found), "air-lora-dialog-tall");
   dialog.addEventListener("close", () => {
     clearTimeout(timer);
     current?.abort();

@@ -5,7 +5,7 @@
 
 import { keepKeys, readArray, writeArray } from "../rows/array_text.js";
 import * as edits from "../rows/state.js";
-import { plain } from "../rows/format.js";
+import { plain, told } from "../rows/format.js";
 import { t } from "../strings.js";
 import { looksPasted, openAddPanel } from "./add_panel.js";
 import { showPicture } from "./dialogs.js";
@@ -87,7 +87,7 @@ export class LoraEditor {
       else this.progress.set(edits.modelOf(row), event);
       if (event.state === "done") this.knowledge.forget(edits.modelOf(row));
       if (event.state === "failed" && event.error && event.error.code !== "cancelled" && event.job !== null) {
-        this.host.toast("error", nameOf(row, this.#item(row)), [event.error.message, event.error.remedy].filter(Boolean).map((each) => plain(each, 300)).join(" "));
+        this.host.toast("error", nameOf(row, this.#item(row)), told(event.error));
       }
     }
     this.render();
@@ -135,11 +135,11 @@ export class LoraEditor {
   }
 
   #addParsed(answer) {
-    if (!answer.ok) return t("pasteFailed", { reason: plain(answer.error.message, 300) });
+    if (!answer.ok) return t("pasteFailed", { reason: told(answer.error) });
     const { entries = [], errors = [] } = answer.data;
     if (entries.length) this.addEntries(entries.map((entry) => edits.entryOfParsed(entry, this.host.settings().newWeight)));
     if (errors.length) {
-      const reason = [errors[0].message, errors[0].remedy].filter(Boolean).map((each) => plain(each, 300)).join(" ");
+      const reason = told(errors[0]);
       if (!entries.length) return t("pasteFailed", { reason });
       this.host.toast("warn", t("addLora"), t("pasteFailed", { reason }));
     }

@@ -24,6 +24,7 @@ export class Header {
     const on = rows.filter(isOn).length;
     setAttribute(this.all, "aria-checked", String(rows.length > 0 && on === rows.length));
     this.all.classList.toggle("air-lora-mixed", on > 0 && on < rows.length);
+    this.all.style.visibility = rows.length ? "" : "hidden";
     this.all.disabled = readOnly || rows.length === 0;
     this.add.disabled = readOnly;
     setAttribute(this.json, "aria-pressed", String(isJson));

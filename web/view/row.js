@@ -1,6 +1,6 @@
 /** One row: builds its elements once, then `update` only sets what changed. */
 
-import { plain, shortModel, sizeText } from "../rows/format.js";
+import { plain, shortModel, sizeText, told } from "../rows/format.js";
 import { clipWeightOf, faultOf, isEntry, isOn, modelOf, weightOf } from "../rows/state.js";
 import { t } from "../strings.js";
 import { el, icon, iconButton, setAttribute, setText, testId } from "./dom.js";
@@ -167,7 +167,7 @@ function stateOf(row, item, progress, isRepeated) {
   }
   if (isRepeated) return { text: t("stateRepeated"), kind: "hint" };
   if (!item || item.isLooking || item.pending) return { text: t("statePending"), kind: "unknown" };
-  const hint = [item.error?.message, item.error?.remedy].filter(Boolean).map((text) => plain(text, 300)).join(" ");
+  const hint = told(item.error);
   const isWrong = item.fits === "no" && isOn(row);
   switch (item.state) {
     case "on_disk":
