@@ -142,6 +142,17 @@ class Resolver:
         """The same for several at once, side by side: for each what is known of it, or why it cannot be had."""
         return self._side_by_side(identifiers, _Run.peek, on_progress)
 
+    def share(
+        self,
+        identifiers: Sequence[Identifier | str],
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> list[tuple[str, ...] | LoraResolverError]:
+        """Puts files of this disk that are on record into the shared store, unless they are there: for each, what went
+        wrong. Asks no source.
+        """
+        return self._side_by_side(identifiers, _Run.share, on_progress)
+
     def library(self, *, on_file: Callable[[str, int, int], None] | None = None) -> list[LibraryFile]:
         """Every .safetensors file in the configured folders. Works in this thread, without the network.
 
@@ -234,6 +245,25 @@ class _Run:
     def peek(self, asked: Identifier, meter: Meter) -> PeekedLora:
         """What it is, without its weights."""
         return self._with_store(lambda ask_store: self._peek(asked, meter, ask_store=ask_store))
+
+    def share(self, asked: Identifier, meter: Meter) -> tuple[str, ...]:
+        """Puts a file of this disk into the shared store; what went wrong."""
+        stored = self._store.find(asked)
+        if self._shared is None or stored is None or stored.record is None or not stored.unchanged:
+            return (f"{asked} is not on record here, so it was not put into the shared store",)
+        document = stored.path.with_suffix(".civitai.info")
+        record = replace(stored.record, document=document.read_text("utf-8") if document.is_file() else "")
+        entry = Entry(
+            sha256=stored.sha256,
+            size=stored.path.stat().st_size,
+            file_name=stored.path.name,
+            source=stored.source,
+            folder=self._store.name_of_folder(stored),
+            kind=self._config.kind,
+            identifiers=stored.identifiers,
+            record=record,
+        )
+        return () if self._shared.keep(stored.path, entry, meter) else self._warnings
 
     def _with_store(self, work: Callable[[bool], _T]) -> _T:
         """`work(True)`, or `work(False)` where the shared store does not give what it has."""

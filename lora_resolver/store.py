@@ -78,6 +78,11 @@ class Store:
         root = self._download_dir / "air"
         return contained(root, root / source / name)
 
+    def name_of_folder(self, stored: StoredFile) -> str:
+        """The name that `folder` was given for a file: "120096@135931"."""
+        root = next(root for root in self._roots if stored.path.is_relative_to(root))
+        return stored.path.parent.relative_to(root / stored.source).as_posix()
+
     def lock_file(self, target: Path) -> Path:
         """The file that whoever downloads `target` holds a lock on, also over a shared folder."""
         inside = target.relative_to(self._download_dir / "air")

@@ -183,6 +183,8 @@ def file_facts(file: ResolvedLora) -> dict[str, Any]:
         "rank": file.architecture.rank,
         "notes": _notes(file),
         "trigger_words": list(file.trigger_words),
+        **({"from_store": True} if file.from_store else {}),
+        **({"warnings": list(file.warnings)} if file.warnings else {}),
     }
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..config import ResolverConfig
     from ..library import LibraryFile
+    from ..shared_store import Entry
 
 __all__ = ["add_arguments", "run"]
 
@@ -35,6 +36,8 @@ _HELP = """
   kind            lora, loha, lokr, ...
   rank            a number, or null
   trigger_words   that its author names
+
+With --store, each object has name, size, sha256, identifiers, title, base_model and trigger_words.
 """
 
 
@@ -50,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only what was made for this, such as sdxl or flux1; may be given several times",
     )
     parser.add_argument(
+        "--store", action="store_true", help="what the shared store (AIR_LORA_STORE) has, instead"
+    )
+    parser.add_argument(
         "words",
         metavar="WORD",
         nargs="*",
@@ -62,6 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
     families = {_family(text) for text in arguments.family}
     words = [word.casefold() for word in arguments.words]
     config = user_config()
+    if arguments.store:
+        return _list_store(config, words, families, as_json=arguments.json)
     files = [file for file in _library(config) if _fits(file, families, words)]
     if arguments.json:
         print(json.dumps([_report(file) for file in files], indent=2))
@@ -71,6 +79,45 @@ def run(arguments: argparse.Namespace) -> int:
     count = "1 file" if len(files) == 1 else f"{len(files)} files"
     print(f"{count}, {size(sum(file.size for file in files))}, in {config.download_dir}")
     return 0
+
+
+def _list_store(config: ResolverConfig, words: Sequence[str], families: set[str], *, as_json: bool) -> int:
+    from ..architecture.base_models import declared_families
+    from ..errors import LoraResolverError
+    from ..shared_store.upkeep import store_entries
+
+    try:
+        entries = store_entries(config)
+    except LoraResolverError as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, InvalidInput) else 1
+    shown = [
+        entry
+        for entry in entries
+        if all(word in json.dumps(_store_report(entry), ensure_ascii=False).casefold() for word in words)
+        and (not families or families.intersection(declared_families(entry.record.base_model)))
+    ]
+    if as_json:
+        print(json.dumps([_store_report(entry) for entry in shown], indent=2))
+        return 0
+    for entry in shown:
+        print(f"{plain(entry.file_name)}  ({size(entry.size)})")
+        print(f"    {plain(', '.join((entry.title, *entry.identifiers)))}")
+    count = "1 file" if len(shown) == 1 else f"{len(shown)} files"
+    print(f"{count}, {size(sum(entry.size for entry in shown))}, in the shared store")
+    return 0
+
+
+def _store_report(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.file_name,
+        "size": entry.size,
+        "sha256": entry.sha256,
+        "identifiers": list(entry.identifiers),
+        "title": entry.title,
+        "base_model": entry.record.base_model,
+        "trigger_words": list(entry.record.trigger_words),
+    }
 
 
 def _library(config: ResolverConfig) -> list[LibraryFile]:

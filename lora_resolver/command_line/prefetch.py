@@ -59,6 +59,8 @@ left alone.
     sha256        as the source promises it, or as it was verified; null where nobody says
     families      what it was made for, as `inspect` names them
     error         null, or why it cannot be had, as below
+    from_store    true where it came from the shared store (AIR_LORA_STORE)
+    warnings      what went wrong on the way and did no harm, such as a shared store that was lost
   errors             what could not be read, each at its place:
 {ERROR_FIELDS}"""
 
@@ -70,6 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     describe(parser, _HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be downloaded")
+    parser.add_argument(
+        "--store",
+        action="store_true",
+        help="also put what is on this disk already into the shared store (AIR_LORA_STORE)",
+    )
     parser.add_argument(
         "sources",
         metavar="FILE|TEXT|-",
@@ -85,7 +92,14 @@ def run(arguments: argparse.Namespace) -> int:
     if needed:
         from ..resolver import Resolver  # it needs an HTTP client, which bad input does not
 
-        resolver = Resolver(user_config())
+        config = user_config()
+        if arguments.store and not config.store:
+            raise InvalidInput(
+                "--store: there is no shared store",
+                code="noStore",
+                remedy="Set AIR_LORA_STORE, such as s3://bucket/loras.",
+            )
+        resolver = Resolver(config)
         _look(resolver, needed)
     to_download = _bytes_to_download(wanted)
     if not arguments.json:
@@ -96,7 +110,12 @@ def run(arguments: argparse.Namespace) -> int:
         if not wanted and not errors:
             print("No LoRA is named there.")
     if needed and not arguments.dry_run:
+        here = [each for each in needed if each.state == "local"]
         _download(resolver, [each for each in needed if each.state == "download"], quiet=arguments.json)
+        if arguments.store:
+            _share(resolver, here)
+        for warning in dict.fromkeys(warning for each in needed for warning in each.warnings):
+            print(warning, file=sys.stderr)
     if arguments.json:
         document = {
             "dry_run": arguments.dry_run,
@@ -121,6 +140,12 @@ class _Wanted:
     peeked: PeekedLora | None = None
     resolved: ResolvedLora | None = None
     error: LoraResolverError | None = None
+    not_shared: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What went wrong and did no harm here."""
+        return [*(self.resolved.warnings if self.resolved else ()), *self.not_shared]
 
     def look(self, outcome: PeekedLora | LoraResolverError) -> None:
         """Takes up what a look at it brought."""
@@ -163,6 +188,8 @@ class _Wanted:
             "size": self.size,
             "sha256": known.sha256 if known else None,
             "families": list(architecture.families) if architecture else [],
+            "from_store": self.resolved.from_store if self.resolved else False,
+            "warnings": self.warnings,
             "error": error_fields(self.error),
         }
 
@@ -199,6 +226,16 @@ def _download(resolver: Resolver, missing: Sequence[_Wanted], *, quiet: bool) ->
             _print(each)
 
 
+def _share(resolver: Resolver, here: Sequence[_Wanted]) -> None:
+    with Bars() as bars:
+        outcomes = resolver.share([each.identifier for each in here], on_progress=bars)
+    for each, outcome in zip(here, outcomes):
+        if isinstance(outcome, LoraResolverError):
+            each.fail(outcome)
+        else:
+            each.not_shared = outcome
+
+
 def _state(error: LoraResolverError) -> str:
     if isinstance(error, AccessDenied):
         return "token" if error.code in _TOKEN else "denied"
@@ -232,7 +269,8 @@ _WORDS = {
 
 def _print(each: _Wanted) -> None:
     known = each.resolved or each.peeked
-    line = f"{_WORDS[each.state]:14} {each.identifier}"
+    said = "from the store" if each.resolved and each.resolved.from_store else _WORDS[each.state]
+    line = f"{said:14} {each.identifier}"
     if known is not None and known.path is not None:
         line += f"  {known.path}"
     elif each.peeked is not None:

@@ -30,11 +30,14 @@ Removes, in the folder `air` of the downloads and nowhere else:
   with --keep: downloaded files that none of the named arrays, workflows and pictures names, switched off or not. A
   file that is not on record, or has changed since it was downloaded, stays.
 
+With --store, in the shared store (AIR_LORA_STORE) and nowhere else: uploads that were broken off more than a day ago,
+and names whose file is gone. Its sound files stay: other machines may need them.
+
 --json prints one object:
   dry_run         whether --dry-run was given
   freed           bytes
   removed         one object for each file or folder:
-    path          where it lay
+    path          where it lay; with --store, its name there
     what          partial, record, unneeded, folder or lock
     size          in bytes
   in_use          files that some program is downloading; nothing of them was touched
@@ -56,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     describe(parser, _HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    parser.add_argument("--store", action="store_true", help="tidy the shared store instead")
     parser.add_argument(
         "--keep",
         metavar="FILE|TEXT|-",
@@ -69,6 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what went. Returns the exit status: 2 where what is to be kept cannot be told, and then nothing goes."""
     from ..pruning import Pruned, prune
 
+    if arguments.store:
+        return _prune_store(arguments)
     keep: list[Identifier] | None = None
     errors: list[LoraResolverError] = []
     if arguments.keep is not None:
@@ -80,6 +86,41 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(pruned, dry_run=arguments.dry_run)
     return 2 if errors else 1 if pruned.errors else 0
+
+
+def _prune_store(arguments: argparse.Namespace) -> int:
+    from ..errors import LoraResolverError
+    from ..shared_store.upkeep import prune_store
+
+    if arguments.keep is not None:
+        raise InvalidInput(
+            "--keep removes nothing from a shared store",
+            code="invalidValue",
+            parameter="--keep",
+            remedy="Other machines may need its files. To start afresh, empty it with its own tools.",
+        )
+    removed: list[tuple[str, int]] = []
+    errors: list[LoraResolverError] = []
+    try:
+        removed = prune_store(user_config(), dry_run=arguments.dry_run)
+    except LoraResolverError as error:
+        errors.append(error)
+    freed = sum(count for _, count in removed)
+    if arguments.json:
+        items = [
+            {"path": name, "what": "partial" if name.startswith("uploads/") else "record", "size": count}
+            for name, count in removed
+        ]
+        report = {"freed": freed, "removed": items, "in_use": [], "left": []}
+        report["errors"] = [error_fields(error) for error in errors]
+        print(json.dumps({"dry_run": arguments.dry_run, **report}, indent=2))
+    else:
+        for name, count in removed:
+            print(f"{name}  ({size(count)})")
+        print(*errors, sep="\n", end="\n" if errors else "", file=sys.stderr)
+        verb = "would go" if arguments.dry_run else "went"
+        print(f"{len(removed)} files {verb}: {size(freed)}" if removed else "There is nothing to remove.")
+    return 1 if errors else 0
 
 
 def _named(sources: Sequence[str]) -> tuple[list[Identifier], list[LoraResolverError]]:

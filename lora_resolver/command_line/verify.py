@@ -41,6 +41,8 @@ Without arguments, every file that was downloaded is read.
     error         null, or what is wrong:
 {ERROR_FIELDS}\
   errors          arguments that name nothing on this disk: as above
+
+With --store, each object has identifiers, state (ok, changed or missing), size and recorded.
 """
 
 
@@ -48,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `verify`."""
     describe(parser, _HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--store", action="store_true", help="read every file of the shared store (AIR_LORA_STORE) instead"
+    )
     parser.add_argument(
         "names", metavar="FILE|IDENTIFIER", nargs="*", help="check these alone, instead of all downloads"
     )
@@ -58,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ..upkeep import check, files_to_check  # they need `filelock`, which bad usage does not
 
     config = user_config()
+    if arguments.store:
+        return _verify_store(config, as_json=arguments.json)
     found = (
         [_named(config, name) for name in arguments.names] if arguments.names else [files_to_check(config)]
     )
@@ -83,6 +90,37 @@ def run(arguments: argparse.Namespace) -> int:
     if any(isinstance(error, InvalidIdentifier) for error in errors):
         return 2
     return 1 if errors or any(each.error for each in checked) else 0
+
+
+def _verify_store(config: ResolverConfig, *, as_json: bool) -> int:
+    from ..shared_store.upkeep import check_store
+
+    reports: list[dict[str, Any]] = []
+    errors: list[LoraResolverError] = []
+    try:
+        for checked in check_store(config):
+            entry = checked.entry
+            reports.append(
+                {
+                    "identifiers": list(entry.identifiers),
+                    "state": checked.state,
+                    "size": entry.size,
+                    "recorded": entry.sha256,
+                }
+            )
+            if not as_json:
+                name = entry.identifiers[0] if entry.identifiers else entry.sha256
+                print(f"{checked.state:10}  {name}", file=sys.stdout if checked.state == "ok" else sys.stderr)
+    except LoraResolverError as error:
+        errors.append(error)
+    wrong = sum(report["state"] != "ok" for report in reports)
+    if as_json:
+        print(json.dumps({"files": reports, "errors": [error_fields(error) for error in errors]}, indent=2))
+    else:
+        print(*errors, sep="\n", end="\n" if errors else "", file=sys.stderr)
+        files = "1 file" if len(reports) == 1 else f"{len(reports)} files"
+        print(f"{files} in the shared store: " + (f"{wrong} not as recorded" if wrong else "all as recorded"))
+    return 1 if errors or wrong else 0
 
 
 def _named(config: ResolverConfig, name: str) -> list[FileToCheck] | LoraResolverError:

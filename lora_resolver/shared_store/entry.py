@@ -48,6 +48,11 @@ class Entry:
     preview: str = ""
     """Ending of the picture's name; empty where there is none."""
 
+    @property
+    def title(self) -> str:
+        """Name and version in its source's words."""
+        return " ".join(filter(None, (self.record.name, self.record.version_name)))
+
     def as_json(self, identifier: str) -> bytes:
         """What lies under one of its names."""
         content = {

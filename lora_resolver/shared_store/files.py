@@ -121,7 +121,9 @@ class Files:
         first = target if whole else f"{root}/{TEMPORARY}/{secrets.token_hex(8)}"
 
         def write() -> None:
-            for place in {target, first}:
+            for place in (
+                () if whole else (target, first)
+            ):  # where there are no folders, it would make a bucket
                 filesystem.makedirs(place.rpartition("/")[0], exist_ok=True)
             try:
                 if isinstance(source, bytes):

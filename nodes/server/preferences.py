@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 TOKENS = {"civitai": "CIVITAI_API_TOKEN", "huggingface": "HF_TOKEN"}
 FOLDER = "AIR_LORA_DIR"
+STORE = "AIR_LORA_STORE"
 ELSEWHERE = "elsewhere"
 SWITCHES = frozenset({"AIR_LORA_ARCHIVE", "AIR_LORA_OFFLINE", ALLOW_REMOTE})
 NUMBERS = frozenset({"AIR_LORA_CONNECTIONS", "AIR_LORA_KEPT_BYTES", "AIR_LORA_MAX_BYTES"})
@@ -71,6 +72,7 @@ def _shown() -> dict[str, Any]:
     shown = sorted(SETTING_KEYS - set(TOKENS.values()))
     values: dict[str, str] = {key: settings.get(key, "") for key in shown}
     values[FOLDER] = _folder_number(values[FOLDER], folders)
+    values[STORE] = values[STORE] if _is_remote(values[STORE]) else ELSEWHERE if values[STORE] else ""
     config = resolver_config()
     return {
         "values": values,
@@ -140,6 +142,10 @@ def _folder_number(path: str, folders: list[Path]) -> str:
     if not path:
         return ""
     return next((str(number) for number, folder in enumerate(folders) if str(folder) == path), ELSEWHERE)
+
+
+def _is_remote(address: str) -> bool:
+    return "://" in address and not address.lower().startswith(("file:", "local:"))
 
 
 def _label(folder: Path) -> str:

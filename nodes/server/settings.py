@@ -89,9 +89,11 @@ def private_folders() -> list[Path]:
     """Folders whose place on this disk is nobody's business: longest first, to be cut out of messages."""
     folders = [*lora_folders(), state_folder(), Path(folder_paths.base_path), Path.home()]
     folders += [Path(folder) for kind in MODEL_FOLDERS for folder in _folders(kind)]
-    named = _readable_settings().get("AIR_LORA_DIR", "").strip()
-    if named:
-        folders.append(Path(named).expanduser())
+    settings = _readable_settings()
+    for key in ("AIR_LORA_DIR", "AIR_LORA_STORE"):
+        named = settings.get(key, "").strip().removeprefix("file://")
+        if named and "://" not in named:
+            folders.append(Path(named).expanduser())
     return sorted({folder for folder in folders if len(folder.parts) > 1}, key=lambda each: -len(str(each)))
 
 

@@ -114,7 +114,7 @@ def test_a_worker_that_has_it_asks_nobody(workers: Workers) -> None:
 
 def test_nothing_in_the_store_is_a_token_or_a_place_on_a_disk(workers: Workers) -> None:
     workers.run("first")
-    for key in workers.s3.keys():
+    for key in workers.s3.objects():
         content = workers.s3.get(f"/{BUCKET}/{key}")
         for private in (TOKEN, SECRET, str(workers.folder)):
             assert private.encode() not in content, key
@@ -122,7 +122,7 @@ def test_nothing_in_the_store_is_a_token_or_a_place_on_a_disk(workers: Workers) 
 
 def test_a_damaged_file_is_refused_and_mended_from_civitai(workers: Workers, ink: CatalogueEntry) -> None:
     workers.run("first")
-    (key,) = [each for each in workers.s3.keys() if each.endswith(".safetensors")]
+    (key,) = [each for each in workers.s3.objects() if each.endswith(".safetensors")]
     sound = workers.s3.get(f"/{BUCKET}/{key}")
     workers.s3.put(f"/{BUCKET}/{key}", sound[:-1] + b"?")
     second = workers.run("second")
@@ -135,12 +135,12 @@ def test_a_damaged_file_is_refused_and_mended_from_civitai(workers: Workers, ink
 
 def test_a_damaged_file_and_no_civitai_is_an_error_that_says_both(workers: Workers) -> None:
     workers.run("first")
-    (key,) = [each for each in workers.s3.keys() if each.endswith(".safetensors")]
+    (key,) = [each for each in workers.s3.objects() if each.endswith(".safetensors")]
     workers.s3.put(f"/{BUCKET}/{key}", b"nonsense")
     second = workers.run("second", AIR_LORA_OFFLINE="1")
     assert second["error"]["code"] == "offline"
     assert "damaged" in second["error"]["message"]
-    assert not list((workers.folder / "second").rglob("*.safetensors*"))
+    assert not list((workers.folder / "second").rglob("ink.safetensors*"))
 
 
 def test_the_server_dies_while_a_worker_reads(workers: Workers, ink: CatalogueEntry) -> None:
@@ -171,7 +171,9 @@ def test_a_connection_that_breaks_while_it_is_filled_leaves_nothing_half(
         workers.run("first", port=wire.port)
         assert wire.was_cut.is_set()
     sizes = [
-        len(workers.s3.get(f"/{BUCKET}/{key}")) for key in workers.s3.keys() if key.endswith(".safetensors")
+        len(workers.s3.get(f"/{BUCKET}/{key}"))
+        for key in workers.s3.objects()
+        if key.endswith(".safetensors")
     ]
     assert set(sizes) <= {ink.file.stat().st_size}
 
@@ -198,10 +200,10 @@ def test_a_worker_killed_while_it_fills_the_store_leaves_nothing_half(
         stuck.append(workers.start("first", port=wire.port))
         stuck[0].communicate(timeout=120)
         assert wire.was_cut.is_set()
-    assert not [key for key in workers.s3.keys() if "/names/" in key]
+    assert not [key for key in workers.s3.objects() if "/names/" in key]
     second = workers.run("second")
     assert (second["error"], second["from_store"]) == (None, False)
-    (key,) = [each for each in workers.s3.keys() if each.endswith(".safetensors")]
+    (key,) = [each for each in workers.s3.objects() if each.endswith(".safetensors")]
     assert workers.s3.get(f"/{BUCKET}/{key}") == ink.file.read_bytes()
 
 
