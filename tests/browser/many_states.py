@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tools.civitai_server import CatalogueEntry, CivitaiServer, read_catalogue
 from tools.foreign_lora import write_sdxl_lora
 from tools.stage import SHOWCASE, ShowcaseStage
+from tools.tiny_checkpoints import make_checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -69,13 +70,14 @@ class CivitaiOfMoods(CivitaiServer):
 
 
 class BrowserStage(ShowcaseStage):
-    """The showcase's stage, with more LoRAs behind it and two on the disk."""
+    """The showcase's stage, with more LoRAs behind it, two on the disk, and a checkpoint of another architecture."""
 
     _server: CivitaiOfMoods
 
     def __init__(self, base: Path) -> None:
         super().__init__(base, CivitaiOfMoods)
         self._unused = [f"civitai:{model}@{model + 100_000}" for model in SLOW_MODELS]
+        make_checkpoints(base / "models", ["sdxl"])
         loras = base / "models" / "loras"
         (loras / "sdxl").mkdir(parents=True, exist_ok=True)
         sticker = read_catalogue(SHOWCASE / "catalogue.json")[0]
