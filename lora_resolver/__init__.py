@@ -37,6 +37,14 @@ if TYPE_CHECKING:
     from .pasted import DEFAULT_WEIGHT, Pasted, PastedLora, read_dropped, read_pasted
     from .peft_alphas import alphas_of_peft
     from .pickle_header import read_pickle_header
+    from .picture_record import (
+        HASHES_NAME,
+        RECORD_NAME,
+        RecordedLora,
+        format_record,
+        lora_hashes,
+        read_record,
+    )
     from .presets import PRESETS_FILE, Preset, delete_preset, read_presets, save_preset
     from .preview import find_preview
     from .records import FileRecord, LoraRecord, PeekedLora, Progress, ResolvedLora
@@ -49,7 +57,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_WEIGHT",
+    "HASHES_NAME",
     "PRESETS_FILE",
+    "RECORD_NAME",
     "SETTINGS_FILE",
     "SETTING_KEYS",
     "AccessDenied",
@@ -78,6 +88,7 @@ __all__ = [
     "PeekedLora",
     "Preset",
     "Progress",
+    "RecordedLora",
     "ResolvedLora",
     "Resolver",
     "ResolverConfig",
@@ -97,6 +108,8 @@ __all__ = [
     "family_name",
     "find_preview",
     "format_lora_array",
+    "format_record",
+    "lora_hashes",
     "loras_in",
     "parse_header",
     "parse_identifier",
@@ -108,6 +121,7 @@ __all__ = [
     "read_pasted",
     "read_pickle_header",
     "read_presets",
+    "read_record",
     "read_settings",
     "safe_file_name",
     "save_preset",
@@ -152,6 +166,14 @@ _NAMES = {
     ".pasted": ("DEFAULT_WEIGHT", "Pasted", "PastedLora", "read_dropped", "read_pasted"),
     ".peft_alphas": ("alphas_of_peft",),
     ".pickle_header": ("read_pickle_header",),
+    ".picture_record": (
+        "HASHES_NAME",
+        "RECORD_NAME",
+        "RecordedLora",
+        "format_record",
+        "lora_hashes",
+        "read_record",
+    ),
     ".presets": ("PRESETS_FILE", "Preset", "delete_preset", "read_presets", "save_preset"),
     ".preview": ("find_preview",),
     ".records": ("FileRecord", "LoraRecord", "PeekedLora", "Progress", "ResolvedLora"),

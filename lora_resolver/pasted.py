@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from .identifiers import Identifier
-    from .workflows import NamedLoras
+    from .workflows import NamedLora, NamedLoras
 
 __all__ = ["DEFAULT_WEIGHT", "Pasted", "PastedLora", "read_dropped", "read_pasted"]
 
@@ -87,7 +87,7 @@ def read_pasted(text: str, local_names: Sequence[str] = ()) -> Pasted:
 
 def read_dropped(file: BinaryIO, local_names: Sequence[str] = ()) -> Pasted:
     """The same for a file: a picture or another result that ComfyUI saved, or a text."""
-    found = _from_named(loras_in(file))
+    found = _from_named(loras_in(file), local_names)
     if found.loras or not any(error.code == "noWorkflow" for error in found.errors):
         return found
     file.seek(0)
@@ -96,12 +96,26 @@ def read_dropped(file: BinaryIO, local_names: Sequence[str] = ()) -> Pasted:
     return _collect(_from_tag(name, weights, local_names) for name, weights in tags) if tags else found
 
 
-def _from_named(named: NamedLoras) -> Pasted:
+def _from_named(named: NamedLoras, local_names: Sequence[str] = ()) -> Pasted:
     found = _collect(
-        _entry(each.identifier, (each.weight, each.clip_weight), each.place, each.enabled, each.transformer)
+        _entry(
+            _found_anywhere(each, local_names),
+            (each.weight, each.clip_weight),
+            each.place,
+            each.enabled,
+            each.transformer,
+        )
         for each in named.loras
     )
     return Pasted(found.loras, (*named.errors[:_MAX_ERRORS], *found.errors))
+
+
+def _found_anywhere(named: NamedLora, local_names: Sequence[str]) -> Identifier:
+    """A file that only its maker's computer knows by this name goes by its SHA-256, which CivitAI may know."""
+    if named.identifier.source != "local" or not named.sha256 or not local_names:
+        return named.identifier
+    is_here = str(named.identifier).removeprefix("local:") in local_names
+    return named.identifier if is_here else parse_identifier(f"sha256:{named.sha256}")
 
 
 def _from_tag(

@@ -16,6 +16,7 @@ import struct
 from typing import TYPE_CHECKING, BinaryIO
 
 from .errors import LoraResolverError
+from .picture_record import RECORD_NAME
 from .png_text import MAX_TEXT_BYTES, PNG_SIGNATURE, png_texts
 from .safetensors_header import header_end, parse_header
 
@@ -27,13 +28,15 @@ __all__ = ["TEXT_NAMES", "saved_texts"]
 TEXT_NAMES = ("prompt", "workflow")
 """API format, as it ran; and the canvas it was made on."""
 
+_READ = (*TEXT_NAMES, RECORD_NAME)
+
 _MAX_PARTS = 10_000
 _MAX_EXIF_FIELDS = 1000
 _ASCII = 2  # a field type of TIFF 6.0, page 15
 
 
 def saved_texts(file: BinaryIO) -> dict[str, str] | None:
-    """The texts of `TEXT_NAMES` that the file holds; None where it is none of these kinds."""
+    """The texts of `TEXT_NAMES` and `RECORD_NAME` that the file holds; None where it is none of these kinds."""
     first = file.read(16)
     for is_kind, read in _KINDS:
         if is_kind(first):
@@ -46,7 +49,7 @@ def saved_texts(file: BinaryIO) -> dict[str, str] | None:
 
 
 def _png(file: BinaryIO) -> dict[str, str]:
-    return png_texts(file, TEXT_NAMES)
+    return png_texts(file, _READ)
 
 
 def _webp(file: BinaryIO) -> dict[str, str]:
@@ -176,12 +179,12 @@ def _latent(file: BinaryIO) -> dict[str, str]:
     end = header_end(file.read(512), size)
     file.seek(0)
     header = parse_header(file.read(end), size)
-    return {name: header.metadata[name] for name in TEXT_NAMES if header.metadata.get(name)}
+    return {name: header.metadata[name] for name in _READ if header.metadata.get(name)}
 
 
 def _keep(texts: dict[str, str], name: bytes, text: bytes) -> None:
     key = name.decode("latin-1").lower()  # Vorbis comments know no case
-    if key in TEXT_NAMES and key not in texts:
+    if key in _READ and key not in texts:
         texts[key] = text.decode("utf-8", "replace")
 
 

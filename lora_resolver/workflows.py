@@ -21,12 +21,15 @@ from .identifiers import parse_identifier
 from .image_request import image_task
 from .lenient_json import MAX_CHARACTERS, parse_json
 from .lora_array import parse_lora_array
+from .picture_record import RECORD_NAME, read_record
 from .saved_texts import TEXT_NAMES, saved_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .identifiers import Identifier
+    from .lora_array import LoraEntry
+    from .picture_record import RecordedLora
 
 __all__ = ["NamedLora", "NamedLoras", "loras_in", "text_of"]
 
@@ -49,6 +52,8 @@ class NamedLora:
     clip_weight: float = 1.0
     enabled: bool = True
     transformer: str = "both"
+    sha256: str = ""
+    """Of the file that was used, where a picture's record tells."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,13 @@ class _Reader:
                 continue
             workflow = _workflow_in(document)
             if workflow is not None:
-                self._read_workflow(workflow)
+                self._read_workflow(workflow, read_record(texts.get(RECORD_NAME, "")))
+                return
+        if texts.get(RECORD_NAME) and not faults:
+            records = read_record(texts[RECORD_NAME])
+            for node, record in records.items():
+                self._read_recorded(f"node {node}", record)
+            if records:
                 return
         if faults:
             raise faults[0]
@@ -138,30 +149,47 @@ class _Reader:
     def _read_array(self, array: object, node: str = "") -> None:
         try:
             for entry in parse_lora_array(array):
-                self.loras.append(
-                    NamedLora(
-                        identifier=entry.identifier,
-                        place=self._place(node, f"{entry.place}.model"),
-                        needed=entry.active,
-                        weight=entry.weight,
-                        clip_weight=entry.clip_weight,
-                        enabled=entry.enabled,
-                        transformer=entry.transformer,
-                    )
-                )
+                self._add_entry(entry, node)
         except InvalidLoraArray as faults:
             for error in faults.errors:
                 self.fail(error, node)
 
-    def _read_workflow(self, workflow: Mapping[str, Any]) -> None:
-        """Raises InvalidInput for one that is too large."""
+    def _add_entry(self, entry: LoraEntry, node: str, sha256: str = "") -> None:
+        self.loras.append(
+            NamedLora(
+                identifier=entry.identifier,
+                place=self._place(node, f"{entry.place}.model"),
+                needed=entry.active,
+                weight=entry.weight,
+                clip_weight=entry.clip_weight,
+                enabled=entry.enabled,
+                transformer=entry.transformer,
+                sha256=sha256,
+            )
+        )
+
+    def _read_recorded(self, node: str, record: Sequence[RecordedLora]) -> None:
+        for entry, sha256 in record:
+            self._add_entry(entry, node, sha256)
+
+    def _read_workflow(
+        self, workflow: Mapping[str, Any], records: Mapping[str, Sequence[RecordedLora]] | None = None
+    ) -> None:
+        """What a record tells of a node counts, not the texts that led to it. Raises InvalidInput for a workflow that
+        is too large."""
         nodes = nodes_that_run(workflow) if is_canvas(workflow) else workflow
+        recorded = {key: record for key, record in (records or {}).items() if key in nodes}
+        told = _nodes_before(recorded, nodes)
         for key, node in nodes.items():
             inputs = node.get("inputs") if isinstance(node, dict) else None
             if not isinstance(inputs, dict):
                 continue
             kind = str(node.get("class_type"))
-            if kind.startswith(OUR_NODES) and kind not in _NO_LORAS:
+            if key in recorded:
+                self._read_recorded(f"node {key}", recorded[key])
+            elif key in told:
+                continue
+            elif kind.startswith(OUR_NODES) and kind not in _NO_LORAS:
                 self._read_our_node(f"node {key}", kind, inputs, nodes)
             elif kind in _LOADERS:
                 self._read_loader(f"node {key}", inputs, model_only=kind.endswith("ModelOnly"))
@@ -260,6 +288,8 @@ _FIRST_INPUT = {"AirLoraResolve": "identifier", "AirLoraRequest": "request"}
 _NO_LORAS = frozenset({"AirLoraGrid", "AirLoraPrompt"})
 """Those of our nodes whose texts name no LoRA."""
 
+_ARRAY_INPUTS = ("lora", "more", "lora_stack")
+
 _LOADERS = frozenset({"LoraLoader", "LoraLoaderModelOnly", "CreateHookLora", "CreateHookLoraModelOnly"})
 _LOADER_INPUTS = ("lora_name", "strength_model", "strength_clip")
 _POWER_LOADER = "Power Lora Loader (rgthree)"
@@ -306,6 +336,20 @@ def _workflow_in(document: object) -> Mapping[str, Any] | None:
 def _is_node(value: object) -> bool:
     """Whether this is a node of the API format."""
     return isinstance(value, dict) and "class_type" in value
+
+
+def _nodes_before(ids: Iterable[str], nodes: Mapping[str, Any]) -> set[str]:
+    """Our nodes that an array or a stack came from."""
+    before: set[str] = set()
+    waiting = [nodes[key].get("inputs", {}).get(name) for key in ids for name in _ARRAY_INPUTS]
+    while waiting:
+        link = waiting.pop()
+        key = str(link[0]) if _is_link(link) else ""
+        if key and key not in before and isinstance(nodes.get(key), dict):
+            before.add(key)
+            inputs = nodes[key].get("inputs")
+            waiting += inputs.values() if isinstance(inputs, dict) else ()
+    return {key for key in before if _is_ours(nodes[key])}
 
 
 def _is_ours(node: object) -> bool:

@@ -18,9 +18,11 @@ class AirLoraExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """ComfyUI asks once, at its start, before it opens its server: the moment for our routes too."""
+        from .server.picture_records import register_picture_records
         from .server.routes import register_routes
 
         register_routes()
+        register_picture_records()
         return [
             AirLoraAnalyze,
             AirLoraApply,

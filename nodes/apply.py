@@ -11,6 +11,7 @@ from ..lora_resolver import LoraResolverError, parse_lora_array
 from .array_fingerprint import array_fingerprint
 from .error_facts import facts_for_programs
 from .lora_stack import LoraStack, stack_entries
+from .server.picture_records import record_run
 
 if TYPE_CHECKING:
     from .lora_stack import Row
@@ -77,7 +78,7 @@ class AirLoraApply(io.ComfyNode):
                 ),
                 io.String.Output(display_name="report", tooltip="What was applied, as JSON."),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
@@ -109,15 +110,20 @@ class AirLoraApply(io.ComfyNode):
         """MODEL, CLIP, trigger words, report; the page's rows show what ran, whatever wire it came over."""
         from .array_application import apply_array  # late: no start of ComfyUI waits for the patching
 
+        entries = [*parse_lora_array(lora), *stack_entries(lora_stack)]
         with facts_for_programs():
             outcome = apply_array(
                 model,
                 clip,
-                [*parse_lora_array(lora), *stack_entries(lora_stack)],
+                entries,
                 skip_mismatches=on_mismatch == "skip",
                 expert=expert,
                 node_id=cls.hidden.unique_id,
             )
+        record_run(
+            cls.hidden,
+            [{**row, "enabled": entry.enabled} for entry, row in zip(entries, outcome.report["entries"])],
+        )
         report = json.dumps(outcome.report, ensure_ascii=False, indent=2)
         return io.NodeOutput(
             outcome.model,

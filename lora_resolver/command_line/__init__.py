@@ -22,6 +22,7 @@ __all__ = ["COMMANDS", "main"]
 # Module name and what `--help` says. A module is imported only when it is asked for: `parse` needs no `requests`.
 COMMANDS = {
     "parse": "read a lora array and print it in its shortest form",
+    "saved": "say which LoRAs a picture or a workflow was made with, as an array, with their hashes",
     "resolve": "find or download LoRAs, verify them, and print where they are",
     "prefetch": "download what arrays, workflows and pictures need, or say what that would be",
     "inspect": "say what .safetensors files are, from their headers",

@@ -1,0 +1,100 @@
+"""`saved`: the LoRAs that pictures, videos and workflows were made with."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidInput
+from ..lora_array import LoraEntry, format_lora_array
+from .phrases import ERROR_FIELDS, describe, error_fields
+from .reading import named_in
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ..workflows import NamedLora
+
+__all__ = ["add_arguments", "run"]
+
+_HELP = f"""
+--json prints a list with one object for each file:
+  file            as it was named
+  entries         what it was made with, as a lora array has it, and of the file that was used, where the picture tells:
+    sha256        of its content; empty where the picture does not tell
+    autov2        the first ten digits of it, as CivitAI shows them
+  errors          what could not be read:
+{ERROR_FIELDS}"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `saved`."""
+    describe(parser, _HELP)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="a picture, video, sound or workflow that ComfyUI saved; - for standard input",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print an array for each file. Returns the exit status: 1 where something could not be read."""
+    reports = [_read(file) for file in arguments.files]
+    if arguments.json:
+        shown = [{key: report[key] for key in ("file", "entries", "errors")} for report in reports]
+        print(json.dumps(shown, indent=2, ensure_ascii=False))
+    else:
+        for report in reports:
+            _print(report, several=len(reports) > 1)
+    return 1 if any(report["errors"] for report in reports) else 0
+
+
+def _read(file: str) -> dict[str, Any]:
+    named = named_in(file)
+    entries: list[LoraEntry] = []
+    facts: list[dict[str, Any]] = []
+    errors = list(named.errors)
+    for each in named.loras:
+        try:
+            entry = LoraEntry(
+                each.identifier,
+                each.weight,
+                each.clip_weight,
+                enabled=each.enabled,
+                transformer=each.transformer,
+            )
+        except InvalidInput as error:  # another loader's weight, beyond what an array may hold
+            errors.append(error.at(each.place))
+            continue
+        entries.append(entry)
+        facts.append(_facts(entry, each))
+    return {
+        "file": file,
+        "entries": facts,
+        "errors": [error_fields(error) for error in errors],
+        "array": format_lora_array(entries),
+    }
+
+
+def _facts(entry: LoraEntry, named: NamedLora) -> dict[str, Any]:
+    return {
+        "model": str(entry.identifier),
+        "weight": entry.weight,
+        "clip_weight": entry.clip_weight,
+        "enabled": entry.enabled,
+        "transformer": entry.transformer,
+        "sha256": named.sha256,
+        "autov2": named.sha256[:10],
+    }
+
+
+def _print(report: dict[str, Any], *, several: bool) -> None:
+    for error in report["errors"]:
+        print(error["text"], file=sys.stderr)
+    if several:
+        print(f"{report['file']}:")
+    if report["entries"] or not report["errors"]:
+        print(report["array"])

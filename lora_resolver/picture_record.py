@@ -1,0 +1,107 @@
+"""What a picture was made with, as our nodes write it into ComfyUI's metadata beside the workflow.
+
+    "air_lora"      {"format": 1, "nodes": {"4": [[{"model", "weight", "clip_weight", "transformer", "enabled",
+                    "status", "name", "sha256", "autov2"}, …], …]}}
+    "Lora hashes"   name: 0123456789, name: …     as A1111 writes it; sites look the hashes up
+
+A node ran once, or once for each value of a list: so each has a list of runs, and each run its entries in the array's
+order. AutoV2 is CivitAI's name for the first ten hex digits of the SHA-256. Pictures come from anywhere: what is no
+record is passed over, never an error.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .errors import InvalidInput
+from .identifiers import parse_identifier
+from .lenient_json import parse_json
+from .lora_array import LoraEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["HASHES_NAME", "RECORD_NAME", "RecordedLora", "format_record", "lora_hashes", "read_record"]
+
+RECORD_NAME = "air_lora"
+HASHES_NAME = "Lora hashes"
+
+_FORMAT = 1
+_AUTOV2_DIGITS = 10
+_MOST_RUNS = 1000
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_KEPT = ("model", "weight", "clip_weight", "transformer", "enabled", "status", "name", "sha256")
+
+
+class RecordedLora(NamedTuple):
+    """One entry of a run."""
+
+    entry: LoraEntry
+    sha256: str
+    """Empty where the entry was off, and its file not looked up."""
+
+
+def format_record(nodes: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> dict[str, Any]:
+    """Node id → its runs → rows of a report, as the value of RECORD_NAME. Only what is in the format above is kept."""
+    return {
+        "format": _FORMAT,
+        "nodes": {node: [[_row(row) for row in run] for run in runs] for node, runs in nodes.items()},
+    }
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: row[key] for key in _KEPT if key in row}
+    if kept.get("sha256"):
+        kept["autov2"] = kept["sha256"][:_AUTOV2_DIGITS]
+    return kept
+
+
+def lora_hashes(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The text of HASHES_NAME for the rows whose file was applied, each file once."""
+    hashes: dict[str, str] = {}
+    for row in rows:
+        if row.get("status") == "applied" and row.get("sha256"):
+            stem = str(row.get("file") or row.get("name") or row["model"]).rpartition("/")[2]
+            name = re.sub(r"[,:\s]+", "_", stem.removesuffix(".safetensors"))
+            hashes.setdefault(row["sha256"][:_AUTOV2_DIGITS], name)
+    return ", ".join(f"{name}: {digits}" for digits, name in hashes.items())
+
+
+def read_record(text: str) -> dict[str, list[RecordedLora]]:
+    """Node id → the entries of its one run. Nodes that ran several times differ from run to run, and are left out."""
+    try:
+        document = parse_json(text) if text else None
+    except InvalidInput:
+        return {}
+    nodes = (
+        document.get("nodes") if isinstance(document, dict) and document.get("format") == _FORMAT else None
+    )
+    if not isinstance(nodes, dict):
+        return {}
+    found = {}
+    for node, runs in list(nodes.items())[:_MOST_RUNS]:
+        if isinstance(runs, list) and len(runs) == 1 and isinstance(runs[0], list):
+            entries = [_read_row(row, place) for place, row in enumerate(runs[0][:_MOST_RUNS])]
+            if None not in entries:
+                found[node] = [entry for entry in entries if entry is not None]
+    return found
+
+
+def _read_row(row: object, position: int) -> RecordedLora | None:
+    if not isinstance(row, dict):
+        return None
+    sha256 = row.get("sha256")
+    try:
+        weight: Any = row.get("weight", 1.0)
+        entry = LoraEntry(
+            identifier=parse_identifier(row.get("model", "")),
+            weight=weight,
+            clip_weight=row.get("clip_weight", weight),
+            enabled=row.get("enabled") is not False,
+            transformer=row.get("transformer", "both"),
+            place=f"lora[{position}]",
+        )
+    except (InvalidInput, TypeError, AttributeError):
+        return None
+    return RecordedLora(entry, sha256 if isinstance(sha256, str) and _SHA256.fullmatch(sha256) else "")

@@ -1,0 +1,141 @@
+"""What each picture was made with goes into its metadata, with a browser or without one.
+
+ComfyUI's nodes that save write every member of `extra_pnginfo` into the file. It is a part of the request for a run,
+and one and the same dict for all nodes of that run. So each Apply LoRA Array adds its entries there when it runs. When
+ComfyUI takes its result from the cache it does not run, so what it found is remembered, by all that its result depends
+on in the workflow, and is added when the next run is queued.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from comfy_execution.utils import get_executing_context
+
+from ...lora_resolver import HASHES_NAME, RECORD_NAME, format_record, lora_hashes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Rows = Sequence[Mapping[str, Any]]
+
+RECORDING = "AirLoraApply"
+_MOST_KEPT = 500
+
+_known: OrderedDict[str, list[Rows]] = OrderedDict()
+_lock = Lock()
+
+
+def register_picture_records() -> None:
+    """Has the running server ask for every run that is queued; does nothing where there is none."""
+    from server import PromptServer
+
+    server = getattr(PromptServer, "instance", None)
+    if server is not None:
+        server.add_on_prompt_handler(with_known_records)
+
+
+def with_known_records(request: dict[str, Any]) -> dict[str, Any]:
+    """The body of POST /prompt, with room for records and those that are known, if one of its nodes makes any."""
+    workflow = request.get("prompt")
+    if not isinstance(workflow, dict):
+        return request
+    recording = [
+        node_id
+        for node_id, node in workflow.items()
+        if isinstance(node, dict) and node.get("class_type") == RECORDING
+    ]
+    if not recording:
+        return request
+    extra = request.get("extra_data")
+    extra = request["extra_data"] = extra if isinstance(extra, dict) else {}
+    saved = extra.get("extra_pnginfo")
+    saved = extra["extra_pnginfo"] = saved if isinstance(saved, dict) else {}
+    nodes: dict[str, list[Rows]] = {}
+    with _lock:
+        for node_id in recording:
+            runs = _known.get(_signature(workflow, node_id))
+            if runs:
+                nodes[node_id] = list(runs)
+    _write(saved, nodes)
+    return request
+
+
+def record_run(hidden: Any, rows: Rows) -> None:
+    """Adds the entries of one run of this node; `hidden` are the node's hidden inputs, `rows` those of its report."""
+    node_id, workflow, saved = str(hidden.unique_id), hidden.prompt, hidden.extra_pnginfo
+    signature = _signature(workflow, node_id) if isinstance(workflow, dict) and node_id in workflow else ""
+    context = get_executing_context()
+    begins = context is None or not context.list_index
+    with _lock:
+        runs = [] if begins else list(_known.get(signature, ()))
+        runs.append(rows)
+        if signature:
+            _known[signature] = runs
+            _known.move_to_end(signature)
+            while len(_known) > _MOST_KEPT:
+                _known.popitem(last=False)
+    if isinstance(saved, dict):
+        _write(saved, {**_rows_in(saved), node_id: runs})
+
+
+class _Record(dict[str, Any]):
+    """The record as it is saved, and the whole rows that it was made from."""
+
+    nodes: Mapping[str, list[Rows]]
+
+
+def _rows_in(saved: dict[str, Any]) -> Mapping[str, list[Rows]]:
+    record = saved.get(RECORD_NAME)
+    return record.nodes if isinstance(record, _Record) else {}
+
+
+def _write(saved: dict[str, Any], nodes: Mapping[str, list[Rows]]) -> None:
+    """Replaces what the request may have brought under our names: it is of another run."""
+    saved.pop(RECORD_NAME, None)
+    saved.pop(HASHES_NAME, None)
+    if not nodes:
+        return
+    record = _Record(format_record(nodes))
+    record.nodes = nodes
+    saved[RECORD_NAME] = record
+    hashes = lora_hashes(row for runs in nodes.values() for run in runs for row in run)
+    if hashes:
+        saved[HASHES_NAME] = hashes
+
+
+def _signature(workflow: Mapping[str, Any], node_id: str) -> str:
+    """Of a node and all nodes before it, with their inputs."""
+    before: dict[str, Any] = {}
+    waiting = [node_id]
+    while waiting:
+        current = waiting.pop()
+        node = workflow.get(current)
+        if current in before or not isinstance(node, dict):
+            continue
+        inputs = node.get("inputs")
+        inputs = inputs if isinstance(inputs, dict) else {}
+        before[current] = [
+            str(node.get("class_type")),
+            {name: _plain(value) for name, value in inputs.items()},
+        ]
+        waiting += [
+            str(value[0])
+            for value in inputs.values()
+            if isinstance(value, list) and len(value) == 2 and isinstance(value[0], (str, int))
+        ]
+    return hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """ComfyUI turns 1 and "1" into 1.0 where an input is a FLOAT, after the run was queued."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return value
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return value

@@ -1,0 +1,186 @@
+"""A picture says what it was made with: by ComfyUI's own Save Image, without a browser, cached or not."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+from PIL import Image
+
+from lora_resolver import parse_lora_array, read_dropped
+from tests.conftest import ROOT
+from tests.integration.conftest import TOKEN, Studio, air, tiny
+from tests.integration.route_client import Routes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tools.comfy_client import Result, Workflow
+
+pytestmark = pytest.mark.integration
+
+A, B, C = air(101), air(102), air(103)
+STACK = [
+    {"model": A, "weight": 0.7, "clip_weight": 0.3},
+    {"model": B, "weight": 0.5},
+    {"model": C, "weight": 0.9, "enabled": False},
+]
+
+
+def saved(studio: Studio, result: Result) -> bytes:
+    return studio.client.image(result.image_references()[0])
+
+
+def texts(content: bytes) -> dict[str, Any]:
+    return {name: json.loads(text) for name, text in Image.open(io.BytesIO(content)).text.items()}
+
+
+def entries(content: bytes) -> tuple[Any, ...]:
+    found = read_dropped(io.BytesIO(content))
+    assert found.errors == ()
+    return tuple(lora.entry for lora in found.loras)
+
+
+def sha256_of(studio: Studio, model_id: int) -> str:
+    return next(entry.sha256 for entry in studio.civitai.catalogue if entry.model_id == model_id)
+
+
+def test_a_picture_names_every_entry_its_hash_and_its_weight(studio: Studio) -> None:
+    content = saved(studio, studio.run(tiny("sd15", STACK, seed=71).workflow()))
+    record = texts(content)["air_lora"]
+    (run,) = record["nodes"]["apply"]
+    assert [(row["model"], row["weight"], row["clip_weight"], row["enabled"]) for row in run] == [
+        (A, 0.7, 0.3, True),
+        (B, 0.5, 0.5, True),
+        (C, 0.9, 0.9, False),
+    ]
+    assert [row.get("sha256") for row in run] == [sha256_of(studio, 101), sha256_of(studio, 102), None]
+    assert run[0]["autov2"] == sha256_of(studio, 101)[:10]
+    hashes = texts(content)["Lora hashes"]
+    assert hashes == f"model-101: {sha256_of(studio, 101)[:10]}, model-102: {sha256_of(studio, 102)[:10]}"
+    assert entries(content) == parse_lora_array(STACK)
+
+
+def test_a_result_from_the_cache_says_it_too(studio: Studio) -> None:
+    graph = tiny("sd15", STACK, seed=72)
+    first = texts(saved(studio, studio.run(graph.workflow())))
+    other_seed = texts(saved(studio, studio.run(tiny("sd15", STACK, seed=73).workflow())))
+    assert other_seed["air_lora"] == first["air_lora"]
+    assert other_seed["Lora hashes"] == first["Lora hashes"]
+    third = texts(saved(studio, studio.run(tiny("sd15", STACK[:1], seed=73).workflow())))
+    assert len(third["air_lora"]["nodes"]["apply"][0]) == 1, "and of another array nothing is left"
+
+
+def joined(seed: int) -> Workflow:
+    """The array comes from a node that joins two, and no text in the workflow holds all of it."""
+    workflow = tiny("sd15", [], seed=seed).workflow()
+    workflow["one"] = {"class_type": "AirLoraArray", "inputs": {"lora": json.dumps(STACK[:1])}}
+    workflow["two"] = {
+        "class_type": "AirLoraArray",
+        "inputs": {"lora": json.dumps(STACK[1:]), "more": ["one", 0]},
+    }
+    workflow["apply"]["inputs"]["lora"] = ["two", 0]
+    return workflow
+
+
+def test_an_array_that_came_over_wires_is_told_once(studio: Studio) -> None:
+    assert entries(saved(studio, studio.run(joined(74)))) == parse_lora_array(STACK)
+    assert entries(saved(studio, studio.run(joined(75)))) == parse_lora_array(STACK), "cached"
+
+
+def test_a_sweep_s_sheet_brings_the_array_it_began_with(studio: Studio) -> None:
+    workflow = tiny("sd15", [], seed=76).workflow()
+    workflow["sweep"] = {
+        "class_type": "AirLoraSweep",
+        "inputs": {"lora": json.dumps(STACK[:2]), "entry": 2, "values": "0.2, 0.4"},
+    }
+    workflow["apply"]["inputs"]["lora"] = ["sweep", 0]
+    content = saved(studio, studio.run(workflow))
+    runs = texts(content)["air_lora"]["nodes"]["apply"]
+    assert [run[1]["weight"] for run in runs] == [0.2, 0.4]
+    assert entries(content) == parse_lora_array(STACK[:2])
+
+
+def test_without_a_lora_node_nothing_is_added(studio: Studio) -> None:
+    workflow = tiny("sd15", [], seed=77).workflow()
+    del workflow["apply"], workflow["report"]
+    for node in workflow.values():
+        for name, value in node["inputs"].items():
+            if isinstance(value, list) and value[0] == "apply":
+                node["inputs"][name] = ["checkpoint", value[1]]
+    assert set(texts(saved(studio, studio.run(workflow)))) == {"prompt"}
+
+
+def test_what_the_page_sends_along_stays(studio: Studio) -> None:
+    canvas = {"nodes": [], "links": [], "version": 0.4}
+    body = {
+        "prompt": tiny("sd15", STACK, seed=78).workflow(),
+        "extra_data": {"extra_pnginfo": {"workflow": canvas, "air_lora": {"old": 1}, "Lora hashes": "old"}},
+    }
+    prompt_id = studio.client.post("/prompt", body)["prompt_id"]
+    result = studio.client.wait(prompt_id, seconds=60)
+    found = texts(saved(studio, result))
+    assert found["workflow"] == canvas
+    assert len(found["air_lora"]["nodes"]["apply"][0]) == 3
+    assert "old" not in json.dumps([found["air_lora"], found["Lora hashes"]])
+
+
+def test_neither_a_token_nor_a_folder_of_this_computer_is_in_it(studio: Studio) -> None:
+    local = [{"model": "local:mine/local.safetensors", "weight": 0.4}, *STACK]
+    content = saved(studio, studio.run(tiny("sd15", local, seed=79).workflow()))
+    for secret in (TOKEN, str(studio.process.base), str(ROOT), str(studio.civitai.url)):
+        assert secret.encode() not in content
+
+
+def test_the_dropped_picture_gives_the_rows_back(studio: Studio) -> None:
+    content = saved(studio, studio.run(joined(80)))
+    routes = Routes(studio.client.url)
+    headers = {"Content-Type": "application/octet-stream"}
+    path = f"/air_lora/dropped?name={quote('picture.png')}&size={len(content)}"
+    found = routes.ask("POST", path, content, headers).json
+    assert found["errors"] == []
+    assert [
+        (row["model"], row["weight"], row["clip_weight"], row["enabled"]) for row in found["entries"]
+    ] == [
+        (A, 0.7, 0.3, True),
+        (B, 0.5, 0.5, True),
+        (C, 0.9, 0.9, False),
+    ]
+
+
+def test_a_local_file_of_another_computer_goes_by_its_hash(studio: Studio) -> None:
+    local = [{"model": "local:mine/local.safetensors", "weight": 0.4}]
+    content = saved(studio, studio.run(tiny("sd15", local, seed=81).workflow()))
+    path = studio.process.base / "models" / "loras" / "mine" / "local.safetensors"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    (there,) = read_dropped(io.BytesIO(content), ["mine/local.safetensors"]).loras
+    (elsewhere,) = read_dropped(io.BytesIO(content), ["other.safetensors"]).loras
+    assert str(there.entry.identifier) == "local:mine/local.safetensors"
+    assert str(elsewhere.entry.identifier) == f"sha256:{digest}"
+    assert elsewhere.entry.weight == 0.4
+
+
+def test_the_command_line_reads_it(studio: Studio, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(saved(studio, studio.run(joined(82))))
+    command = [sys.executable, "-m", "lora_resolver", "saved"]
+    text = subprocess.run(
+        [*command, str(picture)], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert parse_lora_array(text) == parse_lora_array(STACK)
+    shown = subprocess.run(
+        [*command, "--json", str(picture)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    (document,) = json.loads(shown.stdout)
+    assert document["errors"] == []
+    assert [entry["autov2"] for entry in document["entries"]] == [
+        sha256_of(studio, 101)[:10],
+        sha256_of(studio, 102)[:10],
+        "",
+    ]
