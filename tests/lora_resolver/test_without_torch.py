@@ -49,6 +49,7 @@ def test_all_sub_commands(civitai: FaultyCivitai, hub: HuggingFaceServer, tmp_pa
     lines = {
         "parse": ["parse", json.dumps([{"model": INK}])],
         "inspect": ["inspect", str(tmp_path / "served" / "ink.safetensors")],
+        "saved": ["saved", "--json", str(workflow)],
         "prefetch": ["prefetch", "--dry-run", str(workflow), HUGGING_FACE],
         "resolve": ["resolve", INK, HUGGING_FACE],
         "verify": ["verify"],
