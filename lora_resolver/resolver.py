@@ -1,42 +1,28 @@
 """The one place that puts the parts together: an identifier in, a verified file on this disk out.
 
-identifier ─▶ on this disk? ─▶ ask its source ─▶ on this disk under another name? ─▶ download, once ─▶ place, record
-                   └▶ in the shared store? ──────────────────┘   └▶ or only look at its header
+identifier ─▶ on this disk? ─▶ in the shared store? ─▶ ask its source ─▶ on this disk under another name?
+                                        └──────────────────────────────▶─┘            └▶ or only look at its header
+           ─▶ bring it from the store, or download it, once ─▶ place, record ─▶ keep it in the store
+
+`resolving` has the steps; here is who may ask for them.
 """
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from .architecture import detect_architecture
-from .download import Order, download, only_one
 from .errors import (
-    AccessDenied,
-    InvalidInput,
     LoraResolverError,
-    NotFound,
-    Offline,
     SeveralErrors,
-    StorageFailed,
-    TransferFailed,
-    VerificationFailed,
 )
-from .file_names import safe_file_name
 from .identifiers import Identifier, parse_identifier
-from .library import Library, Owned
-from .peek import RemoteHeader, peek_header
-from .preview import keep_preview
-from .records import FileRecord, PeekedLora, ResolvedLora
-from .safetensors_header import read_header
+from .library import Library
+from .records import PeekedLora, ResolvedLora
+from .resolving import Run
 from .services import services
-from .shared_store import Entry, NotInStore, SharedStore
-from .sources import archive, local, locate
-from .sources.desk import Desk, Elsewhere, Offer, OnDisk
+from .sources import local
 from .store import Store
 from .transport import Transport
-from .trigger_words import trigger_words
 from .work import Stop, run_side_by_side
 
 if TYPE_CHECKING:
@@ -49,9 +35,6 @@ if TYPE_CHECKING:
     from .work import Meter
 
 __all__ = ["Resolver"]
-
-MAX_ALIASES = 8
-"""How many aliases may stand for one another in a row."""
 
 _T = TypeVar("_T")
 
@@ -115,7 +98,7 @@ class Resolver:
     ) -> list[ResolvedLora | LoraResolverError]:
         """As `resolve_all`, but with one outcome for each identifier: the file, or why it cannot be had."""
 
-        def resolve(run: _Run, identifier: Identifier, meter: Meter) -> ResolvedLora:
+        def resolve(run: Run, identifier: Identifier, meter: Meter) -> ResolvedLora:
             return run.resolve(identifier, meter, before_download)
 
         return self._side_by_side(identifiers, resolve, on_progress)
@@ -140,7 +123,7 @@ class Resolver:
         on_progress: Callable[[Progress], None] | None = None,
     ) -> list[PeekedLora | LoraResolverError]:
         """The same for several at once, side by side: for each what is known of it, or why it cannot be had."""
-        return self._side_by_side(identifiers, _Run.peek, on_progress)
+        return self._side_by_side(identifiers, Run.peek, on_progress)
 
     def share(
         self,
@@ -151,7 +134,7 @@ class Resolver:
         """Puts files of this disk that are on record into the shared store, unless they are there: for each, what went
         wrong. Asks no source.
         """
-        return self._side_by_side(identifiers, _Run.share, on_progress)
+        return self._side_by_side(identifiers, Run.share, on_progress)
 
     def library(self, *, on_file: Callable[[str, int, int], None] | None = None) -> list[LibraryFile]:
         """Every .safetensors file in the configured folders. Works in this thread, without the network.
@@ -195,7 +178,7 @@ class Resolver:
     def _side_by_side(
         self,
         identifiers: Sequence[Identifier | str],
-        work: Callable[[_Run, Identifier, Meter], _T],
+        work: Callable[[Run, Identifier, Meter], _T],
         on_progress: Callable[[Progress], None] | None,
     ) -> list[_T | LoraResolverError]:
         """`work` for each identifier, once for one that is named twice; results in order."""
@@ -208,7 +191,7 @@ class Resolver:
             Transport(self._config, services(self._config), stop) as transport,
             Library(self._config, stop) as library,
         ):
-            run = _Run(self._config, self._store, library, transport, stop)
+            run = Run(self._config, self._store, library, transport, stop)
             tasks = [(each, _task(run, work, each)) for each in distinct]
             outcomes = dict(zip(distinct, run_side_by_side(tasks, stop, on_progress)))
         results: list[_T | LoraResolverError] = []
@@ -220,312 +203,10 @@ class Resolver:
         return results
 
 
-class _Run:
-    """One call's work: what its threads share. Its methods run in worker threads."""
-
-    def __init__(
-        self, config: ResolverConfig, store: Store, library: Library, transport: Transport, stop: Stop
-    ) -> None:
-        self._config = config
-        self._store = store
-        self._library = library
-        self._stop = stop
-        self._transport = transport
-        self._desk = Desk(config, store, transport)
-        self._shared = SharedStore(config, stop) if config.store else None
-
-    def resolve(
-        self, asked: Identifier, meter: Meter, before_download: Callable[[PeekedLora], None] | None
-    ) -> ResolvedLora:
-        """A verified file on this disk."""
-        return self._with_store(
-            lambda ask_store: self._resolve(asked, meter, before_download, ask_store=ask_store)
-        )
-
-    def peek(self, asked: Identifier, meter: Meter) -> PeekedLora:
-        """What it is, without its weights."""
-        return self._with_store(lambda ask_store: self._peek(asked, meter, ask_store=ask_store))
-
-    def share(self, asked: Identifier, meter: Meter) -> tuple[str, ...]:
-        """Puts a file of this disk into the shared store; what went wrong."""
-        stored = self._store.find(asked)
-        if self._shared is None or stored is None or stored.record is None or not stored.unchanged:
-            return (f"{asked} is not on record here, so it was not put into the shared store",)
-        document = stored.path.with_suffix(".civitai.info")
-        record = replace(stored.record, document=document.read_text("utf-8") if document.is_file() else "")
-        entry = Entry(
-            sha256=stored.sha256,
-            size=stored.path.stat().st_size,
-            file_name=stored.path.name,
-            source=stored.source,
-            folder=self._store.name_of_folder(stored),
-            kind=self._config.kind,
-            identifiers=stored.identifiers,
-            record=record,
-        )
-        return () if self._shared.keep(stored.path, entry, meter) else self._warnings
-
-    def _with_store(self, work: Callable[[bool], _T]) -> _T:
-        """`work(True)`, or `work(False)` where the shared store does not give what it has."""
-        try:
-            if self._shared is not None:
-                with contextlib.suppress(NotInStore):
-                    return work(True)
-            return work(False)
-        except (Offline, TransferFailed, NotFound) as error:
-            raise error.after(self._warnings) from None
-
-    @property
-    def _warnings(self) -> tuple[str, ...]:
-        return self._shared.warnings if self._shared is not None else ()
-
-    def _resolve(
-        self,
-        asked: Identifier,
-        meter: Meter,
-        before_download: Callable[[PeekedLora], None] | None,
-        *,
-        ask_store: bool,
-    ) -> ResolvedLora:
-        found = self._find(asked, meter, ask_store=ask_store)
-        if isinstance(found, Owned):
-            lora = _resolved(asked, found)
-        else:
-            if before_download is not None and not self._target(found).exists():
-                before_download(self._peeked(asked, found, meter))
-            try:
-                lora = self._take(asked, found, meter)
-            except NotFound as gone:
-                lora = self._take_from_archive(asked, found, meter, gone)
-        meter.start("done", file_name=lora.path.name, done=lora.size, total=lora.size)
-        return lora
-
-    def _peek(self, asked: Identifier, meter: Meter, *, ask_store: bool) -> PeekedLora:
-        found = self._find(asked, meter, ask_store=ask_store)
-        if isinstance(found, Owned):
-            header = read_header(found.path)
-            return PeekedLora(
-                identifier=asked,
-                path=found.path,
-                file_name=found.path.name,
-                size=header.file_size,
-                sha256=found.sha256,
-                source=found.source,
-                record=found.record,
-                header=header,
-                bytes_read=0,
-            )
-        return self._peeked(asked, found, meter)
-
-    def _peeked(self, asked: Identifier, found: Offer, meter: Meter) -> PeekedLora:
-        order = Order(found.file, self._target(found), found.explain)
-        meter.start("look up", file_name=order.target.name)
-        if found.entry is not None and self._shared is not None:
-            header = self._shared.header(found.entry)
-            remote = RemoteHeader(header, header.file_size, header.data_start)
-        else:
-            remote = peek_header(order, self._transport, self._config)
-        return PeekedLora(
-            identifier=asked,
-            path=None,
-            file_name=order.target.name,
-            size=remote.size if remote.size is not None else found.file.size,
-            sha256=found.file.sha256,
-            source=found.source,
-            record=found.record,
-            header=remote.header,
-            bytes_read=remote.bytes_read,
-        )
-
-    def _find(self, asked: Identifier, meter: Meter, *, ask_store: bool) -> Owned | Offer:
-        """The file on this disk, or the shared store's or the source's offer of it."""
-        identifier = asked
-        for _ in range(MAX_ALIASES):
-            owned = self._owned(identifier, meter)
-            if owned is not None:
-                return owned
-            stored = self._stored(identifier) if ask_store else None
-            if stored is not None:
-                return self._same_content(stored, meter) or stored
-            try:
-                finding = locate(identifier, self._desk)
-            except (NotFound, Offline, TransferFailed) as error:
-                last_resort = self._without_its_source(identifier, meter, error)
-                if last_resort is None:
-                    raise
-                return last_resort
-            if isinstance(finding, Elsewhere):
-                identifier = finding.identifier
-            elif isinstance(finding, OnDisk):
-                digest = self._library.sha256(finding.path, meter)
-                return Owned(finding.path, digest, "local", self._library.describe(finding.path, digest))
-            else:
-                return self._same_content(finding, meter) or finding
-        raise InvalidInput(
-            f"{asked} leads from alias to alias without an end",
-            code="badAliases",
-            remedy="Correct aliases.json: each name must end at a file or at a source that has one.",
-        )
-
-    def _owned(self, identifier: Identifier, meter: Meter) -> Owned | None:
-        """The file known under this very name, here or beside another tool's notes, if it is still what it was."""
-        if identifier.source == "local":
-            return None
-        stored = self._store.find(identifier)
-        if stored is not None:
-            if stored.unchanged:
-                return Owned(stored.path, stored.sha256, stored.source, stored.record)
-            if self._library.sha256(stored.path, meter) == stored.sha256:
-                self._store.confirm(stored)
-                return Owned(stored.path, stored.sha256, stored.source, stored.record)
-        return self._library.find(identifier, meter)
-
-    def _stored(self, identifier: Identifier) -> Offer | None:
-        """The shared store's offer of a file."""
-        entry = self._shared.find(identifier) if self._shared is not None else None
-        if entry is None:
-            return None
-        return Offer(
-            source=entry.source,
-            folder=entry.folder,
-            record=entry.record,
-            file=FileRecord(entry.file_name, "", entry.size, entry.sha256),
-            identifiers=entry.identifiers,
-            explain=lambda _answer: None,
-            entry=entry,
-        )
-
-    def _same_content(self, offer: Offer, meter: Meter) -> Owned | None:
-        """The file that the source offers, where the user has it already under whatever name."""
-        if offer.file.sha256 is None:
-            return None
-        owned = self._library.find_content(offer.file.sha256, offer.file.size, meter)
-        if owned is None:
-            return None
-        self._library.remember(owned.path, offer.identifiers, owned.sha256, offer.source, offer.record)
-        return Owned(owned.path, owned.sha256, offer.source, offer.record)
-
-    def _without_its_source(
-        self, identifier: Identifier, meter: Meter, error: LoraResolverError
-    ) -> Owned | Offer | None:
-        """What can be had where the source has nothing or cannot be asked."""
-        if identifier.source == "sha256":
-            owned = self._library.find_anywhere(identifier.id, meter)
-        else:
-            owned = self._library.believed(identifier, meter)
-        if owned is not None or not isinstance(error, NotFound):
-            return owned
-        return archive.locate(self._library.last_sha256(identifier), self._desk)
-
-    def _target(self, offer: Offer) -> Path:
-        return self._store.folder(offer.source, offer.folder) / safe_file_name(offer.file.name)
-
-    def _take(self, asked: Identifier, offer: Offer, meter: Meter) -> ResolvedLora:
-        target = self._target(offer)
-        from_store = False
-        with only_one(self._store.lock_file(target), target, meter, self._stop):
-            downloaded = not target.exists()
-            if downloaded:
-                from_store = self._from_store(offer, target, meter)
-                digest = str(offer.file.sha256) if from_store else self._download(offer, target, meter)
-            else:  # somebody else was faster, or the user put it there
-                digest = self._library.sha256(target, meter)
-                if digest != offer.file.sha256:
-                    raise _in_the_way(target, asked)
-            self._record(target, offer, digest)
-        if self._shared is not None and downloaded and offer.entry is None:
-            self._shared.keep(target, self._entry(target, offer, digest), meter)
-        return replace(
-            _resolved(asked, Owned(target, digest, offer.source, offer.record)),
-            downloaded=downloaded,
-            from_store=from_store,
-            warnings=self._warnings,
-        )
-
-    def _from_store(self, offer: Offer, target: Path, meter: Meter) -> bool:
-        """Whether the shared store gave the file. Raises NotInStore where nobody else can."""
-        digest = offer.file.sha256
-        given = self._shared is not None and digest is not None and self._shared.fetch(digest, target, meter)
-        if offer.entry is not None and not given:
-            raise NotInStore
-        return given
-
-    def _entry(self, target: Path, offer: Offer, digest: str) -> Entry:
-        """What the shared store is to know of a file."""
-        return Entry(
-            sha256=digest,
-            size=target.stat().st_size,
-            file_name=offer.file.name,
-            source=offer.source,
-            folder=offer.folder,
-            kind=self._config.kind,
-            identifiers=_names(offer, digest),
-            record=offer.record,
-        )
-
-    def _take_from_archive(
-        self, asked: Identifier, offer: Offer, meter: Meter, gone: NotFound
-    ) -> ResolvedLora:
-        """The file that a source has lost. Where that fails too, the source's own answer is the one to show."""
-        archived = archive.locate(offer.file.sha256, self._desk, like=offer)
-        if archived is not None:
-            with contextlib.suppress(NotFound, AccessDenied, TransferFailed, VerificationFailed):
-                return self._take(asked, archived, meter)
-        raise gone
-
-    def _download(self, offer: Offer, target: Path, meter: Meter) -> str:
-        """The SHA-256 of the downloaded file, from the first address that gives it."""
-        *others, last = (offer.file.url, *offer.mirrors)
-        for url in others:
-            order = Order(replace(offer.file, url=url), target, offer.explain)
-            with contextlib.suppress(NotFound, AccessDenied, TransferFailed, VerificationFailed):
-                return download(order, self._transport, self._config, meter, self._stop)
-        order = Order(replace(offer.file, url=last), target, offer.explain)
-        return download(order, self._transport, self._config, meter, self._stop)
-
-    def _record(self, target: Path, offer: Offer, digest: str) -> None:
-        self._store.keep(
-            target, identifiers=_names(offer, digest), sha256=digest, source=offer.source, record=offer.record
-        )
-        self._library.remember(target, offer.identifiers, digest, offer.source, offer.record)
-        if offer.entry is None:
-            keep_preview(offer.record.preview_url, target, self._transport)
-        elif self._shared is not None:  # whoever has the store may have no way to the picture's own place
-            self._shared.keep_preview(offer.entry, target)
-
-
 def _task(
-    run: _Run, work: Callable[[_Run, Identifier, Meter], _T], identifier: Identifier
+    run: Run, work: Callable[[Run, Identifier, Meter], _T], identifier: Identifier
 ) -> Callable[[Meter], _T]:
     def task(meter: Meter) -> _T:
         return work(run, identifier, meter)
 
     return task
-
-
-def _names(offer: Offer, digest: str) -> tuple[str, ...]:
-    """Every name that the file answers to."""
-    return tuple(dict.fromkeys([*offer.identifiers, f"sha256:{digest}"]))
-
-
-def _resolved(asked: Identifier, owned: Owned) -> ResolvedLora:
-    header = read_header(owned.path)
-    return ResolvedLora(
-        identifier=asked,
-        path=owned.path,
-        sha256=owned.sha256,
-        size=header.file_size,
-        source=owned.source,
-        downloaded=False,
-        record=owned.record,
-        architecture=detect_architecture(header),
-        trigger_words=trigger_words(owned.record, header.metadata, owned.path),
-    )
-
-
-def _in_the_way(target: Path, asked: Identifier) -> StorageFailed:
-    return StorageFailed(
-        f"{target} exists, but is not the file that {asked} stands for",
-        code="fileInTheWay",
-        remedy="Move it to another folder, or delete it, and run again.",
-    )

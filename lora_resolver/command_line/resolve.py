@@ -30,10 +30,12 @@ _HELP = f"""
   downloaded      true where this call brought it over the network
   architecture    families that it was made for, as `inspect` names them
   trigger_words   that its author names, or that every picture had which it was trained on
-  from_store      true where it came from the shared store (AIR_LORA_STORE)
-  warnings        what went wrong on the way and did no harm, such as a shared store that was lost
   error           null, or why it could not be had:
-{ERROR_FIELDS}"""
+{ERROR_FIELDS}\
+and, where there is a shared store (AIR_LORA_STORE):
+  from_store      true where it came from there
+  warnings        what went wrong on the way and did no harm, such as a store that was lost
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,14 +73,21 @@ def _resolve(identifiers: list[Identifier]) -> list[dict[str, Any]]:
         return []
     from ..resolver import Resolver  # it needs an HTTP client, which bad input does not
 
+    config = user_config()
     with Bars() as bars:
-        outcomes = Resolver(user_config()).resolve_each(identifiers, on_progress=bars)
-    return [
+        outcomes = Resolver(config).resolve_each(identifiers, on_progress=bars)
+    reports = [
         _report(str(identifier), error=outcome)
         if isinstance(outcome, LoraResolverError)
         else _report(str(identifier), outcome)
         for identifier, outcome in zip(identifiers, outcomes)
     ]
+    if config.store:
+        for report, outcome in zip(reports, outcomes):
+            lora = None if isinstance(outcome, LoraResolverError) else outcome
+            report["from_store"] = lora.from_store if lora else False
+            report["warnings"] = list(lora.warnings) if lora else []
+    return reports
 
 
 def _report(
@@ -93,8 +102,6 @@ def _report(
         "downloaded": lora.downloaded if lora else False,
         "architecture": list(lora.architecture.families) if lora else [],
         "trigger_words": list(lora.trigger_words) if lora else [],
-        "from_store": lora.from_store if lora else False,
-        "warnings": list(lora.warnings) if lora else [],
         "error": error_fields(error),
     }
 

@@ -80,18 +80,22 @@ class S3Server:
 
 
 class Wire:
-    """Passes connections on to a port, and calls `cut` once so many bytes have gone down, or up, in one of them."""
+    """Passes connections on to a port, and calls `cut` once so many bytes have gone down, or up, since it was armed."""
 
     def __init__(
         self, to: int, cut: Callable[[], None], *, down: int | None = None, up: int | None = None
     ) -> None:
         self._to = to
         self._cut = cut
-        self._limits = {"down": down, "up": up}
+        self.arm(down=down, up=up)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self.was_cut = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def arm(self, *, down: int | None = None, up: int | None = None) -> None:
+        """Counts from here on; None: never."""
+        self._left = {"down": down, "up": up}
 
     def __enter__(self) -> Wire:
         return self
@@ -114,15 +118,16 @@ class Wire:
                 threading.Thread(target=self._pass_on, args=(source, sink, way), daemon=True).start()
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, way: str) -> None:
-        passed, limit = 0, self._limits[way]
         with contextlib.suppress(OSError):
             while chunk := source.recv(8192):
-                if limit is not None and passed + len(chunk) > limit and not self.was_cut.is_set():
-                    self.was_cut.set()
-                    self._cut()
-                    break
+                left = self._left[way]
+                if left is not None and not self.was_cut.is_set():
+                    if len(chunk) > left:
+                        self.was_cut.set()
+                        self._cut()
+                        break
+                    self._left[way] = left - len(chunk)
                 sink.sendall(chunk)
-                passed += len(chunk)
         for each in (source, sink):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
