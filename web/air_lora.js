@@ -82,7 +82,13 @@ function makeWidget(node, name, spec) {
   widget.serializeValue = () => editor.text;
   editors.add(editor);
 
-  const { onRemoved, onExecuted, onConnectionsChange } = node;
+  const { onAdded, onRemoved, onExecuted, onConnectionsChange } = node;
+  // A node that is put into a subgraph is removed and added again, with the same widget.
+  node.onAdded = function (...args) {
+    editors.add(editor);
+    editor.watch();
+    return onAdded?.apply(this, args);
+  };
   node.onRemoved = function (...args) {
     editors.delete(editor);
     editor.dispose();

@@ -40,12 +40,18 @@ export class LoraEditor {
     this.views = new Map();
     this.progress = new Map();
     this.#build();
-    this.forgetKnowledge = knowledge.onChange(() => this.render());
+    this.watch();
+  }
+
+  /** Shows what becomes known of the models, from now on until `dispose`. */
+  watch() {
+    this.forgetKnowledge ??= this.knowledge.onChange(() => this.render());
     this.render();
   }
 
   dispose() {
-    this.forgetKnowledge();
+    this.forgetKnowledge?.();
+    this.forgetKnowledge = null;
   }
 
   get rows() {
