@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from comfy_api.latest import io
 
 from ..lora_resolver import LoraResolverError, parse_lora_array
+from .server.settings import resolver_config
 from .weight_sweep import read_values, sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..lora_resolver import LoraEntry
 
 
 class AirLoraSweep(io.ComfyNode):
@@ -74,5 +82,16 @@ class AirLoraSweep(io.ComfyNode):
     @classmethod
     def execute(cls, lora: str, entry: int, values: str) -> io.NodeOutput:
         """Arrays and labels, as lists of one length."""
-        swept = sweep(parse_lora_array(lora), entry, read_values(values))
+        entries = parse_lora_array(lora)
+        swept = sweep(entries, entry, read_values(values), _name_of(entries, entry))
         return io.NodeOutput([each.lora for each in swept], [each.label for each in swept])
+
+
+def _name_of(entries: Sequence[LoraEntry], entry: int) -> str:
+    """What the source calls the entry, where its file is on this disk already; else nothing. The network is not asked."""
+    from ..lora_resolver import Resolver  # late: it needs an HTTP client, which no start of ComfyUI waits for
+
+    if not 0 < entry <= len(entries):
+        return ""
+    (file,) = Resolver(resolver_config()).local_files([entries[entry - 1].identifier])
+    return file.record.name if file is not None and file.record is not None else ""

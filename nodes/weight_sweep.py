@@ -57,8 +57,11 @@ def read_values(text: str) -> tuple[float, ...]:
     return tuple(values)
 
 
-def sweep(entries: Sequence[LoraEntry], entry: int, values: Sequence[float]) -> tuple[Swept, ...]:
-    """One array for each value. `entry` counts from 1; 0 gives the value to every entry that is on.
+def sweep(
+    entries: Sequence[LoraEntry], entry: int, values: Sequence[float], name: str = ""
+) -> tuple[Swept, ...]:
+    """One array for each value. `entry` counts from 1; 0 gives the value to every entry that is on. `name` is what
+    the labels call the entry, in place of its identifier.
 
     A clip weight that was the weight goes along; another one stays. The entry that is swept is switched on.
     Raises InvalidInput with code `noSuchEntry`.
@@ -79,8 +82,8 @@ def sweep(entries: Sequence[LoraEntry], entry: int, values: Sequence[float]) -> 
             _at(each, value) if number == entry or (entry == 0 and each.enabled) else each
             for number, each in enumerate(entries, start=1)
         ]
-        named = "all" if entry == 0 else str(entries[entry - 1].identifier)
-        swept.append(Swept(format_lora_array(changed), f"{_short(named)}  {value:g}"))
+        named = "all" if entry == 0 else name or _short(str(entries[entry - 1].identifier))
+        swept.append(Swept(format_lora_array(changed), f"{named}  {value:g}"))
     return tuple(swept)
 
 

@@ -101,7 +101,10 @@ def test_a_sweep_s_sheet_brings_the_array_it_began_with(studio: Studio) -> None:
         "inputs": {"lora": json.dumps(STACK[:2]), "entry": 2, "values": "0.2, 0.4"},
     }
     workflow["apply"]["inputs"]["lora"] = ["sweep", 0]
-    content = saved(studio, studio.run(workflow))
+    workflow["labels"] = {"class_type": "PreviewAny", "inputs": {"source": ["sweep", 1]}}
+    result = studio.run(workflow)
+    assert result.outputs["labels"]["text"] == ["Style B for SD 1.5  0.2", "Style B for SD 1.5  0.4"]
+    content = saved(studio, result)
     runs = texts(content)["air_lora"]["nodes"]["apply"]
     assert [run[1]["weight"] for run in runs] == [0.2, 0.4]
     assert entries(content) == parse_lora_array(STACK[:2])
