@@ -88,7 +88,7 @@ class AirLoraSweep(io.ComfyNode):
 
 
 def _name_of(entries: Sequence[LoraEntry], entry: int) -> str:
-    """What the source calls the entry, where its file is on this disk already; else nothing. The network is not asked."""
+    """What the source calls the entry, where its file is on this disk already; else nothing. No network is asked."""
     from ..lora_resolver import Resolver  # late: it needs an HTTP client, which no start of ComfyUI waits for
 
     if not 0 < entry <= len(entries):
