@@ -96,7 +96,7 @@ def test_the_checkpoint_is_found_inside_a_subgraph(comfy: ComfyPage) -> None:
 def test_rows_inside_a_subgraph_find_the_checkpoint_outside(comfy: ComfyPage) -> None:
     comfy.load(ENTRIES)
     in_page(comfy, "app.graph.convertToSubgraph(new Set([apply]))")
-    expect(comfy.page.get_by_test_id("widget")).to_have_count(0)
+    expect(comfy.page.get_by_test_id("widget")).to_be_hidden()
     comfy.page.evaluate("() => app.canvas.setGraph(app.graph.nodes.find((node) => node.subgraph).subgraph)")
     expect_fits(comfy, "yes", "no")
     comfy.page.evaluate("() => app.canvas.setGraph(app.rootGraph ?? app.graph.rootGraph)")
