@@ -13,7 +13,7 @@ import { hostInputOf, promptWidgetNear } from "./graph/neighbours.js";
 import { loadStrings } from "./strings.js";
 import { LoraEditor } from "./view/editor.js";
 
-const NODES = new Set(["AirLoraApply", "AirLoraArray"]);
+const NODES = new Set(["AirLoraAnalyze", "AirLoraApply", "AirLoraArray", "AirLoraSave", "AirLoraSweep"]);
 const INPUT = "lora";
 const WIDGET = "AIR_LORA_ROWS";
 const LEAST_WIDTH = 440;

@@ -1,0 +1,59 @@
+"""The nodes that measure, try and save an array show its rows as well, and the examples with them open as they are."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from tests.browser.comfy_page import ComfyPage
+
+pytestmark = pytest.mark.integration
+
+EXAMPLES = ROOT / "example_workflows"
+
+
+def read(name: str) -> Any:
+    return json.loads((EXAMPLES / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", ["weight-sweep", "analyze-and-merge"])
+def test_an_example_opens_and_exports_as_it_is_written(name: str, comfy: ComfyPage) -> None:
+    comfy.page.evaluate("(workflow) => app.loadGraphData(workflow)", read(f"{name}.json"))
+    expect(comfy.rows).to_have_count(2)
+    comfy.show(0.6)
+    comfy.screenshot(f"example-{name}")
+    exported = comfy.page.evaluate("async () => (await app.graphToPrompt()).output")
+    expected = read(f"api/{name}.json")
+    assert {key: node["class_type"] for key, node in exported.items()} == {
+        key: node["class_type"] for key, node in expected.items()
+    }
+    for key, node in expected.items():
+        inputs = exported[key]["inputs"]
+        inputs.pop("preview", None)  # an older page's own, of Preview as Text
+        assert inputs == node["inputs"], key
+
+
+@pytest.mark.parametrize("kind", ["AirLoraAnalyze", "AirLoraSave", "AirLoraSweep"])
+def test_a_weight_in_its_rows_is_the_weight_that_it_gets(kind: str, comfy: ComfyPage) -> None:
+    comfy.page.evaluate(
+        """([kind, text]) => {
+            const node = LiteGraph.createNode(kind);
+            app.graph.add(node);
+            node.widgets.find((each) => each.name === "lora").value = text;
+        }""",
+        [kind, json.dumps([{"model": "local:tiny_neon.safetensors", "weight": 0.5}])],
+    )
+    comfy.show()
+    expect(comfy.rows).to_have_count(1)
+    comfy.weight(0).fill("0.8")
+    comfy.weight(0).press("Enter")
+    exported = comfy.page.evaluate(
+        "async () => Object.values((await app.graphToPrompt()).output)[0].inputs.lora"
+    )
+    assert json.loads(exported)[0]["weight"] == 0.8
