@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from filelock import FileLock, Timeout
-
 from .download.lease import leased
+from .download.lock import file_lock, try_lock
 from .download.partial import PART_SUFFIX
 from .download.partial import RECORD_SUFFIX as PART_RECORD_SUFFIX
 from .errors import AccessDenied, HostedOnly, LoraResolverError, NotFound, Offline, VerificationFailed
@@ -252,19 +251,16 @@ class _Work:
         if leased(path):  # on another machine, which the lock may not reach
             yield False
             return
-        lock = FileLock(path, timeout=0)
+        lock = file_lock(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except Timeout:
-            yield False
-            return
+            free = try_lock(lock)
         except OSError as error:
             self._fail(storage_error(error, path))
             yield False
             return
         try:
-            yield True
+            yield free
         finally:
             lock.release()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
 
     from ..work import Meter, Stop
 
-__all__ = ["only_one"]
+__all__ = ["file_lock", "only_one", "try_lock"]
 
 _LOOK_EVERY = 0.2
+
+_NO_LOCKS_HERE = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
+"""What a folder says that knows no locks, such as one on NFS without its lock service."""
 
 
 @contextlib.contextmanager
@@ -30,12 +34,12 @@ def only_one(lock_file: Path, target: Path, meter: Meter, stop: Stop) -> Iterato
     that the lock does not reach.
     Raises Stopped, or StorageFailed where no lock can be made.
     """
-    lock, lease = FileLock(lock_file, thread_local=False), Lease(lease_file(lock_file))
+    lock, lease = file_lock(lock_file), Lease(lease_file(lock_file))
     waiting = _Waiting(target, meter, stop)
     stop.check()
     try:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
-        while not _locked(lock):
+        while not try_lock(lock):
             waiting.a_moment()
     except OSError as error:
         raise storage_error(error, lock_file) from error
@@ -49,11 +53,25 @@ def only_one(lock_file: Path, target: Path, meter: Meter, stop: Stop) -> Iterato
         lock.release()
 
 
-def _locked(lock: FileLock) -> bool:
+def file_lock(path: Path) -> FileLock:
+    """The operating system's lock on a file, whichever version of filelock is installed."""
+    # Its way out where there are no locks is a file that outlives a machine that dies. We have a lease.
+    if hasattr(FileLock, "fallback_to_soft"):  # older versions have no say in it
+        return FileLock(path, thread_local=False, fallback_to_soft=False)
+    return FileLock(path, thread_local=False)
+
+
+def try_lock(lock: FileLock) -> bool:
+    """Whether it is ours now, or there are no locks in this folder: then the lease alone decides. Raises OSError."""
     try:
         lock.acquire(timeout=0)
     except Timeout:
         return False
+    except NotImplementedError:  # how older versions of filelock say ENOSYS
+        return True
+    except OSError as error:
+        if error.errno not in _NO_LOCKS_HERE:
+            raise
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -35,16 +36,29 @@ NO_LOCKS = "import fcntl\nfcntl.flock = lambda handle, what: None\n"
 """For Python's own start: as on a share where every machine is told that it has the lock."""
 
 
+def refusing(number: int) -> str:
+    """For Python's own start: as on a share that answers this to whoever wants a lock."""
+    return f"import fcntl\ndef flock(handle, what):\n    raise OSError({number}, '')\nfcntl.flock = flock\n"
+
+
+KINDS_OF_SHARES = {
+    "locks that hold nobody": NO_LOCKS,
+    "no lock service": refusing(errno.ENOLCK),
+    "no locks at all": refusing(errno.ENOSYS),
+    "locks not supported": refusing(errno.EOPNOTSUPP),
+}
+
+
 class Machines:
     """Programs that see one folder, each with a state of its own, and no working lock between them."""
 
-    def __init__(self, folder: Path, civitai: FaultyCivitai) -> None:
+    def __init__(self, folder: Path, civitai: FaultyCivitai, locks: str = NO_LOCKS) -> None:
         self.loras = folder / "share" / "loras"
         self.loras.mkdir(parents=True)
         self._folder = folder
         self._civitai = civitai
         (folder / "no-locks").mkdir()
-        (folder / "no-locks" / "sitecustomize.py").write_text(NO_LOCKS)
+        (folder / "no-locks" / "sitecustomize.py").write_text(locks)
 
     def start(self, name: str) -> subprocess.Popen[str]:
         environment = {
@@ -77,9 +91,11 @@ def result(machine: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("locks", KINDS_OF_SHARES.values(), ids=KINDS_OF_SHARES)
 def test_machines_that_ask_at_once_make_one_download(
-    machines: Machines, civitai: FaultyCivitai, ink: CatalogueEntry
+    tmp_path: Path, civitai: FaultyCivitai, ink: CatalogueEntry, locks: str
 ) -> None:
+    machines = Machines(tmp_path, civitai, locks)
     civitai.faults["deliver"] = fault.slowly(100_000)  # three seconds
     reports = [result(each) for each in [machines.start(f"machine {number}") for number in range(4)]]
     assert len(machines.delivered()) == 1
