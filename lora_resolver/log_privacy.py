@@ -3,6 +3,8 @@
 At level DEBUG, urllib3 logs the address of every request and httpcore the headers of every answer, `Location` included.
 What stands behind the `?` there opens a private file to anybody for as long as it lives, and ComfyUI's log is a page
 that people paste into bug reports. Records of other programs' requests are left as they are.
+
+The drivers of shared stores log what they sign requests with, from threads of their own, so they say less altogether.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["queries_hidden"]
+__all__ = ["drivers_hushed", "queries_hidden"]
 
 # The loggers that write addresses. huggingface_hub brings httpx under either name. A filter counts for its own logger
 # alone and not for those below, so each is named.
@@ -34,6 +36,9 @@ _LOGGERS = (
 )
 _QUERY = re.compile(r"\?[^\s'\"]+")
 
+# The drivers of shared stores write at DEBUG what they sign requests with, in threads of their own.
+_DRIVERS = ("adlfs", "aiobotocore", "azure", "botocore", "fsspec", "gcsfs", "google.auth", "s3fs")
+
 _this_thread = threading.local()
 
 
@@ -47,6 +52,15 @@ def queries_hidden() -> Iterator[None]:
         yield
     finally:
         _this_thread.hides = before
+
+
+@functools.cache
+def drivers_hushed() -> None:
+    """From now on, the drivers of shared stores log nothing below INFO, unless somebody has set their level."""
+    for name in _DRIVERS:
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.INFO)
 
 
 @functools.cache

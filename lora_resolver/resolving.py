@@ -178,6 +178,8 @@ class Run:
                 finding = locate(identifier, self._desk)
             except (NotFound, Offline, TransferFailed) as error:
                 last_resort = self._without_its_source(identifier, meter, error)
+                if last_resort is None and ask_store and not isinstance(error, NotFound):
+                    last_resort = self._stored(identifier, last_resort=True)
                 if last_resort is None:
                     raise
                 return last_resort
@@ -207,9 +209,11 @@ class Run:
                 return Owned(stored.path, stored.sha256, stored.source, stored.record)
         return self._library.find(identifier, meter)
 
-    def _stored(self, identifier: Identifier) -> Offer | None:
+    def _stored(self, identifier: Identifier, *, last_resort: bool = False) -> Offer | None:
         """The shared store's offer of a file."""
-        entry = self._shared.find(identifier) if self._shared is not None else None
+        if self._shared is None:
+            return None
+        entry = self._shared.find(identifier, last_resort=last_resort)
         if entry is None:
             return None
         return Offer(

@@ -22,11 +22,12 @@ from ..records import LoraRecord
 if TYPE_CHECKING:
     from ..identifiers import Identifier
 
-__all__ = ["FILES", "NAMES", "Entry", "file_name", "name_of", "names_something"]
+__all__ = ["FILES", "NAMES", "Entry", "file_name", "may_be_kept", "name_of", "stands_still"]
 
 FILES = "files"
 NAMES = "names"
 _FORMAT = 1
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _PLAIN = re.compile(r"[A-Za-z0-9@+][A-Za-z0-9@+._-]{0,120}")
 
 
@@ -95,15 +96,22 @@ class Entry:
             return None
 
 
-def names_something(identifier: Identifier) -> bool:
-    """Whether the name stands for one file, today and tomorrow, that a store may have."""
-    if identifier.source == "sha256":
-        return True
-    if identifier.version in (None, "latest"):
-        return False
-    return identifier.source == "civitai" or (
-        identifier.source == "huggingface" and identifier.path is not None
-    )
+def stands_still(identifier: Identifier) -> bool:
+    """Whether the name stands for one file, today and tomorrow."""
+    if identifier.source == "huggingface":  # a branch or a tag moves, a commit does not
+        return identifier.path is not None and _COMMIT.fullmatch(identifier.version or "") is not None
+    return identifier.source == "sha256" or (identifier.source == "civitai" and _has_version(identifier))
+
+
+def may_be_kept(identifier: Identifier) -> bool:
+    """Whether a store may know the name, though its source may say another file by now."""
+    if identifier.source == "huggingface":
+        return identifier.path is not None
+    return stands_still(identifier)
+
+
+def _has_version(identifier: Identifier) -> bool:
+    return identifier.version not in (None, "latest")
 
 
 def name_of(identifier: str) -> str:

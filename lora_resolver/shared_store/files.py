@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InvalidInput
-from ..log_privacy import queries_hidden
+from ..log_privacy import drivers_hushed, queries_hidden
 from .address import KEY, protocol_of, shown_address
 
 if TYPE_CHECKING:
@@ -228,6 +228,7 @@ class Files:
             from fsspec.core import url_to_fs
         except ImportError:
             raise self._no_driver(["fsspec", *self._driver()]) from None
+        drivers_hushed()
         options: dict[str, Any] = {"use_listings_cache": False}
         if self._protocol in ("s3", "s3a"):
             patience = {"connect_timeout": 5, "read_timeout": 15, "retries": {"max_attempts": 1}}

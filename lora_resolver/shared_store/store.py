@@ -21,7 +21,7 @@ from ..errors import LoraResolverError, VerificationFailed
 from ..preview import find_preview
 from ..safetensors_header import header_end, parse_header, read_header
 from ..store import storage_error, write_atomically
-from .entry import Entry, file_name, name_of, names_something
+from .entry import Entry, file_name, may_be_kept, name_of, stands_still
 from .files import Files, StoreLost, StoreRefused
 
 if TYPE_CHECKING:
@@ -69,9 +69,11 @@ class SharedStore:
         with self._lock:
             return tuple(self._warnings)
 
-    def find(self, identifier: Identifier) -> Entry | None:
-        """What the store has under this name."""
-        if not names_something(identifier):
+    def find(self, identifier: Identifier, *, last_resort: bool = False) -> Entry | None:
+        """What the store has under this name. A name whose file may be another one by now is a last resort: for when
+        its source cannot be asked.
+        """
+        if not (may_be_kept(identifier) if last_resort else stands_still(identifier)):
             return None
         text = str(identifier)
         content = self._ask(lambda: self._files.small(name_of(text)))

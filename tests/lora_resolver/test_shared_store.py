@@ -18,7 +18,8 @@ from lora_resolver.errors import InvalidInput, NotFound, Offline
 from lora_resolver.resolver import Resolver
 from lora_resolver.shared_store.upkeep import check_store, prune_store, store_entries
 from tests.conftest import ROOT
-from tests.lora_resolver.served_loras import everything_in, quick_config
+from tests.lora_resolver.served_loras import everything_in, quick_config, write_safetensors
+from tools.huggingface_server import HuggingFaceServer, Repository
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -309,6 +310,31 @@ def test_verify_finds_what_is_damaged_or_gone_and_prune_what_leads_nowhere(
     assert "uploads/old" in gone
     assert {name.partition("/")[0] for name in gone} == {"uploads", "names"}
     assert [entry.file_name for entry in store_entries(config)] == ["ink.safetensors"]
+
+
+def test_a_branch_is_asked_about_and_the_store_remembers_it(
+    store: str, ink: CatalogueEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    name = "huggingface:ink-org/ink-lora@main/weights/ink.safetensors"
+    newer = write_safetensors(tmp_path / "newer.safetensors", 9_000, seed=9)
+
+    def machine(number: int, address: str, **changes: Any) -> Resolver:
+        folder = tmp_path / f"machine {number}" / "loras"
+        # Its storage is another host; on loopback, only what is configured somewhere may be gone to.
+        addresses = {"hf_endpoint": address, "civitai_url": "http://localhost:9"}
+        return Resolver(quick_config(folder, **addresses, store=store, **changes))
+
+    with HuggingFaceServer([Repository("ink-org/ink-lora", {"weights/ink.safetensors": ink.file})]) as hub:
+        assert machine(1, hub.url).resolve(name).from_store is False
+        assert machine(2, hub.url).resolve(name).from_store is True
+    assert machine(3, hub.url, offline=True).resolve(name).sha256 == ink.sha256
+    assert machine(4, hub.url).resolve(name).sha256 == ink.sha256, "nobody answers there any more"
+    moved = Repository("ink-org/ink-lora", {"weights/ink.safetensors": newer}, {"main": "2" * 40})
+    with HuggingFaceServer([moved]) as hub:
+        assert machine(5, hub.url).resolve(name).path.read_bytes() == newer.read_bytes()
 
 
 def test_nothing_is_left_of_what_was_written_on_the_way(config: ResolverConfig, tmp_path: Path) -> None:

@@ -222,3 +222,34 @@ def test_cancelling_while_the_store_is_silent_takes_no_longer(workers: Workers) 
     worker.send_signal(signal.SIGINT)
     worker.communicate(timeout=30)
     assert worker.returncode == 130
+
+
+def test_not_even_a_log_of_everything_has_what_requests_are_signed_with(workers: Workers) -> None:
+    code = (
+        "import logging, sys\nlogging.basicConfig(level=logging.DEBUG)\n"
+        "from lora_resolver.command_line import main\nsys.exit(main(sys.argv[1:]))\n"
+    )
+    session = "a-session-token-nobody-may-see"
+    for name in ("first", "second"):
+        environment = {
+            **os.environ,
+            **workers.s3.environment(),
+            "AWS_SESSION_TOKEN": session,
+            "AIR_LORA_DIR": str(workers.folder / name / "loras"),
+            "AIR_LORA_CIVITAI_URL": workers.civitai.url,
+            "AIR_LORA_STORE": STORE,
+            "CIVITAI_API_TOKEN": TOKEN,
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", code, "resolve", "--json", INK],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        (report,) = json.loads(done.stdout)
+        assert report["from_store"] is (name == "second")
+        assert "DEBUG" in done.stderr
+        for private in (SECRET, session, TOKEN, "Signature="):
+            assert private not in done.stdout + done.stderr
