@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +20,6 @@ from tools.runtime import RUNTIME, Comfyui, venv_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from playwright.sync_api import Browser
 
@@ -42,17 +43,27 @@ def comfyui(
         yield request.param, process
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A module at a time: Playwright runs an event loop, and tests elsewhere start their own."""
-    with sync_playwright() as playwright:
-        playwright.selectors.set_test_id_attribute("data-air-lora")
-        browser = playwright.chromium.launch(executable_path=installed_browser(), args=ARGUMENTS)
-        yield browser
-        browser.close()
+_AFTER_THE_LAST = ExitStack()
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["canvas", "nodes-2.0"])
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """Playwright goes with the last test of this folder: it runs an event loop, and tests elsewhere start their own."""
+    if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+        _AFTER_THE_LAST.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Browser:
+    """One for all tests of this folder."""
+    playwright = _AFTER_THE_LAST.enter_context(sync_playwright())
+    playwright.selectors.set_test_id_attribute("data-air-lora")
+    browser = playwright.chromium.launch(executable_path=installed_browser(), args=ARGUMENTS)
+    _AFTER_THE_LAST.callback(browser.close)
+    return browser
+
+
+@pytest.fixture(scope="session", params=[False, True], ids=["canvas", "nodes-2.0"])
 def shared_page(
     request: pytest.FixtureRequest, comfyui: tuple[str, ComfyProcess], browser: Browser
 ) -> Iterator[ComfyPage]:
@@ -66,7 +77,8 @@ def shared_page(
     comfy = ComfyPage(page, process.url, RUNTIME / "screenshots" / name)
     comfy.open()
     yield comfy
-    page.close()
+    if browser.is_connected():
+        page.close()
 
 
 @pytest.fixture

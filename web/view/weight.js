@@ -34,7 +34,7 @@ export function weightField({ id, settings, onchange, onsettled }) {
 
   const input = el("input", {
     type: "text", inputmode: "decimal", role: "spinbutton", autocomplete: "off", spellcheck: "false", class: "air-lora-weight-input",
-    "aria-valuemin": settings().least, "aria-valuemax": settings().most, title: t("weightHint"), dataset: testId(id),
+    title: t("weightHint"), dataset: testId(id),
     oninput: () => {
       const typed = typedWeight(input.value);
       const isGood = typed !== null && typed >= settings().least && typed <= settings().most;
@@ -108,6 +108,8 @@ export function weightField({ id, settings, onchange, onsettled }) {
     update(newWeight, label, readOnly) {
       isReadOnly = readOnly;
       input.readOnly = readOnly;
+      setAttribute(input, "aria-valuemin", settings().least);
+      setAttribute(input, "aria-valuemax", settings().most);
       field.classList.toggle("air-lora-readonly", readOnly);
       setAttribute(input, "aria-label", label);
       if (newWeight === weight && input.value !== "") return;
