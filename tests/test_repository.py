@@ -36,6 +36,18 @@ def test_the_registry_knows_the_pack() -> None:
     assert PROJECT["tool"]["comfy"]["requires-comfyui"] == ">=0.3.75"
 
 
+@pytest.mark.parametrize(
+    ("key", "file", "size"), [("Icon", "icon.svg", (400, 400)), ("Banner", "banner.svg", (1680, 720))]
+)
+def test_the_registry_shows_our_pictures(key: str, file: str, size: tuple[int, int]) -> None:
+    """A square of at most 400, and 21:9. They lie where the addresses say, and need nothing from elsewhere, no font either."""
+    repository = PROJECT["project"]["urls"]["Repository"].removeprefix("https://github.com/")
+    assert PROJECT["tool"]["comfy"][key] == f"https://raw.githubusercontent.com/{repository}/main/{file}"
+    picture = (ROOT / file).read_text(encoding="utf-8")
+    assert f'viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}" height="{size[1]}"' in picture
+    assert not re.search(r"<text|<image|<script|href=|url\((?!#)", picture)
+
+
 def test_every_make_target_is_a_command_of_dev_py() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
