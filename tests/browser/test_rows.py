@@ -157,12 +157,12 @@ def test_a_wrong_number_is_marked_and_not_taken(comfy: ComfyPage, stage: Browser
     assert comfy.array == two(stage)
 
 
-def test_step_and_range_of_weights_come_from_the_settings(comfy: ComfyPage, stage: BrowserStage) -> None:
+def test_step_range_and_first_weight_come_from_the_settings(comfy: ComfyPage, stage: BrowserStage) -> None:
     set_all = (
         "(values) => { for (const [name, value] of values)"
         " app.extensionManager.setting.set(`AirLora.Widget.${name}`, value) }"
     )
-    comfy.page.evaluate(set_all, [["Step", 0.1], ["Min", 0], ["Max", 1]])
+    comfy.page.evaluate(set_all, [["Step", 0.1], ["Min", 0], ["Max", 1], ["DefaultWeight", 0.6]])
     try:
         comfy.load(two(stage))
         comfy.weight(0).click()
@@ -171,8 +171,10 @@ def test_step_and_range_of_weights_come_from_the_settings(comfy: ComfyPage, stag
         comfy.page.keyboard.press("Shift+ArrowUp")
         assert comfy.array[0]["weight"] == 1
         expect(comfy.weight(0)).to_have_attribute("aria-valuemax", "1")
+        comfy.paste(stage.styles[2].air)
+        expect(comfy.weight(2)).to_have_value("0.60")
     finally:
-        comfy.page.evaluate(set_all, [["Step", 0.05], ["Min", -4], ["Max", 4]])
+        comfy.page.evaluate(set_all, [["Step", 0.05], ["Min", -4], ["Max", 4], ["DefaultWeight", 0.75]])
 
 
 def test_a_clip_weight_comes_and_goes_by_the_menu(comfy: ComfyPage, stage: BrowserStage) -> None:
