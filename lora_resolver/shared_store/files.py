@@ -43,6 +43,9 @@ TEMPORARY = "uploads"
 # Stores that show a new object when all of it is there, and not before. Elsewhere: a temporary name, then a move.
 _WHOLE_OR_NOT_AT_ALL = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"})
 
+# What others have put there since would not be seen. Drivers of other stores may not know the option.
+_LISTINGS_REMEMBERED = _WHOLE_OR_NOT_AT_ALL - {"memory"}
+
 _EXTRAS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 
 _POLL = 0.05
@@ -229,7 +232,9 @@ class Files:
         except ImportError:
             raise self._no_driver(["fsspec", *self._driver()]) from None
         drivers_hushed()
-        options: dict[str, Any] = {"use_listings_cache": False}
+        options: dict[str, Any] = {}
+        if self._protocol in _LISTINGS_REMEMBERED:
+            options["use_listings_cache"] = False
         if self._protocol in ("s3", "s3a"):
             patience = {"connect_timeout": 5, "read_timeout": 15, "retries": {"max_attempts": 1}}
             options |= {"config_kwargs": patience}

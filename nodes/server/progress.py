@@ -35,7 +35,7 @@ class NodeProgress:
         self._latest[progress.identifier] = progress
         self._announce(progress)
         self._events(progress)
-        if progress.phase not in ("download", "verify", "wait"):
+        if progress.phase not in ("download", "verify", "wait", "store"):
             return
         if self._bar is None:
             self._bar = comfy.utils.ProgressBar(BAR_STEPS, node_id=self._node_id)
@@ -73,6 +73,8 @@ def describe(progress: Progress) -> str:
         parts.append(f"{progress.done / MEGABYTE:.1f} of {progress.total / MEGABYTE:.1f} MB")
     else:
         parts.append(f"{progress.done / MEGABYTE:.1f} MB")
+    if progress.phase == "store":
+        parts.append("to the shared store")
     if progress.bytes_per_second:
         parts.append(f"{progress.bytes_per_second / MEGABYTE:.1f} MB/s")
     if progress.seconds_left is not None:

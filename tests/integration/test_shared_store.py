@@ -16,7 +16,7 @@ from tests.integration.conftest import tiny
 from tests.integration.route_client import Routes
 from tests.lora_resolver.s3_server import BUCKET, SECRET, S3Server, Wire
 from tools.civitai_server import CatalogueEntry, CivitaiServer
-from tools.comfy_client import ComfyClient
+from tools.comfy_client import ComfyClient, Failed
 from tools.comfy_process import ComfyProcess
 from tools.runtime import Comfyui, venv_python
 from tools.tiny_checkpoints import make_checkpoints
@@ -37,6 +37,11 @@ def entry(client: ComfyClient, model: str) -> dict[str, Any]:
     (row,) = json.loads(result.outputs["report"]["text"][0])["entries"]
     assert row["status"] == "applied"
     return dict(row)
+
+
+def has_driver(python: Path) -> bool:
+    """Whether this Python reads s3:// addresses: the one of a user's ComfyUI need not."""
+    return subprocess.run([python, "-c", "import s3fs"], check=False, capture_output=True).returncode == 0
 
 
 def test_a_worker_reads_the_store_and_outlives_it(python_of_comfyui: Path, tmp_path: Path) -> None:
@@ -74,6 +79,10 @@ def test_a_worker_reads_the_store_and_outlives_it(python_of_comfyui: Path, tmp_p
             comfyui, tmp_path / "worker", environment={**services, **s3.environment(wire.port)}
         ) as worker:
             client = ComfyClient(worker.url)
+            if not has_driver(python_of_comfyui):
+                with pytest.raises(Failed, match="python -m pip install .*s3fs"):
+                    entry(client, IN_STORE)
+                return
             first = entry(client, IN_STORE)
             assert (first["from_store"], "warnings" in first) == (True, False)
             assert civitai.requests == []
