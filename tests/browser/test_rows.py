@@ -265,6 +265,13 @@ def test_a_trigger_word_is_copied_or_appended_to_the_prompt(comfy: ComfyPage) ->
     prompt = "() => app.graph.nodes.find((node) => node.type === 'CLIPTextEncode').widgets[0].value"
     word.click(modifiers=["Shift"])
     assert comfy.page.evaluate(prompt) == f"a red car, {LONG_WORDS[0]}"
+    all_words = comfy.row(0).get_by_role("button", name="Copy trigger words", exact=True)
+    expect(all_words).to_have_text(str(len(LONG_WORDS)))
+    all_words.click()
+    comfy.page.wait_for_function(
+        "async (words) => (await navigator.clipboard.readText()) === words", arg=", ".join(LONG_WORDS)
+    )
+    comfy.page.evaluate("() => navigator.clipboard.writeText('')")
     comfy.choose(0, "Copy trigger words")
     comfy.page.wait_for_function(
         "async (words) => (await navigator.clipboard.readText()) === words", arg=", ".join(LONG_WORDS)

@@ -39,6 +39,7 @@ export class LoraEditor {
     this.isJson = false;
     this.views = new Map();
     this.progress = new Map();
+    this.failures = new Map();
     this.#build();
     this.watch();
   }
@@ -97,6 +98,19 @@ export class LoraEditor {
       }
     }
     this.render();
+  }
+
+  /**
+   * Marks the rows that the last run could not use; an empty list unmarks all.
+   * @param {Array<{index: number | null, text: string}>} failures
+   * @returns {Array<string | null>} the name of each one's row, null where this node shows none
+   */
+  setFailures(failures) {
+    // Over a wire the rows are those of the last good run, and a number says nothing of them.
+    const rows = failures.map(({ index }) => (index === null || this.readOnly ? undefined : this.rows[index]));
+    this.failures = new Map(rows.flatMap((row, number) => (row ? [[edits.modelOf(row), failures[number].text]] : [])));
+    this.render();
+    return rows.map((row) => (row ? nameOf(row, this.#item(row)) : null));
   }
 
   // ------------------------------------------------------------------------------------------------- edits
@@ -326,6 +340,7 @@ export class LoraEditor {
       view.update({
         row, index, item, readOnly,
         progress: this.progress.get(models[index]),
+        failure: this.failures.get(models[index]) ?? "",
         hasCheckpoint: checkpoint !== null,
         checkpoint: this.knowledge.checkpointOf(checkpoint),
         isRepeated: models[index] !== "" && counts.get(models[index]) > 1 && edits.isOn(row),

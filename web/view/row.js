@@ -138,10 +138,14 @@ export class RowView {
     this.wordsShown = joined;
     setAttribute(this.words, "aria-label", t("words", { name }));
     setAttribute(this.words, "role", "group");
-    this.words.replaceChildren(...words.map((word) => el("button", {
-      type: "button", class: "air-lora-word", dir: "auto", title: t("copyWord", { word }), dataset: testId("word"),
-      onclick: (event) => this.actions.useWords([word], event.shiftKey),
-    }, word)));
+    const chip = (used, id, label, ...content) => el("button", {
+      type: "button", class: "air-lora-word", dir: "auto", title: t("copyWord", { word: used.join(", ") }), "aria-label": label, dataset: testId(id),
+      onclick: (event) => this.actions.useWords(used, event.shiftKey),
+    }, ...content);
+    // Not all may have room in the row: the first takes them all at once.
+    this.words.replaceChildren(
+      ...(words.length > 1 ? [chip(words, "words-all", t("copyWords"), icon("copy"), String(words.length))] : []),
+      ...words.map((word) => chip([word], "word", null, word)));
   }
 }
 
