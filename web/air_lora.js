@@ -11,6 +11,8 @@ import { checkpointAbove } from "./graph/checkpoint_above.js";
 import { Knowledge, Server } from "./server.js";
 import { hostInputOf, promptWidgetNear } from "./graph/neighbours.js";
 import { loadStrings } from "./strings.js";
+import { readSettings, settingsPage } from "./settings.js";
+import { nodeAt, tellFailures } from "./toasts.js";
 import { LoraEditor } from "./view/editor.js";
 
 const NODES = new Set(["AirLoraAnalyze", "AirLoraApply", "AirLoraArray", "AirLoraSave", "AirLoraSweep"]);
@@ -23,13 +25,10 @@ const knowledge = new Knowledge(server);
 /** @type {Set<LoraEditor>} */
 const editors = new Set();
 
-function settings() {
-  const read = (name, otherwise) => {
-    const value = Number(app.extensionManager?.setting?.get?.(`AirLora.Widget.${name}`) ?? NaN);
-    return Number.isFinite(value) ? value : otherwise;
-  };
-  return { step: read("Step", 0.05), least: read("Min", -4), most: read("Max", 4), newWeight: read("DefaultWeight", 0.75) };
-}
+const settings = () => readSettings((id) => app.extensionManager?.setting?.get?.(id));
+
+/** The rows of each node, to mark those that a run names. @type {WeakMap<object, LoraEditor>} */
+const editorOf = new WeakMap();
 
 function toast(severity, summary, detail) {
   app.extensionManager?.toast?.add?.({ severity, summary, detail, life: severity === "error" ? 10000 : 4000 });
@@ -81,6 +80,7 @@ function makeWidget(node, name, spec) {
   });
   widget.serializeValue = () => editor.text;
   editors.add(editor);
+  editorOf.set(node, editor);
 
   const { onAdded, onRemoved, onExecuted, onConnectionsChange } = node;
   // A node that is put into a subgraph is removed and added again, with the same widget.
@@ -130,6 +130,14 @@ app.registerExtension({
     api.addEventListener("air_lora.progress", ({ detail }) => {
       for (const editor of editors) editor.onProgress(detail ?? {});
     });
+    api.addEventListener("execution_start", () => {
+      for (const editor of editors) editor.setFailures([]);
+    });
+    api.addEventListener("execution_error", ({ detail }) => {
+      if (!String(detail?.node_type ?? "").startsWith("AirLora")) return;
+      const node = nodeAt(app.rootGraph ?? app.graph, detail.node_id);
+      tellFailures(detail, node ? editorOf.get(node) ?? null : null, toast);
+    });
   },
 
   async setup() {
@@ -143,6 +151,14 @@ app.registerExtension({
       if (now !== last) refreshAll();
       last = now;
     }, 1000);
+  },
+
+  settings: settingsPage(server, () => knowledge.forgetAll()),
+
+  /** A new node starts with the policy of the settings; one of a workflow gets its own back right after this. */
+  nodeCreated(node) {
+    const policy = node.comfyClass === "AirLoraApply" && node.widgets?.find((each) => each.name === "on_mismatch");
+    if (policy) policy.value = settings().onMismatch;
   },
 
   getCustomWidgets: () => ({ [WIDGET]: (node, name, spec) => makeWidget(node, name, spec) }),

@@ -107,6 +107,12 @@ export class Knowledge {
     this.#tell();
   }
 
+  /** Forgets everything: a token or another setting may have changed what the sources say. */
+  forgetAll() {
+    this.items.clear();
+    this.#tell();
+  }
+
   async #ask(models, checkpoint, looks) {
     for (let from = 0; from < models.length; from += MOST_MODELS) {
       const some = models.slice(from, from + MOST_MODELS);

@@ -109,6 +109,21 @@ export const ENGLISH = Object.freeze({
   jsonLenient: "This text has more than an array (comments, for example). LoRAs in it: {count}. As rows, the rest of the text goes.",
   jsonTidy: "Turn into rows",
   jsonEmpty: "The text names no LoRA.",
+  tokenOf: "{service} token",
+  tokenPaste: "Paste the token",
+  tokenSet: "Set",
+  tokenNotSet: "Not set",
+  settingHeld: "Set by {key} where ComfyUI was started. Change it there.",
+  settingDefault: "default",
+  folder: "Download folder",
+  folderFirst: "the first loras folder",
+  folderElsewhere: "a folder set elsewhere",
+  connections: "Parallel connections",
+  offline: "Offline",
+  errorInRow: "LoRA {number}",
+  errorInNamedRow: "LoRA {number}: {name}",
+  errorInOther: "LoRA at {place}",
+  errorsMore: "{count} more LoRAs have errors",
 });
 
 let words = {};

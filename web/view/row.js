@@ -59,7 +59,7 @@ export class RowView {
     this.weights, this.menu, this.bar);
   }
 
-  /** @param {{row: any, index: number, item: any, progress: any, readOnly: boolean, hasCheckpoint: boolean, checkpoint: any, isRepeated: boolean, address: string | null}} shown */
+  /** @param {{row: any, index: number, item: any, progress: any, readOnly: boolean, hasCheckpoint: boolean, checkpoint: any, isRepeated: boolean, failure: string, address: string | null}} shown */
   update(shown) {
     const { row, index, item, readOnly } = shown;
     const name = nameOf(row, item);
@@ -115,8 +115,9 @@ export class RowView {
     setAttribute(this.badge, "role", "img");
   }
 
-  #showState({ row, item, progress, isRepeated }) {
-    const { text, kind, hint } = stateOf(row, item, progress, isRepeated);
+  #showState({ row, item, progress, isRepeated, failure }) {
+    const { text, kind, hint } = stateOf(row, item, progress, isRepeated, failure);
+    this.element.classList.toggle("air-lora-failed", failure !== "");
     setText(this.state, text);
     this.state.dataset.state = kind;
     this.element.dataset.tone = kind;
@@ -155,9 +156,10 @@ export function nameOf(row, item) {
   return plain(item?.title ?? "", 100) || shortModel(modelOf(row));
 }
 
-function stateOf(row, item, progress, isRepeated) {
+function stateOf(row, item, progress, isRepeated, failure) {
   const fault = faultOf(row);
   if (fault) return { text: t(fault), kind: "fault" };
+  if (failure) return { text: failure, kind: "fault" };
   if (progress?.state === "failed") {
     return { text: t("failed", { reason: plain(progress.error?.message ?? "", 200) }), kind: "fault", hint: plain(progress.error?.remedy ?? "", 300) };
   }

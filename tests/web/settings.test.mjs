@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { readSettings, settingsPage } from "../../web/settings.js";
+import { nodeAt, rowErrors, tellFailures } from "../../web/toasts.js";
+
+const reading = (values) => readSettings((id) => values[id.split(".").pop()]);
+
+test("without settings, weights are as the array allows", () => {
+  assert.deepEqual(reading({}), { step: 0.05, least: -4, most: 4, newWeight: 0.75, onMismatch: "error" });
+});
+
+test("what is set counts", () => {
+  const values = { Step: 0.1, Min: -1, Max: 2, DefaultWeight: 0.6, OnMismatch: "skip" };
+  assert.deepEqual(reading(values), { step: 0.1, least: -1, most: 2, newWeight: 0.6, onMismatch: "skip" });
+});
+
+test("what cannot be is as if it were not set", () => {
+  const broken = reading({ Step: 0, Min: 3, Max: -3, DefaultWeight: "much", OnMismatch: "ignore" });
+  assert.deepEqual(broken, { step: 0.005, least: -4, most: 4, newWeight: 0.75, onMismatch: "error" });
+  assert.equal(reading({ Step: null }).step, 0.05);
+});
+
+test("a new LoRA's weight lies in the range", () => {
+  assert.equal(reading({ Max: 0.5 }).newWeight, 0.5);
+});
+
+test("each setting has a name, a hint and a place", () => {
+  for (const setting of settingsPage({}, () => {})) {
+    assert.match(setting.id, /^AirLora\.\w+\.\w+$/);
+    assert.ok(setting.name && setting.tooltip && setting.category[0] === "AIR LoRA", setting.id);
+  }
+});
+
+test("lines of an error that name a row are found, others are not", () => {
+  const message = [
+    "lora[1]: civitai:9@9 (Watercolour) is for SDXL, the checkpoint is SD 3. Choose another.",
+    "lora[2].model: nothing is called local:none. Check the name.",
+    "lora_stack[0]: broken.",
+    'air_lora: [{"parameter": "lora[1]: x"}]',
+    "something else",
+  ].join("\n");
+  assert.deepEqual(rowErrors(message), [
+    { place: "lora[1]", index: 1, text: "civitai:9@9 (Watercolour) is for SDXL, the checkpoint is SD 3. Choose another." },
+    { place: "lora[2]", index: 2, text: "nothing is called local:none. Check the name." },
+    { place: "lora_stack[0]", index: null, text: "broken." },
+  ]);
+  assert.deepEqual(rowErrors(undefined), []);
+});
+
+test("nodes are found in subgraphs too", () => {
+  const inner = { id: 5 };
+  const graph = { nodes: [{ id: 7, subgraph: { nodes: [inner] } }] };
+  assert.equal(nodeAt(graph, "7:5"), inner);
+  assert.equal(nodeAt(graph, "8:5"), null);
+  assert.equal(nodeAt(graph, null), null);
+});
+
+test("a toast for each row, and the rest counted", () => {
+  const message = Array.from({ length: 6 }, (_, index) => `lora[${index}]: no.`).join("\n");
+  const told = [];
+  tellFailures({ exception_message: message }, { setFailures: () => ["One"] }, (...each) => told.push(each[1]));
+  assert.deepEqual(told, ["LoRA 1: One", "LoRA 2", "LoRA 3", "LoRA 4", "2 more LoRAs have errors"]);
+});

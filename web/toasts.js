@@ -1,0 +1,48 @@
+/**
+ * What a failed run says of single LoRAs, as ComfyUI's `execution_error` carries it: one line for each,
+ * "lora[1].model: nothing has this name. Check the name." Pure but for the functions handed in.
+ */
+
+import { plain } from "./rows/format.js";
+import { t } from "./strings.js";
+
+const LINE = /^(?:.*\.)?((lora|more|lora_stack)\[(\d+)\])(?:\.\w+)*: (\S.*)$/;
+const MOST_TOASTS = 4;
+const MOST_TEXT = 400;
+
+/** @returns {Array<{place: string, index: number | null, text: string}>} `index` of the row; null: the entry came over a wire */
+export function rowErrors(message) {
+  const found = [];
+  for (const line of String(message ?? "").slice(0, 20000).split("\n")) {
+    const match = LINE.exec(line.trim());
+    if (match) found.push({ place: match[1], index: match[2] === "lora" ? Number(match[3]) : null, text: plain(match[4], MOST_TEXT) });
+  }
+  return found;
+}
+
+/** The node of an execution id: "5", or "7:5" for node 5 in the subgraph that is node 7. */
+export function nodeAt(graph, id) {
+  let node = null;
+  for (const step of String(id ?? "").split(":")) {
+    node = graph?.nodes?.find((each) => String(each.id) === step) ?? null;
+    graph = node?.subgraph;
+  }
+  return node;
+}
+
+/**
+ * Tells of each row that failed, and marks it.
+ * @param detail of `execution_error`
+ * @param editor the rows of the node that failed, or null where it shows none
+ * @param {(severity: string, summary: string, detail: string) => void} toast
+ */
+export function tellFailures(detail, editor, toast) {
+  const errors = rowErrors(detail?.exception_message);
+  const names = editor?.setFailures(errors) ?? [];
+  errors.slice(0, MOST_TOASTS).forEach(({ place, index, text }, number) => {
+    const name = names[number];
+    const summary = index === null ? t("errorInOther", { place }) : name ? t("errorInNamedRow", { number: index + 1, name }) : t("errorInRow", { number: index + 1 });
+    toast("error", summary, text);
+  });
+  if (errors.length > MOST_TOASTS) toast("error", t("errorsMore", { count: errors.length - MOST_TOASTS }), "");
+}
