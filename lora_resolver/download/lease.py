@@ -60,8 +60,13 @@ class Lease:
         except FileExistsError:
             self._look()
             return False
-        with os.fdopen(handle, "wb") as file:
-            file.write(self._text())
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(self._text())
+        except OSError:  # the disk is full, say: nobody shall wait for us
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            raise
         with _held_lock:
             _held.add(self._word)
         self._thread = threading.Thread(target=self._stay_alive, name="air-lora-lease", daemon=True)

@@ -80,7 +80,7 @@ def test_a_worker_reads_the_store_and_outlives_it(python_of_comfyui: Path, tmp_p
         ) as worker:
             client = ComfyClient(worker.url)
             if not has_driver(python_of_comfyui):
-                with pytest.raises(Failed, match="python -m pip install .*s3fs"):
+                with pytest.raises(Failed, match=r"python -m pip install .*s3fs"):
                     entry(client, IN_STORE)
                 return
             first = entry(client, IN_STORE)
