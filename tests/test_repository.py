@@ -40,7 +40,7 @@ def test_the_registry_knows_the_pack() -> None:
     ("key", "file", "size"), [("Icon", "icon.svg", (400, 400)), ("Banner", "banner.svg", (1680, 720))]
 )
 def test_the_registry_shows_our_pictures(key: str, file: str, size: tuple[int, int]) -> None:
-    """A square of at most 400, and 21:9. They lie where the addresses say, and need nothing from elsewhere, no font either."""
+    """A square of at most 400, and 21:9; they lie where the addresses say, and need nothing from elsewhere."""
     repository = PROJECT["project"]["urls"]["Repository"].removeprefix("https://github.com/")
     assert PROJECT["tool"]["comfy"][key] == f"https://raw.githubusercontent.com/{repository}/main/{file}"
     picture = (ROOT / file).read_text(encoding="utf-8")

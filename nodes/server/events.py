@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from .running import running_server
+
 if TYPE_CHECKING:
     from ...lora_resolver import Identifier, LoraResolverError, Progress
 
@@ -57,10 +59,7 @@ class ProgressEvents:
         self._send(str(identifier), "done", {"state": "failed", "error": error_facts(error)})
 
     def _send(self, model: str, phase: str, facts: dict[str, Any]) -> None:
-        # Imported late: ComfyUI's server module is not there when the nodes are used without a server.
-        from server import PromptServer
-
-        server = getattr(PromptServer, "instance", None)
+        server = running_server()
         if server is None:
             return
         from .guard import discreet

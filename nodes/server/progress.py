@@ -9,6 +9,7 @@ import comfy.model_management
 import comfy.utils
 
 from .events import ProgressEvents
+from .running import running_server
 
 if TYPE_CHECKING:
     from ...lora_resolver import Identifier, Progress
@@ -56,10 +57,7 @@ class NodeProgress:
             _log.info("[AIR LoRA] %s: %s", progress.identifier, describe(progress))
 
     def _show_text(self, text: str) -> None:
-        # Imported late: ComfyUI's server module is not there when the nodes are used without a server.
-        from server import PromptServer
-
-        server = getattr(PromptServer, "instance", None)
+        server = running_server()
         if server is not None and self._node_id is not None:
             server.send_progress_text(text, self._node_id)
 

@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .running import running_server
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -52,9 +54,7 @@ _ROUTES = (
 
 def register_routes() -> None:
     """Adds the routes to the running server; does nothing where there is none (nodes used as a library)."""
-    from server import PromptServer
-
-    server = getattr(PromptServer, "instance", None)
+    server = running_server()
     if server is None:
         return
     for method, path, changes, module, name in _ROUTES:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_execution.utils import get_executing_context
 
+from .running import running_server
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -16,11 +18,8 @@ def wired_outputs() -> frozenset[int] | None:
     To be called in `fingerprint_inputs` and `execute`, where the answer is the same: a node that leaves out an output
     must make that part of its fingerprint, or ComfyUI would take the empty output for the one that is wired later.
     """
-    # Imported late: ComfyUI's server module is not there when the nodes are used without a server.
-    from server import PromptServer
-
     context = get_executing_context()
-    queue = getattr(getattr(PromptServer, "instance", None), "prompt_queue", None)
+    queue = getattr(running_server(), "prompt_queue", None)
     if context is None or queue is None:
         return None
     running, _ = queue.get_current_queue_volatile()
