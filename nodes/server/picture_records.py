@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_execution.utils import get_executing_context
 
 from ...lora_resolver import HASHES_NAME, RECORD_NAME, format_record, lora_hashes
+from .running import running_server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,9 +33,7 @@ _lock = Lock()
 
 def register_picture_records() -> None:
     """Has the running server ask for every run that is queued; does nothing where there is none."""
-    from server import PromptServer
-
-    server = getattr(PromptServer, "instance", None)
+    server = running_server()
     if server is not None:
         server.add_on_prompt_handler(with_known_records)
 

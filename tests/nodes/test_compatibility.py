@@ -10,6 +10,7 @@ import ast
 import importlib
 import inspect
 import re
+import sys
 import warnings
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ OF_COMFYUI = re.compile(
 MEMBERS = {
     "comfy.model_patcher:ModelPatcher": {"clone", "add_patches", "get_key_patches"},
     "comfy.sd:CLIP": {"clone", "add_patches"},
-    "server:PromptServer": {"send_sync", "send_progress_text"},
+    "server:PromptServer": {"send_sync", "send_progress_text", "add_on_prompt_handler"},
     "execution:PromptQueue": {"get_current_queue_volatile"},
     "comfy.utils:ProgressBar": {"update_absolute"},
 }
@@ -103,6 +104,10 @@ def found(name: str) -> Any:
     # ComfyUI's own module `nodes` must not be our folder of that name.
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         patch.syspath_prepend(str(comfyui_path()))
+        if not hasattr(
+            sys.modules.get("utils"), "__path__"
+        ):  # a package's stray module of the name of ComfyUI's
+            patch.delitem(sys.modules, "utils", raising=False)
         warnings.simplefilter("ignore")  # of ComfyUI's dependencies, which are not ours to mend
         module = importlib.import_module(parts[0])
         for number, part in enumerate(parts[1:], start=2):
