@@ -10,7 +10,6 @@ import ast
 import importlib
 import inspect
 import re
-import sys
 import warnings
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -104,11 +103,8 @@ def found(name: str) -> Any:
     # ComfyUI's own module `nodes` must not be our folder of that name.
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         patch.syspath_prepend(str(comfyui_path()))
-        if not hasattr(
-            sys.modules.get("utils"), "__path__"
-        ):  # a package's stray module of the name of ComfyUI's
-            patch.delitem(sys.modules, "utils", raising=False)
         warnings.simplefilter("ignore")  # of ComfyUI's dependencies, which are not ours to mend
+        importlib.import_module("utils.extra_config")  # first, as in main.py: comfy/utils.py would win later
         module = importlib.import_module(parts[0])
         for number, part in enumerate(parts[1:], start=2):
             try:
