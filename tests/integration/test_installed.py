@@ -42,4 +42,4 @@ def test_it_writes_into_the_loras_and_the_user_folder_alone(studio: Studio) -> N
     top = {path.name for path in studio.process.base.iterdir()}
     assert top <= {"comfyui.log", "custom_nodes", "input", "models", "output", "temp", "user"}
     models = {path.name for path in (studio.process.base / "models" / "loras").iterdir()}
-    assert models <= {"air", "mine"}
+    assert models <= {"air", "merged", "mine"}
