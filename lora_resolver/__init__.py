@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         Unavailable,
         VerificationFailed,
     )
-    from .file_names import safe_file_name
+    from .file_names import folded, name_below, safe_file_name
     from .gguf_header import read_gguf_header
     from .identifiers import Identifier, parse_identifier
     from .image_request import ImageRequest, LeftOut, parse_image_request
@@ -107,10 +107,12 @@ __all__ = [
     "detect_checkpoint",
     "family_name",
     "find_preview",
+    "folded",
     "format_lora_array",
     "format_record",
     "lora_hashes",
     "loras_in",
+    "name_below",
     "parse_header",
     "parse_identifier",
     "parse_image_request",
@@ -157,7 +159,7 @@ _NAMES = {
         "Unavailable",
         "VerificationFailed",
     ),
-    ".file_names": ("safe_file_name",),
+    ".file_names": ("folded", "name_below", "safe_file_name"),
     ".gguf_header": ("read_gguf_header",),
     ".identifiers": ("Identifier", "parse_identifier"),
     ".image_request": ("ImageRequest", "LeftOut", "parse_image_request"),

@@ -1,20 +1,38 @@
-"""Names of files that came over the network, made safe to create on any disk."""
+"""Names of files: those that came over the network made safe to create on any disk, those of users made comparable."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
+from pathlib import Path, PurePath, PureWindowsPath
+from typing import TYPE_CHECKING
 
-__all__ = ["safe_file_name"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["fitted", "folded", "marked", "name_below", "safe_file_name", "safe_folder", "short_name"]
 
 MAX_BYTES = 150
 """Longest name in UTF-8 bytes. File systems allow 255; sidecars and temporary files add to it."""
 
+WINDOWS_MAX_PATH = 259
+"""Characters of a whole path on Windows unless longer ones are switched on: MAX_PATH without its NUL.
+https://learn.microsoft.com/windows/win32/fileio/maximum-file-path-limitation"""
+
+_ENDING = ".safetensors"
+_LONGEST_ENDING = f"{_ENDING}.air-part.json"
+"""Of all that is written beside a file."""
+_SHORTEST_STEM = 16
+"""Where a folder leaves no room at all, the system says so."""
+
 # Not allowed in names on Windows, or with a meaning in paths anywhere.
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 _FORBIDDEN = frozenset('<>:"/\\|?*')
-_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)", re.IGNORECASE)
+# Windows looks at what stands before the first dot, without spaces at its end.
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)", re.IGNORECASE)
+_MARK_DIGITS = 8
 
 
 def safe_file_name(name: str, *, fallback: str = "lora") -> str:
@@ -27,16 +45,83 @@ def safe_file_name(name: str, *, fallback: str = "lora") -> str:
     >>> safe_file_name("Ränder & Töne.safetensors")
     'Ränder & Töne.safetensors'
     """
-    last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
-    kept = "".join(character if _harmless(character) else "_" for character in last)
-    stem = re.sub(r"\.safetensors$", "", kept, flags=re.IGNORECASE)
+    last = _harmless_text(re.split(r"[/\\]", name)[-1])
+    return _safe_part(re.sub(r"\.safetensors$", "", last, flags=re.IGNORECASE), fallback) + _ENDING
+
+
+def safe_folder(name: str) -> str:
+    """The same for a folder with forward slashes between its parts: `org/repo@main`. What leads out of it stays, to be
+    refused.
+
+    >>> safe_folder("con/repo@main")
+    '_con/repo@main'
+    """
+    parts = name.split("/")
+    return "/".join(
+        part if part in ("", ".", "..") else _safe_part(_harmless_text(part), "folder") for part in parts
+    )
+
+
+def short_name(name: str, most_bytes: int) -> str:
+    """`name`, or its end with a mark of the whole, in at most so many bytes of UTF-8."""
+    if len(name.encode()) <= most_bytes:
+        return name
+    mark = f"{_mark(name)}~"
+    return mark + name.encode()[len(mark) - most_bytes :].decode(errors="ignore")
+
+
+def marked(name: str, of: str) -> str:
+    """`name.safetensors` → `name~0a1b2c3d.safetensors`, with a mark of another text: for a name that is taken."""
+    return f"{name.removesuffix(_ENDING)}~{_mark(of)}{_ENDING}"
+
+
+def fitted(folder: PurePath, name: str) -> str:
+    """`name.safetensors`, cut where the whole path would be too long for Windows, sidecars included."""
+    if not isinstance(folder, PureWindowsPath):
+        return name
+    room = WINDOWS_MAX_PATH - len(str(folder)) - 1 - len(_LONGEST_ENDING)
+    stem = name.removesuffix(_ENDING)
+    if len(stem) <= room:
+        return name
+    head = stem[: max(room, _SHORTEST_STEM) - _MARK_DIGITS - 1].rstrip(" .")
+    return marked(f"{head}{_ENDING}", stem)
+
+
+def folded(name: str) -> str:
+    """What two names have in common that macOS or Windows takes for one: letters' case, and how accents are written."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def name_below(path: PurePath, folders: Iterable[PurePath]) -> str | None:
+    """The path relative to the first of these folders that it lies in, with "/" between parts; links are followed
+    only where the paths as they are written do not tell. None for a path outside all of them."""
+    folders = list(folders)
+    for folder in folders if ".." not in path.parts else ():
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).as_posix()
+    if isinstance(path, Path):
+        real = Path(os.path.realpath(path))
+        for folder in folders:
+            real_folder = Path(os.path.realpath(folder))
+            if real.is_relative_to(real_folder):
+                return real.relative_to(real_folder).as_posix()
+    return None
+
+
+def _harmless_text(text: str) -> str:
+    return "".join(
+        character if _harmless(character) else "_" for character in unicodedata.normalize("NFC", text)
+    )
+
+
+def _safe_part(text: str, fallback: str) -> str:
     # Windows drops dots and spaces at the end; a leading dot hides the file, a leading dash looks like an option.
-    stem = stem.strip(" .").lstrip("-")
+    stem = text.rstrip(" .").lstrip(" .-")
     if not stem.strip("_"):
         stem = fallback
     if _RESERVED.match(stem):
         stem = f"_{stem}"
-    return f"{_shortened(stem)}.safetensors"
+    return _shortened(stem)
 
 
 def _harmless(character: str) -> bool:
@@ -47,14 +132,19 @@ def _harmless(character: str) -> bool:
     ):  # control, format, surrogate, unassigned; line separators
         return False
     # A full-width "／" or "．．" turns into the ASCII one on file systems and in tools that fold names (NFKC).
-    folded = unicodedata.normalize("NFKC", character)
-    return not (_FORBIDDEN & set(folded)) and not (folded != character and "." in folded)
+    folded_character = unicodedata.normalize("NFKC", character)
+    return not (_FORBIDDEN & set(folded_character)) and not (
+        folded_character != character and "." in folded_character
+    )
 
 
 def _shortened(stem: str) -> str:
     if len(stem.encode()) <= MAX_BYTES:
         return stem
     # The mark keeps two long names with one beginning apart.
-    mark = hashlib.sha256(stem.encode()).hexdigest()[:8]
-    head = stem.encode()[: MAX_BYTES - len(mark) - 1].decode(errors="ignore").rstrip(" .")
-    return f"{head}~{mark}"
+    head = stem.encode()[: MAX_BYTES - _MARK_DIGITS - 1].decode(errors="ignore").rstrip(" .")
+    return f"{head}~{_mark(stem)}"
+
+
+def _mark(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_MARK_DIGITS]

@@ -18,7 +18,6 @@ from .errors import (
     TransferFailed,
     VerificationFailed,
 )
-from .file_names import safe_file_name
 from .library import Library, Owned
 from .peek import RemoteHeader, peek_header
 from .preview import keep_preview
@@ -249,12 +248,14 @@ class Run:
         return archive.locate(self._library.last_sha256(identifier), self._desk)
 
     def _target(self, offer: Offer) -> Path:
-        return self._store.folder(offer.source, offer.folder) / safe_file_name(offer.file.name)
+        return self._store.target(offer.source, offer.folder, offer.file.name, offer.identifiers)
 
     def _take(self, asked: Identifier, offer: Offer, meter: Meter) -> ResolvedLora:
         target = self._target(offer)
         from_store = False
         with only_one(self._store.lock_file(target), target, meter, self._stop):
+            if self._target(offer) != target:  # another file has got this name in the meantime
+                return self._take(asked, offer, meter)
             downloaded = not target.exists()
             if downloaded:
                 from_store = self._from_store(offer, target, meter)

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import StorageFailed
+from .file_names import fitted, marked, safe_file_name, safe_folder, short_name
 from .records import LoraRecord
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ __all__ = ["Store", "StoredFile", "storage_error", "write_atomically"]
 RECORD_SUFFIX = ".air.json"
 LOCK_FOLDER = ".locks"
 _FORMAT = 1
+_LONGEST_LOCK = 100
+"""Bytes of a lock's name before its ending."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,20 @@ class Store:
         Raises StorageFailed for a name that leads out of the store.
         """
         root = self._download_dir / "air"
-        return contained(root, root / source / name)
+        return contained(root, root / source / safe_folder(name))
+
+    def target(self, source: str, folder: str, name: str, identifiers: Sequence[str]) -> Path:
+        """Where the file that a source calls `name`, and that answers to these identifiers, is to lie.
+
+        Two files of one folder may have names that one disk or another takes for the same; the second gets a mark.
+        Raises StorageFailed for a folder that leads out of the store.
+        """
+        inside = self.folder(source, folder)
+        path = inside / fitted(inside, safe_file_name(name))
+        there = _read(_record_path(path))
+        if there is None or not set(there.identifiers).isdisjoint(identifiers):
+            return path
+        return inside / fitted(inside, marked(path.name, identifiers[0]))
 
     def name_of_folder(self, stored: StoredFile) -> str:
         """The name that `folder` was given for a file: "120096@135931"."""
@@ -86,7 +102,8 @@ class Store:
     def lock_file(self, target: Path) -> Path:
         """The file that whoever downloads `target` holds a lock on, also over a shared folder."""
         inside = target.relative_to(self._download_dir / "air")
-        return self._download_dir / "air" / LOCK_FOLDER / f"{'+'.join(inside.parts)[-200:]}.lock"
+        name = short_name("+".join(inside.parts), _LONGEST_LOCK)
+        return self._download_dir / "air" / LOCK_FOLDER / f"{name}.lock"
 
     def find(self, identifier: Identifier) -> StoredFile | None:
         """The file recorded under exactly this identifier, in any configured folder."""
@@ -112,7 +129,7 @@ class Store:
         if identifier.source == "sha256":
             yield from self._roots
         elif identifier.version not in (None, "latest"):
-            name = f"{identifier.id}@{identifier.version}"
+            name = safe_folder(f"{identifier.id}@{identifier.version}")
             for root in self._roots:
                 if identifier.id:
                     yield root / identifier.source / name

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, StorageFailed, TransferFailed
-from ..file_names import safe_file_name
+from ..file_names import short_name
 from ..log_privacy import queries_hidden
 from ..records import FileRecord, LoraRecord
 from ..work import Stopped
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["locate"]
 
 TOKEN_PAGE = "/settings/tokens"  # noqa: S105 - the page where a user makes a token
+
+_LONGEST_FOLDER = 100
+"""Bytes of the path inside a repository; below a longer one, Windows would have no room for the file."""
 
 _MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -74,13 +77,15 @@ def _offer(identifier: Identifier, desk: Desk, hub: _Hub) -> Offer:
     url = hub.address(commit or identifier.version)
     etag = str(about.etag or "").lower()
     path = str(identifier.path)
-    folder = [safe_file_name(part).removesuffix(".safetensors") for part in path.split("/")[:-1]]
+    inside = path.rpartition("/")[0]
+    if len(inside.encode()) > _LONGEST_FOLDER:
+        inside = short_name(inside.replace("/", "+"), _LONGEST_FOLDER)
     answers_to = [str(identifier)]
     if commit is not None and commit != identifier.version:
         answers_to.append(str(replace(identifier, version=commit)))
     return Offer(
         source="huggingface",
-        folder="/".join([f"{identifier.id}@{identifier.version}", *folder]),
+        folder="/".join(filter(None, [f"{identifier.id}@{identifier.version}", inside])),
         record=_record(identifier, desk, card.answer()),
         file=FileRecord(
             name=path.rpartition("/")[2],

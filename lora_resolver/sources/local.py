@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..config import KINDS
 from ..errors import NotFound
+from ..file_names import folded
 from .desk import OnDisk
 
 if TYPE_CHECKING:
@@ -40,7 +41,11 @@ def locate(identifier: Identifier, desk: Desk) -> OnDisk:
 
 
 def find(name: str, folders: Sequence[Path]) -> Path | None:
-    """The first file of this relative name. A name that leads out of its folder finds nothing."""
+    """The first file of this relative name. A name that leads out of its folder finds nothing.
+
+    Workflows travel between systems. So where no file has exactly this name, the only one counts whose name Windows or
+    macOS would take for it.
+    """
     relative = PurePosixPath(name.replace("\\", "/"))
     if relative.is_absolute() or ".." in relative.parts or not relative.parts:
         return None
@@ -48,14 +53,36 @@ def find(name: str, folders: Sequence[Path]) -> Path | None:
         path = folder.joinpath(*relative.parts)
         if path.suffix.lower() == ".safetensors" and path.is_file():
             return path
+    for folder in folders:
+        alike = _alike(folder, relative.parts)
+        if alike:
+            return alike[0] if len(alike) == 1 else None
     return None
 
 
+def _alike(folder: Path, parts: Sequence[str]) -> list[Path]:
+    """The files below the folder whose names fold to these parts."""
+    if not parts:
+        return [folder] if folder.suffix.lower() == ".safetensors" and folder.is_file() else []
+    wanted = folded(parts[0])
+    try:
+        there = sorted(path for path in folder.iterdir() if folded(path.name) == wanted)
+    except OSError:  # no folder, or none of ours
+        return []
+    return [file for path in there for file in _alike(path, parts[1:])]
+
+
 def list_names(folders: Sequence[Path]) -> Iterator[str]:
-    """Relative names of all .safetensors files, with "/" between folders."""
+    """Relative names of all .safetensors files, with "/" between folders; links are followed, but not in circles."""
     for root in folders:
+        seen: set[str] = set()
         for folder, folders_inside, files in os.walk(root, followlinks=True):
-            folders_inside[:] = [each for each in folders_inside if not each.startswith(".")]
+            real = os.path.realpath(folder)
+            if real in seen:
+                folders_inside[:] = []
+                continue
+            seen.add(real)
+            folders_inside[:] = sorted(each for each in folders_inside if not each.startswith("."))
             for file in files:
                 if file.lower().endswith(".safetensors"):
                     yield Path(folder, file).relative_to(root).as_posix()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import folder_paths
 
-from ...lora_resolver import StorageFailed
+from ...lora_resolver import StorageFailed, folded, name_below
 from .settings import resolver_config
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ...lora_resolver import ResolverConfig
 
 FOLDERS_OF = {"lora": ("loras",), "checkpoint": ("checkpoints", "diffusion_models"), "vae": ("vae",)}
@@ -55,13 +58,14 @@ def loader_place(path: Path, kind: str) -> tuple[str, str]:
 
 
 def loader_name(path: Path, folder_name: str = "loras") -> str:
-    """The name that ComfyUI's own loaders take for this file, with this system's separators.
+    """The name that ComfyUI's own loaders take for this file, letter for letter as they list it, with this system's
+    separators.
 
     Raises StorageFailed for a file that lies in no folder of theirs.
     """
-    for folder in folder_paths.get_folder_paths(folder_name):
-        if path.is_relative_to(folder):
-            return str(path.relative_to(folder))
+    name = name_below(path, map(Path, folder_paths.get_folder_paths(folder_name)))
+    if name is not None:
+        return as_listed(name.replace("/", os.sep), folder_paths.get_filename_list(folder_name))
     raise StorageFailed(
         f"{path.name} lies outside the {folder_name} folders, so ComfyUI's own loaders cannot load it",
         code="outsideModelFolders",
@@ -75,9 +79,14 @@ def lora_folder_of(name: str) -> tuple[str, Path | None]:
     A whole path to a file outside the `loras` folders gives its file name and its folder.
     """
     if not Path(name).is_absolute():
-        return name.replace("\\", "/"), None
-    for folder in folder_paths.get_folder_paths("loras"):
-        for path, root in ((Path(name), Path(folder)), (Path(name).resolve(), Path(folder).resolve())):
-            if path.is_relative_to(root):
-                return path.relative_to(root).as_posix(), None
-    return Path(name).name, Path(name).parent
+        return name.replace("\\", "/").removeprefix("./"), None
+    listed = name_below(Path(name), map(Path, folder_paths.get_folder_paths("loras")))
+    return (Path(name).name, Path(name).parent) if listed is None else (listed, None)
+
+
+def as_listed(name: str, listed: Sequence[str]) -> str:
+    """`name`, in the letters in which it is listed: Windows and macOS find a file under others too, a list does not."""
+    if name in listed:
+        return name
+    alike = [each for each in listed if folded(each) == folded(name)]
+    return alike[0] if len(alike) == 1 else name

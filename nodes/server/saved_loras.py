@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,10 +41,10 @@ def checked_name(name: str) -> str:
 
     Raises InvalidInput with code `invalidFileName` for one that leads out of the folder, or that not every system has.
     """
-    parts = name.strip().replace("\\", "/").split("/")
+    # One may type an accent as one character or as two; they are one name.
+    parts = unicodedata.normalize("NFC", name).strip().replace("\\", "/").split("/")
     *folders, last = parts
-    if not last.lower().endswith(ENDING):
-        last += ENDING
+    last = re.sub(r"\.safetensors$", "", last, flags=re.IGNORECASE) + ENDING
     sound = len(folders) <= _MOST_FOLDERS and all(
         safe_file_name(part).removesuffix(ENDING) == part for part in folders
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import folder_paths
 
-from ...lora_resolver import InvalidInput
+from ...lora_resolver import InvalidInput, name_below
 
 if TYPE_CHECKING:
     from ...lora_resolver import ResolverConfig
@@ -159,7 +159,4 @@ def whole_bytes(text: str) -> int:
 
 def listed_name(path: Path) -> str:
     """The name under which ComfyUI's own loaders list the file, with forward slashes; never an absolute path."""
-    for folder in lora_folders():
-        if path.is_relative_to(folder):
-            return path.relative_to(folder).as_posix()
-    return path.name
+    return name_below(path, lora_folders()) or path.name
