@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .peft_alphas import alphas_of_peft
     from .pickle_header import read_pickle_header
     from .picture_record import (
+        HANDED_ON,
         HASHES_NAME,
         RECORD_NAME,
         RecordedLora,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_WEIGHT",
+    "HANDED_ON",
     "HASHES_NAME",
     "PRESETS_FILE",
     "RECORD_NAME",
@@ -169,6 +171,7 @@ _NAMES = {
     ".peft_alphas": ("alphas_of_peft",),
     ".pickle_header": ("read_pickle_header",),
     ".picture_record": (
+        "HANDED_ON",
         "HASHES_NAME",
         "RECORD_NAME",
         "RecordedLora",

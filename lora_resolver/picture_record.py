@@ -22,9 +22,19 @@ from .lora_array import LoraEntry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["HASHES_NAME", "RECORD_NAME", "RecordedLora", "format_record", "lora_hashes", "read_record"]
+__all__ = [
+    "HANDED_ON",
+    "HASHES_NAME",
+    "RECORD_NAME",
+    "RecordedLora",
+    "format_record",
+    "lora_hashes",
+    "read_record",
+]
 
 RECORD_NAME = "air_lora"
+HANDED_ON = "handed on"
+"""The status of an entry whose file a node of another pack loads. Its weight is that node's where none is told."""
 HASHES_NAME = "Lora hashes"
 
 _FORMAT = 1
@@ -58,10 +68,10 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lora_hashes(rows: Iterable[Mapping[str, Any]]) -> str:
-    """The text of HASHES_NAME for the rows whose file was applied, each file once."""
+    """The text of HASHES_NAME for the rows whose file was applied or handed on, each file once."""
     hashes: dict[str, str] = {}
     for row in rows:
-        if row.get("status") == "applied" and row.get("sha256"):
+        if row.get("status") in ("applied", HANDED_ON) and row.get("sha256"):
             stem = str(row.get("file") or row.get("name") or row["model"]).rpartition("/")[2]
             name = re.sub(r"[,:\s]+", "_", stem.removesuffix(".safetensors"))
             hashes.setdefault(row["sha256"][:_AUTOV2_DIGITS], name)

@@ -185,10 +185,10 @@ class _Reader:
             if not isinstance(inputs, dict):
                 continue
             kind = str(node.get("class_type"))
+            if key in told:  # by a node behind it
+                continue
             if key in recorded:
                 self._read_recorded(f"node {key}", recorded[key])
-            elif key in told:
-                continue
             elif kind.startswith(OUR_NODES) and kind not in _NO_LORAS:
                 self._read_our_node(f"node {key}", kind, inputs, nodes)
             elif kind in _LOADERS:

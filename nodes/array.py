@@ -10,12 +10,16 @@ from ..lora_resolver import LoraResolverError, format_lora_array
 from .array_fingerprint import array_fingerprint
 from .array_joining import joined_entries
 from .lora_stack import LoraStack, stack_rows
+from .server.picture_records import handed_on, record_run
 from .server.progress import NodeProgress
 from .server.settings import resolver_config
 from .server.wiring import wired_outputs
 from .trigger_words import words_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..lora_resolver import LoraEntry, ResolvedLora
     from .lora_stack import Row
 
 STACK, WORDS = 1, 2
@@ -71,7 +75,7 @@ class AirLoraArray(io.ComfyNode):
                     display_name="trigger_words", tooltip="Of all entries that are on, comma-separated."
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
@@ -111,6 +115,25 @@ class AirLoraArray(io.ComfyNode):
             files = Resolver(resolver_config()).resolve_all(identifiers, places=places, on_progress=progress)
             stack = [*(lora_stack or []), *stack_rows(active, files)]
             words = words_of(files)
+            record_run(cls.hidden, _told(entries, dict(zip((each.place for each in active), files))))
         elif WORDS in wired:
             words = words_of(Resolver(resolver_config()).peek_all(identifiers, on_progress=progress), places)
         return io.NodeOutput(text, stack, ", ".join(words), ui={"air_lora": [{"lora": text, "report": None}]})
+
+
+def _told(entries: Sequence[LoraEntry], files: Mapping[str, ResolvedLora]) -> list[dict[str, Any]]:
+    """The entries as a picture's record tells them; `files` by place, of those that are handed on."""
+    return [
+        {
+            **(
+                handed_on(entry.identifier, files[entry.place])
+                if entry.place in files
+                else {"model": str(entry.identifier), "status": "off"}
+            ),
+            "weight": entry.weight,
+            "clip_weight": entry.clip_weight,
+            "transformer": entry.transformer,
+            "enabled": entry.enabled,
+        }
+        for entry in entries
+    ]

@@ -25,6 +25,20 @@ if TYPE_CHECKING:
 LoraStack = io.Custom("LORA_STACK")
 
 Row = tuple[str, float, float]
+
+
+class ExpertRow(tuple[str, float, float]):
+    """A row that also says which expert of a dual-expert video model it is for. Other packs see three members."""
+
+    transformer: str
+
+    def __new__(cls, row: Row, transformer: str) -> ExpertRow:
+        """`transformer` is "high" or "low"."""
+        made = super().__new__(cls, row)
+        made.transformer = transformer
+        return made
+
+
 _ROW_LENGTH = 3
 
 _NOTHING = ("", "None")
@@ -52,7 +66,11 @@ class StackEntry:
 
 def stack_rows(entries: Sequence[LoraEntry], files: Sequence[ResolvedLora]) -> list[Row]:
     """One row for each entry and its file. Raises StorageFailed for a file that ComfyUI's own loaders cannot reach."""
-    return [(loader_name(file.path), entry.weight, entry.clip_weight) for entry, file in zip(entries, files)]
+    rows = []
+    for entry, file in zip(entries, files):
+        row: Row = (loader_name(file.path), entry.weight, entry.clip_weight)
+        rows.append(row if entry.transformer == "both" else ExpertRow(row, entry.transformer))
+    return rows
 
 
 def stack_entries(stack: Sequence[Row] | None) -> tuple[StackEntry, ...]:
@@ -103,7 +121,8 @@ def _entry(row: object, place: str) -> StackEntry:
         identifier = parse_identifier(f"local:{name}")
     except InvalidInput as error:
         raise error.at(place) from None
-    return StackEntry(identifier, float(row[1]), float(row[2]), place, folder)
+    transformer = row.transformer if isinstance(row, ExpertRow) else "both"
+    return StackEntry(identifier, float(row[1]), float(row[2]), place, folder, transformer=transformer)
 
 
 def _wrong_row(message: str, place: str) -> InvalidInput:

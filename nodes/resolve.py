@@ -11,6 +11,7 @@ from ..lora_resolver import InvalidIdentifier, parse_identifier
 from .array_fingerprint import array_fingerprint
 from .loader_names import LoaderName
 from .server.model_folders import loader_name
+from .server.picture_records import handed_on, record_run
 from .server.progress import NodeProgress
 from .server.settings import resolver_config
 
@@ -46,7 +47,7 @@ class AirLoraResolve(io.ComfyNode):
                 io.String.Output(display_name="trigger_words", tooltip="Comma-separated."),
                 io.String.Output(display_name="info", tooltip="What is known of it, as JSON."),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
@@ -77,6 +78,7 @@ class AirLoraResolve(io.ComfyNode):
         except InvalidIdentifier as error:
             raise error.at("identifier") from None
         file = Resolver(resolver_config()).resolve(wanted, on_progress=NodeProgress(cls.hidden.unique_id))
+        record_run(cls.hidden, [handed_on(wanted, file)])
         info = json.dumps(_info(file), ensure_ascii=False, indent=2)
         return io.NodeOutput(loader_name(file.path), str(file.path), ", ".join(file.trigger_words), info)
 

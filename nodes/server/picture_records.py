@@ -1,7 +1,8 @@
 """What each picture was made with goes into its metadata, with a browser or without one.
 
 ComfyUI's nodes that save write every member of `extra_pnginfo` into the file. It is a part of the request for a run,
-and one and the same dict for all nodes of that run. So each Apply LoRA Array adds its entries there when it runs. When
+and one and the same dict for all nodes of that run. So each Apply LoRA Array adds its entries there when it runs, and
+LoRA Array and Resolve LoRA do so where nodes of other packs load what they found. When
 ComfyUI takes its result from the cache it does not run, so what it found is remembered, by all that its result depends
 on in the workflow, and is added when the next run is queued.
 """
@@ -16,15 +17,23 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_execution.utils import get_executing_context
 
-from ...lora_resolver import HASHES_NAME, RECORD_NAME, format_record, lora_hashes
+from ...lora_resolver import HANDED_ON, HASHES_NAME, RECORD_NAME, format_record, lora_hashes
 from .running import running_server
+from .settings import listed_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ...lora_resolver import ResolvedLora
+
     Rows = Sequence[Mapping[str, Any]]
 
 RECORDING = "AirLoraApply"
+HANDING_ON = {"AirLoraArray": frozenset({1}), "AirLoraResolve": frozenset({0, 1})}
+"""Our nodes whose files other packs' nodes load → the outputs that name them."""
+
+_OURS = "AirLora"
+_ONLY_SHOW = frozenset({"PreviewAny"})
 _MOST_KEPT = 500
 
 _known: OrderedDict[str, list[Rows]] = OrderedDict()
@@ -43,11 +52,7 @@ def with_known_records(request: dict[str, Any]) -> dict[str, Any]:
     workflow = request.get("prompt")
     if not isinstance(workflow, dict):
         return request
-    recording = [
-        node_id
-        for node_id, node in workflow.items()
-        if isinstance(node, dict) and node.get("class_type") == RECORDING
-    ]
+    recording = [node_id for node_id in workflow if _is_told(workflow, node_id)]
     if not recording:
         return request
     extra = request.get("extra_data")
@@ -78,8 +83,43 @@ def record_run(hidden: Any, rows: Rows) -> None:
             _known.move_to_end(signature)
             while len(_known) > _MOST_KEPT:
                 _known.popitem(last=False)
-    if isinstance(saved, dict):
+    if isinstance(saved, dict) and (not signature or _is_told(workflow, node_id)):
         _write(saved, {**_rows_in(saved), node_id: runs})
+
+
+def handed_on(identifier: object, file: ResolvedLora) -> dict[str, Any]:
+    """The row of a file that a node of another pack loads; that node alone knows what became of it."""
+    return {
+        "model": str(identifier),
+        "status": HANDED_ON,
+        "name": file.record.name if file.record else file.path.stem,
+        "sha256": file.sha256,
+        "file": listed_name(file.path),
+    }
+
+
+def _is_told(workflow: Mapping[str, Any], node_id: str) -> bool:
+    """Whether the node's LoRAs change the picture, and no node behind it tells of them."""
+    node = workflow.get(node_id)
+    kind = node.get("class_type") if isinstance(node, dict) else None
+    if kind == RECORDING:
+        return True
+    outputs = HANDING_ON.get(str(kind))
+    return outputs is not None and any(
+        isinstance(value, list) and len(value) == 2 and str(value[0]) == node_id and value[1] in outputs
+        for taker in workflow.values()
+        if isinstance(taker, dict) and _is_foreign(str(taker.get("class_type")))
+        for value in _inputs(taker).values()
+    )
+
+
+def _is_foreign(kind: str) -> bool:
+    return not kind.startswith(_OURS) and kind not in _ONLY_SHOW
+
+
+def _inputs(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    inputs = node.get("inputs")
+    return inputs if isinstance(inputs, dict) else {}
 
 
 class _Record(dict[str, Any]):
@@ -116,8 +156,7 @@ def _signature(workflow: Mapping[str, Any], node_id: str) -> str:
         node = workflow.get(current)
         if current in before or not isinstance(node, dict):
             continue
-        inputs = node.get("inputs")
-        inputs = inputs if isinstance(inputs, dict) else {}
+        inputs = _inputs(node)
         before[current] = [
             str(node.get("class_type")),
             {name: _plain(value) for name, value in inputs.items()},

@@ -1,11 +1,12 @@
 """A node pack for the test server: LORA_STACK as Comfyroll's and the Efficiency Nodes' nodes make and take it.
 
-Both build a list of (name, model weight, CLIP weight), put a stack that comes in before or after their own rows, leave
-out rows named "None", and apply a stack by unpacking each tuple into `folder_paths.get_full_path` and ComfyUI's own
-`load_lora_for_models`.
+Both build a list of (name, model weight, CLIP weight), put a stack that comes in before (Comfyroll) or after
+(Efficiency) their own rows, leave out rows named "None", and apply a stack by unpacking each tuple into
+`folder_paths.get_full_path` and ComfyUI's own `load_lora_for_models`. The Efficiency Nodes take whole paths too.
 """
 
 import json
+from pathlib import Path
 
 import comfy.sd
 import comfy.utils
@@ -21,8 +22,20 @@ class StackOfOthers:
         return {"required": {"rows": ("STRING", {})}, "optional": {"lora_stack": ("LORA_STACK",)}}
 
     def stack(self, rows, lora_stack=None):
-        own = [tuple(row) for row in json.loads(rows)]
-        return ([*own, *(row for row in lora_stack or [] if row[0] != "None")],)
+        return ([*_own(rows), *_others(lora_stack)],)
+
+
+class StackOfOthersBehind(StackOfOthers):
+    def stack(self, rows, lora_stack=None):
+        return ([*_others(lora_stack), *_own(rows)],)
+
+
+def _own(rows):
+    return [tuple(row) for row in json.loads(rows)]
+
+
+def _others(lora_stack):
+    return [row for row in lora_stack or [] if row[0] != "None"]
 
 
 class ApplyStackOfOthers:
@@ -35,7 +48,7 @@ class ApplyStackOfOthers:
 
     def apply(self, model, clip, lora_stack):
         for name, model_weight, clip_weight in lora_stack:
-            path = folder_paths.get_full_path("loras", name)
+            path = name if Path(name).is_absolute() else folder_paths.get_full_path("loras", name)
             lora = comfy.utils.load_torch_file(path, safe_load=True)
             model, clip = comfy.sd.load_lora_for_models(model, clip, lora, model_weight, clip_weight)
         return (model, clip)
@@ -54,4 +67,6 @@ class ShowStack:
         return {"ui": {"text": [json.dumps(lora_stack)], "kinds": [type(row).__name__ for row in lora_stack]}}
 
 
-NODE_CLASS_MAPPINGS = {each.__name__: each for each in (StackOfOthers, ApplyStackOfOthers, ShowStack)}
+NODE_CLASS_MAPPINGS = {
+    each.__name__: each for each in (StackOfOthers, StackOfOthersBehind, ApplyStackOfOthers, ShowStack)
+}

@@ -253,3 +253,97 @@ def test_one_graph_with_core_s_loaders_before_and_after(studio: Studio) -> None:
     entries = [{"model": A, "weight": 0.6}, {"model": B, "weight": 0.5, "clip_weight": 0.3}]
     ours = np.asarray(studio.picture(studio.run(tiny("sd15", entries).workflow())), dtype=np.int16)
     assert np.abs(mixed - ours).max() <= 2, "fp16 rounding may move a pixel by a level or two"
+
+
+def core_loader(kind: str, name: object, model: str, clip: str, *strengths: float) -> dict[str, Any]:
+    inputs: dict[str, Any] = {"model": [model, 0], "lora_name": name, "strength_model": strengths[0]}
+    if kind == "LoraLoader":
+        inputs |= {"clip": [clip, 1], "strength_clip": strengths[1]}
+    return {"class_type": kind, "inputs": inputs}
+
+
+def test_all_nodes_and_both_conventions_in_one_graph(studio: Studio) -> None:
+    """Resolve LoRA → core's loader → an array of three nodes with two packs' stacks → another pack's loader, which
+    takes our stack → core's loader: each file counts with the sum of its weights, whatever way it came."""
+    d = air(104)
+    file_a, file_b = file_of(studio, A), file_of(studio, B)
+    local = studio.process.base / "models" / "loras" / LOCAL
+    workflow = tiny("sd15", []).workflow()
+    workflow["resolve"] = {"class_type": "AirLoraResolve", "inputs": {"identifier": A}}
+    workflow["first"] = core_loader("LoraLoader", ["resolve", 0], "checkpoint", "checkpoint", 0.2, 0.2)
+    workflow["third"] = array([{"model": C, "weight": -0.2}])
+    workflow["second"] = array([{"model": B, "weight": 0.2}], more=["third", 0])
+    workflow["array"] = array([{"model": C, "weight": 0.1}], more=["second", 0])
+    workflow["efficiency"] = stack((str(local), 0.25, 0.25), ("None", 1.0, 1.0))
+    workflow["comfyroll"] = {
+        **stack((file_a.replace("/", "\\"), 0.2, 0.1), lora_stack=["efficiency", 0]),
+        "class_type": "StackOfOthersBehind",
+    }
+    workflow["apply"]["inputs"] |= {
+        "model": ["first", 0],
+        "clip": ["first", 1],
+        "lora": ["array", 0],
+        "lora_stack": ["comfyroll", 0],
+    }
+    workflow["path"] = stack((str(local), 0.1, 0.1))
+    workflow["ours"] = array([{"model": d, "weight": 0.3, "clip_weight": 0.1}], lora_stack=["path", 0])
+    workflow["theirs"] = {
+        "class_type": "ApplyStackOfOthers",
+        "inputs": {"model": ["apply", 0], "clip": ["apply", 1], "lora_stack": ["ours", 1]},
+    }
+    workflow["last"] = core_loader("LoraLoaderModelOnly", file_b, "theirs", "", 0.3)
+    for node in workflow.values():
+        if node["class_type"] == "CLIPTextEncode":
+            node["inputs"]["clip"] = ["theirs", 1]
+    workflow["sampler"]["inputs"]["model"] = ["last", 0]
+    result = studio.run(workflow)
+    joined = studio.report(result)["entries"]
+    assert [(row["place"], row["model"]) for row in joined] == [
+        ("lora[0]", C),
+        ("lora[1]", B),
+        ("lora[2]", C),
+        ("lora_stack[0]", f"local:{LOCAL}"),
+        ("lora_stack[1]", f"local:{file_a}"),
+    ]
+    sums = [
+        {"model": A, "weight": 0.4, "clip_weight": 0.3},
+        {"model": B, "weight": 0.5, "clip_weight": 0.2},
+        {"model": C, "weight": -0.1},
+        {"model": d, "weight": 0.3, "clip_weight": 0.1},
+        {"model": f"local:{LOCAL}", "weight": 0.35},
+    ]
+    at_once = studio.run(tiny("sd15", sums).workflow())
+    mixed, ours = (np.asarray(studio.picture(each), dtype=np.int16) for each in (result, at_once))
+    assert np.abs(mixed - ours).max() <= 2, "fp16 rounding may move a pixel by a level or two"
+
+
+@pytest.mark.parametrize("between", ["StackOfOthers", "StackOfOthersBehind", None])
+def test_a_stack_keeps_the_expert_of_a_video_model(studio: Studio, between: str | None) -> None:
+    entries = [
+        {"model": air(301), "weight": 0.8, "transformer": "high"},
+        {"model": air(616), "weight": 0.4},
+    ]
+    stacks: Workflow = {"array": array(entries)}
+    if between:
+        stacks["between"] = {"class_type": between, "inputs": {"rows": "[]", "lora_stack": ["array", 1]}}
+    source: list[object] = ["between", 0] if between else ["array", 1]
+    found = {}
+    for expert in ("high", "low"):
+        workflow: Workflow = {
+            **stacks,
+            "unet": {
+                "class_type": "UNETLoader",
+                "inputs": {"unet_name": "tiny_wan.safetensors", "weight_dtype": "default"},
+            },
+            "apply": {
+                "class_type": "AirLoraApply",
+                "inputs": {"model": ["unet", 0], "lora": "[]", "expert": expert, "lora_stack": source},
+            },
+            "report": shown("apply", 3),
+        }
+        rows = studio.report(studio.run(workflow))["entries"]
+        found[expert] = [(row["transformer"], row["status"]) for row in rows]
+    assert found == {
+        "high": [("high", "applied"), ("both", "applied")],
+        "low": [("high", "not for the low expert"), ("both", "applied")],
+    }

@@ -110,6 +110,65 @@ def test_a_sweep_s_sheet_brings_the_array_it_began_with(studio: Studio) -> None:
     assert entries(content) == parse_lora_array(STACK[:2])
 
 
+def loaded_by_others(seed: int) -> Workflow:
+    """Resolve LoRA → core's loader, and LoRA Array → another pack's loader: no node of ours changes the model."""
+    workflow = tiny("sd15", [], seed=seed).workflow()
+    workflow["resolve"] = {"class_type": "AirLoraResolve", "inputs": {"identifier": A}}
+    workflow["core"] = {
+        "class_type": "LoraLoaderModelOnly",
+        "inputs": {"model": ["checkpoint", 0], "lora_name": ["resolve", 0], "strength_model": 0.4},
+    }
+    workflow["array"] = {"class_type": "AirLoraArray", "inputs": {"lora": json.dumps(STACK[1:])}}
+    workflow["apply"] = {
+        "class_type": "ApplyStackOfOthers",
+        "inputs": {"model": ["core", 0], "clip": ["checkpoint", 1], "lora_stack": ["array", 1]},
+    }
+    del workflow["report"]
+    return workflow
+
+
+@pytest.mark.parametrize("seed", [83, 84])  # the second time, all LoRA nodes are cached
+def test_what_other_packs_load_from_our_nodes_is_told_too(studio: Studio, seed: int) -> None:
+    content = saved(studio, studio.run(loaded_by_others(seed)))
+    nodes = texts(content)["air_lora"]["nodes"]
+    ((resolved,),) = nodes["resolve"]
+    assert (resolved["model"], resolved["sha256"], resolved["status"]) == (
+        A,
+        sha256_of(studio, 101),
+        "handed on",
+    )
+    (rows,) = nodes["array"]
+    assert [(row["model"], row["weight"], row["status"], row.get("sha256")) for row in rows] == [
+        (B, 0.5, "handed on", sha256_of(studio, 102)),
+        (C, 0.9, "off", None),
+    ]
+    hashes = texts(content)["Lora hashes"].split(", ")
+    assert sorted(hashes) == [
+        f"model-101: {sha256_of(studio, 101)[:10]}",
+        f"model-102: {sha256_of(studio, 102)[:10]}",
+    ]
+    assert {str(entry.identifier) for entry in entries(content)} == {A, B, C}
+
+
+def test_what_one_node_tells_no_other_tells_again(studio: Studio) -> None:
+    workflow = tiny("sd15", [], seed=85).workflow()
+    workflow["array"] = {"class_type": "AirLoraArray", "inputs": {"lora": json.dumps(STACK[:2])}}
+    workflow["between"] = {
+        "class_type": "StackOfOthers",
+        "inputs": {"rows": "[]", "lora_stack": ["array", 1]},
+    }
+    workflow["apply"]["inputs"]["lora_stack"] = ["between", 0]
+    found = entries(saved(studio, studio.run(workflow)))
+    assert [(entry.weight, entry.clip_weight) for entry in found] == [(0.7, 0.3), (0.5, 0.5)]
+
+
+def test_a_name_that_is_only_shown_is_not_told(studio: Studio) -> None:
+    workflow = tiny("sd15", STACK[1:2], seed=86).workflow()
+    workflow["resolve"] = {"class_type": "AirLoraResolve", "inputs": {"identifier": A}}
+    workflow["shown"] = {"class_type": "PreviewAny", "inputs": {"source": ["resolve", 0]}}
+    assert set(texts(saved(studio, studio.run(workflow)))["air_lora"]["nodes"]) == {"apply"}
+
+
 def test_without_a_lora_node_nothing_is_added(studio: Studio) -> None:
     workflow = tiny("sd15", [], seed=77).workflow()
     del workflow["apply"], workflow["report"]
