@@ -28,7 +28,7 @@ def main() -> int:
                 gpu=has_gpu(comfyui),
             )
             with process:
-                say(f"\nComfyUI with AIR LoRA: {process.url}   (Ctrl-C ends it)")
+                say(f"\nComfyUI with AIR LoRA: {process.url}{stage.page}   (Ctrl-C ends it)")
                 say(f"Its log: {process.log}")
                 say("Styles that the local server has, for the array of the node Apply LoRA Array:")
                 for style in stage.styles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ SHOWCASE = ROOT / "tools" / "showcase"
 CHECKPOINT = "tiny-showcase-all.ckpt"
 # Made-up ids, far above CivitAI's.
 FOREIGN_MODEL, FOREIGN_VERSION = 9000099, 9100099
+# A folder of custom nodes with no node in it: ComfyUI's page opens a template that an address names, of such a folder.
+TEMPLATES, TEMPLATE = "air-lora-showcase", "showcase"
+WORKFLOW = SHOWCASE / "workflow.json"
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,15 @@ class ShowcaseStage:
         """A LoRA for SDXL, which the showcase checkpoint is not."""
         return f"civitai:{FOREIGN_MODEL}@{FOREIGN_VERSION}"
 
+    @property
+    def page(self) -> str:
+        """What follows a server's address, for the page to open on the showcase's workflow."""
+        return f"/?template={TEMPLATE}&source={TEMPLATES}"
+
     def __enter__(self) -> Self:
         _place_checkpoint(self.base / "models" / "checkpoints")
+        _place_workflow(self.base / "custom_nodes" / TEMPLATES)
+        _greet_nobody(self.base / "user" / "default" / "comfy.settings.json")
         self._server.__enter__()
         return self
 
@@ -90,6 +101,7 @@ class ShowcaseStage:
                 base_model="SDXL 1.0",
                 trigger_words=("watercolour",),
                 file=foreign,
+                preview=None,
             )
         )
         return entries
@@ -121,3 +133,17 @@ def _place_checkpoint(folder: Path) -> None:
     part = target.with_suffix(".part")
     shutil.copyfile(source, part)
     part.replace(target)
+
+
+def _place_workflow(folder: Path) -> None:
+    templates = folder / "example_workflows"
+    templates.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(WORKFLOW, templates / f"{TEMPLATE}.json")
+    (folder / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {}\n", encoding="utf-8")
+
+
+def _greet_nobody(settings: Path) -> None:
+    """A new ComfyUI shows its own templates first, over the workflow. Settings that are there stay as they are."""
+    if not settings.exists():
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        settings.write_text(json.dumps({"Comfy.TutorialCompleted": True}), encoding="utf-8")
