@@ -23,7 +23,16 @@ from typing import TYPE_CHECKING, Any
 from tools.comfy_client import ComfyClient, Failed, Rejected, Result
 from tools.comfy_process import ComfyProcess
 from tools.graphs import TextToImage
-from tools.runtime import ROOT, RUNTIME, Comfyui, SetupError, comfyui_in_use, has_gpu, say
+from tools.runtime import (
+    ROOT,
+    RUNTIME,
+    Comfyui,
+    SetupError,
+    comfyui_in_use,
+    end_well_when_terminated,
+    has_gpu,
+    say,
+)
 from tools.stage import ShowcaseStage, showcase_picture
 
 if TYPE_CHECKING:
@@ -62,6 +71,7 @@ class Taken:
 
 def main() -> int:
     """Runs the demo; exit status 0 when everything that it promises was seen."""
+    end_well_when_terminated()
     try:
         _need_pillow()
         comfyui = comfyui_in_use()
@@ -71,6 +81,8 @@ def main() -> int:
     except (SetupError, Rejected, Failed) as error:
         say(f"\n{error}")
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _with_showcase(comfyui: Comfyui) -> int:
@@ -82,7 +94,7 @@ def _with_showcase(comfyui: Comfyui) -> int:
             client = ComfyClient(process.url)
             graph = showcase_picture()
             shots = _showcase_shots(stage)
-            taken = _take(client, graph, shots)
+            taken = take(client, graph, shots)
             same = taken[-1].pixels == taken[-2].pixels
             _print_table(taken)
             notes = {}
@@ -146,7 +158,7 @@ def _with_own_checkpoint(comfyui: Comfyui) -> int:
                 f"CHECKPOINT={graph.checkpoint}: ComfyUI does not list it. Listed: {listed}.\n"
                 "Give a listed name with COMFYUI_PATH=…, or the path of a file."
             )
-        taken = _take(client, graph, [Shot("no LoRA", []), Shot("with the array", array)])
+        taken = take(client, graph, [Shot("no LoRA", []), Shot("with the array", array)])
         _print_table(taken)
         path = _save_sheet(f"{graph.prompt[:70]}, seed {graph.seed}", taken, {}, columns=2)
         say(f"Contact sheet: {path.relative_to(ROOT)}")
@@ -179,7 +191,8 @@ def _own_picture() -> tuple[TextToImage, list[dict[str, Any]]]:
     return graph, array
 
 
-def _take(client: ComfyClient, graph: TextToImage, shots: list[Shot]) -> list[Taken]:
+def take(client: ComfyClient, graph: TextToImage, shots: list[Shot]) -> list[Taken]:
+    """Makes each picture, telling of it."""
     from PIL import Image
 
     taken = []

@@ -24,7 +24,9 @@ from tools.runtime import (  # noqa: E402  # the path above makes it importable
     VENV,
     Comfyui,
     SetupError,
+    Terminated,
     comfyui_of_user,
+    end_well_when_terminated,
     ensure_runtime,
     ensure_tools_only,
     say,
@@ -80,6 +82,13 @@ def bench(arguments: list[str]) -> int:
     return _run(comfyui.python, "-m", "benchmarks", *arguments, comfyui=comfyui)
 
 
+def pictures(arguments: list[str]) -> int:
+    """Makes docs/pictures anew: the strip of the showcase, and the row editor in use."""
+    comfyui = ensure_runtime()
+    ensure_browser()
+    return _run(comfyui.python, "-m", "tools.pictures", *arguments, comfyui=comfyui)
+
+
 def setup(_arguments: list[str]) -> int:
     """Makes the environment and fetches ComfyUI, and does nothing else."""
     comfyui = ensure_runtime()
@@ -110,6 +119,7 @@ COMMANDS = {
     "format": format_code,
     "bench": bench,
     "serve": serve,
+    "pictures": pictures,
     "setup": setup,
     "clean": clean,
     "help": show_help,
@@ -121,7 +131,14 @@ def _run(python: Path, *arguments: str, comfyui: Comfyui | None = None) -> int:
     if comfyui is not None:
         environment["AIR_LORA_DEV_COMFYUI"] = str(comfyui.path)
         environment["AIR_LORA_DEV_PYTHON"] = str(comfyui.python)
-    return subprocess.run([str(python), *arguments], cwd=ROOT, env=environment, check=False).returncode
+    with subprocess.Popen([str(python), *arguments], cwd=ROOT, env=environment) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt as stop:
+            if isinstance(stop, Terminated):  # Ctrl-C reaches it without us
+                process.terminate()
+            process.wait()
+            raise
 
 
 def main(argv: list[str]) -> int:
@@ -133,6 +150,7 @@ def main(argv: list[str]) -> int:
         show_help([])
         return 2
     arguments += shlex.split(os.environ.get("ARGS", ""))
+    end_well_when_terminated()
     try:
         return command(arguments)
     except SetupError as error:

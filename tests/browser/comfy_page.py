@@ -21,15 +21,15 @@ class ComfyPage:
     def __init__(self, page: Page, url: str, screenshots: Path) -> None:
         self.page = page
         self.errors: list[str] = []
-        self._url = url
+        self.url = url
         self._screenshots = screenshots
         screenshots.mkdir(parents=True, exist_ok=True)
         page.on("console", self._on_console)
         page.on("pageerror", self._on_page_error)
 
-    def open(self) -> None:
+    def open(self, path: str = "") -> None:
         """Loads the page, or loads it again, and waits until the graph is there."""
-        self.page.goto(self._url)
+        self.page.goto(self.url + path)
         self.page.wait_for_function(
             "() => Boolean(window.app?.graph && LiteGraph.registered_node_types.AirLoraApply)"
         )

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import struct
-import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from tools.civitai_server import CatalogueEntry, CivitaiServer, read_catalogue
+from tools.civitai_server import CatalogueEntry, read_catalogue
 from tools.foreign_lora import write_sdxl_lora
+from tools.holding_server import HoldingCivitai
 from tools.stage import SHOWCASE, ShowcaseStage
 from tools.tiny_checkpoints import make_checkpoints
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tools.civitai_server import Exchange
@@ -31,42 +31,16 @@ MISSING = "civitai:9000299@9100299"
 LOCAL = "local:paper-cut.safetensors"
 LOCAL_FOREIGN = "local:sdxl/photo-real.safetensors"
 SLOW_MODELS = range(9000301, 9000321)
-HOLD_SECONDS = 20
 
 
-class CivitaiOfMoods(CivitaiServer):
+class CivitaiOfMoods(HoldingCivitai):
     """One LoRA needs a token, and downloads can be held half-way."""
-
-    def __init__(self, catalogue: Iterable[CatalogueEntry]) -> None:
-        super().__init__(catalogue)
-        self.go_on = threading.Event()
-        self.go_on.set()
 
     def download(self, exchange: Exchange, version_id: str) -> None:
         if version_id == version_of(LOCKED):
             exchange.send_json({"error": "Unauthorized", "message": "login"}, HTTPStatus.UNAUTHORIZED)
         else:
             super().download(exchange, version_id)
-
-    def deliver(self, exchange: Exchange, file_id: str) -> None:
-        if self.go_on.is_set():
-            super().deliver(exchange, file_id)
-            return
-        content = next(lora.file for lora in self.catalogue if str(lora.file_id) == file_id).read_bytes()
-        start, end = exchange.byte_range(len(content)) or (0, len(content))
-        exchange.send_head(
-            HTTPStatus.PARTIAL_CONTENT if "range" in exchange.request.headers else HTTPStatus.OK,
-            {
-                "Content-Length": end - start,
-                "Content-Range": f"bytes {start}-{end - 1}/{len(content)}",
-                "Accept-Ranges": "bytes",
-            },
-        )
-        half = (start + end) // 2
-        exchange.handler.wfile.write(content[start:half])
-        exchange.handler.wfile.flush()
-        self.go_on.wait(HOLD_SECONDS)
-        exchange.handler.wfile.write(content[half:end])
 
 
 class BrowserStage(ShowcaseStage):

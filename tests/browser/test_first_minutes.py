@@ -1,0 +1,112 @@
+"""The page that `make serve` prints the address of: a picture at the first press of Run, and rows that change it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from tools.stage import WORKFLOW
+
+if TYPE_CHECKING:
+    from tests.browser.comfy_page import ComfyPage
+    from tests.browser.many_states import BrowserStage
+
+pytestmark = [pytest.mark.integration, pytest.mark.browser]
+
+RUN_MILLISECONDS = 180_000
+STICKER, BLUEPRINT, FOREIGN, ADDED = range(4)
+# In the page: the file of the last picture that Save Image made, once it is shown on its node.
+SHOWN = """() => {
+  const node = app.graph.nodes.find((each) => each.type === "SaveImage");
+  const shown = [...(node?.imgs ?? []), ...document.querySelectorAll(`[data-node-id="${node?.id}"] img`)];
+  const source = shown.find((each) => each.naturalWidth === 384)?.src;
+  return source ? new URL(source).searchParams.get("filename") : null;
+}"""
+
+
+class Runs:
+    """Presses Run, and looks at the picture that comes."""
+
+    def __init__(self, comfy: ComfyPage) -> None:
+        self.comfy = comfy
+
+    def press(self) -> None:
+        self.comfy.page.get_by_role("button", name="Run", exact=True).first.click()
+
+    def picture(self) -> str:
+        """SHA-256 of the pixels of the picture that is shown after this run and was not before."""
+        page = self.comfy.page
+        before = page.evaluate(SHOWN)
+        self.press()
+        page.wait_for_function(
+            f"(before) => {{ const now = ({SHOWN})(); return now !== null && now !== before }}",
+            arg=before,
+            timeout=RUN_MILLISECONDS,
+        )
+        answer = page.request.get(f"{self.comfy.url}/view?type=output&filename={page.evaluate(SHOWN)}")
+        return hashlib.sha256(Image.open(io.BytesIO(answer.body())).convert("RGB").tobytes()).hexdigest()
+
+
+def test_the_printed_address_opens_a_workflow_that_runs(comfy: ComfyPage, stage: BrowserStage) -> None:
+    comfy.open(stage.page)
+    expect(comfy.rows).to_have_count(3)
+    expect(comfy.row(STICKER).get_by_test_id("row-name")).to_have_text("Sticker")
+    expect(comfy.row(STICKER).get_by_test_id("row-badge")).to_have_attribute("data-fits", "yes")
+    comfy.screenshot("first-minute")
+    runs = Runs(comfy)
+    sticker = runs.picture()
+    comfy.screenshot("first-picture")
+
+    comfy.row(BLUEPRINT).get_by_test_id("row-toggle").click()
+    both = runs.picture()
+    comfy.weight(STICKER).click()
+    comfy.page.keyboard.type("0.4")
+    comfy.page.keyboard.press("Enter")
+    weaker = runs.picture()
+    comfy.row(STICKER).get_by_test_id("row-toggle").click()
+    comfy.row(BLUEPRINT).get_by_test_id("row-toggle").click()
+    none = runs.picture()
+    assert len({sticker, both, weaker, none}) == 4
+
+
+def test_a_style_that_is_found_changes_the_picture(comfy: ComfyPage) -> None:
+    load_showcase(comfy)
+    comfy.page.get_by_test_id("add").click()
+    comfy.page.get_by_test_id("add-input").fill("neon")
+    found = comfy.page.get_by_test_id("found-civitai").get_by_test_id("found")
+    expect(found).to_have_count(1)
+    found.click()
+    comfy.page.get_by_test_id("dialog-close").click()
+    expect(comfy.row(ADDED).get_by_test_id("row-name")).to_have_text("Neon")
+    comfy.row(STICKER).get_by_test_id("row-toggle").click()
+    comfy.show()
+    neon = Runs(comfy).picture()
+    comfy.row(ADDED).get_by_test_id("row-toggle").click()
+    assert Runs(comfy).picture() != neon
+
+
+def test_a_style_of_another_architecture_is_red_and_then_an_error(comfy: ComfyPage) -> None:
+    load_showcase(comfy)
+    badge = comfy.row(FOREIGN).get_by_test_id("row-badge")
+    expect(badge).to_have_attribute("data-fits", "no")
+    expect(badge).to_have_attribute("title", "Does not fit: It was made for SDXL; the checkpoint is SD 3.")
+    comfy.row(FOREIGN).get_by_test_id("row-toggle").click()
+    expect(comfy.row(FOREIGN).get_by_test_id("row-state")).to_have_text("wrong architecture")
+    Runs(comfy).press()
+    expect(comfy.row(FOREIGN)).to_have_class("air-lora-row air-lora-failed", timeout=RUN_MILLISECONDS)
+    expect(comfy.row(FOREIGN).get_by_test_id("row-state")).to_contain_text("SDXL")
+    comfy.screenshot("first-error")
+    comfy.page.evaluate("() => app.extensionManager.toast.removeAll?.()")
+    comfy.page.keyboard.press("Escape")
+
+
+def load_showcase(comfy: ComfyPage) -> None:
+    comfy.page.evaluate("(workflow) => app.loadGraphData(workflow)", json.loads(WORKFLOW.read_bytes()))
+    comfy.page.get_by_test_id("widget").wait_for()
+    comfy.show()
