@@ -89,6 +89,8 @@ def fitted(folder: PurePath, name: str) -> str:
 
 def folded(name: str) -> str:
     """What two names have in common that macOS or Windows takes for one: letters' case, and how accents are written."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from .errors import InvalidIdentifier, InvalidInput, LoraResolverError
+from .file_names import folded
 from .identifier_suggestions import prompt_tags
 from .identifiers import parse_identifier
 from .lora_array import LoraEntry
@@ -130,7 +131,10 @@ def _from_tag(
 
 
 def _listed(name: str, local_names: Sequence[str]) -> str:
-    """The file that a tag means: its path without the ending, or its bare name, in any case of letters."""
+    """The file that a tag means: its path without the ending, or its bare name; exactly, or in any case of letters."""
+    exact = {f"{name}.safetensors".replace("\\", "/"), name.replace("\\", "/")}.intersection(local_names)
+    if exact:
+        return exact.pop()
     wanted = _stem(name)
     by_path = {_stem(each): each for each in reversed(local_names)}
     by_name = {_stem(each).rpartition("/")[2]: each for each in reversed(local_names)}
@@ -138,7 +142,7 @@ def _listed(name: str, local_names: Sequence[str]) -> str:
 
 
 def _stem(name: str) -> str:
-    return name.replace("\\", "/").lower().removesuffix(".safetensors")
+    return folded(name.replace("\\", "/")).removesuffix(".safetensors")
 
 
 def _from_lines(text: str) -> Pasted:

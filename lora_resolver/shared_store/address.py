@@ -24,7 +24,9 @@ def check_address(text: str) -> str:
     address = text.strip()
     scheme = _SCHEME.match(address)
     if scheme is None:
-        plain_path = address.startswith(("/", "~")) or re.match(r"[A-Za-z]:[\\/]", address) is not None
+        plain_path = (
+            address.startswith(("/", "~", "\\\\")) or re.match(r"[A-Za-z]:[\\/]", address) is not None
+        )
         if plain_path and address.isprintable():
             return address.rstrip("/") or "/"
         raise _bad(f"is not {_WANTED}", f"Set it to {_WANTED}.")

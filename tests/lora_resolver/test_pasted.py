@@ -97,6 +97,16 @@ def test_tags_of_a_prompt_find_the_files_that_they_mean() -> None:
     ]
 
 
+def test_a_tag_means_the_file_of_exactly_that_name_first() -> None:
+    names = ("DETAIL.safetensors", "detail.safetensors", "To\u0308ne.safetensors")
+    text = "<lora:detail:1> <lora:DETAIL:0.5> <lora:T\u00f6ne:0.4>"
+    assert models(text, names) == [
+        ("local:detail.safetensors", 1.0),
+        ("local:DETAIL.safetensors", 0.5),
+        ("local:To\u0308ne.safetensors", 0.4),
+    ]
+
+
 WORKFLOW = {
     "1": {
         "class_type": "LoraLoader",

@@ -218,6 +218,11 @@ def test_an_address_with_a_secret_in_it_is_refused_and_not_repeated(address: str
     assert "hush-hush" not in str(caught.value)
 
 
+@pytest.mark.parametrize("place", ["/mnt/loras", "~/loras", "D:\\loras", "D:/loras", "\\\\nas\\loras"])
+def test_a_folder_of_any_system_is_a_store(place: str) -> None:
+    assert ResolverConfig.from_environment({"AIR_LORA_STORE": place}).store == place
+
+
 def test_it_is_read_from_the_environment() -> None:
     config = ResolverConfig.from_environment({"AIR_LORA_STORE": " s3://bucket/loras/ "})
     assert config.store == "s3://bucket/loras"
