@@ -82,7 +82,7 @@ export class Knowledge {
 
   /** Asks for what is not known yet. Calls of one moment become one request. */
   want(models, checkpoint) {
-    const missing = models.filter((model) => model && !this.items.has(keyOf(model, checkpoint)));
+    const missing = models.filter((model) => model && (this.items.get(keyOf(model, checkpoint)) ?? FORGOTTEN).isForgotten);
     if (!missing.length) return;
     const key = JSON.stringify(checkpoint ?? null);
     const group = this.waiting.get(key) ?? { checkpoint, models: new Set() };
@@ -95,21 +95,22 @@ export class Knowledge {
     }
     for (const model of missing) {
       group.models.add(model);
-      this.items.set(keyOf(model, checkpoint), { model, isLooking: true });
+      const known = this.items.get(keyOf(model, checkpoint));
+      this.items.set(keyOf(model, checkpoint), { ...known, model, isLooking: true, isForgotten: false });
     }
   }
 
-  /** Forgets what is known of a model (its file arrived, a token was set). */
+  /** What is known of a model is old (its file arrived): it is asked again. Until then it keeps its name and picture. */
   forget(model) {
     for (const [key, item] of this.items) {
-      if (item.model === model || key.endsWith(`\n${model}`)) this.items.delete(key);
+      if (item.model === model || key.endsWith(`\n${model}`)) this.items.set(key, { ...item, isForgotten: true });
     }
     this.#tell();
   }
 
   /** Forgets everything: a token or another setting may have changed what the sources say. */
   forgetAll() {
-    this.items.clear();
+    for (const [key, item] of this.items) this.items.set(key, { ...item, isForgotten: true });
     this.#tell();
   }
 
@@ -134,4 +135,5 @@ export class Knowledge {
   }
 }
 
+const FORGOTTEN = Object.freeze({ isForgotten: true });
 const keyOf = (model, checkpoint) => `${JSON.stringify(checkpoint ?? null)}\n${model}`;

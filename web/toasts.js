@@ -9,13 +9,17 @@ import { t } from "./strings.js";
 const LINE = /^(?:.*\.)?((lora|more|lora_stack)\[(\d+)\])(?:\.\w+)*: (\S.*)$/;
 const MOST_TOASTS = 4;
 const MOST_TEXT = 400;
+// "civitai:1@2 (Ink) was made for …": row and toast have its name already, and little room.
+const NAME_BEFORE = /^"?(?:civitai|huggingface|runware|sha256):[^\s":]*"?(?: \([^()\n]{1,100}\))?:? (?=\S)/;
 
 /** @returns {Array<{place: string, index: number | null, text: string}>} `index` of the row; null: the entry came over a wire */
 export function rowErrors(message) {
   const found = [];
   for (const line of String(message ?? "").slice(0, 20000).split("\n")) {
     const match = LINE.exec(line.trim());
-    if (match) found.push({ place: match[1], index: match[2] === "lora" ? Number(match[3]) : null, text: plain(match[4], MOST_TEXT) });
+    if (!match) continue;
+    const isRow = match[2] === "lora";
+    found.push({ place: match[1], index: isRow ? Number(match[3]) : null, text: plain(isRow ? match[4].replace(NAME_BEFORE, "") : match[4], MOST_TEXT) });
   }
   return found;
 }

@@ -41,7 +41,7 @@ test("lines of an error that name a row are found, others are not", () => {
     "something else",
   ].join("\n");
   assert.deepEqual(rowErrors(message), [
-    { place: "lora[1]", index: 1, text: "civitai:9@9 (Watercolour) is for SDXL, the checkpoint is SD 3. Choose another." },
+    { place: "lora[1]", index: 1, text: "is for SDXL, the checkpoint is SD 3. Choose another." },
     { place: "lora[2]", index: 2, text: "nothing is called local:none. Check the name." },
     { place: "lora_stack[0]", index: null, text: "broken." },
   ]);
