@@ -1,0 +1,97 @@
+"""The set-up of the development runtime: killed half-way, asked for twice at once, in a folder of any name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.integration
+
+SET_UP = "from tools.runtime import ensure_tools_only; print(ensure_tools_only())"
+MAKES_ANEW = "Making a virtual environment"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout that needs one package, which lies on the disk."""
+    checkout = tmp_path / "Käse & 漢字"
+    checkout.mkdir()
+    shutil.copytree(
+        ROOT / "tools", checkout / "tools", ignore=shutil.ignore_patterns("showcase", "__pycache__")
+    )
+    wheel = checkout / "needed-1.0-py3-none-any.whl"
+    facts = {
+        "METADATA": "Metadata-Version: 2.1\nName: needed\nVersion: 1.0\n",
+        "WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("needed.py", "")
+        for name, text in facts.items():
+            archive.writestr(f"needed-1.0.dist-info/{name}", text)
+        listed = ["needed.py,,", *(f"needed-1.0.dist-info/{name},," for name in (*facts, "RECORD"))]
+        archive.writestr("needed-1.0.dist-info/RECORD", "\n".join(listed))
+    (checkout / "requirements.txt").write_text(f"{wheel}\n", encoding="utf-8")
+    (checkout / "requirements-dev.txt").write_text("", encoding="utf-8")
+    return checkout
+
+
+def set_up(checkout: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-X", "utf8", "-c", SET_UP],
+        cwd=checkout,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        start_new_session=True,
+    )
+
+
+def said_by(process: subprocess.Popen[str]) -> list[str]:
+    """What it printed. It must have ended well."""
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    return said.splitlines()
+
+
+def has_all(checkout: Path) -> bool:
+    python = checkout / ".venv" / "bin" / "python"
+    return subprocess.run([python, "-c", "import needed, pip"], check=False).returncode == 0
+
+
+def test_what_was_killed_half_way_is_made_anew_and_only_once(checkout: Path) -> None:
+    killed = set_up(checkout)
+    while not (checkout / ".venv" / "bin" / "python").exists():
+        assert killed.poll() is None
+        time.sleep(0.01)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+
+    together = [set_up(checkout), set_up(checkout)]
+    said = [said_by(process) for process in together]
+    assert has_all(checkout)
+    assert sum(line.startswith(MAKES_ANEW) for lines in said for line in lines) == 1
+    assert [lines[-1] for lines in said] == 2 * [str(checkout / ".venv" / "bin" / "python")]
+    assert said_by(set_up(checkout)) == [str(checkout / ".venv" / "bin" / "python")]
+
+
+def test_an_environment_that_pip_was_writing_into_is_not_believed(checkout: Path) -> None:
+    said_by(set_up(checkout))
+    (installed,) = checkout.glob(".venv/lib/*/site-packages/needed.py")
+    installed.unlink()
+    (checkout / ".runtime" / "stamps" / "unfinished").touch()
+    assert said_by(set_up(checkout))[0].startswith(MAKES_ANEW)
+    assert has_all(checkout)
+    assert not (checkout / ".runtime" / "stamps" / "unfinished").exists()
