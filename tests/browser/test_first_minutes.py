@@ -101,6 +101,7 @@ def test_a_style_of_another_architecture_is_red_and_then_an_error(comfy: ComfyPa
     Runs(comfy).press()
     expect(comfy.row(FOREIGN)).to_have_class("air-lora-row air-lora-failed", timeout=RUN_MILLISECONDS)
     expect(comfy.row(FOREIGN).get_by_test_id("row-state")).to_contain_text("SDXL")
+    expect(comfy.row(FOREIGN).get_by_test_id("row-progress")).to_be_hidden()
     comfy.screenshot("first-error")
     comfy.page.evaluate("() => app.extensionManager.toast.removeAll?.()")
     comfy.page.keyboard.press("Escape")

@@ -122,7 +122,7 @@ export class RowView {
     this.state.dataset.state = kind;
     this.element.dataset.tone = kind;
     setAttribute(this.state, "title", hint || text);
-    const isRunning = Boolean(progress && !progress.state);
+    const isRunning = Boolean(progress && !progress.state && !failure);
     this.bar.hidden = !isRunning;
     if (!isRunning) return;
     const percent = progress.total ? Math.floor((progress.done / progress.total) * 100) : null;
