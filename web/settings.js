@@ -8,7 +8,7 @@
 
 import { LEAST_WEIGHT, MOST_WEIGHT, NEW_WEIGHT } from "./rows/state.js";
 import { STEP } from "./rows/keyboard.js";
-import { folderField, numberField, switchField, tokenField } from "./settings_fields.js";
+import { folderField, numberField, storeField, switchField, tokenField } from "./settings_fields.js";
 
 const PACK = "AIR LoRA";
 const FINEST_STEP = 0.005;
@@ -50,6 +50,8 @@ export function settingsPage(server, changed) {
       { type: () => numberField(ask, "AIR_LORA_CONNECTIONS", 1, 16) }],
     ["Downloads", "AirLora.Downloads.Offline", "Offline", "Uses only files on this disk. Nothing is asked of the network.",
       { type: () => switchField(ask, "AIR_LORA_OFFLINE") }],
+    ["Downloads", "AirLora.Downloads.Store", "Shared store", "Where finished LoRAs are shared with other machines. Named when ComfyUI is started: docs/workers.md.",
+      { type: () => storeField(ask, "AIR_LORA_STORE") }],
     ["Rows", "AirLora.Widget.DefaultWeight", "Weight of new LoRAs", "What a LoRA starts with when it is added without a weight.",
       { type: "number", defaultValue: NEW_WEIGHT, attrs: weight }],
     ["Rows", "AirLora.Widget.Step", "Step of weights", "How much an arrow key or a short drag changes a weight. Shift: ten times as much, Alt: a fifth.",

@@ -130,3 +130,16 @@ export function switchField(ask, key) {
   });
   return made.element;
 }
+
+const ELSEWHERE = "elsewhere"; // what the server says of a folder, whose place is nobody's business
+
+/** Where files are shared with other machines: shown, since a page may not say where a server writes. */
+export function storeField(ask, key) {
+  const shown = el("span", { class: "air-lora-setting-value", dataset: testId("setting-store-value") });
+  const made = field(ask, "setting-store", [shown], (data) => {
+    const address = data.values?.[key] ?? "";
+    setText(shown, address === "" ? t("storeNone", { key }) : address === ELSEWHERE ? t("storeFolder") : plain(address, 200));
+    return isHeld(data, key) ? t("settingHeld", { key }) : "";
+  });
+  return made.element;
+}

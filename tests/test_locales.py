@@ -1,0 +1,116 @@
+"""Every text that a user reads is there in every language, with the same places for values."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LANGUAGES = ("zh", "ja", "de")
+
+
+def texts(language: str, name: str) -> dict[str, str]:
+    """Every text of one file by its place in it."""
+    path = ROOT / "locales" / language / f"{name}.json"
+    return dict(_flat(json.loads(path.read_text(encoding="utf-8")), ()))
+
+
+def _flat(value: dict[str, Any] | str, place: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield " / ".join(place), value
+        return
+    for key, each in value.items():
+        yield from _flat(each, (*place, key))
+
+
+def widget_texts() -> dict[str, str]:
+    """The widget's own English sentences, as `web/strings.js` has them."""
+    source = (ROOT / "web" / "strings.js").read_text(encoding="utf-8")
+    block = source[source.index("Object.freeze({") : source.index("\n});")]
+    found = re.findall(r'^  (\w+): ("(?:[^"\\]|\\.)*"),$', block, re.MULTILINE)
+    assert len(found) == block.count("\n"), "a line of strings.js was not understood"
+    return {f"airLora / {key}": json.loads(text) for key, text in found}
+
+
+def english(name: str) -> dict[str, str]:
+    return {**texts("en", name), **(widget_texts() if name == "main" else {})}
+
+
+def placeholders(text: str) -> list[str]:
+    return sorted(re.findall(r"\{\w+\}", text))
+
+
+def test_each_language_has_the_same_files() -> None:
+    folders = sorted(path.name for path in (ROOT / "locales").iterdir())
+    assert folders == sorted(("en", *LANGUAGES))
+    files = {name: sorted(path.name for path in (ROOT / "locales" / name).iterdir()) for name in folders}
+    assert all(each == files["en"] for each in files.values()), files
+
+
+@pytest.mark.parametrize("name", ["main", "nodeDefs", "settings"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_key_is_missing_and_none_left_over(language: str, name: str) -> None:
+    assert list(texts(language, name)) == list(english(name))
+
+
+@pytest.mark.parametrize("name", ["main", "nodeDefs", "settings"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_text_is_empty_or_lacks_a_value(language: str, name: str) -> None:
+    wrong = {
+        key: text
+        for key, text in texts(language, name).items()
+        if not text.strip() or placeholders(text) != placeholders(english(name)[key])
+    }
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_sentence_was_left_in_english(language: str) -> None:
+    """A text of more than two words that is the English one was forgotten."""
+    same = {
+        key
+        for name in ("main", "nodeDefs", "settings")
+        for key, text in texts(language, name).items()
+        if text == english(name)[key] and len(re.findall(r"[A-Za-z]{2,}", re.sub(r"\{\w+\}", "", text))) > 2
+    }
+    assert same == set()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_node_has_a_name_of_its_own_in_each_language(language: str) -> None:
+    names = [text for key, text in texts(language, "nodeDefs").items() if key.endswith("/ display_name")]
+    assert len(set(names)) == len(names)
+
+
+def test_settings_are_those_of_the_page() -> None:
+    """The English file repeats `web/settings.js`, whose texts are shown where a language has none."""
+    source = (ROOT / "web" / "settings.js").read_text(encoding="utf-8")
+    found = re.findall(r'\["\w+", "(AirLora[\w.]+)", ("[^"]+"), ("[^"]+"),\n', source)
+    of_the_page = {
+        f"{key.replace('.', '_')} / {part}": json.loads(text)
+        for key, *both in found
+        for part, text in zip(("name", "tooltip"), both, strict=True)
+    }
+    of_the_file = {key: text for key, text in texts("en", "settings").items() if "/ options /" not in key}
+    assert of_the_page == of_the_file
+
+
+def test_every_sentence_is_used() -> None:
+    sources = "".join(
+        path.read_text(encoding="utf-8")
+        for path in sorted((ROOT / "web").rglob("*.js"))
+        if path.name != "strings.js"
+    )
+    unused = [
+        key
+        for key in (place.removeprefix("airLora / ") for place in widget_texts())
+        if not re.search(rf'"{key}"', sources)
+    ]
+    assert unused == []
