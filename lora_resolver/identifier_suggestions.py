@@ -13,7 +13,7 @@ from .wording import quoted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["is_prompt_tag", "prompt_tags", "suggestion"]
+__all__ = ["is_prompt_tag", "prompt_tags", "suggestion", "without_prompt_tags"]
 
 _WEIGHT = r"(?P<weight>-?(?:[0-9]{1,3}(?:\.[0-9]{0,6})?|\.[0-9]{1,6}))"
 _PROMPT_TAG = re.compile(
@@ -43,6 +43,11 @@ def prompt_tags(text: str) -> list[tuple[str, tuple[float, ...]]]:
         weights = tuple(float(number[0]) for number in numbers if number)
         tags.append((tag["name"].strip(), weights))
     return tags
+
+
+def without_prompt_tags(text: str) -> str:
+    """What else a prompt says."""
+    return _ANY_PROMPT_TAG.sub(" ", text)
 
 
 def suggestion(text: str, parse: Callable[[str], object]) -> str | None:

@@ -7,18 +7,21 @@
     - Pixel art: https://civitai.com/models/120096    the same among other words
     picture.png                                       what ComfyUI (or A1111, in `parameters`) saved in it
 
-What names nothing is an error at its line; the rest is taken all the same.
+Several names of a line stand apart by commas or blanks. What names nothing is an error at its line that shows it; the
+rest is taken all the same.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, BinaryIO
 
 from .errors import InvalidIdentifier, InvalidInput, LoraResolverError
 from .file_names import folded
-from .identifier_suggestions import prompt_tags
+from .identifier_suggestions import prompt_tags, without_prompt_tags
 from .identifiers import parse_identifier
 from .lora_array import LoraEntry
 from .png_text import png_texts
@@ -48,9 +51,17 @@ _NAME = re.compile(
     r"(?:https?://|urn:air:|air:|civitai:|huggingface:|hf:|sha256:|local:)[^\s,;<>\"'`()\[\]{}|]+",
     re.IGNORECASE,
 )
+# Model and version of CivitAI without saying so.
+_BARE = re.compile(r"[0-9]@[0-9]")
+_BETWEEN = re.compile(r"[,;]")
+_DECIMAL_COMMA = re.compile(r"(?:(?<=\s[0-4])|(?<=\s-[0-4])),(?=[0-9]{1,3}(?![\w.@]))")
+_ALONE = re.compile(rf"[\s:=×*()\]]*({_NUMBER})[\s)]*")  # a weight, and nothing else but marks
+_NUMBERS = re.compile(rf"(?:[\s:=×*()\]]+{_NUMBER})+[\s)]*")
+_OPEN_TAG = re.compile(r"<\s*(?:lora|lyco|lycoris)\s*:[^<>\n]{0,60}", re.IGNORECASE)
 _LINK = re.compile(r"\[[^\[\]{}]{0,300}\]\(")  # in Markdown; else it begins like an array
 _BULLET = re.compile(r"(?:[-*•–]|[0-9]{1,3}[.)])\s+")
 _EDGES = " \t\r\n\f\v\u00a0\u200b\u2060\ufeff,;\"'`“”‘’"
+_AROUND = _EDGES + "()[]{}<>:"
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,11 @@ def read_pasted(text: str, local_names: Sequence[str] = ()) -> Pasted:
         return _from_named(loras_in(text))
     tags = prompt_tags(text)
     if tags:
-        return _collect(_from_tag(name, weights, local_names) for name, weights in tags)
+        rest = without_prompt_tags(text)
+        beside = [
+            _from_word(each[0], (), "") for pattern in (_NAME, _OPEN_TAG) for each in pattern.finditer(rest)
+        ]
+        return _collect([*(_from_tag(name, weights, local_names) for name, weights in tags), *beside])
     return _from_lines(text)
 
 
@@ -163,24 +178,60 @@ def _from_line(line: str, place: str) -> list[PastedLora | LoraResolverError]:
     line = _BULLET.sub("", line.strip(_EDGES), count=1).strip(_EDGES)
     if not line:
         return []
+    whole = _from_name(line, place)
+    if not isinstance(whole, InvalidIdentifier) or not (_NAME.search(line) or _BARE.search(line)):
+        return [whole]
+    outcomes: list[PastedLora | LoraResolverError] = []
+    for part in _BETWEEN.split(_DECIMAL_COMMA.sub(".", line)):
+        last = outcomes[-1] if outcomes else None
+        number = _ALONE.fullmatch(part)
+        if number and isinstance(last, PastedLora) and not last.weight_given:
+            outcomes[-1] = _entry(last.entry.identifier, (float(number[1]),), place)
+        elif part.strip(_EDGES):
+            outcomes += _from_part(part.strip(_EDGES), place)
+    return outcomes
+
+
+def _from_name(text: str, place: str) -> PastedLora | LoraResolverError:
+    """The LoRA that the whole text names, with or without a weight behind; InvalidIdentifier where it names none."""
     try:
-        return [_entry(parse_identifier(line), (), place)]
+        return _entry(parse_identifier(text), (), place)
     except InvalidIdentifier as error:
-        fault = error
-    weighted = _WEIGHT_BEHIND.fullmatch(line)
+        fault = error.at(place)
+    weighted = _WEIGHT_BEHIND.fullmatch(text)
     if weighted:
-        try:
-            return [
-                _entry(parse_identifier(weighted["name"].strip(_EDGES)), (float(weighted["weight"]),), place)
-            ]
-        except InvalidIdentifier:
-            pass  # the names may stand among other words
-    names = [*_NAME.finditer(line)]
-    if not names:
-        return [fault.at(place)]
-    behind = re.fullmatch(rf"[\s,;:=×*()\]]*({_NUMBER})[\s)]*", line[names[-1].end() :])
-    weights = (float(behind[1]),) if behind and len(names) == 1 else ()
-    return [_from_word(name[0].rstrip(".:!?*_"), weights, place) for name in names]
+        with contextlib.suppress(InvalidIdentifier):
+            return _entry(
+                parse_identifier(weighted["name"].strip(_EDGES)), (float(weighted["weight"]),), place
+            )
+    return fault
+
+
+def _from_part(part: str, place: str) -> list[PastedLora | LoraResolverError]:
+    """What stands between two commas: a name and its weight, or names among other words."""
+    whole = _from_name(part, place)
+    names = [*_NAME.finditer(part)]
+    if not isinstance(whole, InvalidIdentifier) or not names:
+        return [whole]
+    outcomes = _lost(part[: names[0].start()], place)
+    for name, following in zip_longest(names, names[1:]):
+        behind = part[name.end() : following.start() if following else None]
+        weight = _ALONE.fullmatch(behind)
+        outcomes.append(_from_word(name[0].rstrip(".:!?*_"), (float(weight[1]),) if weight else (), place))
+        if not weight:
+            outcomes += _lost(behind, place)
+    return outcomes
+
+
+def _lost(text: str, place: str) -> list[PastedLora | LoraResolverError]:
+    """Errors for what looks like a name or like weights, beside a name; other words only tell what it is."""
+    if _NUMBERS.fullmatch(text):
+        return [_from_word(text.strip(), (), place)]
+    return [
+        _from_word(word.strip(_AROUND), (), place)
+        for word in text.split()
+        if _BARE.search(word) or word.strip(_AROUND).lower().endswith((".safetensors", ".ckpt", ".pt"))
+    ]
 
 
 def _from_word(word: str, weights: Sequence[float], place: str) -> PastedLora | LoraResolverError:

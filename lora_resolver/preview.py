@@ -1,4 +1,4 @@
-"""The picture beside a LoRA, `<name>.preview.<ext>`, as ComfyUI's and other tools' model browsers show it."""
+"""The picture beside a LoRA: `<name>.preview.<ext>`, as ComfyUI and most tools name it and we do, or `<name>.<ext>`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
     from .transport import Transport
 
-__all__ = ["find_preview", "keep_preview"]
+__all__ = ["find_preview", "keep_preview", "named_preview"]
 
 MAX_BYTES = 8 * 1024**2
 
 # First bytes → ending. What a server calls a picture is not believed: the file is shown in browsers.
 _KINDS = ((b"\xff\xd8\xff", "jpeg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"GIF8", "gif"))
+
+_ENDINGS = ("jpeg", "jpg", "png", "webp", "gif")
 
 _log = logging.getLogger(__name__)
 
@@ -42,12 +44,20 @@ def keep_preview(url: str, lora: Path, transport: Transport) -> None:
 
 
 def find_preview(lora: Path) -> Path | None:
-    """The picture beside a LoRA file, if there is one."""
-    for ending in ("jpeg", "jpg", "png", "webp", "gif"):
-        path = lora.with_suffix(f".preview.{ending}")
-        if path.is_file():
-            return path
-    return None
+    """The picture beside a LoRA file, if there is one, whichever tool put it there."""
+    return named_preview(lora) or _first(lora, "")
+
+
+def named_preview(lora: Path) -> Path | None:
+    """The one whose name says that it is a preview. A plain `<name>.png` may be the user's own: it is shown, but
+    neither removed with the LoRA nor given to other machines.
+    """
+    return _first(lora, ".preview")
+
+
+def _first(lora: Path, before: str) -> Path | None:
+    paths = (lora.with_suffix(f"{before}.{ending}") for ending in _ENDINGS)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _ending(first: bytes) -> str | None:

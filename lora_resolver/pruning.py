@@ -19,7 +19,7 @@ from .download.partial import PART_SUFFIX
 from .download.partial import RECORD_SUFFIX as PART_RECORD_SUFFIX
 from .errors import AccessDenied, HostedOnly, LoraResolverError, NotFound, Offline, VerificationFailed
 from .identifiers import parse_identifier
-from .preview import find_preview
+from .preview import named_preview
 from .records import PeekedLora
 from .resolver import Resolver
 from .store import LOCK_FOLDER, RECORD_SUFFIX, Store, contained, storage_error
@@ -208,7 +208,7 @@ class _Work:
             return False
 
     def _remove_notes(self, target: Path, what: What) -> None:
-        preview = find_preview(target)
+        preview = named_preview(target)
         for path in (target.with_suffix(".civitai.info"), preview, target.with_suffix(RECORD_SUFFIX)):
             if path is not None and path.is_file():
                 self._remove(path, what)

@@ -154,7 +154,7 @@ class Transport:
         self._services = tuple(services)
         self._stop = stop
         self._sockets = _OpenSockets(self._services)
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.auth = _TokenForOwnHosts(self._services)
         self._session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
         self._session.cookies = _NoCookies()
@@ -293,6 +293,13 @@ class _TokenForOwnHosts(AuthBase):
         if token is not None:
             request.headers["Authorization"] = f"Bearer {token}"
         return request
+
+
+class _Session(requests.Session):
+    """Leaves redirects to `Transport.open`; the library would look at the next address before we have seen it."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None: no redirect is the library's."""
 
 
 class _NoCookies(RequestsCookieJar):

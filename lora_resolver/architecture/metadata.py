@@ -31,6 +31,7 @@ _TITLES = (
 )
 
 # The beginning of a value, without case, dots, dashes, underscores and blanks → families. The first that fits counts.
+# A later version than those that are known (FLUX.3) is another model, not the nearest one that is known.
 _CLAIMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("stablediffusionxlv1refiner", ("sdxl_refiner",)),
     ("stablediffusionxl", ("sdxl", "kolors")),
@@ -50,7 +51,7 @@ _CLAIMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("sd2", ("sd2",)),
     ("sd3", ("sd3",)),
     ("flux2", ("flux2",)),
-    ("flux", ("flux1",)),
+    ("flux(?![03-9])", ("flux1",)),
     ("chroma", ("chroma",)),
     ("qwenimage2", ("qwen_image_2",)),
     ("qwenimage", ("qwen_image",)),
@@ -120,7 +121,7 @@ def claims(metadata: Mapping[str, str]) -> list[Claim]:
 def families_named(value: str) -> tuple[str, ...]:
     """The families that a text in one of these vocabularies names; empty where it names none that is known."""
     plain = re.sub(r"[._\- ]", "", value.lower())
-    return next((families for start, families in _CLAIMS if plain.startswith(start)), ())
+    return next((families for start, families in _CLAIMS if re.match(start, plain)), ())
 
 
 def named_models(metadata: Mapping[str, str], families: tuple[str, ...]) -> list[str]:

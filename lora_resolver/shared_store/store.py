@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..download import file_sha256
 from ..errors import LoraResolverError, VerificationFailed
-from ..preview import find_preview
+from ..preview import find_preview, named_preview
 from ..safetensors_header import header_end, parse_header, read_header
 from ..store import storage_error, write_atomically
 from .entry import Entry, file_name, may_be_kept, name_of, stands_still
@@ -155,7 +155,7 @@ class SharedStore:
 
         Returns whether all of it is there now.
         """
-        preview = find_preview(path)
+        preview = named_preview(path)
         if preview is not None:
             entry = replace(entry, preview=preview.suffix[1:])
         kept = self._ask(lambda: self._keep(path, entry, preview, meter))

@@ -51,16 +51,20 @@ class Routes:
             connection.close()
 
     def get(self, path: str, **headers: str) -> Answer:
-        return self.ask("GET", f"/air_lora/{path}", None, headers)
+        return self.ask("GET", f"/air_lora/{path}", None, _with_dashes(headers))
 
     def post(self, path: str, document: object, **headers: str) -> Answer:
         """`headers` are given with "_" for "-"."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
         body = json.dumps(document).encode()
-        return self.ask("POST", f"/air_lora/{path}", body, {"Content-Type": "application/json", **named})
+        named = {"Content-Type": "application/json", **_with_dashes(headers)}
+        return self.ask("POST", f"/air_lora/{path}", body, named)
 
     def found(self, path: str, document: object) -> Any:
         """The JSON of an answer that must be a good one."""
         answer = self.post(path, document)
         assert answer.status == 200, answer.body
         return answer.json
+
+
+def _with_dashes(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}

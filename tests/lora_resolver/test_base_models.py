@@ -24,6 +24,8 @@ DECLARED = [
     ("Flux.1 D", "flux1"),
     ("Flux.1 Krea", "flux1"),
     ("Flux.1 Kontext", "flux1"),
+    ("flux", "flux1"),
+    ("FLUX_DEV_1", "flux1"),
     ("Flux.2 D", "flux2"),
     ("Flux.2 Klein 4B-base", "flux2"),
     ("Chroma", "chroma"),
@@ -36,6 +38,7 @@ DECLARED = [
     ("Stable Cascade", "cascade"),
     ("Hunyuan Video", "hunyuan_video"),
     ("Wan Video 1.3B t2v", "wan_1_3b"),
+    ("wan2.1", "wan_14b"),
     ("Wan Video 14B i2v 480p", "wan_14b"),
     ("Wan Video 2.2 TI2V-5B", "wan_5b"),
     ("Wan Video 2.2 T2V-A14B", "wan_14b"),
@@ -61,8 +64,12 @@ def test_what_is_declared_is_known(declared: str, family: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "declared", ["", "Other", "Upscaler", "Sora 2", "Veo 3", "Hunyuan3D", "HiDream-O1", "Qwen 3"]
-)
+    "declared",
+    [
+        "", "Other", "Upscaler", "Sora 2", "Veo 3", "Hunyuan3D", "HiDream-O1", "Qwen 3",
+        "Flux 3 Video", "FLUX.3-dev", "Flux.4",
+    ],
+)  # fmt: skip
 def test_what_says_nothing_of_use(declared: str) -> None:
     assert declared_families(declared) == ()
 

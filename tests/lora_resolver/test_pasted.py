@@ -80,6 +80,50 @@ def test_lines(text: str, expected: list[tuple[str, float]]) -> None:
     assert models(text) == expected
 
 
+SEPARATED = [
+    ("civitai:1@2 0.7, civitai:3@4 0.5", [("civitai:1@2", 0.7), ("civitai:3@4", 0.5)]),
+    ("civitai:1@2, 0.7; civitai:3@4, 0.5", [("civitai:1@2", 0.7), ("civitai:3@4", 0.5)]),
+    ("civitai:1@2,civitai:3@4,civitai:5@6,", [("civitai:1@2", 0.75), ("civitai:3@4", 0.75), ("civitai:5@6", 0.75)]),
+    ("civitai:1@2 0,7", [("civitai:1@2", 0.7)]),
+    ("local:my style.safetensors, civitai:3@4", [("local:my style.safetensors", 0.75), ("civitai:3@4", 0.75)]),
+    ("Ink: civitai:1@2, Pixel art: civitai:3@4 (0.5)", [("civitai:1@2", 0.75), ("civitai:3@4", 0.5)]),
+    ("<lora:unknown:0.5> civitai:3@4", [("local:unknown.safetensors", 0.5), ("civitai:3@4", 0.75)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), SEPARATED, ids=[text[:30] for text, _ in SEPARATED])
+def test_several_in_a_line(text: str, expected: list[tuple[str, float]]) -> None:
+    assert models(text) == expected
+
+
+NOT_UNDERSTOOD = [
+    ("9000001@9100001, civitai:9000002@9100002", ["civitai:9000002@9100002"], ["9000001@9100001"]),
+    ("9000001@9100001 civitai:9000002@9100002", ["civitai:9000002@9100002"], ["9000001@9100001"]),
+    ("civitai:1@2, my style.safetensors", ["civitai:1@2"], ["my style.safetensors"]),
+    ("civitai:1@2, some words, civitai:3@4", ["civitai:1@2", "civitai:3@4"], ["some words"]),
+    ("civitai:1@2 0.5 0.7", ["civitai:1@2"], ["0.5 0.7"]),
+    ("civitai:1@2, 0.5, 0.7", ["civitai:1@2"], ["0.7"]),
+    ("civitai:1@2 0.5 civitai:3@4", ["civitai:1@2", "civitai:3@4"], []),
+    ("<lora:a:0.5> and <lora:b:0.7", ["local:a.safetensors"], ["<lora:b:0.7"]),
+    ("9000001@9100001, 9000002@9100002", [], ["9000001@9100001", "9000002@9100002"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "taken", "named"), NOT_UNDERSTOOD, ids=[text[:40] for text, *_ in NOT_UNDERSTOOD]
+)
+def test_what_is_not_understood_is_named(text: str, taken: list[str], named: list[str]) -> None:
+    found = read_pasted(text)
+    assert [str(lora.entry.identifier) for lora in found.loras] == taken
+    assert len(found.errors) == len(named)
+    assert all(word in error.message for word, error in zip(named, found.errors, strict=True))
+
+
+def test_a_bare_pair_of_numbers_is_told_how_to_write_it() -> None:
+    (error,) = read_pasted("9000001@9100001, civitai:9000002@9100002").errors
+    assert "civitai:9000001@9100001" in error.remedy
+
+
 def test_a_row_without_a_weight_says_so() -> None:
     found = read_pasted("civitai:1@2\ncivitai:3@4 0.75")
     assert [lora.weight_given for lora in found.loras] == [False, True]

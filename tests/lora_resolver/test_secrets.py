@@ -290,7 +290,7 @@ CASES: list[tuple[str, Callable[[World], None] | None, str, str]] = [
     ("to http", _at("download", fault.redirect("http://example.com/x" + SIGNED)), INK, "redirectRefused"),
     ("to a file", _at("download", fault.redirect("file:///etc/x" + SIGNED)), INK, "redirectRefused"),
     ("to nobody", _at("download", fault.redirect("https://nobody.invalid/x" + SIGNED)), INK, "connectionFailed"),
-    ("to a broken port", _at("download", fault.redirect("{url}0/x" + SIGNED)), INK, "connectionLost"),
+    ("to a broken port", _at("download", fault.redirect("{url}0/x" + SIGNED)), INK, "redirectRefused"),
     ("unknown file at the Hub", None, "huggingface:ink-org/ink-lora@main/no.safetensors", "notFound"),
     ("gated", None, "huggingface:ink-org/gated@main/ink.safetensors", "gated"),
     ("Hub in trouble", _hub_status(500), ON_HUB, "serverError"),
