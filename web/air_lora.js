@@ -10,6 +10,7 @@ import { app } from "../../scripts/app.js";
 import { checkpointAbove } from "./graph/checkpoint_above.js";
 import { Knowledge, Server } from "./server.js";
 import { hostInputOf, promptWidgetNear } from "./graph/neighbours.js";
+import { translateDefinitions, translateNode, translateSettings } from "./node_texts.js";
 import { loadStrings } from "./strings.js";
 import { readSettings, settingsPage } from "./settings.js";
 import { nodeAt, tellFailures } from "./toasts.js";
@@ -121,6 +122,10 @@ function refreshAll() {
   for (const editor of editors) editor.render();
 }
 
+const settingsOfPage = settingsPage(server, () => knowledge.forgetAll());
+/** What the pack says in the page's language; empty where that is English. */
+let texts = {};
+
 app.registerExtension({
   name: "AirLora.Rows",
 
@@ -141,7 +146,6 @@ app.registerExtension({
   },
 
   async setup() {
-    await loadStrings((path) => api.fetchApi(path), app.extensionManager?.setting?.get?.("Comfy.Locale"));
     // What is behind MODEL changes far from here (another checkpoint chosen, a link moved): looked at now and then,
     // only while the page is seen.
     let last = "";
@@ -153,10 +157,19 @@ app.registerExtension({
     }, 1000);
   },
 
-  settings: settingsPage(server, () => knowledge.forgetAll()),
+  settings: settingsOfPage,
+
+  /** ComfyUI's settings are read by now, and nothing of ours was shown yet. */
+  async addCustomNodeDefs(definitions) {
+    texts = await loadStrings((path) => api.fetchApi(path), app.extensionManager?.setting?.get?.("Comfy.Locale"));
+    translateDefinitions(definitions, texts.nodeDefs);
+    const taken = app.extensionManager?.setting?.settings ?? {}; // some releases copy what they are given
+    translateSettings([...settingsOfPage, ...settingsOfPage.flatMap(({ id }) => taken[id] ?? [])], texts.settings);
+  },
 
   /** A new node starts with the policy of the settings; one of a workflow gets its own back right after this. */
   nodeCreated(node) {
+    translateNode(node, texts.nodeDefs);
     const policy = node.comfyClass === "AirLoraApply" && node.widgets?.find((each) => each.name === "on_mismatch");
     if (policy) policy.value = settings().onMismatch;
   },

@@ -139,13 +139,19 @@ export function t(name, values = {}) {
   return sentence.replace(/\{(\w+)\}/g, (whole, key) => (key in values ? String(values[key]) : whole));
 }
 
-/** Reads the page's language from ComfyUI. Without it, everything is in English. */
+/**
+ * Reads what the pack says in the page's language. Without it, everything is in English.
+ * @returns {Promise<{nodeDefs?: Record<string, any>, settings?: Record<string, any>}>} for what the widget does not show itself
+ */
 export async function loadStrings(fetchApi, language) {
-  if (!language || language === "en") return;
+  useStrings({});
+  if (!language || language === "en") return {};
   try {
     const answer = await fetchApi("/i18n");
-    if (answer.ok) useStrings((await answer.json())?.[language]?.airLora);
+    const texts = answer.ok ? (await answer.json())?.[language] ?? {} : {};
+    useStrings(texts.airLora);
+    return texts;
   } catch {
-    useStrings({});
+    return {};
   }
 }
