@@ -12,6 +12,7 @@ from tests.conftest import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 LANGUAGES = ("zh", "ja", "de")
 
@@ -39,7 +40,24 @@ def widget_texts() -> dict[str, str]:
     return {f"airLora / {key}": json.loads(text) for key, text in found}
 
 
+def settings_texts() -> dict[str, str]:
+    """English names and hints of the settings, as `web/settings.js` has them.
+
+    They are in no file of `locales/en`: ComfyUI 0.3.75's page would show that one in place of every other language.
+    """
+    source = (ROOT / "web" / "settings.js").read_text(encoding="utf-8")
+    found: dict[str, str] = {}
+    for block in re.split(r'^    (?=\["\w+", "AirLora)', source, flags=re.MULTILINE)[1:]:
+        _, key, name, tooltip = map(json.loads, re.findall(r'"[^"]*"', block)[:4])
+        place = key.replace(".", "_")
+        found |= {f"{place} / name": name, f"{place} / tooltip": tooltip}
+        found |= {f"{place} / options / {text}": text for text in re.findall(r'\{ text: "([^"]*)"', block)}
+    return found
+
+
 def english(name: str) -> dict[str, str]:
+    if name == "settings":
+        return settings_texts()
     return {**texts("en", name), **(widget_texts() if name == "main" else {})}
 
 
@@ -51,7 +69,8 @@ def test_each_language_has_the_same_files() -> None:
     folders = sorted(path.name for path in (ROOT / "locales").iterdir())
     assert folders == sorted(("en", *LANGUAGES))
     files = {name: sorted(path.name for path in (ROOT / "locales" / name).iterdir()) for name in folders}
-    assert all(each == files["en"] for each in files.values()), files
+    assert files.pop("en") == ["main.json", "nodeDefs.json"]
+    assert all(each == ["main.json", "nodeDefs.json", "settings.json"] for each in files.values()), files
 
 
 @pytest.mark.parametrize("name", ["main", "nodeDefs", "settings"])
@@ -89,19 +108,6 @@ def test_every_node_has_a_name_of_its_own_in_each_language(language: str) -> Non
     assert len(set(names)) == len(names)
 
 
-def test_settings_are_those_of_the_page() -> None:
-    """The English file repeats `web/settings.js`, whose texts are shown where a language has none."""
-    source = (ROOT / "web" / "settings.js").read_text(encoding="utf-8")
-    found = re.findall(r'\["\w+", "(AirLora[\w.]+)", ("[^"]+"), ("[^"]+"),\n', source)
-    of_the_page = {
-        f"{key.replace('.', '_')} / {part}": json.loads(text)
-        for key, *both in found
-        for part, text in zip(("name", "tooltip"), both, strict=True)
-    }
-    of_the_file = {key: text for key, text in texts("en", "settings").items() if "/ options /" not in key}
-    assert of_the_page == of_the_file
-
-
 def test_every_sentence_is_used() -> None:
     sources = "".join(
         path.read_text(encoding="utf-8")
@@ -114,3 +120,18 @@ def test_every_sentence_is_used() -> None:
         if not re.search(rf'"{key}"', sources)
     ]
     assert unused == []
+
+
+# As the front end asks for them: <node>/<language>.md.
+PAGES = sorted((ROOT / "web" / "docs").glob("*/*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_translated_help_page_says_the_same(page: Path) -> None:
+    """Its title is the node's name there; inputs, outputs, keys and examples are those of the English page."""
+    assert page.stem in LANGUAGES
+    text = page.read_text(encoding="utf-8")
+    source = page.parent.with_suffix(".md").read_text(encoding="utf-8")
+    assert text.startswith(f"# {texts(page.stem, 'nodeDefs')[f'{page.parent.name} / display_name']}\n")
+    for pattern in (r"(?s)```.*?```", r"(?<!`)`[^`\n]+`(?!`)"):
+        assert set(re.findall(pattern, text)) == set(re.findall(pattern, source))

@@ -3,7 +3,7 @@
  *
  * What only the page needs (steps, range, default weight, the policy of new nodes) ComfyUI keeps. What the server needs
  * (tokens, folder, connections, offline) the server keeps, and ComfyUI's public settings file never sees a token.
- * The names here are English; ComfyUI shows `locales/<lang>/settings.json` in their place.
+ * The names here are the English ones; `locales/<lang>/settings.json` has those of other languages.
  */
 
 import { LEAST_WEIGHT, MOST_WEIGHT, NEW_WEIGHT } from "./rows/state.js";
