@@ -44,7 +44,7 @@ def read_presets(path: Path) -> list[Preset]:
     try:
         with path.open("rb") as file:
             content = json.loads(file.read(MAX_BYTES))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput(

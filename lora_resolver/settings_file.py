@@ -90,7 +90,7 @@ def read_settings(path: Path) -> dict[str, str]:
         with path.open("rb") as file:
             _close_to_others(path, os.fstat(file.fileno()).st_mode)
             content = json.loads(file.read(MAX_BYTES))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter: a home folder that is /dev/null
         return {}
     except (OSError, ValueError, RecursionError) as error:
         # Not the parser's message: it may quote a token.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,8 @@ def test(arguments: list[str]) -> int:
     comfyui = comfyui_of_user() or runtime
     if not arguments or any("browser" in each for each in arguments if not each.startswith("not ")):
         ensure_browser()
+    # A script that starts this in the background lets it ignore Ctrl-C, and the tests of Ctrl-C with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return _run(runtime.python, "-m", "pytest", *arguments, comfyui=comfyui)
 
 

@@ -52,7 +52,7 @@ def locate(identifier: Identifier, desk: Desk) -> OnDisk | Elsewhere:
 def _read(aliases: Path) -> dict[str, Any]:
     try:
         content = json.loads(aliases.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
         raise InvalidInput(

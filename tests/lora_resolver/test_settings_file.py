@@ -84,6 +84,13 @@ def test_where_it_lies(tmp_path: Path) -> None:
     assert user_settings_file({"XDG_CONFIG_HOME": str(tmp_path)}) == tmp_path / "air-lora" / "settings.json"
 
 
+def test_a_home_that_is_no_folder_has_no_settings(tmp_path: Path) -> None:
+    """Service accounts have /dev/null as theirs."""
+    home = tmp_path / "null"
+    home.touch()
+    assert with_settings({"A": "b"}, home / ".config" / "air-lora" / "settings.json") == {"A": "b"}
+
+
 def test_the_command_line_reads_it(path: Path, tmp_path: Path) -> None:
     save_settings(path, {"AIR_LORA_OFFLINE": "1", "AIR_LORA_DIR": str(tmp_path / "loras")})
     environ = {**os.environ, "AIR_LORA_SETTINGS": str(path)}
