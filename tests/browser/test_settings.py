@@ -79,6 +79,7 @@ def test_all_settings_are_in_comfyui_s_dialog(comfy: ComfyPage) -> None:
         "Download folder",
         "Parallel connections",
         "Offline",
+        "Shared store",
         "Weight of new LoRAs",
         "Step of weights",
         "Least weight",
@@ -161,6 +162,29 @@ def test_what_the_environment_says_is_shown_and_cannot_be_edited(comfy: ComfyPag
         expect(dialog.get_by_test_id("setting-offline-input")).to_be_disabled()
         expect(dialog.get_by_test_id("setting-huggingface-input")).to_be_enabled()
         comfy.screenshot("settings-held")
+    finally:
+        comfy.page.unroute("**/air_lora/settings")
+
+
+@pytest.mark.parametrize(
+    ("store", "shown"),
+    [
+        ("", "Not set. Name one in AIR_LORA_STORE where ComfyUI is started."),
+        ("elsewhere", "A folder of this server"),
+        ("s3://bucket/loras", "s3://bucket/loras"),
+    ],
+    ids=["none", "folder", "bucket"],
+)
+def test_the_shared_store_is_shown(comfy: ComfyPage, store: str, shown: str) -> None:
+    def with_store(route: Any) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        body["values"]["AIR_LORA_STORE"] = store
+        route.fulfill(response=answer, json=body)
+
+    comfy.page.route("**/air_lora/settings", with_store)
+    try:
+        expect(open_settings(comfy).get_by_test_id("setting-store-value")).to_have_text(shown)
     finally:
         comfy.page.unroute("**/air_lora/settings")
 
