@@ -126,6 +126,13 @@ def test_every_sentence_is_used() -> None:
 PAGES = sorted((ROOT / "web" / "docs").glob("*/*.md"))
 
 
+def test_every_help_page_is_there_in_every_language() -> None:
+    nodes = sorted(path.stem for path in (ROOT / "web" / "docs").glob("*.md"))
+    assert [(page.parent.name, page.stem) for page in PAGES] == [
+        (node, language) for node in nodes for language in sorted(LANGUAGES)
+    ]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_translated_help_page_says_the_same(page: Path) -> None:
     """Its title is the node's name there; inputs, outputs, keys and examples are those of the English page."""
