@@ -235,7 +235,11 @@ def test_what_another_program_has_in_its_cache_is_used(
     import huggingface_hub
 
     there = huggingface_hub.hf_hub_download(
-        "ink-org/ink-lora", "weights/ink.safetensors", endpoint=hub.url, cache_dir=tmp_path / "hub-cache"
+        "ink-org/ink-lora",
+        "weights/ink.safetensors",
+        endpoint=hub.url,
+        cache_dir=tmp_path / "hub-cache",
+        token=False,
     )
     asked = len(hub.requests)
     lora = Resolver(config.with_changes(offline=True)).resolve(NAME)
