@@ -10,9 +10,18 @@ from pathlib import Path, PurePath, PureWindowsPath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["fitted", "folded", "marked", "name_below", "safe_file_name", "safe_folder", "short_name"]
+__all__ = [
+    "fitted",
+    "folded",
+    "listed_name",
+    "marked",
+    "name_below",
+    "safe_file_name",
+    "safe_folder",
+    "short_name",
+]
 
 MAX_BYTES = 150
 """Longest name in UTF-8 bytes. File systems allow 255; sidecars and temporary files add to it."""
@@ -92,6 +101,23 @@ def folded(name: str) -> str:
     if name.isascii():
         return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def listed_name(name: str, names: Sequence[str]) -> str:
+    """The file among these names that a shorter one means: its path without the ending, or its bare name; exactly, or
+    in any case of letters. The name itself, with the ending, where there is none."""
+    whole = name if name.lower().endswith(_ENDING) else name + _ENDING
+    exact = {whole.replace("\\", "/"), name.replace("\\", "/")}.intersection(names)
+    if exact:
+        return exact.pop()
+    wanted = _stem(name)
+    by_path = {_stem(each): each for each in reversed(names)}
+    by_name = {_stem(each).rpartition("/")[2]: each for each in reversed(names)}
+    return by_path.get(wanted) or by_name.get(wanted.rpartition("/")[2]) or whole
+
+
+def _stem(name: str) -> str:
+    return folded(name.replace("\\", "/")).removesuffix(_ENDING)
 
 
 def name_below(path: PurePath, folders: Iterable[PurePath]) -> str | None:

@@ -20,7 +20,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, BinaryIO
 
 from .errors import InvalidIdentifier, InvalidInput, LoraResolverError
-from .file_names import folded
+from .file_names import listed_name
 from .identifier_suggestions import prompt_tags, without_prompt_tags
 from .identifiers import parse_identifier
 from .lora_array import LoraEntry
@@ -90,7 +90,7 @@ def read_pasted(text: str, local_names: Sequence[str] = ()) -> Pasted:
     if not begin:
         return Pasted((), ())
     if begin[0] in '[{"/' and not _LINK.match(begin):
-        return _from_named(loras_in(text))
+        return _from_named(loras_in(text, local_names=lambda: local_names))
     tags = prompt_tags(text)
     if tags:
         rest = without_prompt_tags(text)
@@ -103,7 +103,7 @@ def read_pasted(text: str, local_names: Sequence[str] = ()) -> Pasted:
 
 def read_dropped(file: BinaryIO, local_names: Sequence[str] = ()) -> Pasted:
     """The same for a file: a picture or another result that ComfyUI saved, or a text."""
-    found = _from_named(loras_in(file), local_names)
+    found = _from_named(loras_in(file, local_names=lambda: local_names), local_names)
     if found.loras or not any(error.code == "noWorkflow" for error in found.errors):
         return found
     file.seek(0)
@@ -139,25 +139,10 @@ def _from_tag(
 ) -> PastedLora | LoraResolverError:
     place = f"<lora:{name[:40]}>"
     try:
-        identifier = parse_identifier(f"local:{_listed(name, local_names)}")
+        identifier = parse_identifier(f"local:{listed_name(name, local_names)}")
     except InvalidIdentifier as error:
         return error.at(place)
     return _entry(identifier, weights, place)
-
-
-def _listed(name: str, local_names: Sequence[str]) -> str:
-    """The file that a tag means: its path without the ending, or its bare name; exactly, or in any case of letters."""
-    exact = {f"{name}.safetensors".replace("\\", "/"), name.replace("\\", "/")}.intersection(local_names)
-    if exact:
-        return exact.pop()
-    wanted = _stem(name)
-    by_path = {_stem(each): each for each in reversed(local_names)}
-    by_name = {_stem(each).rpartition("/")[2]: each for each in reversed(local_names)}
-    return by_path.get(wanted) or by_name.get(wanted.rpartition("/")[2]) or f"{name}.safetensors"
-
-
-def _stem(name: str) -> str:
-    return folded(name.replace("\\", "/")).removesuffix(".safetensors")
 
 
 def _from_lines(text: str) -> Pasted:

@@ -6,7 +6,8 @@
     picture, video, sound    as ComfyUI saved it, see `saved_texts`; what ran counts, not what was on the canvas
 
 Of a workflow, these are read: the arrays of our own nodes (node ids that begin with `AirLora`), written there or linked
-in from a node that holds the text; and the file names in ComfyUI's own LoRA loaders and rgthree's, as `local:` names.
+in from a node that holds the text; and the file names in the LoRA loaders of ComfyUI and of other packs (see
+`other_loaders`), as `local:` names.
 """
 
 from __future__ import annotations
@@ -17,18 +18,22 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .canvas import is_canvas, nodes_that_run
 from .errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError, Unavailable
+from .file_names import listed_name
 from .identifiers import parse_identifier
 from .image_request import image_task
 from .lenient_json import MAX_CHARACTERS, parse_json
+from .loader_chains import LoaderChain, chains_of
 from .lora_array import parse_lora_array
+from .other_loaders import rows_of_loader
 from .picture_record import RECORD_NAME, read_record
 from .saved_texts import TEXT_NAMES, saved_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .identifiers import Identifier
     from .lora_array import LoraEntry
+    from .other_loaders import LoaderRow
     from .picture_record import RecordedLora
 
 __all__ = ["NamedLora", "NamedLoras", "loras_in", "text_of"]
@@ -54,6 +59,8 @@ class NamedLora:
     transformer: str = "both"
     sha256: str = ""
     """Of the file that was used, where a picture's record tells."""
+    node: str = ""
+    """Id of the workflow's node that names it."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +70,19 @@ class NamedLoras:
     loras: tuple[NamedLora, ...]
     errors: tuple[LoraResolverError, ...]
     """Each at its place. InvalidInput is a fault of the text; others say what cannot be known before it runs."""
+    chains: tuple[LoaderChain, ...] = ()
+    """Of a workflow: the nodes whose LoRAs meet on one model."""
 
 
-def loras_in(content: str | bytes | BinaryIO, name: str = "") -> NamedLoras:
+def loras_in(
+    content: str | bytes | BinaryIO, name: str = "", local_names: Callable[[], Sequence[str]] = tuple
+) -> NamedLoras:
     """Every LoRA that a text, or the content of a file, names; `name` stands in front of the places.
 
     A file opened for reading in binary is read only as far as needed. Never raises for what is in it: that is in
-    `errors`.
+    `errors`. `local_names` is asked for the files as ComfyUI's loaders list them where a name leaves out the folder.
     """
-    reader = _Reader(name)
+    reader = _Reader(name, local_names)
     try:
         if isinstance(content, str):
             reader.read(content)
@@ -79,23 +90,26 @@ def loras_in(content: str | bytes | BinaryIO, name: str = "") -> NamedLoras:
             reader.read_file(io.BytesIO(content) if isinstance(content, bytes) else content)
     except InvalidInput as error:
         reader.fail(error)
-    return NamedLoras(tuple(reader.loras), tuple(reader.errors))
+    return NamedLoras(tuple(reader.loras), tuple(reader.errors), reader.chains)
 
 
 class _Reader:
     """Collects what one text or file names."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, local_names: Callable[[], Sequence[str]]) -> None:
         self._name = name
+        self._local_names = local_names
+        self._listed: Sequence[str] | None = None
         self.loras: list[NamedLora] = []
         self.errors: list[LoraResolverError] = []
+        self.chains: tuple[LoaderChain, ...] = ()
 
     def fail(self, error: LoraResolverError, node: str = "", where: str = "") -> None:
         """Keeps an error, at its place in this text or file."""
         self.errors.append(error.at(self._place(node, error.parameter or where)))
 
     def _add(self, identifier: Identifier, node: str, where: str) -> None:
-        self.loras.append(NamedLora(identifier, self._place(node, where), needed=True))
+        self.loras.append(NamedLora(identifier, self._place(node, where), needed=True, node=_id_of(node)))
 
     def _place(self, node: str, where: str) -> str:
         return ", ".join(part for part in (f"{self._name} {node}".strip(), where) if part)
@@ -165,6 +179,7 @@ class _Reader:
                 enabled=entry.enabled,
                 transformer=entry.transformer,
                 sha256=sha256,
+                node=_id_of(node),
             )
         )
 
@@ -191,10 +206,10 @@ class _Reader:
                 self._read_recorded(f"node {key}", recorded[key])
             elif kind.startswith(OUR_NODES) and kind not in _NO_LORAS:
                 self._read_our_node(f"node {key}", kind, inputs, nodes)
-            elif kind in _LOADERS:
-                self._read_loader(f"node {key}", inputs, model_only=kind.endswith("ModelOnly"))
-            elif kind == _POWER_LOADER:
-                self._read_power_loader(f"node {key}", inputs)
+            else:
+                for row in rows_of_loader(kind, inputs):
+                    self._add_row(row, f"node {key}")
+        self.chains = chains_of(nodes, [each.node for each in self.loras])
 
     def _read_our_node(
         self, node: str, kind: str, inputs: Mapping[str, Any], nodes: Mapping[str, Any]
@@ -231,51 +246,39 @@ class _Reader:
         except InvalidInput as error:
             self.fail(error, node)
 
-    def _read_loader(self, node: str, inputs: Mapping[str, Any], *, model_only: bool) -> None:
-        """`lora_name`, `strength_model`, `strength_clip`: named in API format, in this order on the canvas."""
-        file, *strengths = [
-            inputs.get(name, inputs.get(f"widget {position}")) for position, name in enumerate(_LOADER_INPUTS)
-        ]
-        self._add_local(file, node, "lora_name", strengths, model_only=model_only)
-
-    def _read_power_loader(self, node: str, inputs: Mapping[str, Any]) -> None:
-        """`lora_1: {"on": true, "lora": "name.safetensors", "strength": 0.7, "strengthTwo": null}`"""
-        for name, row in inputs.items():
-            if isinstance(row, dict) and "lora" in row:
-                strengths = [row.get("strength"), row.get("strengthTwo")]
-                self._add_local(row["lora"], node, name, strengths, enabled=row.get("on") is not False)
-
-    def _add_local(
-        self,
-        file: object,
-        node: str,
-        where: str,
-        strengths: Sequence[object],
-        *,
-        enabled: bool = True,
-        model_only: bool = False,
-    ) -> None:
-        """A file as a loader lists it. None among the strengths (model, CLIP): it has no such input."""
-        if not isinstance(file, str) or file in ("", "None"):
+    def _add_row(self, row: LoaderRow, node: str) -> None:
+        """A row of another loader, by the name of its file."""
+        if not isinstance(row.file, str):
+            self.fail(_only_known_later(), node, row.where)
             return
-        given = [strength for strength in strengths if strength is not None]
+        given = [strength for strength in row.strengths if strength is not None]
         try:
-            identifier = parse_identifier(f"local:{file}")
+            identifier = parse_identifier(f"local:{self._found(row.file) if row.anywhere else row.file}")
         except InvalidIdentifier as error:
             # Not a fault of the workflow: ComfyUI's own loaders take other kinds of files too.
-            self.fail(Unavailable(error.message, code=error.code, remedy=error.remedy), node, where)
+            self.fail(Unavailable(error.message, code=error.code, remedy=error.remedy), node, row.where)
             return
-        weight = _number(strengths[0], 1.0)
+        weight = _number(row.strengths[0], 1.0)
         self.loras.append(
             NamedLora(
                 identifier=identifier,
-                place=self._place(node, where),
-                needed=enabled and (not given or any(strength != 0 for strength in given)),
+                place=self._place(node, row.where),
+                needed=row.enabled and (not given or any(strength != 0 for strength in given)),
                 weight=weight,
-                clip_weight=0.0 if model_only else _number(strengths[1], weight),
-                enabled=enabled,
+                clip_weight=0.0 if row.model_only else _number(row.strengths[1], weight),
+                enabled=row.enabled,
+                node=_id_of(node),
             )
         )
+
+    def _found(self, file: str) -> str:
+        if self._listed is None:
+            self._listed = self._local_names()
+        return listed_name(file, self._listed)
+
+
+def _id_of(node: str) -> str:
+    return node.removeprefix("node ")
 
 
 def _number(value: object, otherwise: float) -> float:
@@ -289,10 +292,6 @@ _NO_LORAS = frozenset({"AirLoraGrid", "AirLoraPrompt"})
 """Those of our nodes whose texts name no LoRA."""
 
 _ARRAY_INPUTS = ("lora", "more", "lora_stack")
-
-_LOADERS = frozenset({"LoraLoader", "LoraLoaderModelOnly", "CreateHookLora", "CreateHookLoraModelOnly"})
-_LOADER_INPUTS = ("lora_name", "strength_model", "strength_clip")
-_POWER_LOADER = "Power Lora Loader (rgthree)"
 
 
 def text_of(file: BinaryIO) -> str:

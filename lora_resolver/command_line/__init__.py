@@ -23,6 +23,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "parse": "read a lora array and print it in its shortest form",
     "saved": "say which LoRAs a picture or a workflow was made with, as an array, with their hashes",
+    "migrate": "turn the rows of Power Lora Loader, Lora Manager and others into arrays",
     "resolve": "find or download LoRAs, verify them, and print where they are",
     "prefetch": "download what arrays, workflows and pictures need, or say what that would be",
     "inspect": "say what .safetensors files are, from their headers",

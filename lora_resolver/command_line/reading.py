@@ -14,7 +14,7 @@ from ..wording import quoted
 from ..workflows import NamedLoras, loras_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["named_in", "open_argument"]
 
@@ -24,14 +24,26 @@ _FILE_ENDINGS = (
 )
 
 
-def named_in(argument: str) -> NamedLoras:
-    """The LoRAs that an argument names; what is wrong with it is among the errors."""
+def named_in(argument: str, local_names: Callable[[], Sequence[str]] | None = None) -> NamedLoras:
+    """The LoRAs that an argument names; what is wrong with it is among the errors.
+
+    `local_names` are the files in the LoRA folders, asked for where a name leaves out the folder; left out, those of
+    this user's folders.
+    """
     try:
         with open_argument(argument) as content:
             typed = isinstance(content, str)
-            return loras_in(content, "" if typed else "standard input" if argument == "-" else argument)
+            name = "" if typed else "standard input" if argument == "-" else argument
+            return loras_in(content, name, local_names or _names_of_user)
     except InvalidInput as error:
         return NamedLoras((), (error,))
+
+
+def _names_of_user() -> Sequence[str]:
+    from ..settings_file import user_config
+    from ..sources.local import list_names
+
+    return sorted(set(list_names(user_config().search_dirs)))
 
 
 @contextmanager

@@ -62,7 +62,8 @@ async def dropped(request: web.Request) -> dict[str, Any]:
 
 
 def _names_for(text: str) -> list[str]:
-    return lora_names() if "<" in text else []
+    """Only some texts leave out folders: tags of a prompt, and Lora Manager's rows."""
+    return lora_names() if "<" in text or "(LoraManager)" in text else []
 
 
 def _found(found: Pasted) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def _read_file(name: str, size: int, content: bytes) -> dict[str, Any]:
     if content[8:9] == b"{" and name.lower().endswith((".safetensors", ".latent")):
         saved = _workflow_of_latent(content, size)
         if saved:
-            return _found(read_pasted(saved))
+            return _found(read_pasted(saved, _names_for(saved)))
         return _read_lora(name, size, content)
     if len(content) < size:
         raise Refused(400, "invalidValue", "only a part of the file was sent", "Drop it again.", "size")

@@ -50,6 +50,7 @@ def test_all_sub_commands(civitai: FaultyCivitai, hub: HuggingFaceServer, tmp_pa
         "parse": ["parse", json.dumps([{"model": INK}])],
         "inspect": ["inspect", str(tmp_path / "served" / "ink.safetensors")],
         "saved": ["saved", "--json", str(workflow)],
+        "migrate": ["migrate", "--air", str(workflow)],
         "prefetch": ["prefetch", "--dry-run", str(workflow), HUGGING_FACE],
         "resolve": ["resolve", INK, HUGGING_FACE],
         "verify": ["verify"],
