@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from . import search as search
     from .architecture import Architecture, Checkpoint, detect_architecture, detect_checkpoint, family_name
     from .architecture.base_models import declared_families, declared_otherwise
+    from .array.image_request import ImageRequest, LeftOut, parse_image_request
+    from .array.lora_array import LoraEntry, format_lora_array, parse_lora_array
     from .config import ResolverConfig
     from .errors import (
         AccessDenied,
@@ -29,15 +31,22 @@ if TYPE_CHECKING:
         VerificationFailed,
     )
     from .file_names import folded, name_below, safe_file_name
-    from .gguf_header import read_gguf_header
+    from .headers.gguf_header import read_gguf_header
+    from .headers.peft_alphas import alphas_of_peft
+    from .headers.pickle_header import read_pickle_header
+    from .headers.safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
     from .identifiers import Identifier, parse_identifier
-    from .image_request import ImageRequest, LeftOut, parse_image_request
     from .library import LibraryFile
-    from .lora_array import LoraEntry, format_lora_array, parse_lora_array
-    from .pasted import DEFAULT_WEIGHT, Pasted, PastedLora, read_dropped, read_pasted
-    from .peft_alphas import alphas_of_peft
-    from .pickle_header import read_pickle_header
-    from .picture_record import (
+    from .presets import PRESETS_FILE, Preset, delete_preset, read_presets, save_preset
+    from .preview import find_preview
+    from .records import FileRecord, LoraRecord, PeekedLora, Progress, ResolvedLora
+    from .resolver import Resolver
+    from .search import Listing
+    from .settings_file import SETTING_KEYS, SETTINGS_FILE, read_settings, save_settings, with_settings
+    from .store import storage_error
+    from .workflows.named_loras import NamedLora, NamedLoras, loras_in
+    from .workflows.pasted import DEFAULT_WEIGHT, Pasted, PastedLora, read_dropped, read_pasted
+    from .workflows.picture_record import (
         HANDED_ON,
         HASHES_NAME,
         RECORD_NAME,
@@ -46,15 +55,6 @@ if TYPE_CHECKING:
         lora_hashes,
         read_record,
     )
-    from .presets import PRESETS_FILE, Preset, delete_preset, read_presets, save_preset
-    from .preview import find_preview
-    from .records import FileRecord, LoraRecord, PeekedLora, Progress, ResolvedLora
-    from .resolver import Resolver
-    from .safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
-    from .search import Listing
-    from .settings_file import SETTING_KEYS, SETTINGS_FILE, read_settings, save_settings, with_settings
-    from .store import storage_error
-    from .workflows import NamedLora, NamedLoras, loras_in
 
 __all__ = [
     "DEFAULT_WEIGHT",
@@ -162,15 +162,15 @@ _NAMES = {
         "VerificationFailed",
     ),
     ".file_names": ("folded", "name_below", "safe_file_name"),
-    ".gguf_header": ("read_gguf_header",),
+    ".headers.gguf_header": ("read_gguf_header",),
     ".identifiers": ("Identifier", "parse_identifier"),
-    ".image_request": ("ImageRequest", "LeftOut", "parse_image_request"),
+    ".array.image_request": ("ImageRequest", "LeftOut", "parse_image_request"),
     ".library": ("LibraryFile",),
-    ".lora_array": ("LoraEntry", "format_lora_array", "parse_lora_array"),
-    ".pasted": ("DEFAULT_WEIGHT", "Pasted", "PastedLora", "read_dropped", "read_pasted"),
-    ".peft_alphas": ("alphas_of_peft",),
-    ".pickle_header": ("read_pickle_header",),
-    ".picture_record": (
+    ".array.lora_array": ("LoraEntry", "format_lora_array", "parse_lora_array"),
+    ".workflows.pasted": ("DEFAULT_WEIGHT", "Pasted", "PastedLora", "read_dropped", "read_pasted"),
+    ".headers.peft_alphas": ("alphas_of_peft",),
+    ".headers.pickle_header": ("read_pickle_header",),
+    ".workflows.picture_record": (
         "HANDED_ON",
         "HASHES_NAME",
         "RECORD_NAME",
@@ -183,11 +183,11 @@ _NAMES = {
     ".preview": ("find_preview",),
     ".records": ("FileRecord", "LoraRecord", "PeekedLora", "Progress", "ResolvedLora"),
     ".resolver": ("Resolver",),
-    ".safetensors_header": ("SafetensorsHeader", "TensorInfo", "parse_header", "read_header"),
+    ".headers.safetensors_header": ("SafetensorsHeader", "TensorInfo", "parse_header", "read_header"),
     ".search": ("search", "Listing"),
     ".settings_file": ("SETTING_KEYS", "SETTINGS_FILE", "read_settings", "save_settings", "with_settings"),
     ".store": ("storage_error",),
-    ".workflows": ("NamedLora", "NamedLoras", "loras_in"),
+    ".workflows.named_loras": ("NamedLora", "NamedLoras", "loras_in"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -159,7 +159,7 @@ def _base_address(key: str, text: str) -> str:
 
 
 def _store_address(text: str) -> str:
-    from .shared_store.address import check_address  # most configurations have no such store
+    from .store_address import check_address  # most configurations have no such store
 
     return check_address(text)
 

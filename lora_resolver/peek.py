@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from .download.answers import FileChanged, RangesRefused, check_kind, range_facts, refusal, whole_facts
 from .errors import TransferFailed
-from .safetensors_header import header_end, parse_header, parse_header_text
+from .headers.safetensors_header import header_end, parse_header, parse_header_text
 
 if TYPE_CHECKING:
     from .config import ResolverConfig
     from .download import Order
-    from .safetensors_header import SafetensorsHeader
-    from .transport import Download, Transport
+    from .headers.safetensors_header import SafetensorsHeader
+    from .network.transport import Download, Transport
 
 __all__ = ["RemoteHeader", "peek_header"]
 

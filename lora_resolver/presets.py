@@ -9,8 +9,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from .array.lora_array import format_lora_array, parse_lora_array
 from .errors import InvalidInput, NotFound
-from .lora_array import format_lora_array, parse_lora_array
 from .store import storage_error, write_atomically
 from .wording import quoted
 

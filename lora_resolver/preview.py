@@ -11,7 +11,7 @@ from .store import write_atomically
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .transport import Transport
+    from .network.transport import Transport
 
 __all__ = ["find_preview", "keep_preview", "named_preview"]
 

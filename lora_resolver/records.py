@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .architecture import Architecture
+    from .headers.safetensors_header import SafetensorsHeader
     from .identifiers import Identifier
-    from .safetensors_header import SafetensorsHeader
 
 __all__ = ["FileRecord", "LoraRecord", "PeekedLora", "Phase", "Progress", "ResolvedLora"]
 
@@ -147,4 +147,5 @@ class PeekedLora:
     @property
     def trigger_words(self) -> tuple[str, ...]:
         """As of a resolved file."""
-        return trigger_words(self.record, self.header.metadata if self.header else None, self.path)
+        recorded = self.record.trigger_words if self.record else ()
+        return trigger_words(recorded, self.header.metadata if self.header else None, self.path)

@@ -17,12 +17,12 @@ from .errors import (
 )
 from .identifiers import Identifier, parse_identifier
 from .library import Library
+from .network.services import services
+from .network.transport import Transport
 from .records import PeekedLora, ResolvedLora
 from .resolving import Run
-from .services import services
 from .sources import local
 from .store import Store
-from .transport import Transport
 from .work import Stop, run_side_by_side
 
 if TYPE_CHECKING:

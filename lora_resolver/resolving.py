@@ -18,11 +18,11 @@ from .errors import (
     TransferFailed,
     VerificationFailed,
 )
+from .headers.safetensors_header import read_header
 from .library import Library, Owned
 from .peek import RemoteHeader, peek_header
 from .preview import keep_preview
 from .records import FileRecord, PeekedLora, ResolvedLora
-from .safetensors_header import read_header
 from .shared_store import Entry, NotInStore, SharedStore
 from .sources import archive, locate
 from .sources.desk import Desk, Elsewhere, Offer, OnDisk
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from .config import ResolverConfig
     from .identifiers import Identifier
+    from .network.transport import Transport
     from .store import Store
-    from .transport import Transport
     from .work import Meter, Stop
 
 __all__ = ["Run"]
@@ -342,7 +342,9 @@ def _resolved(asked: Identifier, owned: Owned) -> ResolvedLora:
         downloaded=False,
         record=owned.record,
         architecture=detect_architecture(header),
-        trigger_words=trigger_words(owned.record, header.metadata, owned.path),
+        trigger_words=trigger_words(
+            owned.record.trigger_words if owned.record else (), header.metadata, owned.path
+        ),
     )
 
 

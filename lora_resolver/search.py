@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from .errors import NotFound, TransferFailed
 from .identifiers import parse_identifier
-from .services import services
+from .network.services import services
+from .network.transport import Transport
 from .sources import civitai, locate
 from .sources.civitai import Listing
 from .sources.desk import Desk, Elsewhere, Offer
 from .store import Store
-from .transport import Transport
 from .work import Stop, Stopped
 
 if TYPE_CHECKING:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from .records import LoraRecord
-
 __all__ = ["trigger_words"]
 
 MAX_FILE_BYTES = 1024**2
@@ -48,11 +46,15 @@ _COMMONPLACE = frozenset(
 
 
 def trigger_words(
-    record: LoraRecord | None, metadata: Mapping[str, str] | None, path: Path | None
+    recorded: tuple[str, ...], metadata: Mapping[str, str] | None, path: Path | None
 ) -> tuple[str, ...]:
-    """The words, each once. `metadata` is that of the file's header, `path` where it lies; None where there is none."""
-    if record is not None and record.trigger_words:
-        return record.trigger_words
+    """The words, each once.
+
+    `recorded` are those of a source's record, `metadata` is that of the file's header, `path` where it lies; empty or
+    None where there is none.
+    """
+    if recorded:
+        return recorded
     for words in (_activation_text(path), *_in_metadata(metadata or {})):
         if words:
             return tuple(dict.fromkeys(words))

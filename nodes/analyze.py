@@ -8,11 +8,11 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..lora_resolver import LoraResolverError, format_lora_array, parse_lora_array
-from .array_fingerprint import array_fingerprint
+from ..lora_resolver import format_lora_array, parse_lora_array
+from .array_inputs import TakesArray, expert_input, lora_input
 
 
-class AirLoraAnalyze(io.ComfyNode):
+class AirLoraAnalyze(TakesArray):
     """Measures the deltas of an array without making them."""
 
     @classmethod
@@ -28,23 +28,11 @@ class AirLoraAnalyze(io.ComfyNode):
             ),
             inputs=[
                 io.Model.Input("model", tooltip="The checkpoint's diffusion model, before any LoRA."),
-                io.String.Input(
-                    "lora",
-                    multiline=True,
-                    default="[]",
-                    placeholder='[\n  { "model": "civitai:120096@135931", "weight": 0.75 }\n]',
-                    tooltip="The lora array, as for Apply LoRA Array.",
-                ),
+                lora_input(),
                 io.Clip.Input(
                     "clip", optional=True, tooltip="The text encoder, to measure what the LoRAs change there."
                 ),
-                io.Combo.Input(
-                    "expert",
-                    options=["both", "high", "low"],
-                    default="both",
-                    optional=True,
-                    tooltip='Which expert of a dual-expert video model this model is. "both" for every other model.',
-                ),
+                expert_input(),
             ],
             outputs=[
                 io.Image.Output(
@@ -60,22 +48,6 @@ class AirLoraAnalyze(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(cls, lora: str | None) -> bool | str:
-        """Refuses a malformed array when the prompt is queued. A wired-in text is not known yet: None."""
-        if lora is None:
-            return True
-        try:
-            parse_lora_array(lora)
-        except LoraResolverError as error:
-            return str(error)
-        return True
-
-    @classmethod
-    def fingerprint_inputs(cls, lora: str | None = None, **_others: Any) -> str:
-        """Runs again when a file with a local name was replaced; reads no file and no network."""
-        return array_fingerprint(lora)
 
     @classmethod
     def execute(cls, model: Any, lora: str, clip: Any = None, expert: str = "both") -> io.NodeOutput:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..lora_resolver import LoraResolverError, parse_lora_array
-from .array_fingerprint import array_fingerprint
+from ..lora_resolver import parse_lora_array
+from .array_inputs import TakesArray, expert_input, lora_input
 from .error_facts import facts_for_programs
 from .lora_stack import LoraStack, stack_entries
 from .server.picture_records import record_run
@@ -16,10 +16,8 @@ from .server.picture_records import record_run
 if TYPE_CHECKING:
     from .lora_stack import Row
 
-EXAMPLE = '[\n  { "model": "civitai:120096@135931", "weight": 0.75 }\n]'
 
-
-class AirLoraApply(io.ComfyNode):
+class AirLoraApply(TakesArray):
     """A `lora` array onto a MODEL and, where there is one, a CLIP."""
 
     @classmethod
@@ -40,13 +38,9 @@ class AirLoraApply(io.ComfyNode):
                     optional=True,
                     tooltip="The checkpoint's text encoder. Without it, text-encoder keys are left out and counted.",
                 ),
-                io.String.Input(
-                    "lora",
-                    multiline=True,
-                    default="[]",
-                    placeholder=EXAMPLE,
-                    tooltip="The `lora` array of the Runware API, or a whole request that has one. "
-                    "Comments and trailing commas are fine.",
+                lora_input(
+                    "The `lora` array of the Runware API, or a whole request that has one. "
+                    "Comments and trailing commas are fine."
                 ),
                 io.Combo.Input(
                     "on_mismatch",
@@ -55,13 +49,9 @@ class AirLoraApply(io.ComfyNode):
                     optional=True,
                     tooltip="What to do with a LoRA that does not fit the checkpoint: stop, or leave it out.",
                 ),
-                io.Combo.Input(
-                    "expert",
-                    options=["both", "high", "low"],
-                    default="both",
-                    optional=True,
-                    tooltip="Which expert of a dual-expert video model (Wan 2.2) this model is: entries whose "
-                    '"transformer" is the other one are left out. "both" for every other model.',
+                expert_input(
+                    "Which expert of a dual-expert video model (Wan 2.2) this model is: entries whose "
+                    '"transformer" is the other one are left out. "both" for every other model.'
                 ),
                 LoraStack.Input(
                     "lora_stack",
@@ -80,22 +70,6 @@ class AirLoraApply(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
-
-    @classmethod
-    def validate_inputs(cls, lora: str | None) -> bool | str:
-        """Refuses a malformed array when the prompt is queued. A wired-in text is not known yet: None."""
-        if lora is None:
-            return True
-        try:
-            parse_lora_array(lora)
-        except LoraResolverError as error:
-            return str(error)
-        return True
-
-    @classmethod
-    def fingerprint_inputs(cls, lora: str | None = None, **_others: Any) -> str:
-        """Runs again when a file with a local name was replaced; reads no file and no network."""
-        return array_fingerprint(lora)
 
     @classmethod
     def execute(

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..lora_resolver import LoraResolverError, format_lora_array
+from ..lora_resolver import format_lora_array
 from .array_fingerprint import array_fingerprint
+from .array_inputs import lora_input, refusal
 from .array_joining import joined_entries
 from .lora_stack import LoraStack, stack_rows
 from .server.picture_records import handed_on, record_run
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 STACK, WORDS = 1, 2
 """Numbers of the outputs that cost a look-up or a download."""
 
-EXAMPLE = '[\n  { "model": "civitai:120096@135931", "weight": 0.75 }\n]'
-
 
 class AirLoraArray(io.ComfyNode):
     """Joins arrays, and says what they name: as JSON, as LORA_STACK, as trigger words."""
@@ -43,13 +42,9 @@ class AirLoraArray(io.ComfyNode):
                 "packs take it as a LORA_STACK."
             ),
             inputs=[
-                io.String.Input(
-                    "lora",
-                    multiline=True,
-                    default="[]",
-                    placeholder=EXAMPLE,
-                    tooltip="The `lora` array of the Runware API, or a whole request that has one. "
-                    "Comments and trailing commas are fine.",
+                lora_input(
+                    "The `lora` array of the Runware API, or a whole request that has one. "
+                    "Comments and trailing commas are fine."
                 ),
                 io.String.Input(
                     "more",
@@ -81,11 +76,7 @@ class AirLoraArray(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, lora: str | None, more: str | None = None) -> bool | str:
         """Refuses a malformed array when the prompt is queued. A wired-in text is not known yet: None."""
-        try:
-            joined_entries(more=more, lora=lora)
-        except LoraResolverError as error:
-            return str(error)
-        return True
+        return refusal(lambda: joined_entries(more=more, lora=lora))
 
     @classmethod
     def fingerprint_inputs(cls, lora: str | None = None, **_others: Any) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..lora_resolver import LoraResolverError, parse_lora_array
-from .array_fingerprint import array_fingerprint
+from ..lora_resolver import parse_lora_array
+from .array_inputs import TakesArray, expert_input, lora_input, refusal
 from .loader_names import LoaderName
 from .lora_stack import LoraStack, stack_entries
 from .server.model_folders import loader_name
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LARGEST_RANK = 4096
 
 
-class AirLoraSave(io.ComfyNode):
+class AirLoraSave(TakesArray):
     """Sums an array into one file."""
 
     @classmethod
@@ -36,13 +36,7 @@ class AirLoraSave(io.ComfyNode):
             ),
             inputs=[
                 io.Model.Input("model", tooltip="The checkpoint's diffusion model, before any LoRA."),
-                io.String.Input(
-                    "lora",
-                    multiline=True,
-                    default="[]",
-                    placeholder='[\n  { "model": "civitai:120096@135931", "weight": 0.75 }\n]',
-                    tooltip="The lora array, as for Apply LoRA Array.",
-                ),
+                lora_input(),
                 io.String.Input(
                     "file_name",
                     default="merged/my-mix",
@@ -73,13 +67,7 @@ class AirLoraSave(io.ComfyNode):
                     optional=True,
                     tooltip="The text encoder. Without it, its part is not in the file.",
                 ),
-                io.Combo.Input(
-                    "expert",
-                    options=["both", "high", "low"],
-                    default="both",
-                    optional=True,
-                    tooltip='Which expert of a dual-expert video model this model is. "both" for every other model.',
-                ),
+                expert_input(),
                 LoraStack.Input(
                     "lora_stack",
                     optional=True,
@@ -100,19 +88,14 @@ class AirLoraSave(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, lora: str | None, file_name: str | None = None) -> bool | str:
         """Refuses a malformed array or name when the prompt is queued. What is wired in is not known yet: None."""
-        try:
+
+        def check() -> None:
             if lora is not None:
                 parse_lora_array(lora)
             if file_name is not None:
                 checked_name(file_name)
-        except LoraResolverError as error:
-            return str(error)
-        return True
 
-    @classmethod
-    def fingerprint_inputs(cls, lora: str | None = None, **_others: Any) -> str:
-        """Runs again when a file with a local name was replaced; reads no file and no network."""
-        return array_fingerprint(lora)
+        return refusal(check)
 
     @classmethod
     def execute(

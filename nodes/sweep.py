@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from ..lora_resolver import LoraResolverError, parse_lora_array
+from ..lora_resolver import parse_lora_array
+from .array_inputs import lora_input, refusal
 from .server.settings import resolver_config
 from .weight_sweep import read_values, sweep
 
@@ -31,13 +32,7 @@ class AirLoraSweep(io.ComfyNode):
                 "and LoRA Picture Grid puts the pictures on one sheet."
             ),
             inputs=[
-                io.String.Input(
-                    "lora",
-                    multiline=True,
-                    default="[]",
-                    placeholder='[\n  { "model": "civitai:120096@135931", "weight": 0.75 }\n]',
-                    tooltip="The lora array, as for Apply LoRA Array.",
-                ),
+                lora_input(),
                 io.Int.Input(
                     "entry",
                     default=1,
@@ -70,14 +65,14 @@ class AirLoraSweep(io.ComfyNode):
         cls, lora: str | None, values: str | None = None, entry: int | None = None
     ) -> bool | str:
         """Refuses what cannot be swept when the prompt is queued. What is wired in is not known yet: None."""
-        try:
+
+        def check() -> None:
             entries = parse_lora_array(lora) if lora is not None else None
             numbers = read_values(values) if values is not None else ()
             if entries is not None and entry is not None:
                 sweep(entries, entry, numbers)
-        except LoraResolverError as error:
-            return str(error)
-        return True
+
+        return refusal(check)
 
     @classmethod
     def execute(cls, lora: str, entry: int, values: str) -> io.NodeOutput:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,29 @@ def test_the_nodes_use_only_public_names_of_the_resolver(file: Path) -> None:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lora_resolver":
             assert node.module == "lora_resolver", f"{node.module} is not public"
             assert {alias.name for alias in node.names} <= set(lora_resolver.__all__)
+
+
+def rooms_of(package: str) -> dict[str, set[str]]:
+    """Each folder and each loose module of a package → those that it takes something from."""
+    base = ROOT / package
+    rooms: dict[str, set[str]] = {}
+    for file in base.rglob("*.py"):
+        inside = file.relative_to(base)
+        if inside.as_posix() == "__init__.py":
+            continue  # the front door: it only hands on
+        room = inside.parts[0].removesuffix(".py")
+        taken = {
+            name.removeprefix(f"{package}/").split("/")[0]
+            for name in imports_of(file)
+            if name.startswith(f"{package}/")
+        }
+        rooms.setdefault(room, set()).update(taken - {room})
+    return {room: {each for each in taken if each in rooms} for room, taken in rooms.items()}
+
+
+@pytest.mark.parametrize("package", ["lora_resolver", "nodes"])
+def test_rooms_stand_above_what_they_use(package: str) -> None:
+    TopologicalSorter(rooms_of(package)).prepare()  # CycleError names a circle
 
 
 def test_only_settings_reads_the_environment_and_the_folders() -> None:

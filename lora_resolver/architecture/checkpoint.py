@@ -17,7 +17,7 @@ from .sdxl_cuts import cut_of_sdxl
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from ..safetensors_header import SafetensorsHeader, TensorInfo
+    from ..headers.safetensors_header import SafetensorsHeader, TensorInfo
     from .matching import Match
     from .modules import Contents
 

@@ -22,7 +22,7 @@ from .other_files import WHOLE_MODELS, describe_other_adapter, describe_without_
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..safetensors_header import SafetensorsHeader
+    from ..headers.safetensors_header import SafetensorsHeader
     from .modules import Contents, Group
 
 __all__ = ["Architecture", "detect_architecture"]

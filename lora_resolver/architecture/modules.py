@@ -18,7 +18,7 @@ from .factors import read_factors
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..safetensors_header import TensorInfo
+    from ..headers.safetensors_header import TensorInfo
     from .factors import Roles
     from .table import Index
 

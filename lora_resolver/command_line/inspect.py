@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..architecture import detect_architecture, detect_checkpoint
 from ..errors import LoraResolverError
-from ..gguf_header import read_gguf_header
-from ..safetensors_header import read_header
+from ..headers.gguf_header import read_gguf_header
+from ..headers.safetensors_header import read_header
 from .phrases import ERROR_FIELDS, describe, error_fields
 
 if TYPE_CHECKING:

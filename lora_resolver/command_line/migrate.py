@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..array.lora_array import LoraEntry, format_lora_array
 from ..errors import InvalidInput
 from ..identifiers import parse_identifier
-from ..lora_array import LoraEntry, format_lora_array
 from ..settings_file import user_config
 from .phrases import ERROR_FIELDS, describe, error_fields
 from .reading import named_in
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from ..config import ResolverConfig
-    from ..loader_chains import LoaderChain
-    from ..workflows import NamedLora, NamedLoras
+    from ..workflows.loader_chains import LoaderChain
+    from ..workflows.named_loras import NamedLora, NamedLoras
 
 __all__ = ["add_arguments", "run"]
 

@@ -6,9 +6,9 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from ..array.lora_array import LoraEntry, format_lora_array, parse_lora_array
 from ..errors import InvalidInput, InvalidLoraArray
-from ..lora_array import LoraEntry, format_lora_array, parse_lora_array
-from ..workflows import text_of
+from ..workflows.named_loras import text_of
 from .phrases import describe
 from .reading import open_argument
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..errors import LoraResolverError
     from ..identifiers import Identifier
-    from ..pruning import Pruned
+    from ..upkeep.pruning import Pruned
 
 __all__ = ["add_arguments", "run"]
 
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what went. Returns the exit status: 2 where what is to be kept cannot be told, and then nothing goes."""
-    from ..pruning import Pruned, prune
+    from ..upkeep.pruning import Pruned, prune
 
     if arguments.store:
         return _prune_store(arguments)

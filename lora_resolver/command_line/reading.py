@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from ..array.lenient_json import MAX_CHARACTERS
 from ..errors import InvalidInput
-from ..lenient_json import MAX_CHARACTERS
 from ..wording import quoted
-from ..workflows import NamedLoras, loras_in
+from ..workflows.named_loras import NamedLoras, loras_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -6,15 +6,15 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ..array.lora_array import LoraEntry, format_lora_array
 from ..errors import InvalidInput
-from ..lora_array import LoraEntry, format_lora_array
 from .phrases import ERROR_FIELDS, describe, error_fields
 from .reading import named_in
 
 if TYPE_CHECKING:
     import argparse
 
-    from ..workflows import NamedLora
+    from ..workflows.named_loras import NamedLora
 
 __all__ = ["add_arguments", "run"]
 

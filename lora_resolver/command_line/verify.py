@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..config import ResolverConfig
     from ..records import Progress
-    from ..upkeep import Checked, FileToCheck
+    from ..upkeep.checking import Checked, FileToCheck
 
 __all__ = ["add_arguments", "run"]
 
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what each file is. Returns the exit status: 1 where one is not what it was, 2 for bad input."""
-    from ..upkeep import check, files_to_check  # they need `filelock`, which bad usage does not
+    from ..upkeep.checking import check, files_to_check  # they need `filelock`, which bad usage does not
 
     config = user_config()
     if arguments.store:
@@ -125,7 +125,7 @@ def _verify_store(config: ResolverConfig, *, as_json: bool) -> int:
 
 def _named(config: ResolverConfig, name: str) -> list[FileToCheck] | LoraResolverError:
     """The file of that name, or of that identifier."""
-    from ..upkeep import files_to_check
+    from ..upkeep.checking import files_to_check
 
     path = Path(name)
     try:

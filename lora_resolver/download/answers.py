@@ -6,11 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 from ..errors import StorageFailed, TransferFailed
-from ..transport import may_pass, refused_for_now
+from ..network.transport import may_pass, refused_for_now
 from .partial import Facts
 
 if TYPE_CHECKING:
-    from ..transport import Download
+    from ..network.transport import Download
     from .order import Order
 
 __all__ = [

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..config import ResolverConfig
-    from ..transport import Transport
+    from ..network.transport import Transport
     from ..work import Meter
     from .order import Order
 

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import TransferFailed
-from ..transport import MAX_RETRY_AFTER, ServerBusy
+from ..network.transport import MAX_RETRY_AFTER, ServerBusy
 from .answers import (
     FileChanged,
     RangesRefused,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..config import ResolverConfig
-    from ..transport import Download, Transport
+    from ..network.transport import Download, Transport
     from ..work import Meter, Stop
     from .order import Order
     from .partial import Facts, PartFile

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..errors import LoraResolverError
+    from ..network.transport import Answer
     from ..records import FileRecord
-    from ..transport import Answer
 
 __all__ = ["Order"]
 

@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from ..errors import StorageFailed, VerificationFailed
-from ..safetensors_header import read_header
+from ..headers.safetensors_header import read_header
 
 if TYPE_CHECKING:
     from pathlib import Path

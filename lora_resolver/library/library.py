@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..architecture import detect_architecture
 from ..download import file_sha256
 from ..errors import LoraResolverError, StorageFailed
-from ..safetensors_header import read_header
+from ..headers.safetensors_header import read_header
 from ..store import storage_error
 from ..trigger_words import trigger_words
 from .index import Index, Row
@@ -380,7 +380,7 @@ def _facts(path: Path) -> dict[str, Any]:
         "rank": architecture.rank,
         "verdict": architecture.verdict,
         "families": list(architecture.families),
-        "trigger_words": list(trigger_words(None, header.metadata, path)),
+        "trigger_words": list(trigger_words((), header.metadata, path)),
     }
 
 

@@ -1,12 +1,10 @@
 """A store that several machines share, read before a LoRA's source is asked and filled after it: AIR_LORA_STORE.
 
-address   which addresses it may have
 files     its files, through fsspec, each call bounded in time
 entry     what it says of a name, as JSON
 store     find, fetch, keep; a store that is lost is no failure
 """
 
-from .address import check_address, shown_address
 from .entry import Entry
 from .files import StoreLost, StoreRefused
 from .store import NotInStore, SharedStore
@@ -17,6 +15,4 @@ __all__ = [
     "SharedStore",
     "StoreLost",
     "StoreRefused",
-    "check_address",
-    "shown_address",
 ]

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..identifier_rules import check_digest
+from ..identifiers.rules import check_digest
 from ..records import LoraRecord
 
 if TYPE_CHECKING:

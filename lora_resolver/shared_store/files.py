@@ -14,8 +14,8 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InvalidInput
-from ..log_privacy import drivers_hushed, queries_hidden
-from .address import KEY, protocol_of, shown_address
+from ..network.log_privacy import drivers_hushed, queries_hidden
+from ..store_address import KEY, protocol_of, shown_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable

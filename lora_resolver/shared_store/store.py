@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..download import file_sha256
 from ..errors import LoraResolverError, VerificationFailed
+from ..headers.safetensors_header import header_end, parse_header, read_header
 from ..preview import find_preview, named_preview
-from ..safetensors_header import header_end, parse_header, read_header
 from ..store import storage_error, write_atomically
 from .entry import Entry, file_name, may_be_kept, name_of, stands_still
 from .files import Files, StoreLost, StoreRefused
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..config import ResolverConfig
+    from ..headers.safetensors_header import SafetensorsHeader
     from ..identifiers import Identifier
-    from ..safetensors_header import SafetensorsHeader
     from ..work import Meter, Stop
 
 __all__ = ["NotInStore", "SharedStore"]

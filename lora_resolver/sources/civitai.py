@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from ..errors import LoraResolverError
     from ..identifiers import Identifier
+    from ..network.transport import Answer
     from ..records import FileRecord, LoraRecord
-    from ..transport import Answer
     from .desk import Desk
 
 __all__ = ["Listing", "listed_versions", "locate", "locate_by_hash", "search"]

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from ..config import ResolverConfig
     from ..errors import LoraResolverError
     from ..identifiers import Identifier
+    from ..network.transport import Answer, Transport
     from ..records import FileRecord, LoraRecord
     from ..shared_store import Entry
     from ..store import Store
-    from ..transport import Answer, Transport
 
 __all__ = ["Desk", "Elsewhere", "Finding", "Offer", "OnDisk"]
 

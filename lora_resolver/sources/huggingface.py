@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, StorageFailed, TransferFailed
 from ..file_names import short_name
-from ..log_privacy import queries_hidden
+from ..network.log_privacy import queries_hidden
 from ..records import FileRecord, LoraRecord
 from ..work import Stopped
 from .desk import Elsewhere, Offer, OnDisk
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..identifiers import Identifier
-    from ..transport import Answer
+    from ..network.transport import Answer
     from .desk import Desk
 
 __all__ = ["locate"]

@@ -10,7 +10,7 @@ import pytest
 
 from lora_resolver import VerificationFailed, detect_checkpoint
 from lora_resolver.errors import NotFound
-from lora_resolver.gguf_header import read_gguf_header
+from lora_resolver.headers.gguf_header import read_gguf_header
 from tools.tiny_checkpoints import transformers, unet
 
 if TYPE_CHECKING:

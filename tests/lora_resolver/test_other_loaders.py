@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lora_resolver.pasted import read_pasted
-from lora_resolver.workflows import loras_in
+from lora_resolver.workflows.named_loras import loras_in
+from lora_resolver.workflows.pasted import read_pasted
 from tests.conftest import ROOT
 from tests.lora_resolver.served_loras import write_safetensors
 

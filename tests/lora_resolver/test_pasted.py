@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from lora_resolver.pasted import DEFAULT_WEIGHT, read_dropped, read_pasted
+from lora_resolver.workflows.pasted import DEFAULT_WEIGHT, read_dropped, read_pasted
 
 Row = tuple[str, float, float, bool, str]
 

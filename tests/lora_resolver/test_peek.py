@@ -17,9 +17,9 @@ from lora_resolver.errors import (
     NotFound,
     TransferFailed,
 )
+from lora_resolver.headers.safetensors_header import DTYPE_BITS
 from lora_resolver.records import PeekedLora
 from lora_resolver.resolver import Resolver
-from lora_resolver.safetensors_header import DTYPE_BITS
 from tests.header_samples import samples
 from tests.lora_resolver import civitai_faults as fault
 from tests.lora_resolver.civitai_faults import FaultyCivitai

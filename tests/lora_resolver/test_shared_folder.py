@@ -17,8 +17,8 @@ from lora_resolver.download.lease import SILENT_FOR, Lease, lease_file, leased
 from lora_resolver.download.order import Order
 from lora_resolver.download.partial import Facts, PartFile, TakenOver
 from lora_resolver.download.pieces import Pieces
-from lora_resolver.pruning import prune
 from lora_resolver.records import FileRecord
+from lora_resolver.upkeep.pruning import prune
 from tests.conftest import ROOT
 from tests.lora_resolver import civitai_faults as fault
 from tests.lora_resolver.served_loras import quick_config

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lora_resolver import LoraRecord, Resolver, ResolverConfig
+from lora_resolver import Resolver, ResolverConfig
 from lora_resolver.trigger_words import trigger_words
 from tests import lora_files
 from tests.lora_modules import modules_of
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-NAMED = LoraRecord("civitai:1@2", trigger_words=("p1x art",))
 
 
 def counted(tags: dict[str, object], pictures: int | None = 20, folder: str = "10_p1x") -> dict[str, str]:
@@ -27,22 +25,21 @@ def counted(tags: dict[str, object], pictures: int | None = 20, folder: str = "1
 
 
 def test_a_source_s_own_words_come_first() -> None:
-    assert trigger_words(NAMED, {"modelspec.trigger_phrase": "other"}, None) == ("p1x art",)
+    assert trigger_words(("p1x art",), {"modelspec.trigger_phrase": "other"}, None) == ("p1x art",)
 
 
 def test_the_author_s_phrase_in_the_file() -> None:
     metadata = {"modelspec.trigger_phrase": "p1x, pixel art, p1x", **counted({"other": 20})}
-    assert trigger_words(None, metadata, None) == ("p1x", "pixel art")
-    assert trigger_words(LoraRecord("civitai:1@2"), metadata, None) == ("p1x", "pixel art")
+    assert trigger_words((), metadata, None) == ("p1x", "pixel art")
 
 
 def test_tags_that_every_picture_had() -> None:
     tags = {"p1x": 20, "1girl": 20, "house": 12, "pixel art": 20, "x" * 200: 20}
-    assert trigger_words(None, counted(tags), None) == ("p1x", "pixel art")
+    assert trigger_words((), counted(tags), None) == ("p1x", "pixel art")
 
 
 def test_where_nobody_counted_the_pictures_the_commonest_tag_counts() -> None:
-    assert trigger_words(None, counted({"p1x": 17, "house": 12}, pictures=None), None) == ("p1x",)
+    assert trigger_words((), counted({"p1x": 17, "house": 12}, pictures=None), None) == ("p1x",)
 
 
 @pytest.mark.parametrize(
@@ -60,16 +57,16 @@ def test_where_nobody_counted_the_pictures_the_commonest_tag_counts() -> None:
     ],
 )
 def test_what_says_nothing_gives_no_words(metadata: dict[str, str]) -> None:
-    assert trigger_words(None, metadata, None) == ()
+    assert trigger_words((), metadata, None) == ()
 
 
 def test_machine_captions_do_not_flood_the_prompt() -> None:
-    assert len(trigger_words(None, counted({f"tag {number}": 20 for number in range(15)}), None)) == 3
+    assert len(trigger_words((), counted({f"tag {number}": 20 for number in range(15)}), None)) == 3
 
 
 def test_words_of_several_training_folders() -> None:
     metadata = {"ss_tag_frequency": json.dumps({"1_a": {"red": 5, "x": 2}, "1_b": {"blue": 4, "red": 4}})}
-    assert trigger_words(None, metadata, None) == ("red", "blue")
+    assert trigger_words((), metadata, None) == ("red", "blue")
 
 
 def test_a_file_on_this_disk(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import save
 
 from lora_resolver.errors import InvalidInput
-from lora_resolver.workflows import NamedLoras, loras_in
+from lora_resolver.workflows.named_loras import NamedLoras, loras_in
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:

@@ -33,17 +33,17 @@ from requests.auth import AuthBase
 from requests.cookies import RequestsCookieJar
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from ..errors import LoraResolverError, TransferFailed
+from ..work import Stopped
 from .address_rules import check_address, check_peer, token_for
-from .errors import LoraResolverError, TransferFailed
 from .log_privacy import queries_hidden
-from .work import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from ..config import ResolverConfig
+    from ..work import Stop
     from .address_rules import Service
-    from .config import ResolverConfig
-    from .work import Stop
 
 __all__ = ["Answer", "Download", "ServerBusy", "Transport", "shown_address"]
 

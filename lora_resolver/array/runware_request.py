@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import InvalidInput
+from ..errors import InvalidInput
+from ..wording import quoted
 from .lenient_json import ObjectWithDuplicates
-from .wording import quoted
 
 __all__ = ["find_lora_members"]
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, BinaryIO
 
-from .errors import LoraResolverError
+from ..errors import LoraResolverError
+from ..headers.safetensors_header import header_end, parse_header
 from .picture_record import RECORD_NAME
 from .png_text import MAX_TEXT_BYTES, PNG_SIGNATURE, png_texts
-from .safetensors_header import header_end, parse_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,10 +14,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .errors import InvalidInput
-from .identifiers import parse_identifier
-from .lenient_json import parse_json
-from .lora_array import LoraEntry
+from ..array.lenient_json import parse_json
+from ..array.lora_array import LoraEntry
+from ..errors import InvalidInput
+from ..identifiers import parse_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """What people paste or drop to add LoRAs: whatever names some, in every shape that it comes in.
 
     [{"model": "civitai:120096@135931"}]              a `lora` array, or a Runware request that has one
-    {"nodes": […], "links": […]}                      a workflow, on the canvas or in API format; see `workflows`
+    {"nodes": […], "links": […]}                      a workflow, on the canvas or in API format; see `named_loras`
     a red house <lora:pixel-art-xl:0.7>               a prompt of other programs, with tags in it
     civitai:120096@135931 0.7                         identifiers and addresses, line by line, a weight behind each
     - Pixel art: https://civitai.com/models/120096    the same among other words
@@ -19,20 +19,20 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, BinaryIO
 
-from .errors import InvalidIdentifier, InvalidInput, LoraResolverError
-from .file_names import listed_name
-from .identifier_suggestions import prompt_tags, without_prompt_tags
-from .identifiers import parse_identifier
-from .lora_array import LoraEntry
+from ..array.lora_array import LoraEntry
+from ..errors import InvalidIdentifier, InvalidInput, LoraResolverError
+from ..file_names import listed_name
+from ..identifiers import parse_identifier
+from ..identifiers.suggestions import prompt_tags, without_prompt_tags
+from ..wording import quoted
+from .named_loras import loras_in
 from .png_text import png_texts
-from .wording import quoted
-from .workflows import loras_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .identifiers import Identifier
-    from .workflows import NamedLora, NamedLoras
+    from ..identifiers import Identifier
+    from .named_loras import NamedLora, NamedLoras
 
 __all__ = ["DEFAULT_WEIGHT", "Pasted", "PastedLora", "read_dropped", "read_pasted"]
 

@@ -8,22 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .download import file_sha256
-from .errors import LoraResolverError, NotFound, StorageFailed, VerificationFailed
-from .identifiers import Identifier
-from .library.sidecars import SIDECARS, claims_beside
-from .resolver import Resolver
-from .safetensors_header import read_header
-from .store import Store
-from .work import Stop, run_side_by_side
+from ..download import file_sha256
+from ..errors import LoraResolverError, NotFound, StorageFailed, VerificationFailed
+from ..headers.safetensors_header import read_header
+from ..identifiers import Identifier
+from ..library.sidecars import SIDECARS, claims_beside
+from ..resolver import Resolver
+from ..store import Store
+from ..work import Stop, run_side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from .config import ResolverConfig
-    from .records import Progress
-    from .work import Meter
+    from ..config import ResolverConfig
+    from ..records import Progress
+    from ..work import Meter
 
 __all__ = ["Checked", "FileToCheck", "State", "check", "files_to_check"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from .errors import InvalidIdentifier
-from .wording import quoted
+from ..errors import InvalidIdentifier
+from ..wording import quoted
 
 __all__ = [
     "HUGGING_FACE_NAME",

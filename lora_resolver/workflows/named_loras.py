@@ -16,14 +16,14 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ..array.image_request import image_task
+from ..array.lenient_json import MAX_CHARACTERS, parse_json
+from ..array.lora_array import parse_lora_array
+from ..errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError, Unavailable
+from ..file_names import listed_name
+from ..identifiers import parse_identifier
 from .canvas import is_canvas, nodes_that_run
-from .errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError, Unavailable
-from .file_names import listed_name
-from .identifiers import parse_identifier
-from .image_request import image_task
-from .lenient_json import MAX_CHARACTERS, parse_json
 from .loader_chains import LoaderChain, chains_of
-from .lora_array import parse_lora_array
 from .other_loaders import rows_of_loader
 from .picture_record import RECORD_NAME, read_record
 from .saved_texts import TEXT_NAMES, saved_texts
@@ -31,8 +31,8 @@ from .saved_texts import TEXT_NAMES, saved_texts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .identifiers import Identifier
-    from .lora_array import LoraEntry
+    from ..array.lora_array import LoraEntry
+    from ..identifiers import Identifier
     from .other_loaders import LoaderRow
     from .picture_record import RecordedLora
 

@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from .errors import InvalidIdentifier, InvalidInput, LoraResolverError, SeveralErrors
-from .identifiers import Identifier, parse_identifier
+from ..errors import InvalidIdentifier, InvalidInput, LoraResolverError, SeveralErrors
+from ..identifiers import Identifier, parse_identifier
+from ..wording import nearest, quoted
 from .lenient_json import parse_json
 from .lora_array import LoraEntry, parse_lora_array
-from .wording import nearest, quoted
 
 __all__ = ["ImageRequest", "LeftOut", "image_task", "parse_image_request"]
 

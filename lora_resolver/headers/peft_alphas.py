@@ -12,7 +12,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from .errors import VerificationFailed
+from ..errors import VerificationFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .address_rules import Service
 
 if TYPE_CHECKING:
-    from .config import ResolverConfig
+    from ..config import ResolverConfig
 
 __all__ = ["services"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from ..errors import InvalidInput
+from .errors import InvalidInput
 
 __all__ = ["KEY", "check_address", "is_local", "protocol_of", "shown_address"]
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .identifier_suggestions import prompt_tags
+from ..identifiers.suggestions import prompt_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from .errors import TransferFailed
+from ..errors import TransferFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

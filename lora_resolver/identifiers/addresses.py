@@ -1,4 +1,4 @@
-"""Addresses of model pages and downloads, rewritten to the short form that `identifiers` parses.
+"""Addresses of model pages and downloads, rewritten to the short form that `identifier` parses.
 
 CivitAI (civitai.com, .red, .green) and Hugging Face (huggingface.co, hf.co); routes that name no file are refused, not
 guessed. Whatever else an address carries (tokens, logins, tracking) is dropped here and goes nowhere.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from .identifier_rules import invalid, revision_text
-from .wording import quoted
+from ..wording import quoted
+from .rules import invalid, revision_text
 
 __all__ = ["short_form"]
 

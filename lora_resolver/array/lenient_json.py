@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from typing import Any, NoReturn
 
-from .errors import InvalidInput
+from ..errors import InvalidInput
 
 __all__ = ["MAX_CHARACTERS", "MAX_DEPTH", "ObjectWithDuplicates", "parse_json"]
 

@@ -13,23 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from .download.lease import leased
-from .download.lock import file_lock, try_lock
-from .download.partial import PART_SUFFIX
-from .download.partial import RECORD_SUFFIX as PART_RECORD_SUFFIX
-from .errors import AccessDenied, HostedOnly, LoraResolverError, NotFound, Offline, VerificationFailed
-from .identifiers import parse_identifier
-from .preview import named_preview
-from .records import PeekedLora
-from .resolver import Resolver
-from .store import LOCK_FOLDER, RECORD_SUFFIX, Store, contained, storage_error
+from ..download.lease import leased
+from ..download.lock import file_lock, try_lock
+from ..download.partial import PART_SUFFIX
+from ..download.partial import RECORD_SUFFIX as PART_RECORD_SUFFIX
+from ..errors import AccessDenied, HostedOnly, LoraResolverError, NotFound, Offline, VerificationFailed
+from ..identifiers import parse_identifier
+from ..preview import named_preview
+from ..records import PeekedLora
+from ..resolver import Resolver
+from ..store import LOCK_FOLDER, RECORD_SUFFIX, Store, contained, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .config import ResolverConfig
-    from .identifiers import Identifier
-    from .store import StoredFile
+    from ..config import ResolverConfig
+    from ..identifiers import Identifier
+    from ..store import StoredFile
 
 __all__ = ["Pruned", "Removal", "prune"]
 

@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from .errors import NotFound, StorageFailed, VerificationFailed
+from ..errors import NotFound, StorageFailed, VerificationFailed
 from .safetensors_header import SafetensorsHeader, TensorInfo
 
 __all__ = ["read_pickle_header"]

@@ -20,9 +20,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
-from .errors import InvalidIdentifier
-from .identifier_addresses import short_form
-from .identifier_rules import (
+from ..errors import InvalidIdentifier
+from ..wording import nearest, quoted
+from .addresses import short_form
+from .rules import (
     HUGGING_FACE_NAME,
     LOCAL_NAME,
     LORA_TYPES,
@@ -43,8 +44,7 @@ from .identifier_rules import (
     split_format,
     split_revision,
 )
-from .identifier_suggestions import is_prompt_tag, suggestion
-from .wording import nearest, quoted
+from .suggestions import is_prompt_tag, suggestion
 
 __all__ = ["DOWNLOADABLE_SOURCES", "MAX_CHARACTERS", "Identifier", "parse_identifier"]
 

@@ -24,7 +24,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from .errors import NotFound, StorageFailed, VerificationFailed
+from ..errors import NotFound, StorageFailed, VerificationFailed
 from .file_kinds import kind_of_file
 
 if TYPE_CHECKING:

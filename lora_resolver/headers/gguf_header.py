@@ -15,7 +15,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import NotFound, StorageFailed, VerificationFailed
+from ..errors import NotFound, StorageFailed, VerificationFailed
 from .safetensors_header import SafetensorsHeader, TensorInfo
 
 __all__ = ["read_gguf_header"]

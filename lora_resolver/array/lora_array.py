@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError
-from .identifier_suggestions import is_prompt_tag
-from .identifiers import MAX_CHARACTERS, Identifier, parse_identifier
+from ..errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError
+from ..identifiers import Identifier, parse_identifier
+from ..identifiers.identifier import MAX_CHARACTERS
+from ..identifiers.suggestions import is_prompt_tag
+from ..wording import nearest, quoted
 from .lenient_json import ObjectWithDuplicates, parse_json
 from .runware_request import find_lora_members
-from .wording import nearest, quoted
 
 __all__ = ["MAX_ERRORS", "MAX_WEIGHT", "TRANSFORMERS", "LoraEntry", "format_lora_array", "parse_lora_array"]
 

@@ -1,0 +1,1 @@
+"""The first bytes of model files, checked before they are believed."""

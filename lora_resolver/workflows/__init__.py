@@ -1,0 +1,1 @@
+"""What names LoRAs without being an array: workflows, pictures, prompts, and what people paste."""
