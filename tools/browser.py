@@ -1,5 +1,6 @@
 """What the browser tests need beside ComfyUI: a Chromium, and the front ends that people run.
 
+.runtime/browsers/               Playwright's Chromium, where the system has none
 .runtime/frontends/<version>/    ComfyUI's page, unpacked from its package
 """
 
@@ -40,27 +41,40 @@ def installed_browser() -> str | None:
 def ensure_browser() -> None:
     """Fetches Playwright's Chromium where none is installed, or the system's where only that can be had.
 
-    Raises SetupError where neither can.
+    Raises SetupError, with what the programs said, where neither can.
     """
     if installed_browser():
         return
+    # Beside the rest of the runtime: the home folder may be read-only, and `make clean` takes it along.
+    os.environ.setdefault("PLAYWRIGHT_BROWSERS_PATH", str(RUNTIME / "browsers"))
+    if any(Path(os.environ["PLAYWRIGHT_BROWSERS_PATH"]).glob("chromium-*/INSTALLATION_COMPLETE")):
+        return
     say("Fetching Chromium…")
-    playwright = [str(venv_python()), "-m", "playwright", "install", "chromium"]
-    attempts = [[playwright]]
+    attempts = {"Playwright": [[str(venv_python()), "-m", "playwright", "install", "chromium"]]}
     if shutil.which("apt-get") and os.geteuid() == 0:
         # A machine that reaches package registries only: Playwright's own download is not among them.
-        attempts.append([["apt-get", "update", "-qq"], ["apt-get", "install", "-qq", "-y", "chromium"]])
-    for commands in attempts:
-        if all(_succeeds(command) for command in commands):
+        attempts["apt-get"] = [["apt-get", "update", "-qq"], ["apt-get", "install", "-qq", "-y", "chromium"]]
+    reasons = []
+    for name, commands in attempts.items():
+        for command in commands:
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+            if done.returncode != 0:
+                reasons.append(f"{name} said: {_reason(done.stderr or done.stdout)}")
+                break
+        else:
             return
     raise SetupError(
-        "The browser tests need Chromium. Install it (on Debian: apt-get install chromium), "
+        "The browser tests need Chromium, and it could not be fetched.\n"
+        + "\n".join(reasons)
+        + "\nInstall it (on Debian: apt-get install chromium), "
         "or run the others: make test ARGS='-m \"not browser\"'"
     )
 
 
-def _succeeds(command: list[str]) -> bool:
-    return subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
+def _reason(said: str) -> str:
+    """The line of a program's output that says why; not its stack traces."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["nothing"]
+    return next((line for line in lines if "error" in line.lower() or line.startswith("E:")), lines[-1])
 
 
 def ensure_front_end(version: str) -> Path:

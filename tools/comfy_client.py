@@ -8,10 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Any
 
 Workflow = dict[str, dict[str, Any]]
 """A graph in ComfyUI's API format: node id → {"class_type", "inputs"}."""
@@ -75,15 +72,11 @@ class ComfyClient:
         except urllib.error.HTTPError as error:
             raise Rejected(json.loads(error.read())) from None
 
-    def run(
-        self, workflow: Workflow, *, seconds: float = 600, on_wait: Callable[[], None] | None = None
-    ) -> Result:
+    def run(self, workflow: Workflow, *, seconds: float = 600) -> Result:
         """Queues the workflow and waits for its end. Raises Rejected, Failed or TimeoutError."""
-        return self.wait(self.queue(workflow), seconds=seconds, on_wait=on_wait)
+        return self.wait(self.queue(workflow), seconds=seconds)
 
-    def wait(
-        self, prompt_id: str, *, seconds: float = 600, on_wait: Callable[[], None] | None = None
-    ) -> Result:
+    def wait(self, prompt_id: str, *, seconds: float = 600) -> Result:
         """Waits for the end of a queued workflow. Raises Failed or TimeoutError."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -94,8 +87,6 @@ class ComfyClient:
                     if kind in ("execution_error", "execution_interrupted"):
                         raise Failed(facts)
                 return Result(entry["outputs"], messages)
-            if on_wait is not None:
-                on_wait()
             time.sleep(0.1)
         raise TimeoutError(f"the workflow {prompt_id} did not end within {seconds} s")
 

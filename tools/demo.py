@@ -34,6 +34,7 @@ from tools.runtime import (
     say,
 )
 from tools.stage import ShowcaseStage, showcase_picture
+from tools.waiting import LABEL_WIDTH, Waiting
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -198,30 +199,14 @@ def take(client: ComfyClient, graph: TextToImage, shots: list[Shot]) -> list[Tak
     taken = []
     for number, shot in enumerate(shots, 1):
         started = time.monotonic()
-        waiting = _Waiting(f"  {number}/{len(shots)}  {shot.label}")
-        result = client.run(graph.with_lora(shot.text).workflow(), seconds=3600, on_wait=waiting)
+        label = f"  {number}/{len(shots)}  {shot.label}"
+        with Waiting(label):
+            result = client.run(graph.with_lora(shot.text).workflow(), seconds=3600)
         picture = Image.open(io.BytesIO(client.image(result.image_references()[0]))).convert("RGB")
         seconds = time.monotonic() - started
-        waiting.end(f"{seconds:.1f} s")
+        say(f"{label:{LABEL_WIDTH}} {seconds:5.1f} s")
         taken.append(Taken(shot, picture, _report(result), seconds))
     return taken
-
-
-class _Waiting:
-    """Counts the seconds on one line, so that no long step is silent; plain lines where there is no terminal."""
-
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._started = time.monotonic()
-        self._terminal = sys.stdout.isatty()
-
-    def __call__(self) -> None:
-        if self._terminal:
-            print(f"\r{self._label:44} {time.monotonic() - self._started:5.1f} s", end="", flush=True)
-
-    def end(self, result: str) -> None:
-        """Closes the line."""
-        say(f"{chr(13) if self._terminal else ''}{self._label:44} {result:>7}")
 
 
 def _report(result: Result) -> dict[str, Any]:

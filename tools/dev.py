@@ -37,13 +37,13 @@ from tools.runtime import (  # noqa: E402  # the path above makes it importable
 
 def demo(arguments: list[str]) -> int:
     """Makes pictures with the real ComfyUI: no account, no GPU, no model of one's own."""
-    comfyui = comfyui_of_user() or ensure_runtime()
+    comfyui = comfyui_of_user() or ensure_runtime(tests=False)
     return _run(comfyui.python, "-m", "tools.demo", *arguments, comfyui=comfyui)
 
 
 def serve(arguments: list[str]) -> int:
     """Starts ComfyUI with the pack, for trying by hand."""
-    comfyui = comfyui_of_user() or ensure_runtime()
+    comfyui = comfyui_of_user() or ensure_runtime(tests=False)
     return _run(comfyui.python, "-m", "tools.serve", *arguments, comfyui=comfyui)
 
 
@@ -153,6 +153,9 @@ def main(argv: list[str]) -> int:
         show_help([])
         return 2
     arguments += shlex.split(os.environ.get("ARGS", ""))
+    # Whatever the terminal's encoding: a sign that it lacks is replaced, and never stops a command.
+    sys.stdout.reconfigure(errors="replace")
+    os.environ.setdefault("PYTHONIOENCODING", ":replace")
     end_well_when_terminated()
     try:
         return command(arguments)

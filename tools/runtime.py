@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tools.waiting import Waiting
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -133,14 +135,19 @@ def venv_python() -> Path:
     return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def ensure_runtime() -> Comfyui:
-    """The development runtime, made now if it is not there. A second call installs nothing."""
+def ensure_runtime(*, tests: bool = True) -> Comfyui:
+    """The development runtime, made now if it is not there. A second call installs nothing.
+
+    Without `tests`, what only the tests, the checks and the benchmarks need is left out.
+    """
     with _alone():
         _ensure_venv()
         comfyui = _ensure_comfyui_source()
-        _install("PyTorch", list(TORCH), stamp="torch", note="the largest download, some minutes")
+        _install("PyTorch", list(TORCH), stamp="torch", note="the largest part: about 3 GB, some minutes")
         _install("ComfyUI's requirements", _comfyui_requirements(comfyui), stamp="comfyui")
-        _install("what the pack and its tests need", _own_requirements(), stamp="own")
+        _install("what the pack needs", _requirements("requirements.txt"), stamp="pack")
+        if tests:
+            _install_what_tests_need()
     return Comfyui(comfyui, venv_python(), own=True)
 
 
@@ -148,8 +155,13 @@ def ensure_tools_only() -> Path:
     """`.venv` with what the checks need, and no PyTorch. Returns its Python."""
     with _alone():
         _ensure_venv()
-        _install("what the pack and its tests need", _own_requirements(), stamp="own")
+        _install_what_tests_need()
     return venv_python()
+
+
+def _install_what_tests_need() -> None:
+    wanted = [*_requirements("requirements.txt"), *_requirements("requirements-dev.txt")]
+    _install("what the tests and checks need", wanted, stamp="own")
 
 
 @contextmanager
@@ -266,14 +278,9 @@ def _comfyui_requirements(comfyui: Path) -> list[str]:
     return [line for line in lines if line and not line.startswith("#") and line not in LEFT_OUT_OF_COMFYUI]
 
 
-def _own_requirements() -> list[str]:
-    lines: list[str] = []
-    for name in ("requirements.txt", "requirements-dev.txt"):
-        for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
-            requirement = line.split("#")[0].strip()
-            if requirement:
-                lines.append(requirement)
-    return lines
+def _requirements(name: str) -> list[str]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return [requirement for line in lines if (requirement := line.split("#")[0].strip())]
 
 
 def _install(what: str, requirements: list[str], *, stamp: str, note: str = "") -> None:
@@ -302,13 +309,14 @@ def _pip(*arguments: str) -> None:
         close_fds=os.name == "nt",  # it keeps the lock: should we be killed, the next command waits for it
     ) as process:
         assert process.stdout is not None  # noqa: S101  # for the type checker: it is a pipe
-        for line in process.stdout:
-            said.append(line.rstrip())
-            shown = line.strip()
-            if shown.startswith("Installing collected"):
-                _unfinished_mark().touch()
-            if shown.startswith(("Collecting ", "Installing collected")):
-                say(f"  {shown.split(' (from')[0][:100]}")
+        with Waiting("  …") as waiting:
+            for line in process.stdout:
+                said.append(line.rstrip())
+                shown = line.strip()
+                if shown.startswith("Installing collected"):
+                    _unfinished_mark().touch()
+                if shown.startswith(("Collecting ", "Installing collected")):
+                    waiting.say(f"  {shown.split(' (from')[0].split(':')[0][:100]}")
     if process.returncode != 0:
         tail = "\n".join(said[-15:])
         raise SetupError(f"pip failed:\n{tail}\nIs the package index within reach, and is the disk not full?")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import webbrowser
 
 from tools.comfy_process import ComfyProcess
 from tools.runtime import RUNTIME, SetupError, comfyui_in_use, end_well_when_terminated, has_gpu, say
@@ -29,12 +31,15 @@ def main() -> int:
                 gpu=has_gpu(comfyui),
             )
             with process:
-                say(f"\nComfyUI with AIR LoRA: {process.url}{stage.page}   (Ctrl-C ends it)")
+                address = process.url + stage.page
+                say(f"\nComfyUI with AIR LoRA: {address}   (Ctrl-C ends it)")
                 say(f"Its log: {process.log}")
                 say("Styles that the local server has, for the array of the node Apply LoRA Array:")
                 for style in stage.styles:
                     say(f'  {{"model": "{style.air}", "weight": 0.75}}   {style.name}')
                 say(f'  {{"model": "{stage.foreign_air}", "weight": 0.75}}   for SDXL: will be refused')
+                if _has_a_screen():
+                    webbrowser.open(address)
                 return process.wait()
     except SetupError as error:
         say(f"\n{error}")
@@ -42,6 +47,16 @@ def main() -> int:
     except KeyboardInterrupt:
         say("\nStopped.")
         return 0
+
+
+def _has_a_screen() -> bool:
+    """Whether whoever started this sees what a browser here shows. BROWSER names one; empty, none is opened."""
+    if "BROWSER" in os.environ:
+        return bool(os.environ["BROWSER"])
+    if "SSH_CONNECTION" in os.environ:
+        return False
+    shown = sys.platform in ("win32", "darwin") or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
+    return shown and sys.stdout.isatty()
 
 
 if __name__ == "__main__":

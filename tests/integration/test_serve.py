@@ -1,4 +1,4 @@
-"""`make serve`: the address that it prints, and its end."""
+"""`make serve`: the address that it prints and opens, and its end."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
@@ -28,9 +29,13 @@ def read(address: str) -> Any:
         return json.loads(answer.read())
 
 
-def test_it_prints_the_address_of_the_showcase_and_leaves_nothing_running(python_of_comfyui: Path) -> None:
+def test_it_opens_the_showcase_and_leaves_nothing_running(python_of_comfyui: Path, tmp_path: Path) -> None:
+    opened, browser = tmp_path / "opened", tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > "{opened}"\n', encoding="utf-8")
+    browser.chmod(0o755)
     environment = {
         **os.environ,
+        "BROWSER": str(browser),
         "PORT": str(free_port()),
         "AIR_LORA_DEV_COMFYUI": str(comfyui_path()),
         "AIR_LORA_DEV_PYTHON": str(python_of_comfyui),
@@ -51,6 +56,12 @@ def test_it_prints_the_address_of_the_showcase_and_leaves_nothing_running(python
         known = read(f"{server}/object_info")
         only_on_the_page = {"MarkdownNote"}
         assert {node["type"] for node in workflow["nodes"]} - only_on_the_page <= set(known)
+        for _ in range(600):
+            if opened.exists() and opened.read_text(encoding="utf-8") == address[0]:
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail("it did not open the address")
         serve.terminate()
         assert serve.wait(60) == 0
     with pytest.raises(urllib.error.URLError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -85,6 +86,20 @@ def test_what_was_killed_half_way_is_made_anew_and_only_once(checkout: Path) -> 
     assert sum(line.startswith(MAKES_ANEW) for lines in said for line in lines) == 1
     assert [lines[-1] for lines in said] == 2 * [str(checkout / ".venv" / "bin" / "python")]
     assert said_by(set_up(checkout)) == [str(checkout / ".venv" / "bin" / "python")]
+
+
+def test_demo_and_serve_need_nothing_that_only_tests_need() -> None:
+    code = (
+        "import sys, tools.contact_sheet, tools.demo, tools.serve, lora_resolver;"
+        "from importlib.metadata import packages_distributions as known;"
+        "print(*{each for name in {module.split('.')[0] for module in sys.modules} for each in known().get(name, ())})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    wanted = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8")
+    only_for_tests = set(re.findall(r"^[a-z0-9-]+", wanted, re.MULTILINE)) - {"filelock", "requests"}
+    loaded = {name.lower() for name in done.stdout.split()}
+    assert "pillow" in loaded
+    assert loaded & only_for_tests == set()
 
 
 def test_an_environment_that_pip_was_writing_into_is_not_believed(checkout: Path) -> None:
