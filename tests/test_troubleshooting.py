@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
+from lora_resolver.settings_file import SETTING_KEYS
 from tests.error_codes import ROOT, error_codes
+
+OF_OTHERS = {"AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL", "LORA_STACK", "MODEL", "CLIP"}
+"""What the pages name in capitals that is no setting of ours."""
 
 
 def test_every_error_code_has_its_entry() -> None:
@@ -19,3 +23,16 @@ def test_every_error_code_has_its_entry() -> None:
     assert len(codes) > 100
     assert {code: place for code, place in codes.items() if code not in explained} == {}
     assert explained - codes.keys() == set()
+
+
+def test_every_variable_that_the_pages_name_is_one() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "web" / "docs").rglob("*.md")]
+    named = {
+        (name, page.name)
+        for page in pages
+        for name in re.findall(
+            r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)(?:=[^`]*)?`", page.read_text(encoding="utf-8")
+        )
+    }
+    assert {each for each in named if each[0] not in SETTING_KEYS | OF_OTHERS} == set()
+    assert {name for name, page in named if page == "README.md"} >= SETTING_KEYS
