@@ -111,11 +111,6 @@ class Progress:
     bytes_per_second: float = 0.0
     seconds_left: float | None = None
 
-    @property
-    def fraction(self) -> float | None:
-        """0…1, or None where the total is not known."""
-        return min(1.0, self.done / self.total) if self.total else None
-
 
 @dataclass(frozen=True)
 class PeekedLora:

@@ -6,7 +6,7 @@
  * A name that a language lacks is shown in English. `{word}` stands for a value.
  */
 
-export const ENGLISH = Object.freeze({
+const ENGLISH = Object.freeze({
   list: "LoRAs",
   addLora: "Add LoRA",
   toggleAll: "Switch all LoRAs on or off",
@@ -129,7 +129,7 @@ export const ENGLISH = Object.freeze({
 let words = {};
 
 /** Takes the sentences of one language; names that it lacks stay English. */
-export function useStrings(dictionary) {
+function useStrings(dictionary) {
   words = dictionary && typeof dictionary === "object" ? dictionary : {};
 }
 

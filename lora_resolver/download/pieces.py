@@ -111,12 +111,6 @@ class Pieces:
             piece.end = piece.position
             self._changed.notify_all()
 
-    def restart(self, piece: Piece) -> None:
-        """The piece must be fetched from its beginning."""
-        with self._changed:
-            piece.done = 0
-            self._changed.notify_all()
-
     def frontier(self, after: int, timeout: float) -> tuple[int, bool]:
         """Bytes that are there without a gap, and whether that is all.
 

@@ -2,7 +2,7 @@
 
 import { newRow } from "./array_text.js";
 
-export const DEFAULT_WEIGHT = 1.0;
+const DEFAULT_WEIGHT = 1.0;
 export const NEW_WEIGHT = 0.75;
 export const LEAST_WEIGHT = -4;
 export const MOST_WEIGHT = 4;
@@ -24,7 +24,7 @@ export function faultOf(row) {
   return isWeight(weightOf(row)) && (clipWeightOf(row) === null || isWeight(clipWeightOf(row))) ? null : "wrongWeight";
 }
 
-export const isWeight = (value) =>
+const isWeight = (value) =>
   typeof value === "number" && Number.isFinite(value) && value >= LEAST_WEIGHT && value <= MOST_WEIGHT;
 
 function changed(rows, key, change) {
