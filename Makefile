@@ -11,4 +11,4 @@ LAUNCHER := $(shell command -v python3 || command -v python)
 .PHONY: help demo test check format bench serve pictures setup clean
 
 help demo test check format bench serve pictures setup clean:
-	@"$(LAUNCHER)" tools/dev.py $@
+	@exec "$(LAUNCHER)" tools/dev.py $@

@@ -65,6 +65,11 @@ class ComfyProcess:
 
     def start(self) -> ComfyProcess:
         """Starts the server and waits until it answers. Raises SetupError with the end of its log if it does not."""
+        if _somebody_listens(self.port):
+            raise SetupError(
+                f"Port {self.port} is taken, perhaps by a ComfyUI that runs already. "
+                f"Name another one: PORT={self.port + 1}"
+            )
         if self._link:
             link_pack(self.base / "custom_nodes")
         for folder in ("models/checkpoints", "models/loras", "input", "output", "temp", "user"):
@@ -145,6 +150,12 @@ class ComfyProcess:
         raise SetupError(
             f"ComfyUI did not answer within {STARTUP_SECONDS} s. Its last words:\n{self.log_tail()}"
         )
+
+
+def _somebody_listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _subfolders(models: Path) -> dict[str, str]:

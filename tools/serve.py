@@ -19,7 +19,7 @@ def main() -> int:
     try:
         comfyui = comfyui_in_use()
         folders = () if comfyui.own else (comfyui.path / "models",)
-        port = int(os.environ.get("PORT", DEFAULT_PORT))
+        port = _port()
         with ShowcaseStage(RUNTIME / "serve") as stage:
             say("Starting ComfyUI…")
             process = ComfyProcess(
@@ -40,13 +40,22 @@ def main() -> int:
                 say(f'  {{"model": "{stage.foreign_air}", "weight": 0.75}}   for SDXL: will be refused')
                 if _has_a_screen():
                     webbrowser.open(address)
-                return process.wait()
+                status = process.wait()
+                say(f"\nComfyUI ended by itself, with exit status {status}. Its last words:\n{process.log_tail(12)}")
+                return status
     except SetupError as error:
         say(f"\n{error}")
         return 1
     except KeyboardInterrupt:
         say("\nStopped.")
         return 0
+
+
+def _port() -> int:
+    named = os.environ.get("PORT", "").strip() or str(DEFAULT_PORT)
+    if not (named.isascii() and named.isdecimal() and 0 < int(named) < 65536):
+        raise SetupError(f"PORT={named}: a port is a number from 1 to 65535.")
+    return int(named)
 
 
 def _has_a_screen() -> bool:

@@ -1,27 +1,44 @@
-"""`make serve`: the address that it prints and opens, and its end."""
+"""`make serve`: the page that it opens, its end, and what it says where it cannot serve."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.conftest import ROOT, comfyui_path
+from tests.conftest import ROOT
 from tools.comfy_process import free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.integration
+
+COMMAND = ["make", "serve"] if shutil.which("make") else [sys.executable, "tools/dev.py", "serve"]
+
+
+@contextmanager
+def serving(**environment: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        COMMAND, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True
+    ) as serve:
+        try:
+            yield serve
+        finally:
+            serve.terminate()
 
 
 def read(address: str) -> Any:
@@ -29,19 +46,27 @@ def read(address: str) -> Any:
         return json.loads(answer.read())
 
 
-def test_it_opens_the_showcase_and_leaves_nothing_running(python_of_comfyui: Path, tmp_path: Path) -> None:
+def answers(server: str) -> bool:
+    try:
+        read(f"{server}/queue")
+    except urllib.error.URLError:
+        return False
+    return True
+
+
+def soon(true: Callable[[], bool]) -> bool:
+    for _ in range(600):
+        if true():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_it_opens_the_showcase_and_leaves_nothing_running(tmp_path: Path) -> None:
     opened, browser = tmp_path / "opened", tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\nprintf %s "$1" > "{opened}"\n', encoding="utf-8")
     browser.chmod(0o755)
-    environment = {
-        **os.environ,
-        "BROWSER": str(browser),
-        "PORT": str(free_port()),
-        "AIR_LORA_DEV_COMFYUI": str(comfyui_path()),
-        "AIR_LORA_DEV_PYTHON": str(python_of_comfyui),
-    }
-    command = [sys.executable, "-m", "tools.serve"]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as serve:
+    with serving(PORT=str(free_port()), BROWSER=str(browser)) as serve:
         assert serve.stdout
         said = ""
         while not (address := re.search(r"http://\S+", said)):
@@ -56,13 +81,25 @@ def test_it_opens_the_showcase_and_leaves_nothing_running(python_of_comfyui: Pat
         known = read(f"{server}/object_info")
         only_on_the_page = {"MarkdownNote"}
         assert {node["type"] for node in workflow["nodes"]} - only_on_the_page <= set(known)
-        for _ in range(600):
-            if opened.exists() and opened.read_text(encoding="utf-8") == address[0]:
-                break
-            time.sleep(0.1)
-        else:
-            pytest.fail("it did not open the address")
-        serve.terminate()
-        assert serve.wait(60) == 0
-    with pytest.raises(urllib.error.URLError):
-        read(f"{server}/queue")
+        assert soon(lambda: opened.exists() and opened.read_text(encoding="utf-8") == address[0])
+    assert soon(lambda: not answers(server)), "what `make` started outlived it"
+
+
+def test_a_port_that_is_taken_is_not_taken_for_its_own() -> None:
+    """Most newcomers have a ComfyUI of their own on the port."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with serving(PORT=str(port), BROWSER="") as serve:
+            said, _ = serve.communicate(timeout=120)
+    assert serve.returncode != 0
+    assert f"Port {port} is taken" in said
+    assert f"PORT={port + 1}" in said
+    assert "http://" not in said
+
+
+def test_a_port_that_is_none_is_told_of_in_one_sentence() -> None:
+    with serving(PORT="80x", BROWSER="") as serve:
+        said, _ = serve.communicate(timeout=120)
+    assert serve.returncode != 0
+    assert "PORT=80x: a port is a number from 1 to 65535." in said
+    assert "Traceback" not in said
