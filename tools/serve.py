@@ -41,7 +41,9 @@ def main() -> int:
                 if _has_a_screen():
                     webbrowser.open(address)
                 status = process.wait()
-                say(f"\nComfyUI ended by itself, with exit status {status}. Its last words:\n{process.log_tail(12)}")
+                say(
+                    f"\nComfyUI ended by itself, with exit status {status}. Its last words:\n{process.log_tail(12)}"
+                )
                 return status
     except SetupError as error:
         say(f"\n{error}")
