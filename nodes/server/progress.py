@@ -36,6 +36,9 @@ class NodeProgress:
         self._latest[progress.identifier] = progress
         self._announce(progress)
         self._events(progress)
+        if progress.phase == "done" and self._bar is not None:
+            # What was shown last stays on the node when the run is over.
+            self._show_text(f"{progress.file_name or progress.identifier}: on disk")
         if progress.phase not in ("download", "verify", "wait", "store"):
             return
         if self._bar is None:
