@@ -1,0 +1,172 @@
+"""Pictures of the example workflows for ComfyUI's template browser: example_workflows/<name>.jpg, made anew.
+
+`make pictures ARGS=thumbnails` makes these alone. Most show the pack's nodes on the page as it opens the workflow; two
+show what their workflow makes, on the showcase.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import sync_playwright
+from safetensors.numpy import save_file
+
+from tools.browser import ARGUMENTS, installed_browser
+from tools.civitai_server import CatalogueEntry
+from tools.comfy_client import ComfyClient
+from tools.foreign_lora import write_sdxl_lora
+from tools.runtime import ROOT, say
+from tools.stage import showcase_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+    from tools.stage import ShowcaseStage
+
+EXAMPLES = ROOT / "example_workflows"
+SIZE = (640, 400)
+QUALITY = 85
+VIEWPORT = {"width": 1500, "height": 1000}
+SHARPNESS = 1.5
+PAPER = (255, 255, 255)
+# In the page: our nodes, put into the middle of the screen. → where the picture is to be cut.
+FRAME = """([width, height, room]) => {
+  const boxes = app.graph.nodes.filter((each) => each.type.startsWith("AirLora")).map((each) => each.getBounding());
+  const left = Math.min(...boxes.map((box) => box[0])), top = Math.min(...boxes.map((box) => box[1]));
+  const right = Math.max(...boxes.map((box) => box[0] + box[2])), bottom = Math.max(...boxes.map((box) => box[1] + box[3]));
+  const scale = Math.min(1, width / (right - left + 2 * room), height / (bottom - top + 2 * room));
+  const canvas = app.canvas.canvas.getBoundingClientRect();
+  const x = canvas.width / 2 / scale - (left + right) / 2, y = canvas.height / 2 / scale - (top + bottom) / 2;
+  Object.assign(app.canvas.ds, { scale, offset: [x, y] });
+  app.canvas.setDirty(true, true);
+  return { x: canvas.x + (canvas.width - width) / 2, y: canvas.y + (canvas.height - height) / 2, width, height };
+}"""
+CLIP = (960, 600)
+ROOM = 90
+QUIET = "() => !document.querySelector('.air-lora-busy, [aria-busy=true]')"
+
+# The files that the examples name, as the local CivitAI plays them: number, version, name, what they are made for.
+NAMED = (
+    (120096, 135931, "Pixel Art XL", "SDXL 1.0"),
+    (245889, 277389, "Second style", "SDXL 1.0"),
+    (58390, 62833, "Detail Tweaker LoRA", "SD 1.5"),
+    (652699, 993999, "Amateur Photography", "Flux.1 D"),
+)
+_MODULES = {
+    "SD 1.5": ("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k", 768, 320),
+    "Flux.1 D": ("lora_unet_double_blocks_0_img_attn_qkv", 3072, 9216),
+}
+
+
+def example_loras(folder: Path) -> list[CatalogueEntry]:
+    """What the examples' arrays name: small files of the right kinds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for model, version, name, base_model in NAMED:
+        file = folder / f"{model}.safetensors"
+        if base_model in _MODULES:
+            _write_lora(file, *_MODULES[base_model])
+        else:
+            write_sdxl_lora(file)
+        entries.append(CatalogueEntry(model, version, name, file, base_model=base_model))
+    return entries
+
+
+def _write_lora(path: Path, module: str, width_in: int, width_out: int) -> None:
+    tensors = {
+        f"{module}.lora_down.weight": np.full((4, width_in), 0.01, np.float16),
+        f"{module}.lora_up.weight": np.full((width_out, 4), 0.01, np.float16),
+        f"{module}.alpha": np.array(4, np.float16),
+    }
+    save_file(tensors, path)
+
+
+def make_thumbnails(url: str, stage: ShowcaseStage) -> None:
+    """All of them, on the ComfyUI at `url`."""
+    results = results_on_the_showcase(ComfyClient(url), stage)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=installed_browser(), args=ARGUMENTS)
+        page = browser.new_page(viewport=VIEWPORT, device_scale_factor=SHARPNESS, color_scheme="dark")
+        page.set_default_timeout(60_000)
+        page.goto(url)
+        page.wait_for_function("() => window.app?.graph && app.extensionManager")
+        page.wait_for_timeout(2000)
+        for file in sorted(EXAMPLES.glob("*.json")):
+            save(file.stem, results.get(file.stem) or photograph(page, json.loads(file.read_bytes())))
+        browser.close()
+
+
+def photograph(page: Page, workflow: Mapping[str, Any]) -> Image.Image:
+    """Our nodes of a workflow, as the page shows them."""
+    page.evaluate("(workflow) => app.loadGraphData(workflow)", workflow)
+    page.wait_for_timeout(1000)
+    for dialog in page.get_by_role("dialog").all():
+        if dialog.is_visible():
+            page.keyboard.press("Escape")
+    clip = page.evaluate(FRAME, [*CLIP, ROOM])
+    page.wait_for_timeout(4000)  # until the rows know what they show
+    return Image.open(io.BytesIO(page.screenshot(clip=clip)))
+
+
+def results_on_the_showcase(client: ComfyClient, stage: ShowcaseStage) -> dict[str, Image.Image]:
+    """What the sweep and the analysis make there: a sheet, and a picture of strengths."""
+    air = {style.file_stem: style.air for style in stage.styles}
+    array = json.dumps(
+        [{"model": air["tiny_sticker"], "weight": 0.6}, {"model": air["tiny_neon"], "weight": 0.4}]
+    )
+    sweep = showcase_picture().workflow()
+    del sweep["report"]
+    sweep["values"] = {
+        "class_type": "AirLoraSweep",
+        "inputs": {
+            "lora": json.dumps([{"model": air["tiny_sticker"]}]),
+            "entry": 1,
+            "values": "0, 0.4, 0.7, 1",
+        },
+    }
+    sweep["apply"]["inputs"]["lora"] = ["values", 0]
+    sweep["sheet"] = {
+        "class_type": "AirLoraGrid",
+        "inputs": {"images": ["decode", 0], "columns": 2, "labels": ["values", 1]},
+    }
+    sweep["save"]["inputs"]["images"] = ["sheet", 0]
+    analysis = {
+        "checkpoint": sweep["checkpoint"],
+        "analyze": {
+            "class_type": "AirLoraAnalyze",
+            "inputs": {
+                "model": ["checkpoint", 0],
+                "clip": ["checkpoint", 1],
+                "lora": array,
+                "expert": "both",
+            },
+        },
+        "save": {
+            "class_type": "SaveImage",
+            "inputs": {"images": ["analyze", 0], "filename_prefix": "analysis"},
+        },
+    }
+    client.run(sweep)  # once more below: by then the file is here, and the labels have its name
+    client.post("/free", {"free_memory": True})
+    return {
+        name: Image.open(io.BytesIO(client.image(client.run(workflow).image_references()[0])))
+        for name, workflow in (("weight-sweep", sweep), ("analyze-and-merge", analysis))
+    }
+
+
+def save(name: str, picture: Image.Image) -> None:
+    """As JPEG of one size, on white where it is of another shape."""
+    path = EXAMPLES / f"{name}.jpg"
+    picture = picture.convert("RGB")
+    picture.thumbnail(SIZE, Image.Resampling.LANCZOS)
+    card = Image.new("RGB", SIZE, PAPER)
+    card.paste(picture, ((SIZE[0] - picture.width) // 2, (SIZE[1] - picture.height) // 2))
+    card.save(path, quality=QUALITY, optimize=True)
+    say(f"  {path.relative_to(ROOT)}  {path.stat().st_size // 1000} kB")
