@@ -2,6 +2,8 @@
 
 a source's record                   CivitAI's `trainedWords`, also as other tools keep them beside the file
 <stem>.json                         what the user of AUTOMATIC1111's web UI or Forge wrote as "activation text"
+<stem>.metadata.json                what the user of Lora Manager wrote, for a file that CivitAI does not know
+<name>.rgthree-info.json            the same in rgthree's nodes; words that they only counted in the file do not count
 modelspec.trigger_phrase            the author's own words in the file (https://github.com/Stability-AI/ModelSpec)
 ss_tag_frequency                    sd-scripts' count of the captions' tags: those that every picture had
 """
@@ -55,22 +57,40 @@ def trigger_words(
     """
     if recorded:
         return recorded
-    for words in (_activation_text(path), *_in_metadata(metadata or {})):
+    for words in (*_in_notes(path), *_in_metadata(metadata or {})):
         if words:
             return tuple(dict.fromkeys(words))
     return ()
 
 
-def _activation_text(path: Path | None) -> list[str]:
-    if path is None or not path.with_suffix(".json").exists():  # a look is cheaper than an attempt
-        return []
+def _in_notes(path: Path | None) -> Iterator[list[str]]:
+    if path is None:
+        return
+    yield _parts(_note(path.with_suffix(".json")).get("activation text"))
+    manager = _note(path.with_suffix(".metadata.json")).get("civitai")
+    yield _texts(manager.get("trainedWords") if isinstance(manager, dict) else None)
+    rgthree = _note(path.with_name(f"{path.name}.rgthree-info.json")).get("trainedWords")
+    words = [each for each in rgthree if isinstance(each, dict)] if isinstance(rgthree, list) else []
+    counted = [
+        each for each in words if each.get("metadata") and not each.get("user") and not each.get("civitai")
+    ]
+    yield _texts([each.get("word") for each in words if each not in counted])
+
+
+def _note(path: Path) -> dict[str, Any]:
     try:
-        with path.with_suffix(".json").open("rb") as file:
+        if not path.exists():  # a look is cheaper than an attempt
+            return {}
+        with path.open("rb") as file:
             text = file.read(MAX_FILE_BYTES + 1)
-    except OSError:
-        return []
-    note = _object(text) if len(text) <= MAX_FILE_BYTES else {}
-    return _parts(note.get("activation text"))
+    except (OSError, ValueError):
+        return {}
+    return _object(text) if len(text) <= MAX_FILE_BYTES else {}
+
+
+def _texts(values: object) -> list[str]:
+    listed = values if isinstance(values, list) else []
+    return [each.strip() for each in listed if isinstance(each, str) and each.strip()]
 
 
 def _in_metadata(metadata: Mapping[str, str]) -> Iterator[list[str]]:

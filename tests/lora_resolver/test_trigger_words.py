@@ -80,3 +80,38 @@ def test_a_file_on_this_disk(tmp_path: Path) -> None:
     assert resolver.resolve("local:mine.safetensors").trigger_words == ("mine", "pixel")
     path.with_suffix(".json").write_text("not JSON")
     assert resolver.resolve("local:mine.safetensors").trigger_words == ("p1x",)
+
+
+@pytest.mark.parametrize(
+    ("note", "content", "words"),
+    [
+        (
+            "mine.metadata.json",
+            {"file_name": "mine", "sha256": "0" * 64, "civitai": {"trainedWords": ["p1x art", " sky "]}},
+            ("p1x art", "sky"),
+        ),
+        ("mine.metadata.json", {"civitai": None}, ("by the author",)),
+        (
+            "mine.safetensors.rgthree-info.json",
+            {
+                "trainedWords": [
+                    {"word": "p1x", "user": True},
+                    {"word": "1girl", "metadata": True, "count": 20},
+                ]
+            },
+            ("p1x",),
+        ),
+        ("mine.safetensors.rgthree-info.json", {"trainedWords": ["p1x", 7, None]}, ("by the author",)),
+    ],
+)
+def test_words_that_a_user_noted_with_other_tools(
+    tmp_path: Path, note: str, content: dict[str, object], words: tuple[str, ...]
+) -> None:
+    lora_files.write_lora(
+        tmp_path / "mine.safetensors",
+        modules_of("sd15"),
+        metadata={"modelspec.trigger_phrase": "by the author"},
+    )
+    (tmp_path / note).write_text(json.dumps(content))
+    resolver = Resolver(ResolverConfig(download_dir=tmp_path, offline=True))
+    assert resolver.resolve("local:mine.safetensors").trigger_words == words
