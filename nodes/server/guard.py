@@ -12,6 +12,7 @@ import asyncio
 import ipaddress
 import json
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -38,6 +39,12 @@ SMALL_BODY = 64 * 1024
 SHORTEST_TOKEN = 6
 
 _log = logging.getLogger(__name__)
+
+# What proxies and tunnels add to say for whom they ask.
+_PROXYS_HEADER = re.compile(
+    r"(?:forwarded|via|x-forwarded-.*|x-original-.*|x-real-ip|(?:x|true|fly|fastly)-client-ip|cf-connecting-ip.*)$",
+    re.IGNORECASE,
+)
 
 _STATUS: tuple[tuple[type[LoraResolverError], int], ...] = (
     (InvalidInput, 400),
@@ -85,7 +92,7 @@ def refuse_foreign_pages(request: web.Request) -> None:
     """Raises Refused for what a page of another origin sends. Programs send no such headers."""
     site = request.headers.get("Sec-Fetch-Site", "none").lower()
     origin = request.headers.get("Origin")
-    same = origin is None or (origin != "null" and urlsplit(origin).netloc.lower() == request.host.lower())
+    same = origin is None or _place(origin) == request.host.lower()
     if not same or site not in ("none", "same-origin"):
         raise Refused(
             403, "foreignOrigin", "this was sent by a page of another site", "Use ComfyUI's own page."
@@ -98,7 +105,7 @@ def refuse_other_computers(request: web.Request) -> None:
     The name that was asked for counts too: a foreign name that leads to this computer is an attack (DNS rebinding), or
     a proxy in front of it, behind which anybody may be.
     """
-    forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP"))
+    forwarded = any(_PROXYS_HEADER.match(name) for name in request.headers)
     here = _is_here(request.remote or "") and _is_here(_host(request)) and not forwarded
     if not here and not remote_changes_allowed():
         raise Refused(
@@ -109,11 +116,20 @@ def refuse_other_computers(request: web.Request) -> None:
         )
 
 
+def _place(origin: str) -> str | None:
+    """Host and port of an origin; None for "null" and for what is none."""
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None
+
+
 def _host(request: web.Request) -> str:
     try:
-        return urlsplit(f"//{request.host}").hostname or ""
+        parts = urlsplit(f"//{request.host}")
     except ValueError:
         return ""
+    return parts.hostname or "" if "@" not in parts.netloc else ""
 
 
 def _is_here(host: str) -> bool:
@@ -220,8 +236,12 @@ def _too_large(limit: int) -> Refused:
 def json_answer(document: Any, status: int = 200) -> web.Response:
     """The document as JSON, without what must not leave this computer."""
     text = json.dumps(discreet(document), ensure_ascii=False)
+    # A file's name may hold what UTF-8 cannot; as an escape it is JSON still.
+    body = text.encode("utf-8", "backslashreplace")
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    return web.Response(text=text, status=status, content_type="application/json", headers=headers)
+    return web.Response(
+        body=body, status=status, content_type="application/json", charset="utf-8", headers=headers
+    )
 
 
 def error_answer(error: LoraResolverError) -> web.Response:

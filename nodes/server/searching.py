@@ -10,7 +10,7 @@ from . import workers
 from .checkpoints import known_checkpoint, named_checkpoint
 from .guard import query_number, read_fields, wrong
 from .info import local_files
-from .items import item_of_file, item_of_record, name_of_file, with_fit
+from .items import item_of_file, item_of_record, name_of_file, plain, with_fit
 from .listing import library_files
 from .settings import resolver_config
 
@@ -34,7 +34,7 @@ _CURSOR = re.compile(r"[\w|.:=+/ -]{1,200}", re.ASCII)
 async def search(request: web.Request) -> dict[str, Any]:
     """{query, source: "local" | "civitai", checkpoint?, cursor?} → {items, next}: what fits the checkpoint."""
     fields = await read_fields(request)
-    query = " ".join(fields.text("query", MAX_QUERY).split())
+    query = plain(fields.text("query", MAX_QUERY))
     source = fields.text("source", 20)
     cursor = fields.optional_text("cursor", 200)
     named = named_checkpoint(fields)

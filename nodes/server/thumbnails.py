@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from PIL import Image
+
     from ...lora_resolver import Identifier, ResolverConfig
 
 SIZES = ("96", "512")
@@ -151,7 +153,7 @@ class Pictures:
 
 def shrink(content: bytes, size: int) -> bytes:
     """The first picture in it as WebP of at most `size` × `size` pixels. Raises Refused for what is no picture."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
@@ -159,24 +161,23 @@ def shrink(content: bytes, size: int) -> bytes:
                 raise _missing()
             picture.draft("RGB", (size * 2, size * 2))  # a JPEG is decoded no larger than is needed
             picture.load()
-            small = ImageOps.exif_transpose(picture)
+            # Between the colours of a palette there is nothing to mix; all other pictures are made small first.
+            small = _in_plain_colours(picture) if picture.mode in ("1", "P", "PA") else picture
             small.thumbnail((size, size))
-            small = small.convert(
-                "RGBA" if "A" in small.getbands() or "transparency" in small.info else "RGB"
-            )
+            small = _in_plain_colours(ImageOps.exif_transpose(small))
         bare = Image.frombytes(small.mode, small.size, small.tobytes())
         made = io.BytesIO()
         bare.save(made, "WEBP", quality=QUALITY)
-    except (
-        UnidentifiedImageError,
-        OSError,
-        ValueError,
-        SyntaxError,
-        MemoryError,
-        Image.DecompressionBombError,
-    ):
+    except Refused:
+        raise
+    except Exception as error:  # a decoder may raise anything at bytes that were made to harm it
+        _log.debug("[AIR LoRA] a preview cannot be read: %s", type(error).__name__)
         raise _missing() from None
     return made.getvalue()
+
+
+def _in_plain_colours(picture: Image.Image) -> Image.Image:
+    return picture.convert("RGBA" if "A" in picture.getbands() or "transparency" in picture.info else "RGB")
 
 
 def _read(path: Path) -> bytes:
