@@ -74,15 +74,6 @@ def test_no_large_file_but_the_showcase_checkpoint() -> None:
     assert large == ["tools/showcase/tiny-showcase-all.ckpt"]
 
 
-def test_the_pictures_of_the_documentation_are_small_and_shown() -> None:
-    pictures = {file.name: file.stat().st_size for file in (ROOT / "docs" / "pictures").iterdir()}
-    assert [name for name, size in pictures.items() if size > 300_000] == []
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = set(re.findall(r"docs/pictures/([\w-]+\.png)", readme))
-    assert shown
-    assert shown <= set(pictures)
-
-
 def test_what_users_do_not_need_is_left_out_of_the_registry_package() -> None:
     left_out = (ROOT / ".comfyignore").read_text(encoding="utf-8").split()
     assert {"/tools/", "/tests/", "/benchmarks/"} <= set(left_out)

@@ -35,4 +35,4 @@ def test_every_variable_that_the_pages_name_is_one() -> None:
         )
     }
     assert {each for each in named if each[0] not in SETTING_KEYS | OF_OTHERS} == set()
-    assert {name for name, page in named if page == "README.md"} >= SETTING_KEYS
+    assert {name for name, page in named if page == "settings.md"} >= SETTING_KEYS

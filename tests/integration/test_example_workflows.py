@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from comfy_cli.workflow_to_api import convert_ui_to_api
 
 from tests import lora_files
 from tests.conftest import ROOT
+from tests.integration.api_format import convert_ui_to_api
 from tests.integration.conftest import tiny
 from tools.civitai_server import CatalogueEntry
 

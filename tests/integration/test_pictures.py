@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
+from tools.comfy_client import Failed
+from tools.foreign_lora import write_sdxl_lora
 from tools.stage import CHECKPOINT, SHOWCASE, showcase_picture
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ def draw(studio: Studio) -> Iterator[Draw]:
     checkpoint, loras = models / "checkpoints" / CHECKPOINT, models / "loras" / "showcase"
     loras.mkdir()
     shutil.copy(SHOWCASE / CHECKPOINT, checkpoint)
+    write_sdxl_lora(loras / "watercolour.safetensors")
     for style in STYLES:
         shutil.copy(SHOWCASE / "loras" / f"tiny_{style}.safetensors", loras / f"{style}.safetensors")
     drawn: dict[str, Pixels] = {}
@@ -96,3 +100,12 @@ def test_a_negative_weight_leads_the_other_way(draw: Draw) -> None:
     base, more, less = draw(), draw(("neon", 0.5)), draw(("neon", -0.5))
     assert distance(less, base) > 5
     assert distance(less, more) > distance(less, base)
+
+
+def test_a_style_of_another_architecture_is_refused_in_the_readme_s_words(draw: Draw) -> None:
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").replace("\n> ", " ").split())
+    with pytest.raises(Failed) as refused:
+        draw(("watercolour", 0.75))
+    message = str(refused.value).splitlines()[0]
+    assert message.startswith("lora[0]: ")
+    assert message[message.index("was made for SDXL") :] in readme

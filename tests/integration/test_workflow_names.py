@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comfy_cli.workflow_to_api import convert_ui_to_api
 
 from lora_resolver import loras_in
+from tests.integration.api_format import convert_ui_to_api
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Studio

@@ -1,0 +1,16 @@
+"""comfy-cli's converter from the page's format to API format.
+
+comfy-cli makes a folder for its settings when it is imported: here in one that goes again, never in the home of whoever
+runs the tests, which may be read-only.
+"""
+
+import tempfile
+
+import pytest
+
+__all__ = ["convert_ui_to_api"]
+
+with tempfile.TemporaryDirectory() as _home, pytest.MonkeyPatch.context() as _environment:
+    for _name in ("HOME", "USERPROFILE", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "APPDATA", "LOCALAPPDATA"):
+        _environment.setenv(_name, _home)
+    from comfy_cli.workflow_to_api import convert_ui_to_api

@@ -1,0 +1,108 @@
+"""The README says nothing that is not so: figures, links, commands, nodes, pictures, the array."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lora_resolver import parse_lora_array
+from tests.conftest import ROOT
+from tools.dev import COMMANDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+
+FIGURES = {
+    "SD 1.5, one LoRA": "patch SD1.5, N=1: files to patched weights",
+    "SD 1.5, five": "patch SD1.5, N=5: files to patched weights",
+    "SD 1.5, ten": "patch SD1.5, N=10: files to patched weights",
+    "SD 1.5, five, one weight changed": "patch SD1.5, N=5: one weight changed",
+    "SDXL, one": "patch SDXL, N=1: files to patched weights",
+    "SDXL, five": "patch SDXL, N=5: files to patched weights",
+    "a 193 MB file to usable factors": "read a 193 MB LoRA, warm: usable factors",
+}
+MEMORY = "patch SD1.5, N=5: peak extra memory"
+
+
+def test_its_figures_are_those_of_the_benchmarks() -> None:
+    measured = {row["name"]: row for row in json.loads((ROOT / "benchmarks" / "results.json").read_bytes())}
+    table = re.findall(r"^\| (.+?) \| ([\d.]+) s \| ([\d.]+) s \| ([\d.]+) \|$", README, re.MULTILINE)
+    assert {label for label, *_ in table} == set(FIGURES)
+    for label, *shown in table:
+        row = measured[FIGURES[label]]
+        for figure, value in zip(shown, (row["peer"], row["ours"], row["ratio"])):
+            half_a_digit = 0.5001 * 10 ** -len(figure.partition(".")[2])
+            assert abs(float(figure) - value) <= half_a_digit, f"{label}: benchmarks/results.json has {value}"
+    ours, peer = measured[MEMORY]["ours"], measured[MEMORY]["peer"]
+    assert f"takes {ours:.0f} MB for a moment where the chain takes {peer:.0f} MB" in " ".join(README.split())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_something(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r'\]\(([^)#\s]+)[^)]*\)|src="([^"]+)"', text)
+    own = {link for pair in links for link in pair if link and "://" not in link}
+    assert {link for link in own if not (page.parent / link).exists()} == set()
+
+
+def test_it_leads_to_every_page() -> None:
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    assert {page for page in pages if f"]({page})" not in README} == set()
+
+
+def test_every_picture_is_shown_and_small() -> None:
+    pictures = {picture.name: picture.stat().st_size for picture in (ROOT / "docs" / "pictures").iterdir()}
+    shown = {
+        name
+        for page in PAGES
+        for name in re.findall(r"pictures/([\w-]+\.png)", page.read_text(encoding="utf-8"))
+    }
+    assert shown == set(pictures)
+    assert [name for name, size in pictures.items() if size > 300_000] == []
+
+
+def test_make_pictures_makes_every_picture() -> None:
+    script = (ROOT / "tools" / "pictures.py").read_text(encoding="utf-8")
+    made = set(re.findall(r'\bsave(?:_node)?\((?:page, )?"([\w-]+)"', script))
+    assert made == {picture.stem for picture in (ROOT / "docs" / "pictures").iterdir()}
+
+
+def test_its_commands_are_there() -> None:
+    named = set(re.findall(r"(?:`make|^    make|dev\.py) ([a-z]+)", README, re.MULTILINE))
+    assert {"demo", "test", "serve", "bench", "clean"} <= named <= set(COMMANDS)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    exported = re.search(r"^export (.+)$", makefile, re.MULTILINE)
+    assert exported
+    variables = set(re.findall(r"\b([A-Z_]+)=", "".join(re.findall(r"`?make [^\n]+", README))))
+    assert variables
+    assert variables <= set(exported[1].split())
+
+
+def test_its_array_is_the_one_that_the_help_and_the_pages_show() -> None:
+    shown = [
+        block
+        for page in (
+            ROOT / "README.md",
+            ROOT / "docs" / "array.md",
+            ROOT / "web" / "docs" / "AirLoraApply.md",
+        )
+        for block in re.findall(r"```json\n(\[.+?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    ]
+    assert len(shown) == 3
+    assert len(set(shown)) == 1
+    assert [entry.weight for entry in parse_lora_array(shown[0])] == [0.7, 0.5]
+
+
+def test_it_names_every_node_by_the_name_that_the_page_shows() -> None:
+    titles = {
+        page.name: page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        for page in (ROOT / "web" / "docs").glob("*.md")
+    }
+    linked = {name: title for title, name in re.findall(r"\[([^\]]+)\]\(web/docs/(\w+\.md)\)", README)}
+    assert linked == titles
