@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from tests.conftest import ROOT
 from tools.dev import COMMANDS
@@ -72,6 +73,26 @@ def tracked_files() -> list[Path]:
 def test_no_large_file_but_the_showcase_checkpoint() -> None:
     large = [file.relative_to(ROOT).as_posix() for file in tracked_files() if file.stat().st_size > 1_000_000]
     assert large == ["tools/showcase/tiny-showcase-all.ckpt"]
+
+
+def test_each_example_has_a_picture_for_the_template_browser() -> None:
+    examples = ROOT / "example_workflows"
+    pictures = sorted(examples.glob("*.jpg"))
+    assert [file.stem for file in pictures] == sorted(file.stem for file in examples.glob("*.json"))
+    for file in pictures:
+        with Image.open(file) as picture:
+            assert picture.size == (640, 400), file.name
+        assert file.stat().st_size < 100_000, file.name
+
+
+def test_the_readme_has_what_a_user_looks_for() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## (.+)$", readme, re.MULTILINE)
+    for section in (
+        *("Install", "Your first array", "Tokens", "A LoRA of another architecture", "Offline"),
+        *("Several machines", "Compared with chained loaders"),
+    ):
+        assert section in sections
 
 
 def test_what_users_do_not_need_is_left_out_of_the_registry_package() -> None:

@@ -7,6 +7,8 @@ search.png               the panel that adds LoRAs
 progress.png             a download under way
 wrong-architecture.png   a run with a LoRA of another architecture
 settings.png             the settings
+
+The pictures of the example workflows are made too (see thumbnails); `ARGS=thumbnails` makes those alone.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -27,12 +30,15 @@ from tools.demo import Shot, take
 from tools.holding_server import HoldingCivitai
 from tools.runtime import ROOT, RUNTIME, SetupError, comfyui_in_use, end_well_when_terminated, say
 from tools.stage import WORKFLOW, ShowcaseStage, showcase_picture
+from tools.thumbnails import example_loras, make_thumbnails, place_models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from playwright.sync_api import Locator, Page
+
+    from tools.civitai_server import CatalogueEntry
 
     Entry = dict[str, Any]
 
@@ -74,6 +80,9 @@ class PicturesStage(ShowcaseStage):
     def __init__(self, base: Path) -> None:
         super().__init__(base, HoldingCivitai)
 
+    def _catalogue(self) -> list[CatalogueEntry]:
+        return [*super()._catalogue(), *example_loras(self.base / "served")]
+
     def hold_downloads(self) -> None:
         self._server.go_on.clear()
 
@@ -91,11 +100,14 @@ def main() -> int:
         front_end = ("--front-end-root", str(ensure_front_end(FRONT_ENDS[-1])))
         with PicturesStage(base) as stage:
             (base / "user" / "default" / "comfy.settings.json").write_text(json.dumps(SETTINGS))
+            place_models(base / "models")
             with ComfyProcess(
                 comfyui_in_use(), base, environment=stage.environment, arguments=front_end
             ) as process:
-                photograph(process.url, stage)
-                make_strip(ComfyClient(process.url), stage)
+                if sys.argv[1:] != ["thumbnails"]:
+                    photograph(process.url, stage)
+                    make_strip(ComfyClient(process.url), stage)
+                make_thumbnails(process.url, stage)
     except SetupError as error:
         say(f"\n{error}")
         return 1

@@ -39,8 +39,8 @@ PAPER = (255, 255, 255)
 # In the page: our nodes, put into the middle of the screen. → where the picture is to be cut.
 FRAME = """([width, height, room]) => {
   const boxes = app.graph.nodes.filter((each) => each.type.startsWith("AirLora")).map((each) => each.getBounding());
-  const left = Math.min(...boxes.map((box) => box[0])), top = Math.min(...boxes.map((box) => box[1]));
-  const right = Math.max(...boxes.map((box) => box[0] + box[2])), bottom = Math.max(...boxes.map((box) => box[1] + box[3]));
+  const left = Math.min(...boxes.map((box) => box[0])), right = Math.max(...boxes.map((box) => box[0] + box[2]));
+  const top = Math.min(...boxes.map((box) => box[1])), bottom = Math.max(...boxes.map((box) => box[1] + box[3]));
   const scale = Math.min(1, width / (right - left + 2 * room), height / (bottom - top + 2 * room));
   const canvas = app.canvas.canvas.getBoundingClientRect();
   const x = canvas.width / 2 / scale - (left + right) / 2, y = canvas.height / 2 / scale - (top + bottom) / 2;
@@ -50,7 +50,13 @@ FRAME = """([width, height, room]) => {
 }"""
 CLIP = (960, 600)
 ROOM = 90
-QUIET = "() => !document.querySelector('.air-lora-busy, [aria-busy=true]')"
+MODEL_FOLDERS = {
+    "ckpt_name": "checkpoints",
+    "unet_name": "diffusion_models",
+    "clip_name1": "text_encoders",
+    "clip_name2": "text_encoders",
+    "vae_name": "vae",
+}
 
 # The files that the examples name, as the local CivitAI plays them: number, version, name, what they are made for.
 NAMED = (
@@ -77,6 +83,18 @@ def example_loras(folder: Path) -> list[CatalogueEntry]:
             write_sdxl_lora(file)
         entries.append(CatalogueEntry(model, version, name, file, base_model=base_model))
     return entries
+
+
+def place_models(models: Path) -> None:
+    """Files of the names that the examples' loaders hold, so that the page calls none of them missing."""
+    for file in (EXAMPLES / "api").glob("*.json"):
+        for node in json.loads(file.read_bytes()).values():
+            for name, folder in MODEL_FOLDERS.items():
+                value = node["inputs"].get(name)
+                if isinstance(value, str):
+                    path = models / folder / value
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    save_file({"nothing": np.zeros(1, np.float16)}, path)
 
 
 def _write_lora(path: Path, module: str, width_in: int, width_out: int) -> None:
@@ -134,7 +152,7 @@ def results_on_the_showcase(client: ComfyClient, stage: ShowcaseStage) -> dict[s
     sweep["apply"]["inputs"]["lora"] = ["values", 0]
     sweep["sheet"] = {
         "class_type": "AirLoraGrid",
-        "inputs": {"images": ["decode", 0], "columns": 2, "labels": ["values", 1]},
+        "inputs": {"images": ["decode", 0], "columns": 3, "labels": ["values", 1]},
     }
     sweep["save"]["inputs"]["images"] = ["sheet", 0]
     analysis = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import urllib.request
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,10 @@ def test_the_template_browser_lists_them(studio: Studio) -> None:
     assert sorted(listed) == NAMES
     served = studio.client.get("/api/workflow_templates/air-lora/sdxl-mixed-loras.json")
     assert served == read(FOLDER / "sdxl-mixed-loras.json")
+    for name in NAMES:
+        address = f"{studio.client.url}/api/workflow_templates/air-lora/{name}.jpg"
+        with urllib.request.urlopen(address, timeout=30) as picture:
+            assert picture.read(3) == b"\xff\xd8\xff", "the browser shows this picture"
 
 
 @pytest.mark.parametrize("name", NAMES)
