@@ -142,3 +142,13 @@ def test_a_translated_help_page_says_the_same(page: Path) -> None:
     assert text.startswith(f"# {texts(page.stem, 'nodeDefs')[f'{page.parent.name} / display_name']}\n")
     for pattern in (r"(?s)```.*?```", r"(?<!`)`[^`\n]+`(?!`)"):
         assert set(re.findall(pattern, text)) == set(re.findall(pattern, source))
+
+
+@pytest.mark.parametrize("language", ["en", *LANGUAGES])
+def test_the_help_of_the_rows_calls_things_as_the_rows_do(language: str) -> None:
+    docs = ROOT / "web" / "docs"
+    page = docs / "AirLoraApply.md" if language == "en" else docs / "AirLoraApply" / f"{language}.md"
+    said = {**widget_texts(), **(texts(language, "main") if language != "en" else {})}
+    text = page.read_text(encoding="utf-8")
+    for name in ("addLora", "presets"):
+        assert f"**{said[f'airLora / {name}']}**" in text

@@ -43,9 +43,17 @@ MAX_MESSAGE = 2000
 
 _TOKEN_CODES = frozenset({"loginNeeded", "tokenRejected", "gated"})
 _HOSTED_CODES = frozenset({"downloadsDisabled"})
-# Marks that turn the writing direction, and spaces of no width.
+# Marks that turn the writing direction, spaces and hyphens of no width, and letters that nobody sees (tags).
 _STEERING = frozenset(
-    "\u061c\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+    map(
+        chr,
+        (
+            *(0xAD, 0x61C, 0x180E, 0x200B, 0x200E, 0x200F, 0xFEFF),
+            *range(0x202A, 0x202F),
+            *range(0x2060, 0x2070),
+            *range(0xE0000, 0xE0080),
+        ),
+    )
 )
 
 

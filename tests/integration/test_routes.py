@@ -29,7 +29,7 @@ SD15 = {"folder": "checkpoints", "name": "tiny_sd15.ckpt"}
 SDXL = {"folder": "checkpoints", "name": "tiny_sdxl.ckpt"}
 LOCAL = "local:mine/local.safetensors"
 MEGABYTE_OF_TEXT = "long " * 200_000
-EVIL = '<img src=x onerror="alert(1)">\u202egnp.exe\u0000\x1b[31m'
+EVIL = '<img src=x onerror="alert(1)">\u202egnp.exe\u0000\x1b[31m\u061c\u206e\U000e0041'
 
 
 @pytest.fixture(scope="module")

@@ -75,6 +75,9 @@ test("numbers as typed and as shown", () => {
 
 test("a stranger's text becomes one short line without direction marks", () => {
   assert.equal(plain("a\u202eb\n c"), "a b c");
+  assert.equal(plain("a\u061cb\u206ec\u{e0041}d\u00ad"), "a b c d");
+  assert.equal(plain("👨\u200d👩 می\u200cخواهم"), "👨\u200d👩 می\u200cخواهم", "joiners are part of letters and emoji");
+  assert.equal(plain("😀😀😀", 4), "😀…", "no half of an emoji");
   assert.equal(plain("x".repeat(1_000_000), 20).length, 20);
   assert.equal(shortModel("local:sub/name.safetensors"), "name");
 });
