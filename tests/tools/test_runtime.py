@@ -79,10 +79,12 @@ def test_what_was_killed_half_way_is_made_anew_and_only_once(checkout: Path) -> 
         time.sleep(0.01)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
+    (checkout / ".runtime" / "pip" / "half a download").mkdir(parents=True)
 
     together = [set_up(checkout), set_up(checkout)]
     said = [said_by(process) for process in together]
     assert has_all(checkout)
+    assert not (checkout / ".runtime" / "pip").exists()
     assert sum(line.startswith(MAKES_ANEW) for lines in said for line in lines) == 1
     assert [lines[-1] for lines in said] == 2 * [str(checkout / ".venv" / "bin" / "python")]
     assert said_by(set_up(checkout)) == [str(checkout / ".venv" / "bin" / "python")]
