@@ -46,7 +46,7 @@ export function openRowMenu(editor, key, button, at) {
 }
 
 /** The model's page, if its address is one of the services' own: a record cannot send the user elsewhere. */
-function pageOf(item) {
+export function pageOf(item) {
   try {
     const address = new URL(item?.page ?? "");
     return address.protocol === "https:" && PAGE_HOSTS.has(address.hostname.replace(/^www\./, "")) ? address.href : null;
