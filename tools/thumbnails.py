@@ -171,8 +171,11 @@ def results_on_the_showcase(client: ComfyClient, stage: ShowcaseStage) -> dict[s
             "inputs": {"images": ["analyze", 0], "filename_prefix": "analysis"},
         },
     }
-    client.run(sweep)  # once more below: by then the file is here, and the labels have its name
-    client.post("/free", {"free_memory": True})
+    here = {
+        "resolve": {"class_type": "AirLoraResolve", "inputs": {"identifier": air["tiny_sticker"]}},
+        "show": {"class_type": "PreviewAny", "inputs": {"source": ["resolve", 0]}},
+    }
+    client.run(here)  # labels have the name of a LoRA that is on the disk
     return {
         name: Image.open(io.BytesIO(client.image(client.run(workflow).image_references()[0])))
         for name, workflow in (("weight-sweep", sweep), ("analyze-and-merge", analysis))
