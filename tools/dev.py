@@ -29,6 +29,7 @@ from tools.runtime import (  # noqa: E402  # the path above makes it importable
     comfyui_of_user,
     end_well_when_terminated,
     ensure_runtime,
+    ensure_tests_beside,
     ensure_tools_only,
     say,
     venv_python,
@@ -49,13 +50,16 @@ def serve(arguments: list[str]) -> int:
 
 def test(arguments: list[str]) -> int:
     """Runs all tests, those on the real ComfyUI included. Arguments go to pytest."""
-    runtime = ensure_runtime()
-    comfyui = comfyui_of_user() or runtime
+    theirs = comfyui_of_user()
+    comfyui = ensure_runtime()
+    python = comfyui.python
+    if theirs:
+        comfyui, python = theirs, ensure_tests_beside(theirs)
     if not arguments or any("browser" in each for each in arguments if not each.startswith("not ")):
         ensure_browser()
     # A script that starts this in the background lets it ignore Ctrl-C, and the tests of Ctrl-C with it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    return _run(runtime.python, "-m", "pytest", *arguments, comfyui=comfyui)
+    return _run(python, "-m", "pytest", *arguments, comfyui=comfyui)
 
 
 def check(arguments: list[str]) -> int:

@@ -9,6 +9,7 @@ is installed.
     .runtime/comfyui-0.3.75/    the real ComfyUI
     .runtime/stamps/            what was installed, so that a second run installs nothing
     .runtime/pip/               pip's downloads while it works
+    .runtime/beside-…/          the tests' own packages, beside those of a ComfyUI that COMFYUI_PATH names
 
 Whatever is interrupted here is done again by the next run: a folder gets its name when it is whole, and an environment
 that pip was writing into is marked, and made anew.
@@ -17,6 +18,7 @@ that pip was writing into is marked, and made anew.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -134,7 +136,11 @@ def has_gpu(comfyui: Comfyui) -> bool:
 
 def venv_python() -> Path:
     """Where `.venv` keeps its Python, on any system."""
-    return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    return _python_in(VENV)
+
+
+def _python_in(venv: Path) -> Path:
+    return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def ensure_runtime(*, tests: bool = True) -> Comfyui:
@@ -162,8 +168,48 @@ def ensure_tools_only() -> Path:
 
 
 def _install_what_tests_need() -> None:
-    wanted = [*_requirements("requirements.txt"), *_requirements("requirements-dev.txt")]
-    _install("what the tests and checks need", wanted, stamp="own")
+    _install("what the tests and checks need", _what_tests_need(), stamp="own")
+
+
+def _what_tests_need() -> list[str]:
+    return [*_requirements("requirements.txt"), *_requirements("requirements-dev.txt")]
+
+
+def ensure_tests_beside(comfyui: Comfyui) -> Path:
+    """The Python that runs the tests with a user's ComfyUI, whose modules they import. Made now if it is not there.
+
+    It is an environment of its own that sees what is installed in theirs, and has what the tests need on top, so that
+    nothing of theirs changes. Raises SetupError where their Python cannot make one.
+    """
+    theirs = _packages_of(comfyui.python)
+    wanted = "\n".join([str(comfyui.python), *theirs, *_what_tests_need()])
+    folder = RUNTIME / f"beside-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
+    python = _python_in(folder)
+    done = folder / "done"
+    with _alone():
+        if not done.is_file():
+            say(f"Installing what the tests need, beside {comfyui.python}…")
+            shutil.rmtree(folder, ignore_errors=True)
+            _make_venv(comfyui.python, folder)
+            (own,) = _packages_of(python)
+            # As code, so that the .pth files in these folders count too.
+            lines = [f"import site; site.addsitedir({path!r})" for path in theirs]
+            (Path(own) / "comfyui.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            _pip("install", *_what_tests_need(), python=python)
+            done.touch()
+    return python
+
+
+def _packages_of(python: Path) -> list[str]:
+    """The folders from which a Python imports what was installed for it."""
+    code = (
+        "import json, sys; "
+        "print(json.dumps([p for p in sys.path if p.endswith(('site-packages', 'dist-packages'))]))"
+    )
+    done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SetupError(f"{python} cannot be run: {done.stderr.strip()}")
+    return [str(path) for path in json.loads(done.stdout)]
 
 
 @contextmanager
@@ -248,15 +294,17 @@ def _ensure_venv() -> None:
     for stamp in _stamps().iterdir():
         if stamp != _unfinished_mark():
             stamp.unlink()
-    made = subprocess.run(
-        [sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False
-    )
+    _make_venv(Path(sys.executable), VENV)
+    _unfinished_mark().unlink()
+
+
+def _make_venv(python: Path, folder: Path) -> None:
+    made = subprocess.run([python, "-m", "venv", str(folder)], capture_output=True, text=True, check=False)
     if made.returncode != 0:
         raise SetupError(
             f"Python could not make a virtual environment: {(made.stderr or made.stdout).strip()}\n"
             "On Debian and Ubuntu the package python3-venv is needed."
         )
-    _unfinished_mark().unlink()
 
 
 def _unfinished_mark() -> Path:
@@ -297,9 +345,19 @@ def _install(what: str, requirements: list[str], *, stamp: str, note: str = "") 
     _unfinished_mark().unlink(missing_ok=True)
 
 
-def _pip(*arguments: str) -> None:
-    """Runs pip; shows one short line for each package, and everything that pip said if it fails."""
-    command = [str(venv_python()), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+def _pip(*arguments: str, python: Path | None = None) -> None:
+    """Runs the pip of `.venv`, or that of `python`.
+
+    Shows one short line for each package, and everything that pip said if it fails.
+    """
+    command = [
+        str(python or venv_python()),
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--no-input",
+        *arguments,
+    ]
     said: list[str] = []
     environment = dict(os.environ)
     if os.name != "nt":  # where deep folders meet the limit of a path's length
@@ -322,7 +380,7 @@ def _pip(*arguments: str) -> None:
             for line in process.stdout:
                 said.append(line.rstrip())
                 shown = line.strip()
-                if shown.startswith("Installing collected"):
+                if python is None and shown.startswith("Installing collected"):
                     _unfinished_mark().touch()
                 if shown.startswith(("Collecting ", "Installing collected")):
                     waiting.say(f"  {shown.split(' (from')[0].split(':')[0][:100]}")

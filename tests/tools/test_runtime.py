@@ -25,6 +25,22 @@ SET_UP = "from tools.runtime import ensure_tools_only; print(ensure_tools_only()
 MAKES_ANEW = "Making a virtual environment"
 
 
+def wheel_of(name: str, version: str, folder: Path) -> Path:
+    """A package that says its version."""
+    wheel = folder / f"{name}-{version}-py3-none-any.whl"
+    facts = {
+        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        "WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"{name}.py", f"version = {version!r}\n")
+        for file, text in facts.items():
+            archive.writestr(f"{name}-{version}.dist-info/{file}", text)
+        listed = [f"{name}.py,,", *(f"{name}-{version}.dist-info/{file},," for file in (*facts, "RECORD"))]
+        archive.writestr(f"{name}-{version}.dist-info/RECORD", "\n".join(listed))
+    return wheel
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout that needs one package, which lies on the disk."""
@@ -33,17 +49,7 @@ def checkout(tmp_path: Path) -> Path:
     shutil.copytree(
         ROOT / "tools", checkout / "tools", ignore=shutil.ignore_patterns("showcase", "__pycache__")
     )
-    wheel = checkout / "needed-1.0-py3-none-any.whl"
-    facts = {
-        "METADATA": "Metadata-Version: 2.1\nName: needed\nVersion: 1.0\n",
-        "WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("needed.py", "")
-        for name, text in facts.items():
-            archive.writestr(f"needed-1.0.dist-info/{name}", text)
-        listed = ["needed.py,,", *(f"needed-1.0.dist-info/{name},," for name in (*facts, "RECORD"))]
-        archive.writestr("needed-1.0.dist-info/RECORD", "\n".join(listed))
+    wheel = wheel_of("needed", "1.0", checkout)
     (checkout / "requirements.txt").write_text(f"{wheel}\n", encoding="utf-8")
     (checkout / "requirements-dev.txt").write_text("", encoding="utf-8")
     return checkout
@@ -112,3 +118,29 @@ def test_an_environment_that_pip_was_writing_into_is_not_believed(checkout: Path
     assert said_by(set_up(checkout))[0].startswith(MAKES_ANEW)
     assert has_all(checkout)
     assert not (checkout / ".runtime" / "stamps" / "unfinished").exists()
+
+
+def test_tests_with_another_comfyui_see_its_packages_and_change_none(checkout: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "their venv"
+    subprocess.run([sys.executable, "-m", "venv", theirs], check=True)
+    python = theirs / "bin" / "python"
+    wheels = [wheel_of(name, "0.5", tmp_path) for name in ("only_theirs", "needed")]
+    subprocess.run([python, "-m", "pip", "install", "--no-index", "-q", *wheels], check=True)
+    before = {path: path.stat().st_mtime_ns for path in theirs.rglob("*") if "__pycache__" not in path.parts}
+
+    script = (
+        "from pathlib import Path; from tools.runtime import *; "
+        f"print(ensure_tests_beside(Comfyui(Path('comfyui'), Path({str(python)!r}), own=False)))"
+    )
+    beside = [
+        subprocess.run(
+            [sys.executable, "-c", script], cwd=checkout, check=True, capture_output=True, text=True
+        ).stdout.splitlines()
+        for _ in range(2)
+    ]
+    assert beside[1] == beside[0][-1:], "the second time nothing is installed"
+    seen = "import only_theirs, needed; print(only_theirs.version, needed.version)"
+    told = subprocess.run([beside[1][0], "-c", seen], check=True, capture_output=True, text=True).stdout
+    assert told.split() == ["0.5", "1.0"], "what the tests need goes before what is there in another version"
+    after = {path: path.stat().st_mtime_ns for path in theirs.rglob("*") if "__pycache__" not in path.parts}
+    assert after == before
