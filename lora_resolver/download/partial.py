@@ -2,6 +2,7 @@
 
     <name>.safetensors.air-part         the bytes so far, at their final places (with holes between)
     <name>.safetensors.air-part.json    what they are: size, SHA-256, ETag, and how much of each piece is there
+    <name>.safetensors.<word>.air-part  the whole of it, on the way to its name
 
 The record is written after the bytes that it speaks of, and replaced in one step. A process that is killed at any
 moment leaves a record that claims too little, never too much. After a power cut it may claim bytes that never reached
@@ -17,6 +18,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import threading
 import time
@@ -33,13 +35,16 @@ if TYPE_CHECKING:
 
     from .order import Order
 
-__all__ = ["Facts", "PartFile", "TakenOver", "clear_partial", "read_progress", "sha256_of"]
+__all__ = ["Facts", "PartFile", "TakenOver", "clear_partial", "read_progress", "sha256_of", "target_of"]
 
 PART_SUFFIX = ".air-part"
 RECORD_SUFFIX = ".air-part.json"
 SAVE_EVERY = 0.5
 """Seconds between two records: what a killed process loses at most."""
 _FORMAT = 1
+_WORD = 8
+"""Hexadecimal digits that tell one program's file, on the way to its name, from another's."""
+_LEFT_BY = re.compile(rf"(?P<target>.+?)(?:\.[0-9a-f]{{{_WORD}}})?{re.escape(PART_SUFFIX)}(?:\.json)?")
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,7 @@ class PartFile:
 
         Raises TakenOver where somebody else has put theirs under the part file's name.
         """
-        own = target.with_name(f"{target.name}.{secrets.token_hex(4)}{PART_SUFFIX}")
+        own = target.with_name(f"{target.name}.{secrets.token_hex(_WORD // 2)}{PART_SUFFIX}")
         self.path.replace(own)  # from here on nobody else knows where it is
         try:
             # Some network folders number and date a file anew when it is flushed; then the bytes decide.
@@ -178,6 +183,12 @@ def read_progress(target: Path) -> tuple[int, int] | None:
         return Pieces.from_record(record["pieces"]).done, int(record["size"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def target_of(path: Path) -> Path | None:
+    """The file that a download was making when it left this; None for what no download leaves."""
+    found = _LEFT_BY.fullmatch(path.name)
+    return path.with_name(found["target"]) if found else None
 
 
 def clear_partial(target: Path) -> int:

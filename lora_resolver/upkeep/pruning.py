@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..download.lease import leased
 from ..download.lock import file_lock, try_lock
-from ..download.partial import PART_SUFFIX
-from ..download.partial import RECORD_SUFFIX as PART_RECORD_SUFFIX
+from ..download.partial import target_of
 from ..errors import AccessDenied, HostedOnly, LoraResolverError, NotFound, Offline, VerificationFailed
 from ..identifiers import parse_identifier
 from ..preview import named_preview
@@ -150,13 +149,11 @@ class _Work:
         for folder, _, names in os.walk(self._root):
             for name in sorted(names):
                 path = Path(folder, name)
-                for suffix in (PART_RECORD_SUFFIX, PART_SUFFIX):
-                    if name.endswith(suffix):
-                        targets.setdefault(path.with_name(name.removesuffix(suffix)), []).append(path)
-                        break
-                else:
-                    if name.startswith(".") and name.endswith(".tmp") and self._is_old(path):
-                        self._remove(path, "partial")
+                target = target_of(path)
+                if target is not None:
+                    targets.setdefault(target, []).append(path)
+                elif name.startswith(".") and name.endswith(".tmp") and self._is_old(path):
+                    self._remove(path, "partial")
         for target, parts in targets.items():
             with self._only_one(target) as free:
                 for part in parts if free else ():

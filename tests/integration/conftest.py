@@ -45,6 +45,8 @@ SERVED: dict[int, tuple[str, str, Callable[[Path], Path]]] = {
     401: ("Nobody's keys", "SD 1.5", lora_files.unmatched_lora),
     402: ("Another size", "SD 1.5", lora_files.clashing_lora),
     403: ("A language model's", "Other", lora_files.language_model_lora),
+    # For the events' tests alone, which begin without it.
+    501: ("Style to watch", "SD 1.5", lambda path: lora_files.sd15_lora(path, seed=10)),
     # For the routes' tests alone, which begin with none of them on the disk.
     611: ("Route style for SDXL", "SDXL 1.0", lambda path: lora_files.sdxl_lora(path, seed=41)),
     612: ("Route style declared otherwise", "SD 1.5", lambda path: lora_files.sdxl_lora(path, seed=42)),

@@ -43,12 +43,12 @@ def events_of(studio: Studio, workflow: dict[str, Any]) -> Iterator[tuple[str, d
 
 
 def test_a_download_shows_on_the_node(studio: Studio) -> None:
-    file = studio.process.base / "models/loras/air/civitai/104@1104"
+    file = studio.process.base / "models/loras/air/civitai/501@1501"
     assert not file.exists()
-    events = list(events_of(studio, tiny("sd15", [{"model": air(104), "weight": 0.5}]).workflow()))
+    events = list(events_of(studio, tiny("sd15", [{"model": air(501), "weight": 0.5}]).workflow()))
     texts = [data["text"] for kind, data in events if kind == "text" and data["node"] == "apply"]
-    assert any("MB" in text and "model-104.safetensors" in text for text in texts), texts
-    assert texts[-1] == "model-104.safetensors: on disk"
+    assert any("MB" in text and "model-501.safetensors" in text for text in texts), texts
+    assert texts[-1] == "model-501.safetensors: on disk"
     assert any(kind == "progress" and data["node"] == "apply" for kind, data in events)
     assert events[-1][0] == "execution_success"
 

@@ -245,8 +245,12 @@ def test_what_was_left_behind_goes(command: Command, store: dict[str, Path], lor
     assert list((loras / "air" / ".locks").iterdir()) == []
 
 
-def test_what_somebody_downloads_now_stays(command: Command, loras: Path) -> None:
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_what_somebody_downloads_now_stays(command: Command, loras: Path, at_the_end: bool) -> None:
     target = leave_a_partial(loras)
+    if at_the_end:  # all of it is there, and about to get its name
+        bytes_so_far = target.with_name("big.safetensors.air-part")
+        bytes_so_far.rename(target.with_name("big.safetensors.c410b395.air-part"))
     lock = loras / "air" / ".locks" / "civitai+9@9+big.safetensors.lock"
     lock.parent.mkdir()
     with FileLock(lock):
