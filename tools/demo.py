@@ -18,7 +18,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tools.comfy_client import ComfyClient, Failed, Rejected, Result
 from tools.comfy_process import ComfyProcess
@@ -37,7 +37,11 @@ from tools.stage import ShowcaseStage, showcase_picture
 from tools.waiting import LABEL_WIDTH, Waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from PIL import Image
+
+_Number = TypeVar("_Number", int, float)
 
 OUTPUT = ROOT / "demo_output"
 
@@ -78,6 +82,8 @@ def main() -> int:
         comfyui = comfyui_in_use()
         if os.environ.get("CHECKPOINT", "").strip():
             return _with_own_checkpoint(comfyui)
+        if os.environ.get("LORA", "").strip():
+            raise SetupError("LORA needs CHECKPOINT as well: the name of a checkpoint of yours, or its path.")
         return _with_showcase(comfyui)
     except (SetupError, Rejected, Failed) as error:
         say(f"\n{error}")
@@ -179,17 +185,25 @@ def _own_picture() -> tuple[TextToImage, list[dict[str, Any]]]:
         array = json.loads(format_lora_array(parse_lora_array(text)))
     except InvalidLoraArray as error:
         raise SetupError(f"LORA is no `lora` array:\n{error}") from None
-    width, _, height = os.environ.get("SIZE", "1024x1024").partition("x")
+    size = os.environ.get("SIZE", "").strip() or "1024x1024"
+    width, _, height = size.lower().partition("x")
     graph = TextToImage(
         checkpoint=os.environ["CHECKPOINT"].strip(),
         prompt=os.environ.get("PROMPT", "").strip() or "a red supercar in a city at sunset",
-        width=int(width),
-        height=int(height or width),
-        steps=int(os.environ.get("STEPS", "20")),
-        cfg=float(os.environ.get("CFG", "7")),
-        seed=int(os.environ.get("SEED", "1")),
+        width=_number(int, "SIZE", width, example="1024x1024"),
+        height=_number(int, "SIZE", height or width, example="1024x1024"),
+        steps=_number(int, "STEPS", os.environ.get("STEPS", "").strip() or "20", example="20"),
+        cfg=_number(float, "CFG", os.environ.get("CFG", "").strip() or "7", example="7.0"),
+        seed=_number(int, "SEED", os.environ.get("SEED", "").strip() or "1", example="1"),
     )
     return graph, array
+
+
+def _number(kind: Callable[[str], _Number], name: str, text: str, *, example: str) -> _Number:
+    try:
+        return kind(text)
+    except ValueError:
+        raise SetupError(f"{name}={os.environ[name].strip()}: write it as {name}={example}") from None
 
 
 def take(client: ComfyClient, graph: TextToImage, shots: list[Shot]) -> list[Taken]:
