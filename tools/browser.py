@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 from tools.runtime import RUNTIME, SetupError, say, venv_python
+from tools.waiting import Waiting
 
 FRONT_ENDS = ("1.32.9", "1.58.1")
 """The one that ComfyUI 0.3.75 requires, and a current one."""
@@ -47,9 +48,8 @@ def ensure_browser() -> None:
         return
     # Beside the rest of the runtime: the home folder may be read-only, and `make clean` takes it along.
     os.environ.setdefault("PLAYWRIGHT_BROWSERS_PATH", str(RUNTIME / "browsers"))
-    if any(Path(os.environ["PLAYWRIGHT_BROWSERS_PATH"]).glob("chromium-*/INSTALLATION_COMPLETE")):
-        return
-    say("Fetching Chromium…")
+    if not any(Path(os.environ["PLAYWRIGHT_BROWSERS_PATH"]).glob("chromium-*")):
+        say("Fetching Chromium…")
     attempts = {"Playwright": [[str(venv_python()), "-m", "playwright", "install", "chromium"]]}
     if shutil.which("apt-get") and os.geteuid() == 0:
         # A machine that reaches package registries only: Playwright's own download is not among them.
@@ -57,7 +57,8 @@ def ensure_browser() -> None:
     reasons = []
     for name, commands in attempts.items():
         for command in commands:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+            with Waiting("  …"):
+                done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
             if done.returncode != 0:
                 reasons.append(f"{name} said: {_reason(done.stderr or done.stdout)}")
                 break
