@@ -34,7 +34,9 @@ def main() -> int:
                 address = process.url + stage.page
                 say(f"\nComfyUI with AIR LoRA: {address}   (Ctrl-C ends it)")
                 say(f"Its log: {process.log}")
-                say("Styles that the local server has (the real CivitAI is not asked), for the node Apply LoRA Array:")
+                say(
+                    "Styles that the local server has (the real CivitAI is not asked), for the node Apply LoRA Array:"
+                )
                 for style in stage.styles:
                     say(f'  {{"model": "{style.air}", "weight": 0.75}}   {style.name}')
                 say(f'  {{"model": "{stage.foreign_air}", "weight": 0.75}}   for SDXL: will be refused')
