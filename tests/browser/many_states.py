@@ -9,6 +9,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from tests.browser.hostile_record import HOSTILE, TITLE, TWIN, TWIN_WORDS, hostile_document, hostile_picture
 from tools.civitai_server import CatalogueEntry, read_catalogue
 from tools.foreign_lora import write_sdxl_lora
 from tools.holding_server import HoldingCivitai
@@ -34,10 +35,14 @@ SLOW_MODELS = range(9000301, 9000321)
 
 
 class CivitaiOfMoods(HoldingCivitai):
-    """One LoRA needs a token, and downloads can be held half-way."""
+    """Some LoRAs need a token, one's record means harm, and downloads can be held half-way."""
+
+    def version_document(self, lora: CatalogueEntry) -> dict[str, Any]:
+        document = super().version_document(lora)
+        return hostile_document(document) if str(lora.version_id) == version_of(HOSTILE) else document
 
     def download(self, exchange: Exchange, version_id: str) -> None:
-        if version_id == version_of(LOCKED):
+        if version_id in map(version_of, (LOCKED, HOSTILE, TWIN)):
             exchange.send_json({"error": "Unauthorized", "message": "login"}, HTTPStatus.UNAUTHORIZED)
         else:
             super().download(exchange, version_id)
@@ -72,6 +77,21 @@ class BrowserStage(ShowcaseStage):
             yield
         finally:
             self._server.go_on.set()
+
+    @contextmanager
+    def hostile_record(self) -> Iterator[None]:
+        """In this block CivitAI has a record that means harm, and its harmless twin."""
+        likeness, before = read_catalogue(SHOWCASE / "catalogue.json")[1], self._server.catalogue
+        picture = hostile_picture(self.base / "served" / "hostile.png")
+        self._server.catalogue = (
+            *before,
+            self._like(likeness, HOSTILE, name=TITLE, preview=picture),
+            self._like(likeness, TWIN, name="Harmless manuscript", preview=picture, trigger_words=TWIN_WORDS),
+        )
+        try:
+            yield
+        finally:
+            self._server.catalogue = before
 
     def _catalogue(self) -> list[CatalogueEntry]:
         entries = super()._catalogue()
