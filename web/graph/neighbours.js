@@ -3,7 +3,9 @@
 import { findHost, linkOf, nodeOf } from "./checkpoint_above.js";
 
 const SUBGRAPH_INPUT = -10;
+const SUBGRAPH_OUTPUT = -20;
 const MOST_NODES = 200;
+const MOST_DEPTH = 50;
 
 /**
  * Whether an input that has a widget gets its value over a wire. Inside a subgraph, a promoted widget is linked to the
@@ -20,8 +22,8 @@ export function hostInputOf(node, input, root) {
 }
 
 /** The first text widget below this node's CLIP output (the positive prompt, as graphs are drawn), or near the node. */
-export function promptWidgetNear(node) {
-  const waiting = [...below(node, (output) => output.type === "CLIP")];
+export function promptWidgetNear(node, root) {
+  const waiting = [...below(node, (output) => output.type === "CLIP", root)];
   const met = new Set();
   while (waiting.length && met.size < MOST_NODES) {
     const one = waiting.shift();
@@ -29,17 +31,30 @@ export function promptWidgetNear(node) {
     met.add(one);
     const found = (one.widgets ?? []).find((widget) => /^(text|prompt|positive)/.test(widget.name) && typeof widget.value === "string" && isFree(one, widget));
     if (found) return found;
-    waiting.push(...below(one, () => true));
+    waiting.push(...below(one, () => true, root));
   }
   return null;
 }
 
-function* below(node, isWanted) {
+/** What a node's outputs feed: also out of the subgraph that it lies in, and into one that it feeds. */
+function* below(node, isWanted, root) {
   for (const output of (node.outputs ?? []).filter(isWanted)) {
-    for (const id of output.links ?? []) {
-      const link = linkOf(node.graph, id);
-      if (link) yield nodeOf(node.graph, link.target_id);
+    yield* fedBy(node.graph, output.links, root);
+  }
+}
+
+function* fedBy(graph, ids, root, depth = 0) {
+  for (const id of depth < MOST_DEPTH ? ids ?? [] : []) {
+    const link = linkOf(graph, id);
+    if (!link) continue;
+    if (Number(link.target_id) === SUBGRAPH_OUTPUT) {
+      const host = findHost(root, graph);
+      if (host) yield* fedBy(host.graph, host.outputs?.[link.target_slot]?.links, root, depth + 1);
+      continue;
     }
+    const node = nodeOf(graph, link.target_id);
+    if (node?.subgraph) yield* fedBy(node.subgraph, node.subgraph.inputs?.[link.target_slot]?.linkIds, root, depth + 1);
+    if (node) yield node;
   }
 }
 

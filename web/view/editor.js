@@ -22,6 +22,8 @@ import { nameOf, RowView } from "./row.js";
  * @property {(text: string) => void} commit writes the widget's text
  * @property {() => void} settled an edit is done: a step of undo ends here
  * @property {() => {folder: string, name: string} | null} checkpoint what is behind MODEL
+ * @property {() => string | null} outside the text where it lies elsewhere: on the subgraph node that shows it as its own
+ * @property {() => string | null} ran the text of the last run, where it is known
  * @property {() => boolean} isWired whether the text comes over a wire
  * @property {() => {step: number, least: number, most: number, newWeight: number}} settings
  * @property {(text: string) => boolean} appendToPrompt
@@ -34,7 +36,8 @@ export class LoraEditor {
   constructor({ server, knowledge, host }) {
     Object.assign(this, { server, knowledge, host });
     this.text = "[]";
-    this.ran = null;
+    this.ranText = null;
+    this.ranReading = null;
     this.reading = readArray(this.text);
     this.isJson = false;
     this.views = new Map();
@@ -79,11 +82,16 @@ export class LoraEditor {
 
   /** What the node says after it ran. */
   setRan(text) {
+    this.#takeRan(text);
+    this.render();
+    this.host.resized();
+  }
+
+  #takeRan(text) {
+    if (text === null) return;
     const reading = readArray(text);
     this.ranReading = { ...reading, rows: keepKeys(this.ranReading?.rows ?? [], reading.rows) };
     this.ranText = text;
-    this.render();
-    this.host.resized();
   }
 
   onProgress(event) {
@@ -299,12 +307,18 @@ export class LoraEditor {
   }
 
   render() {
+    const outside = this.host.outside();
+    if (outside !== null && outside !== this.text) {
+      this.#take(outside);
+      this.host.resized();
+    }
+    if (this.readOnly && this.ranText === null) this.#takeRan(this.host.ran());
     const shown = this.shown;
     const readOnly = this.readOnly;
     const isJson = this.isJson || !shown.ok;
     this.header.update({
       rows: shown.rows, readOnly, isJson, isForced: !shown.ok,
-      wiredNote: readOnly ? t(shown.rows.length ? "wired" : "wiredEmpty") : "",
+      wiredNote: readOnly && shown.rows.length ? t("wired") : "",
     });
     this.list.hidden = isJson || shown.rows.length === 0;
     this.empty.hidden = isJson || shown.rows.length > 0;
@@ -313,8 +327,9 @@ export class LoraEditor {
     this.#renderRows(shown.rows, readOnly);
     // Nodes 2.0 asks the element for its height; the canvas renderer asks the widget, and gives the element its own.
     this.element.style.minHeight = this.host.isVue() ? `${this.wantedHeight()}px` : "";
-    if (readOnly) setText(this.empty.lastChild, t("wiredEmpty"));
-    else setText(this.empty.lastChild, t("emptyHint"));
+    this.empty.firstChild.hidden = readOnly;
+    this.empty.classList.toggle("air-lora-readonly", readOnly);
+    setText(this.empty.lastChild, t(readOnly ? "wiredEmpty" : "emptyHint"));
   }
 
   #renderRows(rows, readOnly) {

@@ -26,7 +26,7 @@ export class Header {
     this.all.classList.toggle("air-lora-mixed", on > 0 && on < rows.length);
     this.all.style.visibility = rows.length ? "" : "hidden";
     this.all.disabled = readOnly || rows.length === 0;
-    this.add.disabled = readOnly;
+    this.add.hidden = readOnly;
     setAttribute(this.json, "aria-pressed", String(isJson));
     this.json.disabled = isForced;
     this.wire.hidden = !wiredNote;

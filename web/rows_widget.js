@@ -1,0 +1,259 @@
+/**
+ * The rows as a widget: on the node that has the text, and on each subgraph node that shows it as its own.
+ *
+ * Every node has an editor and an element of its own. ComfyUI's way with promoted widgets differs between releases: older ones
+ * copy the widget (`createCopyForNode`), newer ones ask the subgraph node for one (`createPromotedHostWidget`).
+ */
+
+import { checkpointAbove } from "./graph/checkpoint_above.js";
+import { hostInputOf, promptWidgetNear } from "./graph/neighbours.js";
+import { innermost, outermost } from "./graph/promoted.js";
+import { LoraEditor } from "./view/editor.js";
+import { putRowsInPlace } from "./vue_mounts.js";
+
+const TYPE = "air_lora_rows";
+const LEAST_WIDTH = 440;
+const LEAST_HEIGHT = 160;
+
+export class RowsWidgets {
+  /** @param {{app: any, server: any, knowledge: any, settings: () => any, toast: Function, settled: () => void}} parts */
+  constructor(parts) {
+    Object.assign(this, parts);
+    /** @type {Set<LoraEditor>} those of nodes that are in a graph */
+    this.editors = new Set();
+    /** Which node shows an editor's rows, through which widget. @type {WeakMap<LoraEditor, {node: any, widget: any}>} */
+    this.places = new WeakMap();
+    /** @type {WeakMap<object, LoraEditor>} the rows of each node */
+    this.ofNode = new WeakMap();
+  }
+
+  get #root() {
+    return this.app.rootGraph ?? this.app.graph;
+  }
+
+  /** For `getCustomWidgets`: the widget of a node's own STRING. */
+  make(node, name, spec) {
+    const editor = this.#editorFor(node, name, () => node);
+    editor.setText(spec?.[1]?.default ?? "[]");
+    const widget = node.addDOMWidget(name, TYPE, editor.element, this.#optionsOf(editor));
+    widget.serializeValue = () => editor.text;
+    widget.createCopyForNode = (host) => this.#copyFor(widget, host);
+    this.#settle(editor, node, widget);
+
+    const { onAdded, onRemoved, onExecuted, onConnectionsChange } = node;
+    // A node that is put into a subgraph is removed and added again, with the same widget.
+    node.onAdded = (...args) => {
+      this.#settle(editor, node, widget);
+      editor.watch();
+      return onAdded?.apply(node, args);
+    };
+    node.onRemoved = (...args) => {
+      this.#forget(editor);
+      return onRemoved?.apply(node, args);
+    };
+    node.onExecuted = (output, ...args) => {
+      const ran = output?.air_lora?.[0];
+      if (typeof ran?.lora === "string") for (const each of this.#shownFor(node, name)) each.setRan(ran.lora);
+      return onExecuted?.call(node, output, ...args);
+    };
+    node.onConnectionsChange = (...args) => {
+      queueMicrotask(() => editor.render());
+      return onConnectionsChange?.apply(node, args);
+    };
+    return { widget, minWidth: LEAST_WIDTH, minHeight: LEAST_HEIGHT };
+  }
+
+  /** For `nodeCreated`: a subgraph node of a newer front end shows our rows when an input of it is promoted. */
+  adopt(host) {
+    if (!host.subgraph || typeof host.createPromotedHostWidget !== "function" || typeof host._projectPromotedWidget !== "function") return;
+    const usual = host.createPromotedHostWidget;
+    host.createPromotedHostWidget = (input, id, source) =>
+      (source?.type === TYPE ? this.#promoted(host, input, source) : undefined) ?? usual.call(host, input, id, source);
+    const { onAdded } = host;
+    host.onAdded = (...args) => {
+      const answer = onAdded?.apply(host, args);
+      queueMicrotask(() => this.#complete(host));
+      return answer;
+    };
+  }
+
+  /** A subgraph node that came back without its rows (moved into another subgraph) gets them again. */
+  #complete(host) {
+    const lacks = (input) => input.widgetId && !input._widget?.element && this.ofNode.has(innermost(host, input.name));
+    if (host.graph && (host.inputs ?? []).some(lacks)) host.rebuildInputWidgetBindings?.();
+  }
+
+  /** Marks in the rows of a node, and of the subgraph nodes that show them, what the last run could not use. */
+  setFailures(node, failures) {
+    const editor = this.ofNode.get(node);
+    const name = editor && this.places.get(editor)?.widget.name;
+    const said = this.#shownFor(node, name).map((each) => each.setFailures(failures));
+    return said[0] ?? failures.map(() => null);
+  }
+
+  /** Looks after what no event tells: rows of nodes that are gone, and those that Nodes 2.0 draws no more. */
+  check() {
+    for (const editor of [...this.editors]) {
+      const { node, widget } = this.places.get(editor);
+      if (!node.graph || !(node.widgets ?? []).includes(widget)) this.#forget(editor);
+    }
+    if (globalThis.LiteGraph?.vueNodesMode) putRowsInPlace(this.editors, (editor) => this.places.get(editor).node, this.app.canvas?.graph);
+  }
+
+  /** All that the rows depend on outside of themselves: rows are drawn anew when it changes. */
+  state() {
+    return [...this.editors].map(({ host, readOnly }) => [host.checkpoint(), readOnly, host.isVue(), host.outside()]);
+  }
+
+  renderAll() {
+    for (const editor of this.editors) editor.render();
+  }
+
+  // ------------------------------------------------------------------------------------------------- inside
+
+  /** The widget of a subgraph node in a newer front end. The text lies where that keeps the values of promoted inputs. */
+  #promoted(host, input, source) {
+    // Nodes that are being copied have no place yet, and are thrown away.
+    if (host.graph?.getNodeById?.(host.id) !== host) return undefined;
+    const kept = host._projectPromotedWidget(input);
+    input._widget = undefined;
+    if (!kept || !("value" in kept)) return undefined;
+    const editor = this.#editorFor(host, input.name, (name) => innermost(host, name) ?? source.node, kept);
+    // Drawn as any DOM widget, listed through the input alone: it is no second widget of the node.
+    const before = Object.getOwnPropertyDescriptors(host);
+    host.addCustomWidget = (widget) => widget;
+    const widget = host.addDOMWidget(input.name, TYPE, editor.element, this.#optionsOf(editor, kept));
+    for (const key of ["addCustomWidget", "onAdded", "onRemoved", "onResize"]) {
+      if (before[key]) Object.defineProperty(host, key, before[key]);
+      else delete host[key];
+    }
+    this.#settle(editor, host, widget);
+    return widget;
+  }
+
+  /** The widget of a subgraph node in an older front end. */
+  #copyFor(source, host) {
+    const editor = this.#editorFor(host, source.name, (name) => innermost(host, name) ?? source.node);
+    editor.element.classList.add("air-lora-copied");
+    const widget = new source.constructor({ node: host, name: source.name, type: TYPE, element: editor.element, options: this.#optionsOf(editor) });
+    widget.createCopyForNode = (outer) => this.#copyFor(widget, outer);
+    widget.value = source.value;
+    widget.y = source.y;
+    this.#settle(editor, host, widget);
+    return widget;
+  }
+
+  #optionsOf(editor, kept = null) {
+    return {
+      getValue: () => (kept ? String(kept.value ?? "") : editor.text),
+      setValue: (text) => {
+        if (kept) kept.value = text;
+        editor.setText(text);
+      },
+      getMinHeight: () => editor.wantedHeight(),
+      hideOnZoom: false,
+      selectOn: [],
+    };
+  }
+
+  /** @param {(name: string) => any} source the node whose text it is: the node itself, or one inside the subgraph */
+  #editorFor(node, name, source, kept = null) {
+    const { app, server, knowledge, settings, settled, toast } = this;
+    const place = { node, widget: null };
+    const nameOfInput = () => place.widget?.name ?? name;
+    const outer = () => (node.graph ? outermost(node, nameOfInput(), this.#root) : null);
+    const host = {
+      commit: (text) => {
+        place.widget.value = text;
+        const counts = outer();
+        if (counts) counts.widget.value = text;
+        node.graph?.setDirtyCanvas?.(true, true);
+      },
+      outside: () => {
+        const said = (outer()?.widget ?? kept)?.value;
+        return typeof said === "string" ? said : null;
+      },
+      settled,
+      checkpoint: () => {
+        const inner = node.graph ? source(nameOfInput()) : null;
+        return inner?.graph ? checkpointAbove(inner, this.#root) : null;
+      },
+      isWired: () => {
+        const input = node.inputs?.find((each) => each.name === nameOfInput());
+        return input ? hostInputOf(node, input, this.#root) === "wired" : false;
+      },
+      ran: () => this.#ranOf(node.graph ? source(nameOfInput()) : null),
+      settings,
+      appendToPrompt: (text) => {
+        const prompt = promptWidgetNear(source(nameOfInput()), this.#root);
+        if (!prompt) return false;
+        prompt.value = prompt.value ? `${String(prompt.value).replace(/[,\s]+$/, "")}, ${text}` : text;
+        settled();
+        return true;
+      },
+      toast,
+      isVue: () => Boolean(globalThis.LiteGraph?.vueNodesMode),
+      resized: () => requestAnimationFrame(() => fit(node)),
+      wheel: (event) => {
+        if (!globalThis.LiteGraph?.vueNodesMode) app.canvas?.processMouseWheel?.(event);
+      },
+    };
+    const editor = new LoraEditor({ server, knowledge, host });
+    this.places.set(editor, place);
+    return editor;
+  }
+
+  #settle(editor, node, widget) {
+    this.places.get(editor).widget = widget;
+    keepShown(widget);
+    this.ofNode.set(node, editor);
+    this.editors.add(editor);
+    queueMicrotask(() => {
+      editor.render();
+      fit(node);
+    });
+    requestAnimationFrame(() => this.check());
+    // Nodes 2.0 measures a new node a moment later, and gives it its own size.
+    if (node.subgraph) setTimeout(() => fit(node), 300);
+  }
+
+  /** What ComfyUI keeps of the last run, also for nodes that undo or another tab of the page made anew. */
+  #ranOf(node) {
+    if (!node?.graph) return null;
+    const id = node.graph === this.#root ? String(node.id) : `${node.graph.id}:${node.id}`;
+    const text = this.app.nodeOutputs?.[id]?.air_lora?.[0]?.lora;
+    return typeof text === "string" ? text : null;
+  }
+
+  #forget(editor) {
+    this.editors.delete(editor);
+    editor.dispose();
+  }
+
+  /** The rows of this node, and those of the subgraph nodes that show them. */
+  #shownFor(node, name) {
+    const own = this.ofNode.get(node);
+    const others = [...this.editors].filter((each) => {
+      const place = this.places.get(each);
+      return each !== own && place.node.subgraph && innermost(place.node, place.widget.name) === node;
+    });
+    return name && own ? [own, ...others] : [];
+  }
+}
+
+/** ComfyUI dims or hides a widget whose text comes over a wire. Rows stay: they show what ran last, and let nothing be changed. */
+function keepShown(widget) {
+  for (const name of ["computedDisabled", "connectionSuppressed"]) {
+    Object.defineProperty(widget, name, { configurable: true, get: () => false, set: () => {} });
+  }
+}
+
+/** The node grows with its rows; what the user made larger stays as large. */
+function fit(node) {
+  if (!node.graph) return;
+  const [width, height] = node.computeSize();
+  if (node.size[0] < LEAST_WIDTH || node.size[1] < height) {
+    node.setSize([Math.max(node.size[0], width, LEAST_WIDTH), Math.max(node.size[1], height)]);
+  }
+  node.graph.setDirtyCanvas?.(true, true);
+}
