@@ -57,6 +57,13 @@ def test_every_part_is_reached_by_tab_and_used_by_keys(comfy: ComfyPage) -> None
     page.keyboard.press("Shift+ArrowDown")
     page.keyboard.press("Alt+ArrowUp")
     assert comfy.array[0]["weight"] == 0.26
+    page.keyboard.press("Enter")
+    comfy.weight(0).focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("0.9")
+    assert comfy.array[0]["weight"] == 0.9
+    page.keyboard.press("Escape")
+    assert comfy.array[0]["weight"] == 0.26
 
     comfy.row(0).get_by_test_id("row-menu").focus()
     page.keyboard.press("Enter")

@@ -140,7 +140,8 @@ export class LoraEditor {
 
   addEntries(entries) {
     this.edit((rows) => edits.append(rows, entries));
-    this.list.lastElementChild?.scrollIntoView({ block: "nearest" });
+    // Not scrollIntoView: that moves the whole page where the node reaches out of it.
+    this.list.scrollTop = this.list.scrollHeight;
   }
 
   /** Adds whatever this text names. @returns {Promise<string | null>} why nothing was added */
@@ -334,6 +335,8 @@ export class LoraEditor {
 
   #renderRows(rows, readOnly) {
     const checkpoint = this.host.checkpoint();
+    const against = this.knowledge.checkpointOf(checkpoint);
+    const { least, most } = this.host.settings();
     const models = rows.map(edits.modelOf);
     this.knowledge.want(models.filter((model) => isWhole(model)), checkpoint);
     const counts = new Map();
@@ -357,7 +360,8 @@ export class LoraEditor {
         progress: this.progress.get(models[index]),
         failure: this.failures.get(models[index]) ?? "",
         hasCheckpoint: checkpoint !== null,
-        checkpoint: this.knowledge.checkpointOf(checkpoint),
+        checkpoint: against,
+        least, most,
         isRepeated: models[index] !== "" && counts.get(models[index]) > 1 && edits.isOn(row),
         address: this.server.thumbnail(item, 96),
       });

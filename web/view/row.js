@@ -59,9 +59,15 @@ export class RowView {
     this.weights, this.menu, this.bar);
   }
 
-  /** @param {{row: any, index: number, item: any, progress: any, readOnly: boolean, hasCheckpoint: boolean, checkpoint: any, isRepeated: boolean, failure: string, address: string | null}} shown */
+  /**
+   * @param {{row: any, index: number, item: any, progress: any, readOnly: boolean, hasCheckpoint: boolean, checkpoint: any,
+   *   isRepeated: boolean, failure: string, address: string | null, least: number, most: number}} shown
+   *   none of it is changed in place: what is the same as before needs no look at the page
+   */
   update(shown) {
-    const { row, index, item, readOnly } = shown;
+    if (this.shown && Object.keys(shown).every((name) => shown[name] === this.shown[name])) return;
+    this.shown = shown;
+    const { row, index, item, readOnly, least, most } = shown;
     const name = nameOf(row, item);
     this.element.dataset.index = String(index);
     this.element.classList.toggle("air-lora-off", isEntry(row) && !isOn(row));
@@ -80,10 +86,10 @@ export class RowView {
     this.handle.disabled = readOnly;
     setAttribute(this.menu, "aria-label", t("rowMenu", { name }));
     setAttribute(this.menu, "title", t("rowMenu", { name }));
-    this.weight.update(weightOf(row), t("weight", { name }), readOnly);
+    this.weight.update(weightOf(row), t("weight", { name }), { readOnly, least, most });
     const clip = clipWeightOf(row);
     this.clipLine.hidden = clip === null;
-    if (clip !== null) this.clip.update(clip, t("clipWeight", { name }), readOnly);
+    if (clip !== null) this.clip.update(clip, t("clipWeight", { name }), { readOnly, least, most });
     this.#showThumb(shown.address, name);
     this.#showBadge(shown);
     this.#showState(shown);

@@ -14,6 +14,8 @@ const CLICK_PIXELS = 3;
 export function weightField({ id, settings, onchange, onsettled }) {
   let weight = 1;
   let isReadOnly = false;
+  /** What it was when it got the focus: Escape brings it back. */
+  let before = weight;
 
   const set = (made) => {
     if (isReadOnly || made === weight) return;
@@ -45,6 +47,9 @@ export function weightField({ id, settings, onchange, onsettled }) {
       setAttribute(input, "aria-valuetext", weightText(typed));
       onchange(typed);
     },
+    onfocus: () => {
+      before = weight;
+    },
     onblur: () => {
       setAttribute(input, "aria-invalid", null);
       show();
@@ -58,6 +63,7 @@ export function weightField({ id, settings, onchange, onsettled }) {
         input.select();
         onsettled();
       } else if (event.key === "Enter" || event.key === "Escape") {
+        if (event.key === "Escape") set(before);
         input.blur();
       }
     },
@@ -105,11 +111,11 @@ export function weightField({ id, settings, onchange, onsettled }) {
   return {
     element: field,
     input,
-    update(newWeight, label, readOnly) {
+    update(newWeight, label, { readOnly, least, most }) {
       isReadOnly = readOnly;
       input.readOnly = readOnly;
-      setAttribute(input, "aria-valuemin", settings().least);
-      setAttribute(input, "aria-valuemax", settings().most);
+      setAttribute(input, "aria-valuemin", least);
+      setAttribute(input, "aria-valuemax", most);
       field.classList.toggle("air-lora-readonly", readOnly);
       setAttribute(input, "aria-label", label);
       if (newWeight === weight && input.value !== "") return;
