@@ -63,7 +63,10 @@ class BrowserStage(ShowcaseStage):
         copy_noted(sticker.file, loras / "paper-cut.safetensors", "paper cut")
         if sticker.preview:
             (loras / "paper-cut.preview.png").write_bytes(sticker.preview.read_bytes())
-        write_sdxl_lora(loras / "sdxl" / "photo-real.safetensors")
+        foreign = loras / "sdxl" / "photo-real.safetensors"
+        write_sdxl_lora(foreign)
+        # Not the showcase's file: a run that meets that one would teach this one its name.
+        copy_noted(foreign, foreign, "photo real")
 
     def downloadable(self) -> str:
         """A LoRA that no test has downloaded yet."""
