@@ -36,8 +36,8 @@ _LAYERS = ("attn1", "attn2", ".ff.net.", "proj_in", "proj_out")
 _CONVOLUTIONS = ("in_layers.2", "out_layers.3", "skip_connection")
 
 
-def make_model(name: str) -> Any:
-    """A MODEL in fp16 on the CPU, "SD1.5" or "SDXL"; nothing of its values means anything."""
+def make_model(name: str, device: torch.device = CPU) -> Any:
+    """A MODEL in fp16, "SD1.5" or "SDXL", that lies in main memory and is used on `device`; its values mean nothing."""
     config_class, unet_config = _CONFIGS[name]
     config = config_class(dict(unet_config, use_temporal_attention=False, dtype=torch.float16))
     config.unet_config.pop("use_temporal_attention")
@@ -47,12 +47,12 @@ def make_model(name: str) -> Any:
         for parameter in model.parameters():
             for piece in parameter.data.view(-1).split(len(block)):
                 piece.copy_(block[: len(piece)])
-    return comfy.model_patcher.ModelPatcher(model, load_device=CPU, offload_device=CPU)
+    return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=CPU)
 
 
-def write_lora(path: Path, model: Any, number: int) -> Path:
+def write_lora(path: Path, model: Any, number: int, *, convolutions: bool | None = None) -> Path:
     """The `number`-th LoRA of a stack, as kohya's trainer writes it: attention and feed-forward layers, and in every
-    second file the convolutions too. fp16, with alphas."""
+    second file the convolutions too, unless `convolutions` says it. fp16, with alphas."""
     stems = {
         weight: stem  # the last is the diffusers name, which kohya's trainer uses
         for stem, weight in comfy.lora.model_lora_keys_unet(model.model, {}).items()
@@ -60,7 +60,9 @@ def write_lora(path: Path, model: Any, number: int) -> Path:
     }
     rank = RANKS[number]
     tensors = {}
-    for weight, shape in _covered(model, convolutions=number % 2 == 0):
+    for weight, shape in _covered(
+        model, convolutions=number % 2 == 0 if convolutions is None else convolutions
+    ):
         down, up = _factors(shape, rank, f"{number}{weight}")
         stem = stems[weight]
         tensors[f"{stem}.lora_down.weight"], tensors[f"{stem}.lora_up.weight"] = down, up

@@ -4,6 +4,7 @@ Both patch the same fp16 UNet of the published size on the CPU. The chain is wha
 map its keys, clone and add for each, then every weight gets N separate products. Ours starts as the node does, with
 the resolver (its index knows the files, as it does from the second run on); nothing is kept in memory unless the row
 says so. Also against peft's `fuse_lora` and against the floor: casts and the one fp32 product, with no bookkeeping.
+Where CUDA has a device, chain and array are raced there too: the model comes from main memory, as ComfyUI loads it.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ def run() -> list[BenchmarkResult]:
             if name == "SD1.5":
                 for count in (1, 5):
                     rows += bench.against_peft(count, 3)
+            if torch.cuda.is_available():
+                rows += bench.on_gpu(torch.device("cuda"))
     return rows
 
 
@@ -62,7 +65,7 @@ class _Bench:
     """One model and the LoRA files for it."""
 
     def __init__(self, name: str, folder: Path, count: int) -> None:
-        self.name = name
+        self.name, self.device = name, CPU
         self.model = make_model(name)
         self.files = [
             write_lora(folder / f"{number}.safetensors", self.model, number) for number in range(count)
@@ -194,6 +197,35 @@ class _Bench:
             lower_is_better(f"{what}: patch step, peft", self.phases["ours patch"], fuse_times, peer, "s"),
         ]
 
+    # ---- on a GPU
+
+    def on_gpu(self, device: torch.device) -> list[BenchmarkResult]:
+        """For one LoRA and for five, with the weights back in main memory before each."""
+        self._forget()
+        self.device, self.model.load_device = device, device
+        rows = []
+        for count in (1, 5):
+            ways = {
+                "stock": lambda count=count: self._stock(self._read(count), count),
+                "ours": lambda count=count: self._ours(self.files[:count]),
+            }
+            race(ways, dict.fromkeys(ways, 1), self._forget)
+            self.phases.clear()
+            times = race(ways, dict.fromkeys(ways, 5), self._forget)
+            what = f"patch {self.name} on {_called(device)}, N={count}"
+            print(f"  {what}")
+            self._show(count)
+            patch, stock_patch = self.phases["ours patch"], self.phases["stock patch"]
+            rows += [
+                lower_is_better(
+                    f"{what}: files to patched weights", times["ours"], times["stock"], CHAIN, "s"
+                ),
+                lower_is_better(f"{what}: patch step", patch, stock_patch, CHAIN, "s"),
+            ]
+        self._forget()
+        self.device, self.model.load_device = CPU, CPU
+        return rows
+
     # ---- the contestants
 
     def _read(self, count: int) -> list[Any]:
@@ -234,7 +266,9 @@ class _Bench:
         if self.patched is None or self.patched.patches_uuid != model.patches_uuid:
             if self.patched is not None:
                 self.patched.unpatch_model(CPU)
-            model.patch_model(CPU)
+            model.patch_model(self.device)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
             self.patched = model
             self.phases[phase].append(time.perf_counter() - start)
 
@@ -290,6 +324,10 @@ class _Bench:
     def _show(self, count: int) -> None:
         print(f"  {self.name}, N={count}:", end=" ")
         print("; ".join(f"{phase} {median(times):.3f} s" for phase, times in self.phases.items()), flush=True)
+
+
+def _called(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
 
 
 class _StacksByCount(dict[int, dict[str, list[tuple[torch.Tensor, torch.Tensor]]]]):

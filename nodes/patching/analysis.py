@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from .loaded_model import arriving_weight, diffusion_weights
 from .pieces import beside, pieces_of
 from .stack import stack_patches
 
@@ -52,15 +53,14 @@ class Analysis:
 
 def analyse(model: Any, entries: Sequence[WeightedPatches]) -> Analysis:
     """Compares the entries' deltas of the MODEL's weights, as they arrive at the node (before other patches)."""
-    originals = model.get_key_patches()
-    order = {key: number for number, key in enumerate(originals)}
+    order = {key: number for number, key in enumerate(diffusion_weights(model).shapes)}
     patches = [stack_patches([entry]) for entry in entries]
     keys = sorted({key for each in patches for key in each}, key=order.__getitem__)
     count = len(entries)
     grams: dict[str, torch.Tensor] = {}
     norms: dict[str, float] = {}
     for key in keys:
-        weight, convert = originals[key][0]
+        weight, convert = arriving_weight(model, key)
         present = [number for number in range(count) if key in patches[number]]
         gram = torch.zeros(count, count, dtype=torch.float64)
         there = torch.tensor(present)

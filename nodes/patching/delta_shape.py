@@ -14,7 +14,7 @@ Shape = tuple[int, ...]
 
 
 def delta_shape(value: Any) -> Shape | None:
-    """(out, in, *kernel) of the delta, or None where this kind fits any weight or is not known here.
+    """(out, in, *kernel) of the delta, or (out,) of a kind for any number of inputs; None where it is not known here.
 
     The delta of a convolution may come flattened, (out, in·kernel): compare element counts and the first size.
     """
@@ -59,4 +59,24 @@ def _factor(
     return (a.shape[0], *b.shape[1:])
 
 
-_SHAPES: dict[str, Callable[[Sequence[Any]], Shape | None]] = {"lora": _lora, "loha": _loha, "lokr": _lokr}
+def _glora(weights: Sequence[Any]) -> Shape:
+    a1, a2, b1, b2, _alpha, _dora_scale = weights
+    if b2.shape[0] == b1.shape[1] == a1.shape[1] == a2.shape[0]:
+        return (b1.shape[0], prod(b2.shape[1:]))
+    return (b2.shape[0], prod(b1.shape[1:]))  # as LyCORIS wrote it first
+
+
+def _oft(weights: Sequence[Any]) -> Shape:
+    """Of (blocks, size, size), or BOFT's (stages, blocks, size, size): turns outputs, of any number of inputs."""
+    *_stages, blocks, size, _size = weights[0].shape
+    return (blocks * size,)
+
+
+_SHAPES: dict[str, Callable[[Sequence[Any]], Shape | None]] = {
+    "lora": _lora,
+    "loha": _loha,
+    "lokr": _lokr,
+    "glora": _glora,
+    "oft": _oft,
+    "boft": _oft,
+}

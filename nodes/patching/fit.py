@@ -138,8 +138,10 @@ def _clashes(patches: Mapping[Target, Any], shapes: Mapping[str, torch.Size]) ->
         weight = _part_shape(tuple(shapes[target.key]), target.offset)
         if _grows(value):
             clash = len(delta) != len(weight) or any(new < old for new, old in zip(delta, weight))
+        elif len(delta) == 1 < len(weight) and getattr(value, "name", "") in ("oft", "boft"):
+            clash = delta != weight[:1]
         else:
-            clash = prod(delta) != prod(weight)
+            clash = prod(delta) != prod(weight) or (len(delta) > 1 and delta[:1] != weight[:1])
         if clash:
             yield Clash(target.key, delta, weight)
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import comfy.lora
+import comfy.model_patcher
+import comfy.utils
+import torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import torch
 
 Slot = Any
 """A key map's target: a weight's name, or (name, (dimension, start, length)[, function]) for a part of one."""
@@ -70,21 +71,52 @@ _kept: WeakKeyDictionary[torch.nn.Module, LoadedWeights] = WeakKeyDictionary()
 
 def diffusion_weights(model: Any) -> LoadedWeights:
     """The diffusion model's weights, for a ComfyUI MODEL."""
-    return _weights(model.model, comfy.lora.model_lora_keys_unet)
+    return _weights(model, comfy.lora.model_lora_keys_unet)
 
 
 def text_encoder_weights(clip: Any) -> LoadedWeights:
     """The text encoders' weights, for a ComfyUI CLIP."""
-    return _weights(clip.cond_stage_model, comfy.lora.model_lora_keys_clip)
+    return _weights(clip.patcher, comfy.lora.model_lora_keys_clip)
 
 
-def _weights(module: torch.nn.Module, key_map_of: Callable[..., dict[str, Slot]]) -> LoadedWeights:
+def _weights(patcher: Any, key_map_of: Callable[..., dict[str, Slot]]) -> LoadedWeights:
+    module = patcher.model
     weights = _kept.get(module)
     if weights is None:
-        shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
-        weights = LoadedWeights(key_map=key_map_of(module, {}), shapes=shapes)
+        weights = LoadedWeights(key_map=key_map_of(module, {}), shapes=_shapes(patcher))
         _kept[module] = weights
     return weights
+
+
+def _shapes(patcher: Any) -> dict[str, torch.Size]:
+    """As the checkpoint has them, whatever is done to them right now.
+
+    Quantized weights tell their own shape, while the state dict has the bytes; one that a LoRA has widened for the run
+    before lies in the backup.
+    """
+    shapes = {name: tensor.shape for name, tensor in patcher.model.state_dict().items()}
+    for name, parameter in patcher.model.named_parameters(remove_duplicate=False):
+        if name in shapes:
+            shapes[name] = torch.Size(parameter.shape)
+    for name, kept in patcher.backup.items():
+        shapes[name] = torch.Size(kept.weight.shape)
+    return shapes
+
+
+def arriving_weight(patcher: Any, key: str) -> tuple[Any, Callable[..., torch.Tensor]]:
+    """A weight of a MODEL or of a CLIP's patcher before any patch, and the function that gives its numbers.
+
+    `get_key_patches` says it of all weights, and fails in newer ComfyUI where a single one is quantized. GGUF packs
+    keep bytes in the parameter, and their layers have `get_weight(parameter, dtype)` in place of `convert_weight`.
+    """
+    weight, _write, convert = comfy.model_patcher.get_key_weight(patcher.model, key)
+    for backup in (patcher.backup.get(key), patcher.hook_backup.get(key)):
+        if backup is not None:
+            weight = backup[0]
+    layer = comfy.utils.get_attr(patcher.model, key.rpartition(".")[0])
+    if not weight.is_floating_point() and hasattr(layer, "get_weight"):
+        return weight, lambda packed, **_: layer.get_weight(packed, torch.float32)
+    return weight, convert or (lambda values, **_: values)
 
 
 def model_families(model: Any) -> tuple[str, ...]:

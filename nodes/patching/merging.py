@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ...lora_resolver import Mismatch
+from .loaded_model import arriving_weight
 from .pieces import beside, pieces_of
 from .stack import stack_patches
 
@@ -75,7 +76,6 @@ def merge(
     """
     stacked = stack_patches(entries)
     stems = file_stems(weights)
-    originals = patcher.get_key_patches()
     device = (
         patcher.load_device if getattr(patcher.load_device, "type", "") == "cuda" else torch.device("cpu")
     )
@@ -83,7 +83,7 @@ def merge(
     for key, adapter in stacked.items():
         if adapter.calculate_shape(key) is not None:
             raise _widens(key, entries)
-        weight, convert = originals[key][0]
+        weight, convert = arriving_weight(patcher, key)
         pieces = [_moved(piece, device) for piece in pieces_of(adapter, weight, convert, key)]
         shape = tuple(weights.shapes[key])
         _merge_weight(merged, _name(key, stems), shape, pieces, rank, dtype)

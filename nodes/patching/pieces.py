@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from comfy.weight_adapter.base import pad_tensor_to_shape
 
-from .stacked_adapter import apply_other
+from .core_kinds import apply_other, grown_shape
+from .stacked_adapter import corner
 
 
 class Piece(NamedTuple):
@@ -31,9 +32,11 @@ def pieces_of(adapter: Any, weight: torch.Tensor, convert: Any, key: str) -> lis
             delta = (factors[0] @ factors[1]).reshape(_part(shape, offset))
             pieces.append(_whole(delta if function is None else function(delta), shape, offset))
         if others:
-            start = pad_tensor_to_shape(convert(weight, inplace=False).float(), shape)
-            start = start if offset is None else start.narrow(*offset)
+            own_shape = weight.shape
+            padded = pad_tensor_to_shape(convert(weight, inplace=False).float(), shape)
+            padded = padded if offset is None else padded.narrow(*offset)
             for kind, values, strength in others:
+                start = padded if grown_shape(kind, values) is not None else corner(padded, own_shape)
                 alone = apply_other(
                     (kind, values), start.clone(), key, strength, function, torch.float32, None
                 )

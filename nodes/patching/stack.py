@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from ...lora_resolver import Mismatch
-from .stacked_adapter import LowRank, Other, Section, StackedAdapter
+from .core_kinds import grown_shape
+from .stacked_adapter import LowRank, Other, Section, StackedAdapter, overlap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +34,8 @@ def stack_patches(entries: Iterable[WeightedPatches]) -> dict[str, StackedAdapte
     """Weight name → the one patch that adds all entries' deltas.
 
     The same set of entries gives the same patches, bit for bit, in whatever order it comes.
-    Raises Mismatch where two entries replace the same weight, since two replacements have no sum.
+    Raises Mismatch with code `conflictingReplacement`, which names both entries, where one replaces a weight that
+    another changes, or two widen a weight to different shapes.
     """
     parts: dict[str, dict[Target, list[tuple[WeightedPatches, Any]]]] = {}
     for entry in sorted(entries, key=lambda entry: entry.sha256):
@@ -44,6 +47,7 @@ def stack_patches(entries: Iterable[WeightedPatches]) -> dict[str, StackedAdapte
 
 
 def _stack_weight(key: str, targets: dict[Target, list[tuple[WeightedPatches, Any]]]) -> StackedAdapter:
+    _refuse_what_has_no_sum(key, targets)
     sections = []
     for target in sorted(targets, key=lambda target: target.offset or (-1, 0, 0)):
         low_rank, others = [], []
@@ -52,11 +56,8 @@ def _stack_weight(key: str, targets: dict[Target, list[tuple[WeightedPatches, An
             if plain is not None:
                 low_rank.append(plain)
             else:
-                others.append((entry, _as_other(value, entry.strength)))
-        _refuse_replacements(key, others, low_rank)
-        sections.append(
-            Section(target.offset, target.function, tuple(low_rank), tuple(other for _, other in others))
-        )
+                others.append(_as_other(value, entry.strength))
+        sections.append(Section(target.offset, target.function, tuple(low_rank), tuple(others)))
     return StackedAdapter(set(), tuple(sections))
 
 
@@ -78,17 +79,37 @@ def _as_other(value: Any, strength: float) -> Other:
     return Other(value.name, value.weights, strength)
 
 
-def _refuse_replacements(
-    key: str, others: list[tuple[WeightedPatches, Other]], low_rank: list[LowRank]
-) -> None:
-    replacing = [entry for entry, other in others if other.kind == "set"]
-    if not replacing or len(others) + len(low_rank) == 1:
-        return
-    others_there = [entry for entry, _ in others if entry is not replacing[0]]
-    second = others_there[0].name if others_there else "another entry"
-    raise Mismatch(
-        f"{replacing[0].name} replaces the weight {key}, which {second} changes as well, and the two have no sum",
-        code="conflictingReplacement",
-        parameter=replacing[0].place,
-        remedy="Keep one of the two.",
-    )
+def _refuse_what_has_no_sum(key: str, targets: dict[Target, list[tuple[WeightedPatches, Any]]]) -> None:
+    """Two replacements of one weight have no sum, nor a replacement and a change, nor two shapes to grow to."""
+    changes = [(entry, target, value) for target, values in targets.items() for entry, value in values]
+    alone = [
+        change for change in changes if _replaces(change[2]) or _grown_shape(change[2])
+    ]  # hardly ever any
+    for (entry, target, value), (other, other_target, other_value) in product(alone, changes):
+        if entry is other or not overlap(target.offset, other_target.offset):
+            continue
+        shape, other_shape = _grown_shape(value), _grown_shape(other_value)
+        if _replaces(value):
+            what = f"{entry.name} replaces the weight {key}, which {other.name} changes as well"
+        elif other_shape and shape and other_shape != shape:
+            what = f"{entry.name} widens the weight {key} to {_by(shape)}, and {other.name} to {_by(other_shape)}"
+        else:
+            continue
+        raise Mismatch(
+            f"{what}: the two have no sum",
+            code="conflictingReplacement",
+            parameter=entry.place,
+            remedy=f"Keep one of the two; {other.name} is {other.place}.",
+        )
+
+
+def _replaces(value: Any) -> bool:
+    return isinstance(value, tuple) and value[0] == "set"
+
+
+def _grown_shape(value: Any) -> list[int] | None:
+    return None if isinstance(value, tuple) else grown_shape(value.name, value.weights)
+
+
+def _by(shape: list[int]) -> str:
+    return "×".join(map(str, shape))

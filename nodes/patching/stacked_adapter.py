@@ -7,14 +7,18 @@ low-rank entries fᵢ(W0) − W0 = sᵢ·Bᵢ·Aᵢ, so all of them are one matr
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from comfy.model_management import cast_to_device
-from comfy.weight_adapter import adapters
 from comfy.weight_adapter.base import WeightAdapterBase, pad_tensor_to_shape
 
-_ADAPTERS = {adapter.name: adapter for adapter in adapters}
+from .core_kinds import apply_other, grown_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Offset = tuple[int, int, int]
+"""(dimension, start, length) of a part of a weight."""
 
 
 class LowRank(NamedTuple):
@@ -36,7 +40,7 @@ class Other(NamedTuple):
 class Section(NamedTuple):
     """The deltas of one part of a weight."""
 
-    offset: tuple[int, int, int] | None  # (dimension, start, length), None for the whole weight
+    offset: Offset | None  # None for the whole weight
     function: Any  # what ComfyUI applies to a delta before it is added, None for nothing
     low_rank: tuple[LowRank, ...]
     others: tuple[Other, ...]
@@ -59,8 +63,9 @@ class StackedAdapter(WeightAdapterBase):
         """The shape that the weight grows to, where an entry says one (BFL's control LoRAs); else None."""
         for _offset, _function, _low_rank, others in self.weights:
             for kind, weights, _strength in others:
-                if kind == "lora" and weights[5] is not None:
-                    return weights[5]
+                shape = grown_shape(kind, weights)
+                if shape is not None:
+                    return shape
         return None
 
     def calculate_weight(
@@ -78,20 +83,26 @@ class StackedAdapter(WeightAdapterBase):
         dtype = _product_dtype(weight, intermediate_dtype)
         if dtype != weight.dtype:
             # Low-VRAM mode hands over the weight in its own dtype: sum in the wider one, and round once.
-            return weight.copy_(self._sum(weight.to(dtype), key, strength, dtype, original_weight))
+            total = self._sum(weight.to(dtype), key, strength, dtype, original_weight)
+            return weight.copy_(total) if total.shape == weight.shape else total.to(weight.dtype)
         return self._sum(weight, key, strength, dtype, original_weight)
 
     def _sum(
         self, weight: torch.Tensor, key: str, strength: float, dtype: torch.dtype, original_weight: Any
     ) -> torch.Tensor:
-        shape = self.calculate_shape(key)
+        own_shape, shape = weight.shape, self.calculate_shape(key)
         if shape is not None:
             weight = pad_tensor_to_shape(weight, shape)
         arrived = weight.clone() if any(others for *_, others in self.weights) else weight
+        summed: list[Any] = []  # the offsets of what has been added to
         for offset, function, low_rank, others in self.weights:
-            part = weight if offset is None else weight.narrow(*offset)
-            start = arrived if offset is None else arrived.narrow(*offset)
-            for number, (kind, values, own_strength) in enumerate(others):
+            for kind, values, own_strength in others:
+                # Who does not know of a weight that others widen changes what was there before.
+                widens = shape is None or grown_shape(kind, values) is not None
+                part, start = (
+                    each if widens else corner(each, own_shape)
+                    for each in (_part(weight, offset), _part(arrived, offset))
+                )
                 alone = apply_other(
                     (kind, values),
                     start.clone(),
@@ -102,10 +113,34 @@ class StackedAdapter(WeightAdapterBase):
                     original_weight,
                 )
                 # The first lands as it is: one entry alone is ComfyUI's result to the bit.
-                part.copy_(alone) if number == 0 else part.add_(alone.sub_(start))
+                if any(overlap(offset, before) for before in summed):
+                    part.add_(alone.sub_(start))
+                else:
+                    part.copy_(alone)
+                summed.append(offset)
             if low_rank:
-                _add_low_rank(part, low_rank, strength, function, dtype)
+                _add_low_rank(_part(weight, offset), low_rank, strength, function, dtype)
+                summed.append(offset)
         return weight
+
+
+def corner(weight: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """The part of a padded weight that was there before it was padded, at most so large in each dimension."""
+    for dimension, size in enumerate(shape):
+        if size < weight.shape[dimension]:
+            weight = weight.narrow(dimension, 0, size)
+    return weight
+
+
+def overlap(first: Offset | None, second: Offset | None) -> bool:
+    """Whether two parts of a weight have numbers in common; None is the whole weight."""
+    if first is None or second is None or first[0] != second[0]:
+        return True
+    return first[1] < second[1] + second[2] and second[1] < first[1] + first[2]
+
+
+def _part(weight: torch.Tensor, offset: Offset | None) -> torch.Tensor:
+    return weight if offset is None else weight.narrow(*offset)
 
 
 def _product_dtype(weight: torch.Tensor, intermediate_dtype: torch.dtype) -> torch.dtype:
@@ -124,6 +159,8 @@ def _add_low_rank(
 ) -> None:
     """weight += Σ sᵢ·Bᵢ·Aᵢ as one product, in place."""
     up, down = _stack_factors(entries, strength, weight.device, dtype)
+    if weight.dim() == 2:  # another LoRA, of this stack or of a loader before, may have widened it
+        weight = corner(weight, (up.shape[0], down.shape[1]))
     if function is None and (weight.dim() == 2 or weight.is_contiguous()):
         rows = weight if weight.dim() == 2 else weight.view(weight.shape[0], -1)
         rows.addmm_(up, down)  # (out, in) += (out, Σr) @ (Σr, in)
@@ -146,42 +183,3 @@ def _stack_factors(
         down[start : start + rank].copy_(entry_down.flatten(1))
         start += rank
     return up, down
-
-
-def apply_other(
-    value: tuple[str, tuple[Any, ...]],
-    weight: torch.Tensor,
-    key: str,
-    strength: float,
-    function: Any,
-    dtype: torch.dtype,
-    original_weight: Any,
-) -> torch.Tensor:
-    kind, weights = value
-    function = function or _unchanged
-    if kind == "set":
-        return weight.copy_(weights[0])
-    if kind == "diff":
-        return weight.add_(function(strength * cast_to_device(weights[0], weight.device, weight.dtype)))
-    if kind == "lokr" and weights[7] is not None:
-        weights = _without_core(weights, weight.device, dtype)
-    adapter = _ADAPTERS[kind](set(), weights)
-    return adapter.calculate_weight(weight, key, strength, 1.0, None, function, dtype, original_weight)
-
-
-def _without_core(weights: tuple[Any, ...], device: torch.device, dtype: torch.dtype) -> tuple[Any, ...]:
-    """A LoKr whose second factor is whole, in place of one with a Tucker core.
-
-    ComfyUI 0.3.75 hands torch.kron what it cannot take there, logs that and leaves the weight as it is (its issue
-    11245). Flattened to two dimensions the Kronecker product has the same numbers in the same order.
-    """
-    w1, _w2, alpha, w1_a, w1_b, w2_a, w2_b, core, dora_scale = weights
-    a, b, t = (cast_to_device(factor, device, dtype) for factor in (w2_a, w2_b, core))
-    w2 = torch.einsum("i j ..., i p, j r -> p r ...", t, a, b).flatten(1)  # (p, r·kernel)
-    if alpha is not None:
-        w2 *= alpha / w2_b.shape[0]
-    return (w1, w2, None, w1_a, w1_b, None, None, None, dora_scale)
-
-
-def _unchanged(delta: torch.Tensor) -> torch.Tensor:
-    return delta

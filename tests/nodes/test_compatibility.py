@@ -28,7 +28,7 @@ OF_COMFYUI = re.compile(
 )
 
 MEMBERS = {
-    "comfy.model_patcher:ModelPatcher": {"clone", "add_patches", "get_key_patches"},
+    "comfy.model_patcher:ModelPatcher": {"clone", "add_patches"},
     "comfy.sd:CLIP": {"clone", "add_patches"},
     "server:PromptServer": {"send_sync", "send_progress_text", "add_on_prompt_handler"},
     "execution:PromptQueue": {"get_current_queue_volatile"},

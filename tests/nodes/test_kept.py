@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import comfy.lora
+import comfy.model_management
 import comfy.sd
 import pytest
 from air_lora_pack.nodes.patching import kept
@@ -62,6 +63,29 @@ def test_nothing_changed_gives_the_same_patchers(pair: tuple[Any, Any], loras: l
     assert again_model is model
     assert again_clip is clip
     assert model.patches_uuid != pair[0].patches_uuid
+
+
+def test_nothing_changed_patches_no_weight_again(
+    pair: tuple[Any, Any], loras: list[WeightedLora], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By ComfyUI's own management of what is loaded, as a sampler asks for the model on each run."""
+    calculate, patched = comfy.lora.calculate_weight, []
+
+    def counted(patches: Any, weight: Any, key: str, *arguments: Any, **options: Any) -> Any:
+        patched.append(key)
+        return calculate(patches, weight, key, *arguments, **options)
+
+    monkeypatch.setattr(comfy.lora, "calculate_weight", counted)
+    counts = []
+    try:
+        for array in (loras, loras, loras[::-1], [replace(loras[0], model_strength=0.7), loras[1]]):
+            patched.clear()
+            comfy.model_management.load_models_gpu([apply(pair, array)[0]])
+            counts.append(len(patched))
+    finally:
+        comfy.model_management.unload_all_models()
+    assert counts[0] > 30
+    assert counts[1:] == [0, 0, counts[0]]
 
 
 def test_one_side_that_changes_leaves_the_other(pair: tuple[Any, Any], loras: list[WeightedLora]) -> None:

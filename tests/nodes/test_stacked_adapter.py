@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from air_lora_pack.nodes.patching.key_mapping import Target
 from air_lora_pack.nodes.patching.stack import WeightedPatches, stack_patches
+from comfy.model_management import OOM_EXCEPTION
 from comfy.weight_adapter import adapters
 
 from lora_resolver import Mismatch
@@ -46,6 +48,17 @@ def oft(out: int, _width: int, seed: int) -> Any:
     return ADAPTERS["oft"](set(), (blocks - blocks.transpose(1, 2), None, 0.0, None))
 
 
+def boft(out: int, _width: int, seed: int) -> Any:
+    blocks = randn(2, out // 4, 4, 4, seed=seed)
+    return ADAPTERS["boft"](set(), (blocks - blocks.transpose(2, 3), None, 0.0, None))
+
+
+def glora(out: int, width: int, seed: int) -> Any:
+    shapes = [(width, 4), (4, width), (out, 4), (4, width)]
+    factors = [randn(*shape, seed=seed + n, std=0.2) for n, shape in enumerate(shapes)]
+    return ADAPTERS["glora"](set(), (*factors, 2.0, None))
+
+
 def diff(out: int, width: int, seed: int) -> Any:
     return ("diff", (randn(out, width, seed=seed),))
 
@@ -56,8 +69,49 @@ KINDS = {
     "loha": loha,
     "lokr": lokr,
     "oft": oft,
+    "boft": boft,
+    "glora": glora,
     "diff": diff,
 }
+
+
+def tucker(out: int, width: int, seed: int, *, dora: bool = False) -> Any:
+    up, down = randn(out, 4, 1, 1, seed=seed), randn(4, width, 1, 1, seed=seed + 1)
+    mid = randn(4, 4, 3, 3, seed=seed + 2, std=0.5)
+    scale = randn(out, 1, 1, 1, seed=seed + 3).abs() + 0.5 if dora else None
+    return ADAPTERS["lora"](set(), (up, down, 2.0, mid, scale, None))
+
+
+def conv_lora(out: int, width: int, seed: int) -> Any:
+    up, down = randn(out, 4, 1, 1, seed=seed), randn(4, width, 3, 3, seed=seed + 1)
+    return ADAPTERS["lora"](set(), (up, down, 2.0, None, None, None))
+
+
+def conv_loha(out: int, width: int, seed: int) -> Any:
+    shapes = [(3, out), (3, width), (3, out), (3, width), (3, 3, 3, 3), (3, 3, 3, 3)]
+    a1, b1, a2, b2, t1, t2 = (randn(*shape, seed=seed + n, std=0.3) for n, shape in enumerate(shapes))
+    return ADAPTERS["loha"](set(), (a1, b1, 2.0, a2, b2, t1, t2, None))
+
+
+def conv_lokr(out: int, width: int, seed: int) -> Any:
+    w1, w2 = randn(4, 4, seed=seed), randn(out // 4, width // 4, 3, 3, seed=seed + 1)
+    return ADAPTERS["lokr"](set(), (w1, w2, 1.0, None, None, None, None, None, None))
+
+
+CONVOLUTION_KINDS = {
+    "lora": conv_lora,
+    "mid": tucker,
+    "dora with mid": lambda out, width, seed: tucker(out, width, seed, dora=True),
+    "loha with cores": conv_loha,
+    "lokr": conv_lokr,
+    "oft": oft,
+    "boft": boft,
+    "diff": lambda out, width, seed: ("diff", (randn(out, width, 3, 3, seed=seed),)),
+}
+
+
+def digest(weight: torch.Tensor) -> str:
+    return hashlib.sha256(weight.contiguous().numpy().tobytes()).hexdigest()
 
 
 def entry(value: Any, strength: float, name: str, target: Target | None = None) -> WeightedPatches:
@@ -88,6 +142,23 @@ def test_one_entry_is_what_comfyui_makes_of_it_to_the_bit(kind: str) -> None:
     weight = randn(32, 64, seed=0, std=1.0)
     entries = [entry(KINDS[kind](32, 64, 5), 0.7, "a")]
     assert torch.equal(ours(weight, entries), core_chain(weight, entries))
+    assert not torch.equal(ours(weight, entries), weight)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CONVOLUTION_KINDS if kind != "lora"])
+def test_one_entry_on_a_convolution_is_what_comfyui_makes_of_it_to_the_bit(kind: str) -> None:
+    weight = randn(32, 16, 3, 3, seed=0, std=1.0)
+    entries = [entry(CONVOLUTION_KINDS[kind](32, 16, 5), 0.7, "a")]
+    assert torch.equal(ours(weight, entries), core_chain(weight, entries))
+    assert not torch.equal(ours(weight, entries), weight)
+
+
+def test_one_difference_of_a_bias_is_what_comfyui_makes_of_it_to_the_bit() -> None:
+    bias = randn(32, seed=0, std=1.0)
+    entries = [entry(("diff", (randn(32, seed=n),)), 0.7, str(n)) for n in range(4)]
+    assert torch.equal(ours(bias, entries[:1]), core_chain(bias, entries[:1]))
+    results = {digest(ours(bias, order)) for order in itertools.permutations(entries)}
+    assert len(results) == 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -98,15 +169,28 @@ def test_one_plain_lora_is_comfyui_s_within_one_rounding_of_the_weight_s_dtype(d
     assert ((mine - core).abs() <= torch.finfo(dtype).eps * core.abs()).all()
 
 
-def test_every_order_of_mixed_kinds_gives_the_same_bits() -> None:
-    weight = randn(32, 64, seed=0, std=1.0)
+@pytest.mark.parametrize(
+    ("shape", "kinds"),
+    [((32, 64), KINDS), ((32, 16, 3, 3), CONVOLUTION_KINDS)],
+    ids=["linear", "convolution"],
+)
+def test_every_order_of_any_four_kinds_gives_one_hash(shape: tuple[int, ...], kinds: Any) -> None:
+    weight = randn(*shape, seed=0, std=1.0)
     entries = [
-        entry(KINDS[kind](32, 64, 7 * number + 1), 0.3 + number / 10, kind)
-        for number, kind in enumerate(KINDS)
-    ][:5]
-    results = [ours(weight, order) for order in itertools.permutations(entries)]
-    assert all(torch.equal(results[0], result) for result in results)
+        entry(make(*shape[:2], 7 * number + 1), 0.3 + number / 10, kind)
+        for number, (kind, make) in enumerate(kinds.items())
+    ]
+    for four in itertools.combinations(entries, 4):
+        hashes = {digest(ours(weight, order)) for order in itertools.permutations(four)}
+        assert len(hashes) == 1, [item.name for item in four]
     assert not torch.equal(core_chain(weight, entries), core_chain(weight, entries[::-1]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_order_of_four_of_one_kind_gives_one_hash(kind: str) -> None:
+    weight = randn(32, 64, seed=0, std=1.0)
+    entries = [entry(KINDS[kind](32, 64, 9 * number), 0.3 + number / 10, str(number)) for number in range(4)]
+    assert len({digest(ours(weight, order)) for order in itertools.permutations(entries)}) == 1
 
 
 def test_a_stack_is_the_sum_of_what_each_entry_alone_adds() -> None:
@@ -149,6 +233,8 @@ def test_slices_of_one_weight_are_patched_apart() -> None:
     ]
     results = [ours(weight, order) for order in itertools.permutations(entries)]
     assert all(torch.equal(results[0], result) for result in results)
+    alone = sum(core_chain(weight, [item]).double() - weight.double() for item in entries)
+    assert torch.allclose(results[0].double(), weight.double() + alone, atol=1e-5)
     only_qkv = ours(weight, [entries[0]])
     assert torch.equal(only_qkv[48:], weight[48:])
     assert torch.allclose(only_qkv, core_chain(weight, [entries[0]]), atol=1e-6)
@@ -210,15 +296,131 @@ def test_strength_zero_leaves_no_patch() -> None:
     assert stack_patches([entry(lora(8, 8, 1), 0.0, "a")]) == {}
 
 
-def test_two_entries_that_replace_one_weight_are_an_error_that_names_both() -> None:
-    values = [("set", (randn(8, 8, seed=n),)) for n in range(2)]
-    with pytest.raises(Mismatch) as raised:
-        stack_patches([entry(values[0], 1.0, "first"), entry(values[1], 1.0, "second")])
-    assert raised.value.code == "conflictingReplacement"
-    assert "first" in str(raised.value)
-    assert "second" in str(raised.value)
+def refused(*entries: WeightedPatches) -> str:
+    """What the error says, in either order of the two."""
+    texts = set()
+    for order in itertools.permutations(entries):
+        with pytest.raises(Mismatch) as raised:
+            stack_patches(order)
+        assert raised.value.code == "conflictingReplacement"
+        texts.add(str(raised.value))
+    (text,) = texts
+    return text
+
+
+@pytest.mark.parametrize("second", ["set", "lora", "dora", "diff"])
+def test_a_replacement_beside_any_other_change_is_an_error_that_names_both(second: str) -> None:
+    value = ("set", (randn(32, 64, seed=1),)) if second == "set" else KINDS[second](32, 64, 5)
+    text = refused(entry(("set", (randn(32, 64, seed=0),)), 1.0, "Anna"), entry(value, 1.0, "Berta"))
+    assert "Anna" in text
+    assert "Berta" in text
+    assert KEY in text
+
+
+def test_a_replacement_of_a_slice_clashes_with_what_overlaps_it_alone() -> None:
+    weight, new = randn(96, 32, seed=0, std=1.0), randn(32, 32, seed=1)
+    replaced = entry(("set", (new,)), 1.0, "Anna", Target(KEY, (0, 0, 32)))
+    text = refused(replaced, entry(lora(96, 32, 5), 1.0, "Berta"))
+    assert "Anna" in text
+    assert "Berta" in text
+    beside = entry(lora(64, 32, 5), 1.0, "Berta", Target(KEY, (0, 32, 64)))
+    result = ours(weight, [beside, replaced])
+    assert torch.equal(result[:32], new)
+    assert torch.allclose(result, core_chain(weight, [replaced, beside]), atol=1e-6)
 
 
 def test_one_replacement_alone_is_taken_as_it_is() -> None:
     weight, new = randn(8, 8, seed=0), randn(8, 8, seed=1)
     assert torch.equal(ours(weight, [entry(("set", (new,)), 1.0, "a")]), new)
+
+
+def widening(out: int, width: int, seed: int) -> Any:
+    """BFL's control LoRAs: the weight is padded with zeros to `reshape_weight` first."""
+    plain = lora(out, width, seed)
+    return ADAPTERS["lora"](set(), (*plain.weights[:5], [out, width]))
+
+
+def test_a_lora_that_widens_a_weight_alone_is_what_comfyui_makes_of_it_to_the_bit() -> None:
+    weight = randn(32, 64, seed=0, std=1.0)
+    entries = [entry(widening(32, 96, 5), 0.7, "a")]
+    assert ours(weight, entries).shape == (32, 96)
+    assert torch.equal(ours(weight, entries), core_chain(weight, entries))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_lora_that_widens_a_weight_beside_others_that_do_not(kind: str) -> None:
+    """ComfyUI's chain can do it in one order only, that in which the weight is widened last."""
+    weight = randn(32, 64, seed=0, std=1.0)
+    entries = [
+        entry(KINDS[kind](32, 64, 11), 0.5, "a"),
+        entry(widening(32, 96, 5), 0.7, "b"),
+        entry(widening(32, 96, 15), 0.2, "c"),
+        entry(lora(32, 64, 25), 0.4, "d"),
+    ]
+    results = [ours(weight, order) for order in itertools.permutations(entries)]
+    assert len(set(map(digest, results))) == 1
+    expected = torch.nn.functional.pad(weight, (0, 32)).double()
+    for item in entries:
+        alone = core_chain(weight, [item]).double()
+        start = torch.nn.functional.pad(weight, (0, alone.shape[1] - 64)).double()
+        expected[:, : alone.shape[1]] += alone - start
+    assert torch.allclose(results[0].double(), expected, atol=1e-5)
+
+
+def test_a_weight_that_a_loader_before_has_widened_takes_a_lora_of_its_own_size() -> None:
+    widened = core_chain(randn(32, 64, seed=0, std=1.0), [entry(widening(32, 96, 5), 0.7, "a")])
+    plain = entry(lora(32, 64, 25), 0.4, "b")
+    result = ours(widened, [plain])
+    assert torch.equal(result[:, 64:], widened[:, 64:])
+    assert torch.allclose(result[:, :64], core_chain(widened[:, :64].clone(), [plain]), atol=1e-6)
+
+
+def test_low_vram_mode_widens_a_weight_too() -> None:
+    weight = randn(32, 64, seed=0, std=1.0).half()
+    entries = [entry(widening(32, 96, 5), 0.7, "a")]
+    low = ours(weight, entries, intermediate_dtype=torch.float16)
+    assert low.dtype == torch.float16
+    assert torch.equal(low, ours(weight.float(), entries).half())
+
+
+def test_two_loras_that_widen_a_weight_to_different_shapes_are_an_error_that_names_both() -> None:
+    text = refused(entry(widening(32, 96, 5), 1.0, "Anna"), entry(widening(32, 128, 5), 1.0, "Berta"))
+    for part in ("Anna", "Berta", "32×96", "32×128", KEY):
+        assert part in text
+
+
+def test_a_difference_of_a_one_by_one_convolution_may_come_as_a_matrix() -> None:
+    """ComfyUI compares the shapes, says that they differ and leaves the weight."""
+    weight = randn(16, 8, 1, 1, seed=0, std=1.0)
+    difference = randn(16, 8, seed=1)
+    result = ours(weight, [entry(("diff", (difference,)), 0.5, "a")])
+    assert torch.allclose(result.flatten(1), weight.flatten(1) + 0.5 * difference)
+    assert torch.equal(ours(weight, [entry(("set", (difference,)), 1.0, "a")]).flatten(1), difference)
+
+
+def test_boft_without_an_alpha_has_no_constraint_as_oft_has_none() -> None:
+    """ComfyUI 0.3.75 compares its alpha with 0, logs that None has no size, and leaves the weight."""
+    weight = randn(32, 64, seed=0, std=1.0)
+    value = boft(32, 64, 5)
+    without = ADAPTERS["boft"](set(), (value.weights[0], None, None, None))
+    assert torch.equal(ours(weight, [entry(without, 0.7, "a")]), ours(weight, [entry(value, 0.7, "a")]))
+
+
+@pytest.mark.parametrize(
+    "error", [OOM_EXCEPTION("none left"), RuntimeError("DefaultCPUAllocator: not enough")]
+)
+@pytest.mark.parametrize("kind", ["dora", "loha", "lokr", "oft", "boft", "glora"])
+def test_a_lack_of_memory_in_a_formula_of_comfyui_s_is_not_swallowed(
+    kind: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ComfyUI logs it and goes on with the weight as it was, which no later run would mend."""
+    weight = randn(32, 64, seed=0, std=1.0)
+    entries = [entry(KINDS[kind](32, 64, 5), 0.7, "a")]
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise error
+
+    for name in ("mm", "einsum", "kron"):
+        monkeypatch.setattr(torch, name, fails)
+    with pytest.raises(type(error)):
+        ours(weight, entries)

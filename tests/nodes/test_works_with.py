@@ -11,14 +11,26 @@ import comfy.hooks
 import comfy.lora
 import comfy.model_management
 import comfy.model_patcher
+import comfy.model_sampling
 import comfy.sd
 import comfy.utils
 import pytest
 import torch
 from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
+from air_lora_pack.nodes.patching.loaded_model import diffusion_weights
 
 from tests import lora_files
 from tools.tiny_checkpoints import make_checkpoints
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # ComfyUI's own, while it is imported
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+    from comfy_extras.nodes_model_merging import (
+        ModelAdd,
+        ModelMergeBlocks,
+        ModelMergeSimple,
+        ModelSubtract,
+    )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -180,45 +192,61 @@ def test_two_arrays_in_a_row_and_two_side_by_side(model: Any, loras: list[Weight
     assert same(base(model), before)
 
 
-def merge(first: Any, second: Any, ratio: float) -> Any:
-    """What ComfyUI's ModelMergeSimple does."""
-    merged = first.clone()
-    for key, patch in second.get_key_patches("diffusion_model.").items():
-        merged.add_patches({key: patch}, 1.0 - ratio, ratio)
-    return merged
+MERGING: dict[str, Callable[[Any, Any], tuple[Any]]] = {
+    "ModelMergeSimple": lambda one, two: ModelMergeSimple().merge(one, two, 0.6),
+    "ModelMergeBlocks": lambda one, two: ModelMergeBlocks().merge(one, two, input=0.2, middle=0.5, out=0.9),
+    "ModelMergeSubtract": lambda one, two: ModelSubtract().merge(one, two, 0.3),
+    "ModelMergeAdd": lambda one, two: ModelAdd().merge(one, two),
+}
 
 
-@pytest.mark.parametrize("where", ["first", "second", "after"])
-def test_model_merging(checkpoint: Path, model: Any, loras: list[WeightedLora], where: str) -> None:
+@pytest.fixture(scope="module")
+def other_model(checkpoint: Path) -> Any:
     other = load(checkpoint)
     with torch.no_grad():
         for parameter in other.model.diffusion_model.parameters():
             parameter.mul_(1.5)
+    return other
+
+
+@pytest.mark.parametrize(
+    ("node", "where"),
+    [("ModelMergeSimple", where) for where in ("first", "second", "after")]
+    + [(node, "second") for node in MERGING if node != "ModelMergeSimple"],
+)
+def test_model_merging(
+    model: Any, other_model: Any, loras: list[WeightedLora], node: str, where: str
+) -> None:
+    merge = MERGING[node]
 
     def merged(add: Callable[[Any, list[WeightedLora]], Any]) -> Any:
         if where == "first":
-            return merge(add(model, loras), other, 0.6)
+            return merge(add(model, loras), other_model)[0]
         if where == "second":
-            return merge(model, add(other, loras), 0.6)
-        return add(merge(model, other, 0.6), loras)
+            return merge(model, add(other_model, loras))[0]
+        return add(merge(model, other_model)[0], loras)
 
     assert_close(weights(merged(ours)), weights(merged(core)), roundings=2.0)
 
 
 def test_a_changed_sampling_is_kept(model: Any, loras: list[WeightedLora]) -> None:
-    import comfy.model_sampling
+    def resampled(patcher: Any) -> Any:
+        return ModelSamplingDiscrete().patch(patcher, sampling="v_prediction", zsnr=True)[0]
 
-    class Sampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.V_PREDICTION):
-        """As the node ModelSamplingDiscrete makes one."""
+    def is_resampled(patcher: Any) -> bool:
+        return isinstance(patcher.get_model_object("model_sampling"), comfy.model_sampling.V_PREDICTION)
 
-    changed = model.clone()
-    changed.add_object_patch("model_sampling", Sampling(model.model.model_config))
-    patched = ours(changed, loras)
-    assert isinstance(patched.get_model_object("model_sampling"), Sampling)
-    assert same(weights(patched), weights(ours(model, loras)))
-    later = ours(model, loras)
-    later.add_object_patch("model_sampling", Sampling(model.model.model_config))
-    assert same(weights(later), weights(ours(model, loras)))
+    assert not is_resampled(ours(model, loras))
+    before, after = ours(resampled(model), loras), resampled(ours(model, loras))
+    assert is_resampled(before)
+    assert is_resampled(after)
+    # The sampling's own noise schedule is among the tensors of the model.
+    mine, first, last = (
+        {name: tensor for name, tensor in weights(patcher).items() if name.startswith("diffusion_model.")}
+        for patcher in (ours(model, loras), before, after)
+    )
+    assert same(first, mine)
+    assert same(last, mine)
 
 
 def hooked(patcher: Any, hooks: Any) -> dict[str, torch.Tensor]:
@@ -361,3 +389,46 @@ def test_the_picture_itself_is_the_same_with_little_memory(model: Any, loras: li
     # The half-loaded one rounds each weight to the dtype of the calculation, not to its own.
     assert torch.allclose(whole, little, rtol=0.02, atol=0.02 * float(whole.std()))
     assert re.match(r"torch\.float", str(whole.dtype))
+
+
+def test_two_arrays_on_the_two_experts_of_a_video_model(folder: Path) -> None:
+    """Two models, each with the entries that are its own, in turns as the two samplers of Wan 2.2 use them."""
+    path = make_checkpoints(folder, ["wan"])["wan"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ComfyUI's own, while it loads
+        high, low = (comfy.sd.load_diffusion_model(str(path)) for _ in range(2))
+    entries = []
+    for seed in range(3):
+        file = lora_files.wan_lora(folder / f"wan{seed}.safetensors", seed=seed)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        entries.append(WeightedLora(f"lora[{seed}]", file.stem, file, digest, 0.8 - 0.3 * seed, 0))
+    before = base(high)
+    experts = [(high, entries[:2]), (low, entries[1:])]
+    patched = [ours(*each) for each in experts]
+    for _ in range(2):
+        for expert, (model, own) in zip(patched, experts):
+            assert_close(weights(expert), weights(core(model, own)))
+    assert not same(weights(patched[0]), weights(patched[1]))
+    assert same(base(high), before)
+    assert same(base(low), before)
+
+
+def test_shapes_are_the_checkpoint_s_while_a_run_before_has_widened_a_weight(
+    checkpoint: Path, loras: list[WeightedLora], folder: Path
+) -> None:
+    """BFL's control LoRAs widen one; a LoRA for its own size must not be refused because the model is still patched."""
+    model, before = load(checkpoint), base(load(checkpoint))
+    stem = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+    out, inputs = MODULES[stem].shape
+    module = {stem: lora_files.Module((out, inputs + 8), has_bias=False)}
+    path = lora_files.write_lora(folder / "widening.safetensors", module)
+    file = comfy.utils.load_torch_file(str(path))
+    file[f"{stem}.reshape_weight"] = torch.tensor([out, inputs + 8])
+    widened, _ = comfy.sd.load_lora_for_models(model, None, file, 1.0, 0)
+    widened.patch_model(device_to=CPU)
+    try:
+        shapes = diffusion_weights(model).shapes
+        assert len(ours(model, loras).patches) > 30
+    finally:
+        widened.unpatch_model(device_to=CPU)
+    assert shapes == {name: tensor.shape for name, tensor in before.items()}
