@@ -152,7 +152,7 @@ def results_on_the_showcase(client: ComfyClient, stage: ShowcaseStage) -> dict[s
     sweep["apply"]["inputs"]["lora"] = ["values", 0]
     sweep["sheet"] = {
         "class_type": "AirLoraGrid",
-        "inputs": {"images": ["decode", 0], "columns": 3, "labels": ["values", 1]},
+        "inputs": {"images": ["decode", 0], "columns": 2, "labels": ["values", 1]},
     }
     sweep["save"]["inputs"]["images"] = ["sheet", 0]
     analysis = {

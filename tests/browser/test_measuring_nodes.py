@@ -39,6 +39,23 @@ def test_an_example_opens_and_exports_as_it_is_written(name: str, comfy: ComfyPa
         assert inputs == node["inputs"], key
 
 
+OVERLAPS = """() => {
+    const boxes = app.graph.nodes.map((node) => [node.title, ...node.getBounding()]);
+    const shared = (a, b, at) => Math.min(a[at] + a[at + 2], b[at] + b[at + 2]) - Math.max(a[at], b[at]);
+    return boxes.flatMap((a, number) => boxes.slice(number + 1)
+        .filter((b) => shared(a, b, 1) > 2 && shared(a, b, 2) > 2).map((b) => `${a[0]} and ${b[0]}`));
+}"""
+
+
+@pytest.mark.parametrize("shared_page", [False], ids=["canvas"], indirect=True)
+def test_no_node_of_an_example_lies_on_another(comfy: ComfyPage) -> None:
+    """On the canvas: Nodes 2.0 makes stock nodes larger than a file says."""
+    for file in sorted(EXAMPLES.glob("*.json")):
+        comfy.page.evaluate("(workflow) => app.loadGraphData(workflow)", read(file.name))
+        comfy.page.wait_for_timeout(700)  # until the rows have their size
+        assert comfy.page.evaluate(OVERLAPS) == [], file.name
+
+
 @pytest.mark.parametrize("kind", ["AirLoraAnalyze", "AirLoraSave", "AirLoraSweep"])
 def test_a_weight_in_its_rows_is_the_weight_that_it_gets(kind: str, comfy: ComfyPage) -> None:
     comfy.page.evaluate(
