@@ -104,10 +104,13 @@ def setup(_arguments: list[str]) -> int:
 
 
 def clean(_arguments: list[str]) -> int:
-    """Removes what these commands made: the environment, the runtime and the demo's output."""
+    """Removes what these commands made: the environment, the runtime, pictures and caches."""
     import shutil
 
-    for folder in (VENV, RUNTIME, ROOT / "demo_output", ROOT / "test_output"):
+    caches = (".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache")
+    for folder in (VENV, RUNTIME, *(ROOT / name for name in ("demo_output", "test_output", *caches))):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in list(ROOT.rglob("__pycache__")):
         shutil.rmtree(folder, ignore_errors=True)
     return 0
 

@@ -110,6 +110,23 @@ def test_demo_and_serve_need_nothing_that_only_tests_need() -> None:
     assert loaded & only_for_tests == set()
 
 
+def test_clean_removes_all_that_the_commands_made(checkout: Path) -> None:
+    before = set(checkout.rglob("*"))
+    for made in (
+        ".venv/bin",
+        ".runtime/pip",
+        "demo_output",
+        ".pytest_cache/v",
+        ".hypothesis",
+        "tools/__pycache__",
+    ):
+        (checkout / made).mkdir(parents=True)
+        (checkout / made / "file").touch()
+    command = [sys.executable, str(checkout / "tools" / "dev.py"), "clean"]
+    subprocess.run(command, env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""}, check=True)
+    assert set(checkout.rglob("*")) == before
+
+
 def test_an_environment_that_pip_was_writing_into_is_not_believed(checkout: Path) -> None:
     said_by(set_up(checkout))
     (installed,) = checkout.glob(".venv/lib/*/site-packages/needed.py")
