@@ -34,7 +34,7 @@ def run() -> list[BenchmarkResult]:
     with tempfile.TemporaryDirectory(dir=room_on_disk(1 << 30)) as name:
         path = write_lora(
             Path(name) / "lora.safetensors", make_model("SDXL"), 0, convolutions=False
-        )  # 170 MB
+        )  # about 170 MB
         ways = {
             OURS: lambda: _open(path),
             PEER: lambda: comfy.utils.load_torch_file(str(path)),
