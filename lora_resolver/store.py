@@ -221,9 +221,8 @@ def write_atomically(path: Path, content: bytes, *, private: bool = False) -> No
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
-            # mkstemp makes files for the owner alone; a shared store wants what the user's umask says.
             if not private:
-                Path(temporary).chmod(0o666 & ~_umask())
+                show_to_others(Path(temporary))
             Path(temporary).replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -231,6 +230,12 @@ def write_atomically(path: Path, content: bytes, *, private: bool = False) -> No
             raise
     except OSError as error:
         raise storage_error(error, path) from error
+
+
+def show_to_others(path: Path) -> None:
+    """Lets the user's umask say who may read it: mkstemp makes files for the owner alone, and folders are shared."""
+    with contextlib.suppress(OSError):  # some network folders have no such rights
+        path.chmod(0o666 & ~_umask())
 
 
 def _umask() -> int:

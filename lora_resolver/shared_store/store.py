@@ -20,7 +20,7 @@ from ..download import file_sha256
 from ..errors import LoraResolverError, VerificationFailed
 from ..headers.safetensors_header import header_end, parse_header, read_header
 from ..preview import find_preview, named_preview
-from ..store import storage_error, write_atomically
+from ..store import show_to_others, storage_error, write_atomically
 from .entry import Entry, file_name, may_be_kept, name_of, stands_still
 from .files import Files, StoreLost, StoreRefused
 
@@ -136,6 +136,7 @@ class SharedStore:
             self._found_damaged(sha256)
             return False
         self._stop.check()
+        show_to_others(temporary)
         temporary.replace(target)
         return True
 

@@ -95,8 +95,11 @@ def prune_store(config: ResolverConfig, *, dry_run: bool = False) -> list[tuple[
             for name, (size, written) in files.names(TEMPORARY).items()
             if written is not None and now - written > LEFT_BEHIND
         ]
-        present = files.names(FILES)
-        for name, (size, _) in files.names(NAMES).items():
+        named = files.names(NAMES)
+        present = files.names(
+            FILES
+        )  # after the names: each was written after its file, by workers that go on meanwhile
+        for name, (size, _) in named.items():
             entry = Entry.from_json(files.small(name) or b"")
             if entry is not None and file_name(entry.sha256) not in present:
                 removed.append((name, size))

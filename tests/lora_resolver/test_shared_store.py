@@ -66,6 +66,20 @@ def test_what_one_worker_downloads_the_next_has_without_civitai(
     assert names == {"ink.safetensors", "ink.air.json", "ink.civitai.info", "ink.preview.png"}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other rights than read and write for three")
+def test_what_comes_from_it_can_be_read_by_whom_the_umask_lets(
+    filled: str, civitai: FaultyCivitai, tmp_path: Path
+) -> None:
+    before = os.umask(0o002)
+    try:
+        lora = Resolver(worker(tmp_path, civitai, filled, offline=True)).resolve(INK)
+    finally:
+        os.umask(before)
+    assert {
+        path.name: oct(path.stat().st_mode & 0o777) for path in lora.path.parent.iterdir()
+    } == dict.fromkeys(("ink.safetensors", "ink.air.json", "ink.civitai.info", "ink.preview.png"), "0o664")
+
+
 def test_each_of_its_names_finds_it(
     filled: str, civitai: FaultyCivitai, ink: CatalogueEntry, tmp_path: Path
 ) -> None:
