@@ -95,7 +95,9 @@ export class RowsWidgets {
   check() {
     for (const editor of [...this.editors]) {
       const { node, widget } = this.places.get(editor);
-      if (!node.graph || !(node.widgets ?? []).includes(widget)) this.#forget(editor);
+      // A subgraph node that undo took away still says that it lies in the graph, where another has its number by now.
+      const isThere = node.graph && node.graph.getNodeById?.(node.id) === node && (node.widgets ?? []).includes(widget);
+      if (!isThere) this.#forget(editor);
     }
     if (globalThis.LiteGraph?.vueNodesMode) putRowsInPlace(this.editors, (editor) => this.places.get(editor).node, this.app.canvas?.graph);
   }

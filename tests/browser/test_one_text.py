@@ -228,6 +228,12 @@ def test_a_subgraph_shows_the_rows_of_the_node_inside(comfy: ComfyPage) -> None:
     expect(seen.get_by_test_id("row-badge").first).to_have_attribute("data-fits", "yes")
     comfy.screenshot("subgraph")
     assert comfy.exported == [{**FIRST, "weight": 0.6}, SECOND]
+    seen.get_by_test_id("row-toggle").first.click()
+    expect(seen.get_by_test_id("row-toggle").first).not_to_be_checked()
+    press(comfy, "Control+z")
+    expect(seen.get_by_test_id("row-toggle").first).to_be_checked()
+    expect_shown(comfy, "0.60", "0.25")
+    assert comfy.exported == [{**FIRST, "weight": 0.6}, SECOND]
 
     saved = comfy.page.evaluate("() => JSON.parse(JSON.stringify(app.graph.serialize()))")
     comfy.start_over()
