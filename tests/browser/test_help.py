@@ -26,9 +26,14 @@ def open_help(comfy: ComfyPage) -> Locator:
 
 
 def close_help(comfy: ComfyPage) -> None:
-    newer = comfy.page.get_by_role("button", name="Toggle properties panel")
-    for close in newer.all() or comfy.page.locator(".side-bar-button-selected").all():
-        close.click()
+    """In any language: the newer page's panel has a setting, the older one's bar a button that is marked."""
+    comfy.page.evaluate(
+        """async () => {
+          const { setting } = app.extensionManager;
+          if (setting.get("Comfy.RightSidePanel.IsOpen")) await setting.set("Comfy.RightSidePanel.IsOpen", false);
+          else document.querySelectorAll(".side-bar-button-selected").forEach((button) => button.click());
+        }"""
+    )
     expect(comfy.page.locator(".node-help-content")).to_have_count(0)
 
 

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.many_states import LOCAL
+from tests.browser.test_help import close_help, open_help
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -78,6 +79,12 @@ def all_speaks(comfy: ComfyPage, language: str) -> None:
         outputs["3"]["name"],
     ]
     comfy.screenshot(f"language-{language}")
+
+    help_page = open_help(comfy)
+    expect(help_page.get_by_role("heading", name=node["display_name"])).to_be_visible()
+    expect(help_page).to_contain_text(row["addLora"])
+    comfy.screenshot(f"language-{language}-help")
+    close_help(comfy)
 
     comfy.page.evaluate("() => app.extensionManager.command.execute('Comfy.ShowSettingsDialog')")
     dialog = comfy.page.get_by_role("dialog").last
