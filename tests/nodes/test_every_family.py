@@ -7,6 +7,7 @@ import warnings
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import comfy.lora
 import comfy.model_management
 import comfy.model_patcher
 import comfy.sd
@@ -141,6 +142,30 @@ def test_slices_of_one_weight_that_only_some_files_have(folder: Path, tmp_path: 
     result = apply_loras(*pair, entries, skip_mismatches=False)
     model, _ = core(pair, entries)
     assert_same_as_core(result.model, model, set(model.patches))
+
+
+def test_the_slices_of_flux_and_the_whole_weights_are_what_core_s_chain_gives(
+    folder: Path, tmp_path: Path
+) -> None:
+    """q, k and v are one weight, and `linear1` has the MLP's first layer below them; kohya's files have it whole."""
+    pair = load(folder, "flux")
+    sliced, whole = lora_files.modules_of("flux", naming="diffusers"), lora_files.modules_of("flux")
+    entries = [
+        write(tmp_path / "sliced.safetensors", sliced, 0, spelling="peft", alpha=None),
+        write(tmp_path / "sliced too.safetensors", sliced, 1, spelling="peft", alpha=None),
+        write(tmp_path / "whole.safetensors", whole, 2),
+    ]
+    ours = apply_loras(*pair, entries, skip_mismatches=False).model.patches
+    theirs = core(pair, entries)[0].patches
+    assert set(ours) == set(theirs)
+    # Two weights of full width; all of them would take gigabytes.
+    for end in ("double_blocks.0.img_attn.qkv.weight", "single_blocks.0.linear1.weight"):
+        key = f"diffusion_model.{end}"
+        start = comfy.utils.get_attr(pair[0].model, key).float()
+        mine = comfy.lora.calculate_weight(ours[key], start.clone(), key)
+        chain = comfy.lora.calculate_weight(theirs[key], start.clone(), key)
+        assert len(theirs[key]) > len(entries)
+        assert (mine - chain).abs().max() <= 1e-5 * (chain - start).abs().max()
 
 
 def tiny_t5() -> Any:
