@@ -208,7 +208,8 @@ class _Reader:
                 self._read_our_node(f"node {key}", kind, inputs, nodes)
             else:
                 for row in rows_of_loader(kind, inputs):
-                    self._add_row(row, f"node {key}")
+                    if not _comes_from_us(row.file, nodes):  # else read where it stands
+                        self._add_row(row, f"node {key}")
         self.chains = chains_of(nodes, [each.node for each in self.loras])
 
     def _read_our_node(
@@ -219,7 +220,7 @@ class _Reader:
             # On the canvas, the first widget of each of our nodes is the one that names LoRAs.
             value = inputs.get(name, inputs.get("widget 0") if name == first else None)
             if _is_link(value):
-                if _is_ours(nodes.get(str(value[0]))):
+                if _comes_from_us(value, nodes):
                     continue  # read where it stands
                 value = _linked_text(value, nodes)
                 if value is None:
@@ -353,6 +354,10 @@ def _nodes_before(ids: Iterable[str], nodes: Mapping[str, Any]) -> set[str]:
 
 def _is_ours(node: object) -> bool:
     return isinstance(node, dict) and str(node.get("class_type")).startswith(OUR_NODES)
+
+
+def _comes_from_us(value: Any, nodes: Mapping[str, Any]) -> bool:
+    return _is_link(value) and _is_ours(nodes.get(str(value[0])))
 
 
 def _is_link(value: object) -> bool:

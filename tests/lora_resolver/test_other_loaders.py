@@ -273,3 +273,15 @@ def test_a_folder_that_is_not_there_is_told() -> None:
     done = migrate("--loras", "/nonexistent/loras", "-", stdin="{}")
     assert (done.returncode, done.stdout) == (2, "")
     assert "/nonexistent/loras" in done.stderr
+
+
+def test_a_loader_that_takes_its_name_from_resolve_lora_is_named_there() -> None:
+    workflow = {
+        "1": {"class_type": "AirLoraResolve", "inputs": {"identifier": "civitai:1@2"}},
+        "2": {"class_type": "LoraLoaderModelOnly", "inputs": {"lora_name": ["1", 0], "strength_model": 0.4}},
+    }
+    found = loras_in(json.dumps(workflow))
+    assert found.errors == ()
+    assert [(str(lora.identifier), lora.place) for lora in found.loras] == [
+        ("civitai:1@2", "node 1, identifier")
+    ]
