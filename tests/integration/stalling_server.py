@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STALLED_VERSION = 1901
-SLOW_VERSION = 1104
+SLOW_VERSION = 1501
 SLOW_SECONDS = 1.0
 FIRST_BYTES = 20_000
 
