@@ -92,6 +92,13 @@ class Studio:
         report: dict[str, Any] = json.loads(result.outputs[node]["text"][0])
         return report
 
+    def without_downloads(self, *identifiers: str) -> None:
+        """Removes what was downloaded under these names, for tests that serve something else under them."""
+        for identifier in identifiers:
+            shutil.rmtree(
+                self.process.base / "models/loras/air" / identifier.replace(":", "/"), ignore_errors=True
+            )
+
     def forget(self) -> None:
         """Makes ComfyUI run every node anew."""
         self.client.post("/free", {"unload_models": True, "free_memory": True})

@@ -49,6 +49,7 @@ def documented(studio: Studio, tmp_path: Path) -> Iterator[None]:
     )
     yield
     studio.civitai.catalogue = before
+    studio.without_downloads("civitai:120096@135931", "civitai:245889@277389")
 
 
 @pytest.mark.usefixtures("documented")

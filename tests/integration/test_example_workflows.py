@@ -109,6 +109,7 @@ def documented_loras(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -
     )
     yield
     studio.civitai.catalogue = before
+    studio.without_downloads("civitai:120096@135931", "civitai:245889@277389")
 
 
 def run_small(studio: Studio, name: str) -> Result:
