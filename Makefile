@@ -8,7 +8,7 @@ export COMFYUI_PATH PYTHON CHECKPOINT LORA PROMPT SIZE STEPS CFG SEED PORT ARGS
 LAUNCHER := $(shell command -v python3 || command -v python)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench serve pictures setup clean
+.PHONY: help demo test check format bench serve pictures setup comfyui clean
 
-help demo test check format bench serve pictures setup clean:
+help demo test check format bench serve pictures setup comfyui clean:
 	@exec "$(LAUNCHER)" tools/dev.py $@

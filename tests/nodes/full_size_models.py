@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import comfy.ldm.ace.model
@@ -20,6 +23,8 @@ import comfy.ldm.modules.diffusionmodules.openaimodel
 import comfy.ldm.omnigen.omnigen2
 import comfy.ldm.qwen_image.model
 import comfy.ldm.wan.model
+import comfy.ops
+import torch
 
 OPENAI = comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel
 MMDIT = comfy.ldm.modules.diffusionmodules.mmdit.OpenAISignatureMMDITWrapper
@@ -298,3 +303,160 @@ MODELS: dict[str, tuple[str, str, Any, dict[str, Any]]] = {
     "Mochi": ("mochi", "", comfy.ldm.genmo.joint_model.asymm_models_joint.AsymmDiTJoint, MOCHI),
     "ACE-Step": ("ace_step", "", comfy.ldm.ace.model.ACEStepTransformer2DModel, ACE),
 }
+
+
+# Models that `MODELS` doesn't have: our table has no row of this size for them, or not every ComfyUI has their class.
+OTHERS: dict[str, tuple[str, str, Any, dict[str, Any]]] = {}
+
+
+def _add(name: str, family: str, module: str, cls: str, settings: dict[str, Any], variant: str = "") -> None:
+    """A model whose class not every ComfyUI has; what it is built with by default is the published size."""
+    try:
+        made = getattr(import_module(f"comfy.ldm.{module}"), cls)
+    except (ImportError, AttributeError):
+        return
+    OTHERS[name] = (family, variant, made, settings)
+
+
+GENERAL = PREDICT2 | {"block_config": "FA-CA-MLP", "model_channels": 4096, "num_blocks": 28, "num_heads": 32}
+GENERAL |= {"max_img_h": 240, "affline_emb_norm": True, "extra_per_block_abs_pos_emb": True}
+GENERAL |= {
+    "block_x_format": "THWBD",
+    "extra_per_block_abs_pos_emb_type": "learnable",
+    "image_model": "cosmos",
+}
+GENERAL = {
+    key: value
+    for key, value in GENERAL.items()
+    if key not in ("min_fps", "max_fps", "rope_enable_fps_modulation")
+}
+TEMPORAL = (
+    SD | LINEAR | {"in_channels": 8, "context_dim": 1024, "adm_in_channels": 768, "num_classes": "sequential"}
+)
+TEMPORAL |= {
+    "use_temporal_attention": True,
+    "use_temporal_resblock": True,
+    "disable_temporal_crossattention": False,
+}
+TEMPORAL |= {
+    "extra_ff_mix_layer": True,
+    "merge_strategy": "learned_with_images",
+    "merge_factor": 0.5,
+    "max_ddpm_temb_period": 10000,
+    "video_kernel_size": [3, 1, 1],
+}
+LONGCAT = BFL | {
+    "vec_in_dim": None,
+    "context_in_dim": 3584,
+    "guidance_embed": False,
+    "depth": 10,
+    "depth_single_blocks": 20,
+}
+OVIS = BFL | {
+    "vec_in_dim": None,
+    "context_in_dim": 2048,
+    "guidance_embed": False,
+    "depth": 6,
+    "depth_single_blocks": 27,
+}
+HYV15 = TENCENT | {
+    "hidden_size": 2048,
+    "num_heads": 16,
+    "depth": 54,
+    "depth_single_blocks": 0,
+    "context_in_dim": 3584,
+}
+HYV15 |= {
+    "in_channels": 65,
+    "out_channels": 32,
+    "patch_size": [1, 1, 1],
+    "vec_in_dim": None,
+    "guidance_embed": False,
+}
+HYV15 |= {"byt5": True, "use_cond_type_embedding": True, "vision_in_dim": 1152}
+REFINE = TENCENT | {
+    "patch_size": [1, 1, 1],
+    "vec_in_dim": None,
+    "in_channels": 128,
+    "out_channels": 64,
+    "context_in_dim": 3584,
+}
+RADIANCE = BFL | CHROMA | {"in_channels": 3, "out_channels": 3, "patch_size": 16, "nerf_hidden_size": 64}
+RADIANCE |= {
+    "nerf_mlp_ratio": 4,
+    "nerf_depth": 4,
+    "nerf_max_freqs": 8,
+    "nerf_tile_size": 512,
+    "nerf_final_head_type": "conv",
+}
+RADIANCE |= {"nerf_embedder_dtype": torch.float32}
+RADIANCE = {key: value for key, value in RADIANCE.items() if key not in ("vec_in_dim", "guidance_embed")}
+NEWBIE = LUMINA2 | {"n_layers": 36, "cap_feat_dim": 2560, "clip_text_dim": 1024}
+
+OTHERS["HunyuanVideo 1.5"] = ("hunyuan_video_1_5", "", HUNYUAN, HYV15)
+OTHERS["LongCat-Image"] = ("longcat_image", "", FLUX, LONGCAT)
+if "yak_mlp" in {field.name for field in fields(comfy.ldm.flux.model.FluxParams)}:
+    OTHERS["Ovis-Image"] = ("ovis_image", "", FLUX, OVIS | {"yak_mlp": True, "txt_norm": True})
+OTHERS["NewBie"] = ("newbie", "", LUMINA, NEWBIE)
+_add("Chroma Radiance", "chroma", "chroma_radiance.model", "ChromaRadiance", RADIANCE)
+_add("SVD", "svd", "modules.diffusionmodules.openaimodel", "UNetModel", TEMPORAL)
+_add("Cosmos 1 7B", "cosmos1", "cosmos.model", "GeneralDIT", GENERAL)
+_add("Krea 2", "krea2", "krea2.model", "SingleStreamDiT", {})
+_add("Mage-Flow", "mage_flow", "mage_flow.model", "MageFlowTransformer2DModel", {})
+_add("Boogu", "boogu", "boogu.model", "BooguTransformer2DModel", {})
+_add("Lens", "lens", "lens.model", "LensTransformer2DModel", {})
+_add("JoyImage", "joyimage", "joyimage.model", "JoyImageTransformer3DModel", {})
+_add("Ideogram 4", "ideogram4", "ideogram4.model", "Ideogram4Transformer2DModel", {})
+_add("PixelDiT", "pixeldit", "pixeldit.model", "PixDiT_T2I", {})
+_add("MiniMax H3", "minimax_h3", "minimax.model", "MiniMaxH3Model", {})
+_add("ERNIE-Image", "ernie_image", "ernie.model", "ErnieImageModel", {})
+_add("CogVideoX 2B", "cogvideox", "cogvideo.model", "CogVideoXTransformer3DModel", {}, "CogVideoX 2B")
+_add("Hunyuan3D 2", "hunyuan3d2", "hunyuan3d.model", "Hunyuan3Dv2", {})
+_add("Hunyuan3D 2.1", "hunyuan3d2", "hunyuan3dv2_1.hunyuandit", "HunYuanDiTPlain", {})
+_add("ACE-Step 1.5", "ace_step", "ace.ace_step15", "AceStepConditionGenerationModel", {})
+_add("Stable Cascade B", "cascade_b", "cascade.stage_b", "StageB", {})
+_add(
+    "Anima",
+    "anima",
+    "anima.model",
+    "Anima",
+    PREDICT2 | {"model_channels": 2048, "num_blocks": 28, "num_heads": 16},
+)
+_add("LTX-2", "ltx2", "lightricks.av_model", "LTXAVModel", {"num_layers": 48})
+_add(
+    "PixArt",
+    "pixart",
+    "pixart.pixartms",
+    "PixArtMS",
+    {"micro_condition": False, "model_max_length": 300, "input_size": 64},
+)
+_add(
+    "Hunyuan-DiT",
+    "hunyuan_dit",
+    "hydit.models",
+    "HunYuanDiT",
+    {"hidden_size": 1408, "depth": 40, "mlp_ratio": 4.3637},
+)
+
+# What newer ComfyUI asks for beside the settings above.
+NEWER = {"txt_ids_dims": [], "vec_in_dim": None, "meanflow_sum": False, "use_x0": True}
+NEWER |= {"use_sequential_txt_ids": False}
+
+
+@cache
+def weights_of(model: str) -> dict[str, torch.Tensor]:
+    """The weights of one of MODELS or OTHERS, at full size on no device."""
+    _, _, make, arguments = (MODELS | OTHERS)[model]
+    parameters = getattr(import_module(make.__module__), f"{make.__name__}Params", None)
+    if parameters is not None:
+        asked = {field.name for field in fields(parameters)}
+        arguments = {key: value for key, value in NEWER.items() if key in asked} | arguments
+    arguments = arguments | {"dtype": torch.float16, "operations": comfy.ops.disable_weight_init}
+    try:
+        with torch.device("meta"):
+            return dict(make(**arguments, device="meta").state_dict())
+    except (
+        RuntimeError
+    ):  # it reads a number that it has just computed; memory that nobody writes to takes no room
+        built = make(**arguments, device="cpu").state_dict()
+        return {name: torch.empty_like(weight, device="meta") for name, weight in built.items()}

@@ -5,13 +5,10 @@ Every model is built at its full size without memory (torch's meta device), so t
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import comfy.model_detection
-import comfy.ops
 import comfy.utils
-import comfyui_version
 import pytest
 import torch
 from air_lora_pack.nodes.patching.loaded_model import FAMILY_OF_CONFIG
@@ -21,16 +18,9 @@ from lora_resolver.architecture import detect_checkpoint
 from lora_resolver.architecture.families import family_index
 from lora_resolver.architecture.matching import rows_of
 from lora_resolver.architecture.modules import read_weights
-from tests.nodes.full_size_models import MODELS
-from tools.runtime import COMFYUI_VERSION
+from tests.nodes.full_size_models import MODELS, weights_of
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(
-        comfyui_version.__version__ != COMFYUI_VERSION,
-        reason=f"the models are built as ComfyUI {COMFYUI_VERSION} builds them; others take other arguments",
-    ),
-]
+pytestmark = pytest.mark.integration
 
 # What tells these from their like is in no weight of theirs that a LoRA changes.
 SEVERAL = {"LTX-Video 13B": {"ltxv", "ltx2"}, "Cosmos-Predict2 2B": {"cosmos_predict2", "anima"}}
@@ -42,17 +32,6 @@ FORMS = {
 }
 # No trainer flattens ComfyUI's names of these models: kohya's kind flattens Tencent's.
 NOT_WRITTEN = {("HunyuanVideo", "kohya"), ("HunyuanImage", "kohya")}
-
-
-@cache
-def weights_of(model: str) -> dict[str, torch.Tensor]:
-    """The model's weights, on no device."""
-    _, _, make, arguments = MODELS[model]
-    with torch.device("meta"):
-        built = make(
-            **arguments, device="meta", dtype=torch.float16, operations=comfy.ops.disable_weight_init
-        )
-    return dict(built.state_dict())
 
 
 def modules_of(model: str) -> dict[str, tuple[int, ...]]:
@@ -141,7 +120,7 @@ def diffusers_names(model: str) -> dict[str, Any]:
 @pytest.mark.parametrize("model", ["SD 1.5", "SDXL", "SD 3 medium", "SD 3.5 large", "FLUX.1 dev", "AuraFlow"])
 def test_diffusers_names_of_every_module(model: str) -> None:
     family, weights = MODELS[model][0], weights_of(model)
-    others = []
+    known: dict[str, bool] = {}  # a weight → whether any of its names is of the family
     for name, target in diffusers_names(model).items():
         native, part = (target, None) if isinstance(target, str) else target[:2]
         if native not in weights or not name.endswith(".weight") or weights[native].ndim < 2:
@@ -152,6 +131,6 @@ def test_diffusers_names_of_every_module(model: str) -> None:
         header = lora(
             {name.removesuffix(".weight"): tuple(shape)}, "transformer.", ".lora_A.weight", ".lora_B.weight"
         )
-        if family not in detect_architecture(header).families:
-            others.append((name, shape))
-    assert not others
+        # ComfyUI gives FLUX.1's feed-forward the names of FLUX.2 as well, which no file has.
+        known[native] = known.get(native, False) or family in detect_architecture(header).families
+    assert [native for native, found in known.items() if not found] == []
