@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import search as search
-    from .architecture import Architecture, Checkpoint, detect_architecture, detect_checkpoint, family_name
+    from .architecture import (
+        Architecture,
+        Checkpoint,
+        detect_architecture,
+        detect_checkpoint,
+        family_blocks,
+        family_name,
+    )
     from .architecture.base_models import declared_families, declared_otherwise
     from .array.image_request import ImageRequest, LeftOut, parse_image_request
     from .array.lora_array import LoraEntry, format_lora_array, parse_lora_array
@@ -107,6 +114,7 @@ __all__ = [
     "delete_preset",
     "detect_architecture",
     "detect_checkpoint",
+    "family_blocks",
     "family_name",
     "find_preview",
     "folded",
@@ -141,6 +149,7 @@ _NAMES = {
         "Checkpoint",
         "detect_architecture",
         "detect_checkpoint",
+        "family_blocks",
         "family_name",
     ),
     ".architecture.base_models": ("declared_families", "declared_otherwise"),

@@ -48,7 +48,7 @@ TORCH = ("torch==2.14.1", "torchvision==0.29.1")
 # No build of torchaudio belongs to that torch. ComfyUI 0.3.75 runs without it: its audio nodes say IMPORT FAILED.
 LEFT_OUT_OF_COMFYUI = {"torch", "torchvision", "torchaudio"}
 TORCHAUDIO = "torchaudio==2.11.0"
-"""Newer ComfyUI doesn't start without torchaudio. This one imports beside our torch, which it doesn't ask for by name."""
+"""Newer ComfyUI doesn't start without torchaudio. This one imports beside our torch, which it doesn't name."""
 
 
 class SetupError(Exception):

@@ -11,6 +11,13 @@ checkpoint.py  the same for whole models
 
 from .checkpoint import Checkpoint, detect_checkpoint
 from .detection import Architecture, detect_architecture
-from .families import family_name
+from .families import family_blocks, family_name
 
-__all__ = ["Architecture", "Checkpoint", "detect_architecture", "detect_checkpoint", "family_name"]
+__all__ = [
+    "Architecture",
+    "Checkpoint",
+    "detect_architecture",
+    "detect_checkpoint",
+    "family_blocks",
+    "family_name",
+]

@@ -52,6 +52,8 @@ class Architecture:
     evidence: Mapping[str, str] = field(default_factory=dict)
     """Family id → what speaks for it."""
     notes: tuple[str, ...] = ()
+    by_size: bool = False
+    """Whether the sizes of the modules speak for the families too, and not their names alone."""
     sentence: str = ""
     """The verdict in words."""
 
@@ -84,6 +86,7 @@ def detect_architecture(header: SafetensorsHeader) -> Architecture:
         parts=parts,
         evidence={family: _evidence(found) for family in families},
         notes=tuple(notes_on(header.metadata, claimed, contents, found, families)),
+        by_size=bool(families) and found.by_size,
         sentence=_sentence(kind, families, parts, contents, found),
     )
 

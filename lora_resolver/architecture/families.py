@@ -19,7 +19,7 @@ from .unet import cut_unet_layout, unet_layouts, unet_positional_layouts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["FAMILY_NAMES", "UNET_FAMILIES", "family_index", "family_name", "family_names"]
+__all__ = ["FAMILY_NAMES", "UNET_FAMILIES", "family_blocks", "family_index", "family_name", "family_names"]
 
 FAMILY_NAMES = MappingProxyType(
     {
@@ -61,6 +61,24 @@ FAMILY_NAMES = MappingProxyType(
         "kandinsky5": "Kandinsky 5",
         "ace_step": "ACE-Step",
         "stable_audio": "Stable Audio",
+        "stable_audio_3": "Stable Audio 3",
+        "longcat_image": "LongCat-Image",
+        "ovis_image": "Ovis-Image",
+        "mage_flow": "Mage-Flow",
+        "newbie": "NewBie",
+        "lens": "Lens",
+        "joyimage": "JoyImage",
+        "boogu": "Boogu",
+        "ideogram4": "Ideogram 4",
+        "pixeldit": "PixelDiT",
+        "hidream_o1": "HiDream-O1",
+        "hunyuan3d2": "Hunyuan3D 2",
+        "hunyuan_image_refiner": "HunyuanImage refiner",
+        "seedvr2": "SeedVR2",
+        "cosmos1": "Cosmos 1",
+        "svd": "Stable Video Diffusion",
+        "cascade_b": "Stable Cascade B",
+        "minimax_music3": "MiniMax Music 3",
     }
 )
 
@@ -181,6 +199,12 @@ def _flux_like() -> Iterable[Row]:
     yield _row("flux1", "", (*shared, *modulated, names.XLABS, *_CLIP_L, *_T5_SECOND), stacks, **flux, v=768)
     yield _row("chroma", "", (*shared, names.CHROMA_GUIDANCE, *_T5_ALONE), stacks, **flux)
 
+    # FLUX.1 with fewer blocks and the text encoder of Qwen; it has neither guidance nor a pooled text.
+    longcat = {**flux, "D": 10, "S": 20, "t": 3584}
+    yield _row("longcat_image", "", (*shared, *modulated), stacks, **longcat, v=768)
+    ovis = {**flux, "D": 6, "S": 27, "t": 2048, "u": 24576, "l": 33792}
+    yield _row("ovis_image", "", (*shared, *modulated, names.OVIS), stacks, **ovis, v=768)
+
     flux2 = (names.FLUX, names.FLUX2, names.FLUX2_DIFFUSERS)
     for variant, h, t, double, single in (
         ("FLUX.2 dev", 6144, 15360, 8, 48),
@@ -219,6 +243,8 @@ def _layered() -> Iterable[Row]:
         ("layers N",),
         **lumina,
     )
+    newbie = {**lumina, "t": 2560, "N": 36}
+    yield _row("newbie", "", (names.LUMINA, names.LUMINA_DIFFUSERS, names.NEWBIE), ("layers N",), **newbie)
     z_image = {"h": 3840, "q": 11520, "d": 128, "f": 10240, "c": 256, "t": 2560, "N": 30}
     yield _row("z_image", "", (names.LUMINA, names.Z_IMAGE), ("layers N",), **z_image)
     omnigen = {"h": 2520, "k": 840, "f": 10240, "c": 1024, "t": 2048, "N": 32}
@@ -235,7 +261,8 @@ def _wan() -> Iterable[Row]:
 
 def _others() -> Iterable[Row]:
     stacks = ("transformer_blocks N",)
-    yield _row("qwen_image", "", (names.QWEN_IMAGE,), stacks, h=3072, N=60)
+    yield _row("qwen_image", "", (names.QWEN_IMAGE,), stacks, h=3072, N=60, t=3584, x=64)
+    yield _row("mage_flow", "", (names.QWEN_IMAGE,), stacks, h=3072, N=12, t=2560, x=128)
     yield _row("qwen_image_2", "", (names.QWEN_IMAGE_2,), stacks, h=4096, N=32)
     # Anima is Cosmos-Predict2 2B with an adapter for its text encoder: without that part nothing tells them apart.
     anima = (names.COSMOS_PREDICT2, names.ANIMA_ADAPTER, *_llm("te", w=1024, layers=28))
@@ -272,3 +299,17 @@ def family_index() -> Index:
     """The whole table, ready to be asked; made when it is first needed (some milliseconds)."""
     rows = (*_stable_diffusion(), *_flux_like(), *_layered(), *_wan(), *_others())
     return Index(rows, last_resort=_cut_unets())
+
+
+@functools.cache
+def family_blocks(family: str) -> tuple[Mapping[str, int], ...]:
+    """The stacks of blocks of each size and naming of a family: `{"double_blocks": 19, "single_blocks": 38}`.
+
+    Empty where the table doesn't say how many blocks the family has.
+    """
+    return tuple(
+        {name.replace(".", "_"): count for name, count in stack}
+        for row in family_index().rows
+        if row.family == family
+        for stack in row.stacks
+    )

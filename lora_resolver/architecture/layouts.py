@@ -44,7 +44,9 @@ __all__ = [
     "MINIMAX_H3",
     "MOCHI",
     "MOCHI_DIFFUSERS",
+    "NEWBIE",
     "OMNIGEN2",
+    "OVIS",
     "PIXART",
     "PIXART_DIFFUSERS",
     "QWEN_IMAGE",
@@ -97,11 +99,11 @@ transformer_blocks.<D>.attn.to_(q|k|v|add_out)                    h       h
 transformer_blocks.<D>.attn.add_(q|k|v)_proj                      h       h
 transformer_blocks.<D>.attn.to_out.0                              h       h
 transformer_blocks.<D>.attn.norm_(added_|)(q|k)                   -       128
-transformer_blocks.<D>.(ff|ff_context).net.0.proj                 h       4h
+transformer_blocks.<D>.(ff|ff_context).net.0.proj                 h       u
 transformer_blocks.<D>.(ff|ff_context).net.2                      4h      h
 single_transformer_blocks.<S>.attn.to_(q|k|v)                     h       h
 single_transformer_blocks.<S>.attn.norm_(q|k)                     -       128
-single_transformer_blocks.<S>.proj_mlp                            h       4h
+single_transformer_blocks.<S>.proj_mlp                            h       u
 single_transformer_blocks.<S>.proj_out                            5h      h
 """)
 FLUX_DIFFUSERS_ENDS = Layout("""
@@ -129,6 +131,11 @@ distilled_guidance_layer.layers.<5>.(in_layer|out_layer)          5120    5120
 distilled_guidance_layer.layers.<5>.linear_(1|2)                  5120    5120
 distilled_guidance_layer.norms.<5>                                -       5120
 distilled_guidance_layer.out_proj                                 5120    h
+""")
+OVIS = Layout("""
+double_blocks.<D>.(img|txt)_mlp.(gate|up)_proj                    h       4h
+double_blocks.<D>.(img|txt)_mlp.down_proj                         4h      h
+txt_norm                                                          -       t
 """)
 FLUX2 = Layout("""
 double_stream_modulation_(img|txt).lin                            h       6h
@@ -293,11 +300,11 @@ transformer_blocks.<N>.(img|txt)_mlp.net.2                        4h      h
 transformer_blocks.<N>.(img|txt)_mod.1                            h       6h
 time_text_embed.timestep_embedder.linear_1                        256     h
 time_text_embed.timestep_embedder.linear_2                        h       h
-txt_norm                                                          -       3584
-txt_in                                                            3584    h
-img_in                                                            64      h
+txt_norm                                                          -       t
+txt_in                                                            t       h
+img_in                                                            x       h
 norm_out.linear                                                   h       2h
-proj_out                                                          h       64
+proj_out                                                          h       x
 """)
 QWEN_IMAGE_2 = Layout("""
 transformer_blocks.<N>.attn.to_(q|k|v)                            h       h
@@ -351,6 +358,12 @@ layers.<N>.attention.norm_(q|k)                                   -       d
 all_x_embedder.2-1                                                64      h
 all_final_layer.2-1.linear                                        h       64
 all_final_layer.2-1.adaLN_modulation.1                            c       h
+""")
+NEWBIE = Layout("""
+layers.<N>.adaLN_modulation.1                                     c       4h
+noise_refiner.<2>.adaLN_modulation.1                              c       4h
+clip_text_pooled_proj.(0|1)                                       -       1024
+time_text_embed.(0|1|2)                                           -       1024
 """)
 LUMINA_DIFFUSERS = Layout("""
 layers.<N>.adaLN_modulation.1                                     c       4h

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from ...lora_resolver import Mismatch, family_name
+from ...lora_resolver import Mismatch, family_blocks, family_name
 from .delta_shape import delta_shape
 from .key_mapping import MappedFile, map_file
 
@@ -105,9 +105,9 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
         clashes
         or not patches
         or nothing_for_diffusion
-        or (diffusion_left and _is_of_another_family(file, checkpoint))
+        or (diffusion.patches and _is_another_model_s(file, checkpoint, partly=bool(diffusion_left)))
     ):
-        raise _mismatch(file, name, checkpoint, fit, clashes)
+        raise _mismatch(file, name, checkpoint, fit, clashes, diffusion_left)
     return fit
 
 
@@ -122,6 +122,29 @@ def _not_a_diffusion_lora(file: LoraFile, name: str, checkpoint: Checkpoint) -> 
             "loaded": list(checkpoint.families),
             "keys": len(file.tensors),
         },
+    )
+
+
+def _is_another_model_s(file: LoraFile, checkpoint: Checkpoint, *, partly: bool) -> bool:
+    """Whether a file that maps to weights here, all or in part, was trained on another model nevertheless.
+
+    Some models are others cut short (LongCat-Image is a small FLUX.1, Mage-Flow a small Qwen-Image): all of a file's
+    keys can have a weight in a model that it was never trained on.
+    """
+    if checkpoint.families:
+        return (partly or file.architecture.by_size) and _is_of_another_family(file, checkpoint)
+    if not file.architecture.families or not file.architecture.by_size:
+        return False
+    return partly or _has_other_blocks(file, checkpoint)
+
+
+def _has_other_blocks(file: LoraFile, checkpoint: Checkpoint) -> bool:
+    """Whether no size of the file's families has as many blocks as the loaded model, where both name them alike."""
+    loaded = checkpoint.diffusion.blocks
+    sizes = [size for family in file.architecture.families for size in family_blocks(family)]
+    comparable = [size for size in sizes if size.keys() <= loaded.keys()]
+    return bool(comparable) and all(
+        any(loaded[name] != count for name, count in size.items()) for size in comparable
     )
 
 
@@ -158,7 +181,14 @@ def _part_shape(shape: tuple[int, ...], offset: tuple[int, int, int] | None) -> 
     return (*shape[:dimension], length, *shape[dimension + 1 :])
 
 
-def _mismatch(file: LoraFile, name: str, checkpoint: Checkpoint, fit: Fit, clashes: list[Clash]) -> Mismatch:
+def _mismatch(
+    file: LoraFile,
+    name: str,
+    checkpoint: Checkpoint,
+    fit: Fit,
+    clashes: list[Clash],
+    diffusion_left: tuple[str, ...],
+) -> Mismatch:
     made_for = _family_names(file.architecture.families)
     loaded = _family_names(checkpoint.families) or "of a family that this pack has no name for"
     keys = len(file.tensors)
@@ -167,7 +197,9 @@ def _mismatch(file: LoraFile, name: str, checkpoint: Checkpoint, fit: Fit, clash
         facts = _facts(verdict, file, name, checkpoint, fit, clashes)
         return Mismatch(message, code=code, remedy=remedy, facts=facts)
 
-    if _is_of_another_family(file, checkpoint):
+    if _is_of_another_family(file, checkpoint) or (
+        not clashes and _is_another_model_s(file, checkpoint, partly=bool(diffusion_left))
+    ):
         return mismatch(
             "wrong family",
             "wrongArchitecture",
@@ -239,6 +271,10 @@ def _facts(
 def _evidence(file: LoraFile, fit: Fit, clashes: list[Clash], keys: int) -> str:
     if clashes:
         return f"{len(clashes)} of its weights have another shape, e.g. {clashes[0]}."
+    if not fit.unmatched:
+        return (
+            "All its keys have a weight here, but the number of blocks or their kinds are those of the other."
+        )
     return f"{len(fit.unmatched)} of its {keys} keys belong to no weight here, e.g. {_example(file, fit)}."
 
 

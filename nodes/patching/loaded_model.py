@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import comfy.lora
 import comfy.model_patcher
+import comfy.supported_models
 import comfy.utils
 import torch
 
@@ -17,39 +20,88 @@ if TYPE_CHECKING:
 Slot = Any
 """A key map's target: a weight's name, or (name, (dimension, start, length)[, function]) for a part of one."""
 
-# ComfyUI's own detection (comfy/supported_models.py) → our family ids. A class that is not here has the family of the
-# first base class that is. What has no entry at all is left to the tensor check.
-FAMILY_OF_CONFIG = {
-    "SD15": ("sd1",),
-    "SD20": ("sd2",),
+# ComfyUI's own detection (comfy/supported_models.py) → our family ids. Each class decides for itself, never for a class
+# that ComfyUI derives from it. No family means that the pack knows none for it, and the tensors decide.
+FAMILY_OF_CONFIG: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("SD15", "SD15_instructpix2pix"), ("sd1",)),
+    **dict.fromkeys(("SD20", "SD21UnclipL", "SD21UnclipH", "LotusD"), ("sd2",)),
     "SDXLRefiner": ("sdxl_refiner",),
-    "SDXL": ("sdxl",),
+    **dict.fromkeys(
+        ("SDXL", "SSD1B", "Segmind_Vega", "KOALA_700M", "KOALA_1B", "SDXL_instructpix2pix"), ("sdxl",)
+    ),
+    **dict.fromkeys(("SVD_img2vid", "SV3D_u", "SV3D_p"), ("svd",)),
     "Stable_Cascade_C": ("cascade",),
+    "Stable_Cascade_B": ("cascade_b",),
     "SD3": ("sd3",),
     "StableAudio": ("stable_audio",),
+    "StableAudio3": ("stable_audio_3",),
     "AuraFlow": ("auraflow",),
-    "PixArtAlpha": ("pixart",),
-    "Flux": ("flux1",),
+    **dict.fromkeys(("PixArtAlpha", "PixArtSigma"), ("pixart",)),
+    **dict.fromkeys(("Flux", "FluxInpaint", "FluxSchnell"), ("flux1",)),
     "Flux2": ("flux2",),
+    "LongCatImage": ("longcat_image",),
+    "Lens": ("lens",),
     "GenmoMochi": ("mochi",),
     "LTXV": ("ltxv",),
     "LTXAV": ("ltx2",),
-    "HunyuanVideo": ("hunyuan_video",),
-    "HunyuanVideo15": ("hunyuan_video_1_5",),
-    "HunyuanVideo15_SR_Distilled": ("hunyuan_video_1_5",),
+    **dict.fromkeys(("HunyuanVideo", "HunyuanVideoI2V", "HunyuanVideoSkyreelsI2V"), ("hunyuan_video",)),
+    **dict.fromkeys(("HunyuanVideo15", "HunyuanVideo15_SR_Distilled"), ("hunyuan_video_1_5",)),
     "HunyuanImage21": ("hunyuan_image",),
-    "HunyuanDiT": ("hunyuan_dit",),
-    "Kandinsky5": ("kandinsky5",),
-    "CosmosT2IPredict2": ("cosmos_predict2",),
+    "HunyuanImage21Refiner": ("hunyuan_image_refiner",),
+    **dict.fromkeys(("HunyuanDiT", "HunyuanDiT1"), ("hunyuan_dit",)),
+    **dict.fromkeys(("Hunyuan3Dv2", "Hunyuan3Dv2_1", "Hunyuan3Dv2mini"), ("hunyuan3d2",)),
+    **dict.fromkeys(("Kandinsky5", "Kandinsky5Image"), ("kandinsky5",)),
+    **dict.fromkeys(("CosmosT2V", "CosmosI2V"), ("cosmos1",)),
+    **dict.fromkeys(("CosmosT2IPredict2", "CosmosI2VPredict2"), ("cosmos_predict2",)),
     "Anima": ("anima",),
     "Lumina2": ("lumina2",),
-    "ZImage": ("z_image",),
-    "WAN21_T2V": ("wan_14b", "wan_5b", "wan_1_3b"),
+    **dict.fromkeys(("ZImage", "ZImagePixelSpace"), ("z_image",)),
+    **dict.fromkeys(("PixelDiTT2I", "PiD"), ("pixeldit",)),
+    **dict.fromkeys(
+        (
+            "WAN21_T2V",
+            "WAN21_CausalAR_T2V",
+            "WAN21_I2V",
+            "WAN21_FunControl2V",
+            "WAN21_Camera",
+            "WAN22_Camera",
+            "WAN21_Vace",
+            "WAN21_HuMo",
+            "WAN22_S2V",
+            "WAN22_Animate",
+            "WAN_Animate2",
+            "WAN22_T2V",
+            "WAN21_FlowRVS",
+            "WAN21_SCAIL",
+            "WAN21_SCAIL2",
+            "WAN22_WanDancer",
+        ),
+        ("wan_14b", "wan_5b", "wan_1_3b"),
+    ),
     "HiDream": ("hidream",),
-    "Chroma": ("chroma",),
-    "ACEStep": ("ace_step",),
+    "HiDreamO1": ("hidream_o1",),
+    **dict.fromkeys(("Chroma", "ChromaRadiance"), ("chroma",)),
+    "SeedVR2": ("seedvr2",),
+    **dict.fromkeys(("ACEStep", "ACEStep15"), ("ace_step",)),
     "Omnigen2": ("omnigen2",),
+    "Boogu": ("boogu",),
+    "Ideogram4": ("ideogram4",),
+    "Krea2": ("krea2",),
+    "MageFlow": ("mage_flow",),
     "QwenImage": ("qwen_image",),
+    "JoyImage": ("joyimage",),
+    "MiniMaxH3": ("minimax_h3",),
+    "MiniMaxMusic3": ("minimax_music3",),
+    "ErnieImage": ("ernie_image",),
+    **dict.fromkeys(("CogVideoX_T2V", "CogVideoX_I2V", "CogVideoX_Inpaint"), ("cogvideox",)),
+    # No LoRAs are trained for these.
+    **dict.fromkeys(("Stable_Zero123", "SD_X4Upscaler", "Trellis2", "TripoSplat"), ()),
+    **dict.fromkeys(("RT_DETR_v4", "DepthAnything3", "SAM3", "SAM31"), ()),
+}
+# Where a class serves several families, one of its settings tells them apart: class → (setting, value, families).
+FAMILY_OF_SETTING: dict[str, tuple[tuple[str, Any, tuple[str, ...]], ...]] = {
+    "Lumina2": (("n_layers", 36, ("newbie",)),),
+    "FluxSchnell": (("context_in_dim", 3584, ("longcat_image",)), ("context_in_dim", 2048, ("ovis_image",))),
 }
 # One configuration class serves several sizes of these; the width tells which.
 FAMILY_OF_WAN_WIDTH = {5120: "wan_14b", 3072: "wan_5b", 1536: "wan_1_3b"}
@@ -64,6 +116,19 @@ class LoadedWeights:
     shapes: dict[str, torch.Size]
     """Weight name → shape."""
 
+    @cached_property
+    def blocks(self) -> dict[str, int]:
+        """Name of a stack of blocks → how many it has: `{"double_blocks": 19, "single_blocks": 38}`."""
+        found: dict[str, int] = {}
+        for name in self.shapes:
+            match = _BLOCK.match(name)
+            if match:
+                stack = match[1].replace(".", "_")
+                found[stack] = max(found.get(stack, 0), int(match[2]) + 1)
+        return found
+
+
+_BLOCK = re.compile(r"diffusion_model\.(.+?)\.(\d+)\.")
 
 # Kept per model: clones of a patcher share the model, and its names and shapes never change.
 _kept: WeakKeyDictionary[torch.nn.Module, LoadedWeights] = WeakKeyDictionary()
@@ -120,13 +185,21 @@ def arriving_weight(patcher: Any, key: str) -> tuple[Any, Callable[..., torch.Te
 
 
 def model_families(model: Any) -> tuple[str, ...]:
-    """The families that the loaded MODEL may be, by ComfyUI's own detection; empty where we have no name for it."""
+    """The families that the loaded MODEL may be, by ComfyUI's own detection; empty where we have no name for it.
+
+    A class that another pack derives from one of ComfyUI's is what it is derived from.
+    """
     config = getattr(model.model, "model_config", None)
+    settings = getattr(config, "unet_config", None) or {}
     for cls in type(config).__mro__:
         families = FAMILY_OF_CONFIG.get(cls.__name__)
-        if families is not None:
-            width = (getattr(config, "unet_config", None) or {}).get("dim")
-            if cls.__name__ == "WAN21_T2V" and width in FAMILY_OF_WAN_WIDTH:
-                return (FAMILY_OF_WAN_WIDTH[width],)
-            return families
+        if families is None:
+            if cls.__module__ == comfy.supported_models.__name__:
+                return ()
+            continue
+        for setting, value, narrowed in FAMILY_OF_SETTING.get(cls.__name__, ()):
+            if settings.get(setting) == value:
+                return narrowed
+        width = FAMILY_OF_WAN_WIDTH.get(settings.get("dim"))
+        return (width,) if width in families else families
     return ()

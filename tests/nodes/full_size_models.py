@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from functools import cache
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 import comfy.ldm.ace.model
@@ -397,7 +398,8 @@ OTHERS["HunyuanVideo 1.5"] = ("hunyuan_video_1_5", "", HUNYUAN, HYV15)
 OTHERS["LongCat-Image"] = ("longcat_image", "", FLUX, LONGCAT)
 if "yak_mlp" in {field.name for field in fields(comfy.ldm.flux.model.FluxParams)}:
     OTHERS["Ovis-Image"] = ("ovis_image", "", FLUX, OVIS | {"yak_mlp": True, "txt_norm": True})
-OTHERS["NewBie"] = ("newbie", "", LUMINA, NEWBIE)
+if "clip_text_dim" in signature(LUMINA.__init__).parameters:
+    OTHERS["NewBie"] = ("newbie", "", LUMINA, NEWBIE)
 _add("Chroma Radiance", "chroma", "chroma_radiance.model", "ChromaRadiance", RADIANCE)
 _add("SVD", "svd", "modules.diffusionmodules.openaimodel", "UNetModel", TEMPORAL)
 _add("Cosmos 1 7B", "cosmos1", "cosmos.model", "GeneralDIT", GENERAL)
@@ -407,7 +409,6 @@ _add("Boogu", "boogu", "boogu.model", "BooguTransformer2DModel", {})
 _add("Lens", "lens", "lens.model", "LensTransformer2DModel", {})
 _add("JoyImage", "joyimage", "joyimage.model", "JoyImageTransformer3DModel", {})
 _add("Ideogram 4", "ideogram4", "ideogram4.model", "Ideogram4Transformer2DModel", {})
-_add("PixelDiT", "pixeldit", "pixeldit.model", "PixDiT_T2I", {})
 _add("MiniMax H3", "minimax_h3", "minimax.model", "MiniMaxH3Model", {})
 _add("ERNIE-Image", "ernie_image", "ernie.model", "ErnieImageModel", {})
 _add("CogVideoX 2B", "cogvideox", "cogvideo.model", "CogVideoXTransformer3DModel", {}, "CogVideoX 2B")

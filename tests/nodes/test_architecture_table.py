@@ -10,7 +10,6 @@ from typing import Any
 import comfy.model_detection
 import comfy.utils
 import pytest
-import torch
 from air_lora_pack.nodes.patching.loaded_model import FAMILY_OF_CONFIG
 
 from lora_resolver import SafetensorsHeader, TensorInfo, detect_architecture

@@ -1,0 +1,130 @@
+"""Every family's LoRA on every model class of this ComfyUI, at the published sizes: none is let in by mistake.
+
+The models are built without memory (torch's meta device), by ComfyUI's own detection and classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+import comfy.lora
+import comfy.model_detection
+import comfy.model_management
+import comfy.supported_models
+import comfyui_version
+import pytest
+import torch
+from air_lora_pack.nodes.patching.fit import Checkpoint, check_fit
+from air_lora_pack.nodes.patching.loaded_model import FAMILY_OF_CONFIG, LoadedWeights, model_families
+from air_lora_pack.nodes.patching.lora_file import LoraFile, outline
+
+from lora_resolver import Mismatch, SafetensorsHeader, TensorInfo
+from tests.nodes.full_size_models import MODELS, OTHERS, weights_of
+from tools.runtime import COMFYUI_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.integration
+
+# ComfyUI 0.3.75 takes these for a FLUX of another size, and cannot build it.
+NOT_LOADED = {"FLUX.2 klein 9B", "FLUX.2 klein 4B", "LongCat-Image"}
+if comfyui_version.__version__ != COMFYUI_VERSION:
+    NOT_LOADED = set()
+EVERY = {name: made for name, made in (MODELS | OTHERS).items() if name not in NOT_LOADED}
+LOOK_ALIKE = {
+    frozenset(("cosmos_predict2", "anima")),  # Anima is Cosmos-Predict2 2B with another text encoder
+    frozenset(("ltxv", "ltx2")),  # what LTX-2 has beside LTX-Video 13B is for sound
+    frozenset(("flux1", "chroma")),  # the blocks of Chroma are FLUX.1's
+}
+"""Families of which nothing in the weights of a common LoRA tells one from the other."""
+
+
+@cache
+def loaded(model: str) -> Checkpoint:
+    """What Apply LoRA Array sees of this model."""
+    weights = weights_of(model)
+    config = comfy.model_detection.model_config_from_unet(weights, "")
+    config.set_inference_dtype(torch.float16, None)
+    try:
+        base = config.get_model(weights, "", device=torch.device("meta"))
+    except (
+        RuntimeError
+    ):  # it reads a number that it has just computed; memory that nobody writes to takes no room
+        base = config.get_model(weights, "", device=torch.device("cpu"))
+    shapes = {name: tensor.shape for name, tensor in base.state_dict().items()}
+    diffusion = LoadedWeights(comfy.lora.model_lora_keys_unet(base, {}), shapes)
+    return Checkpoint(model_families(type("Patcher", (), {"model": base})), diffusion, None)
+
+
+def unknown(checkpoint: Checkpoint) -> Checkpoint:
+    """The same as if ComfyUI had named a class that nobody knows."""
+    return replace(checkpoint, families=())
+
+
+@cache
+def lora(model: str) -> LoraFile:
+    """A LoRA on every matrix and convolution of a model's blocks, as most trainers for ComfyUI write it."""
+    tensors = {}
+    for name, weight in weights_of(model).items():
+        stem = f"diffusion_model.{name.removesuffix('.weight')}"
+        if (
+            not name.endswith(".weight")
+            or weight.ndim < 2
+            or not any(part.isdigit() for part in name.split("."))
+        ):
+            continue
+        outputs, inputs, *kernel = weight.shape
+        tensors[f"{stem}.lora_A.weight"] = TensorInfo("F16", (8, inputs, *kernel), 0, 0)
+        tensors[f"{stem}.lora_B.weight"] = TensorInfo("F16", (outputs, 8, *[1] * len(kernel)), 0, 0)
+    return outline(SafetensorsHeader(tensors, {}, 0, 0), model, model)
+
+
+def fit(made_for: str, on: Checkpoint) -> str:
+    """The verdict, or the code of the refusal."""
+    file = lora(made_for)
+    if not any(name.partition(".lora_")[0] in on.diffusion.key_map for name in file.tensors):
+        return "noKeysMatch"  # as it would say, after it has looked for other spellings
+    try:
+        return check_fit(file, made_for, on).verdict
+    except Mismatch as error:
+        return error.code
+
+
+def strangers(loaded_model: str) -> Iterator[str]:
+    family = EVERY[loaded_model][0]
+    for made_for, (other, *_) in EVERY.items():
+        if other != family and frozenset((other, family)) not in LOOK_ALIKE:
+            yield made_for
+
+
+@pytest.mark.parametrize("model", EVERY)
+def test_no_other_family_s_lora_is_let_in(model: str) -> None:
+    here, others = loaded(model), list(strangers(model))
+    found = {made_for: (fit(made_for, here), fit(made_for, unknown(here))) for made_for in others}
+    let_in = {
+        made_for: each for made_for, each in found.items() if any("fits" in verdict for verdict in each)
+    }
+    print(
+        f"{model} ({', '.join(here.families) or 'not known'}): {len(others) - len(let_in)} of {len(others)} refused"
+    )
+    assert let_in == {}
+
+
+@pytest.mark.parametrize("model", EVERY)
+def test_its_own_is(model: str) -> None:
+    assert (fit(model, loaded(model)), fit(model, unknown(loaded(model)))) == ("fits", "fits")
+
+
+def test_somebody_has_decided_on_every_class_of_this_comfyui() -> None:
+    there = {
+        cls.__name__
+        for cls in vars(comfy.supported_models).values()
+        if isinstance(cls, type) and cls.__module__ == comfy.supported_models.__name__
+    }
+    undecided = sorted(there - set(FAMILY_OF_CONFIG))
+    assert undecided == [], (
+        "add each to FAMILY_OF_CONFIG in nodes/patching/loaded_model.py: its families, or ()"
+    )
