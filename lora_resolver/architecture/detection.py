@@ -53,7 +53,7 @@ class Architecture:
     """Family id → what speaks for it."""
     notes: tuple[str, ...] = ()
     by_size: bool = False
-    """Whether the sizes of the modules speak for the families too, and not their names alone."""
+    """Whether every module is of these families by its size, and not by its name alone."""
     sentence: str = ""
     """The verdict in words."""
 
@@ -86,7 +86,7 @@ def detect_architecture(header: SafetensorsHeader) -> Architecture:
         parts=parts,
         evidence={family: _evidence(found) for family in families},
         notes=tuple(notes_on(header.metadata, claimed, contents, found, families)),
-        by_size=bool(families) and found.by_size,
+        by_size=bool(families) and found.by_size and not found.foreign,
         sentence=_sentence(kind, families, parts, contents, found),
     )
 
