@@ -19,6 +19,7 @@ BENCHMARKS = (
     "library",
     "reading",
     "patching",
+    "each_forward",
     "analysis",
 )
 

@@ -14,10 +14,15 @@ _V = TypeVar("_V")
 _limit = DEFAULT_LIMIT
 
 
-def set_limit(limit: int) -> None:
+def set_limit(most: int) -> None:
     """Sets the bound, in bytes; 0 keeps the last used thing alone."""
     global _limit
-    _limit = limit
+    _limit = most
+
+
+def limit() -> int:
+    """The bound, in bytes."""
+    return _limit
 
 
 class Kept(Generic[_K, _V]):

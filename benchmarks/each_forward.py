@@ -1,0 +1,87 @@
+"""Weights that are patched at each forward, as ComfyUI does it for what does not fit into memory: LowVramPatch.
+
+A layer's weight is in its own dtype, and N LoRAs are added to it whenever the layer runs: by a chain of ComfyUI's own
+loaders in N steps, by ours in one. Layer sizes of SD 1.5, SDXL and FLUX. Beside the seconds stand the errors of both
+against float64, as shares of the delta.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the tests of nodes do
+
+# isort: split
+import comfy.lora
+import comfy.weight_adapter
+import torch
+from air_lora_pack.nodes.patching.key_mapping import Target
+from air_lora_pack.nodes.patching.stack import WeightedPatches, stack_patches
+
+from benchmarks.race import race
+from benchmarks.results import BenchmarkResult, lower_is_better
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LAYERS = {
+    "SD1.5 320×320": (320, 320),
+    "SDXL 1280×1280": (1280, 1280),
+    "SDXL 10240×1280": (10240, 1280),
+    "FLUX 3072×3072": (3072, 3072),
+}
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+STRENGTH, KEY = 0.5, "layer.weight"
+
+
+def run() -> list[BenchmarkResult]:
+    """A row for each layer, dtype, rank and number of LoRAs; prints the errors."""
+    with torch.inference_mode():
+        return [row for cell in _cells() for row in _race(*cell)]
+
+
+def _cells() -> Iterator[tuple[str, str, int, int]]:
+    for layer in LAYERS:
+        for dtype in DTYPES:
+            for rank, counts in ((16, (1, 5, 10)), (64, (1, 5))):
+                for count in counts:
+                    yield layer, dtype, rank, count
+
+
+def _race(layer: str, dtype: str, rank: int, count: int) -> list[BenchmarkResult]:
+    outputs, inputs = LAYERS[layer]
+    weight = torch.randn(outputs, inputs).to(DTYPES[dtype])
+    adapters = [_adapter(outputs, inputs, rank) for _ in range(count)]
+    entries = [
+        WeightedPatches(f"lora[{number}]", "", f"{number:064}", STRENGTH, {Target(KEY): adapter})
+        for number, adapter in enumerate(adapters)
+    ]
+    chain = [(STRENGTH, adapter, 1.0, None, None) for adapter in adapters]
+    ours = [(1.0, stack_patches(entries)[KEY], 1.0, None, None)]
+    ways = {"ours": lambda: _forward(ours, weight), "core": lambda: _forward(chain, weight)}
+    race(ways, dict.fromkeys(ways, 2))
+    times = race(ways, dict.fromkeys(ways, 5))
+    exact = sum(
+        STRENGTH * (adapter.weights[0].double() @ adapter.weights[1].double()) for adapter in adapters
+    )
+    errors = {
+        name: float((way().double() - weight.double() - exact).norm() / exact.norm())
+        for name, way in ways.items()
+    }
+    what = f"each forward, {layer} {dtype}, rank {rank}, N={count}"
+    print(
+        f"  {what}: {median(times['core']) / median(times['ours']):.1f} times; "
+        f"error {errors['ours']:.1e}, core {errors['core']:.1e}",
+        flush=True,
+    )
+    return [lower_is_better(what, times["ours"], times["core"], "LoraLoader chain, LowVramPatch", "s")]
+
+
+def _adapter(outputs: int, inputs: int, rank: int) -> Any:
+    up, down = torch.randn(outputs, rank) * 0.05, torch.randn(rank, inputs) * 0.05
+    return comfy.weight_adapter.LoRAAdapter(set(), (up.half(), down.half(), float(rank), None, None, None))
+
+
+def _forward(patches: list[Any], weight: torch.Tensor) -> torch.Tensor:
+    return comfy.lora.calculate_weight(patches, weight.clone(), KEY, intermediate_dtype=weight.dtype)
