@@ -44,7 +44,7 @@ function field({ server, changed }, id, controls, show) {
   settingsOf(server).then(take);
   return {
     element, lock,
-    async send(path, body) {
+    async save(path, body) {
       lock(true);
       const answer = await server.post(path, body);
       asked = null;
@@ -68,10 +68,10 @@ export function tokenField(ask, service, key) {
     onkeydown: (event) => event.key === "Enter" && save(),
   });
   const button = el("button", { type: "button", class: "air-lora-plain", dataset: testId(`${id}-save`), onclick: () => save() }, t("save"));
-  const removal = el("button", { type: "button", class: "air-lora-plain", dataset: testId(`${id}-remove`), onclick: () => made.send("/air_lora/token", { service, token: null }) }, t("remove"));
+  const removal = el("button", { type: "button", class: "air-lora-plain", dataset: testId(`${id}-remove`), onclick: () => made.save("/air_lora/token", { service, token: null }) }, t("remove"));
   const save = async () => {
     const token = input.value.trim();
-    if (token && await made.send("/air_lora/token", { service, token })) input.value = "";
+    if (token && await made.save("/air_lora/token", { service, token })) input.value = "";
   };
   const made = field(ask, id, [input, button, removal], (data) => {
     const isSet = Boolean(data.tokens?.[service]);
@@ -89,7 +89,7 @@ const NAMES = { civitai: "CivitAI", huggingface: "Hugging Face" };
 export function folderField(ask, key) {
   const select = el("select", {
     class: "air-lora-text", "aria-label": t("folder"), dataset: testId("setting-folder-input"),
-    onchange: () => made.send("/air_lora/settings", { key, value: select.value }),
+    onchange: () => made.save("/air_lora/settings", { key, value: select.value }),
   });
   const made = field(ask, "setting-folder", [select], (data) => {
     const chosen = data.values?.[key] ?? "";
@@ -107,7 +107,7 @@ export function folderField(ask, key) {
 export function numberField(ask, key, least, most) {
   const input = el("input", {
     type: "number", class: "air-lora-text", min: least, max: most, step: 1, placeholder: t("settingDefault"), "aria-label": t("connections"), dataset: testId("setting-connections-input"),
-    onchange: () => made.send("/air_lora/settings", { key, value: input.value }),
+    onchange: () => made.save("/air_lora/settings", { key, value: input.value }),
   });
   const made = field(ask, "setting-connections", [input], (data) => {
     input.value = data.values?.[key] ?? "";
@@ -120,7 +120,7 @@ export function numberField(ask, key, least, most) {
 export function switchField(ask, key) {
   const button = el("button", {
     type: "button", role: "switch", class: "air-lora-switch", "aria-checked": "false", "aria-label": t("offline"), dataset: testId("setting-offline-input"),
-    onclick: () => made.send("/air_lora/settings", { key, value: button.getAttribute("aria-checked") === "true" ? "0" : "1" }),
+    onclick: () => made.save("/air_lora/settings", { key, value: button.getAttribute("aria-checked") === "true" ? "0" : "1" }),
   });
   const made = field(ask, "setting-offline", [button], (data) => {
     const isOn = /^(1|true|yes|on)$/i.test(data.values?.[key] ?? "");
