@@ -133,9 +133,9 @@ def _is_another_model_s(file: LoraFile, checkpoint: Checkpoint, *, partly: bool)
     """
     if checkpoint.families:
         return (partly or file.architecture.by_size) and _is_of_another_family(file, checkpoint)
-    if not file.architecture.families or not file.architecture.by_size:
+    if not file.architecture.families:
         return False
-    return partly or _has_other_blocks(file, checkpoint)
+    return partly or (file.architecture.by_size and _has_other_blocks(file, checkpoint))
 
 
 def _has_other_blocks(file: LoraFile, checkpoint: Checkpoint) -> bool:

@@ -331,21 +331,6 @@ GENERAL = {
     for key, value in GENERAL.items()
     if key not in ("min_fps", "max_fps", "rope_enable_fps_modulation")
 }
-TEMPORAL = (
-    SD | LINEAR | {"in_channels": 8, "context_dim": 1024, "adm_in_channels": 768, "num_classes": "sequential"}
-)
-TEMPORAL |= {
-    "use_temporal_attention": True,
-    "use_temporal_resblock": True,
-    "disable_temporal_crossattention": False,
-}
-TEMPORAL |= {
-    "extra_ff_mix_layer": True,
-    "merge_strategy": "learned_with_images",
-    "merge_factor": 0.5,
-    "max_ddpm_temb_period": 10000,
-    "video_kernel_size": [3, 1, 1],
-}
 LONGCAT = BFL | {
     "vec_in_dim": None,
     "context_in_dim": 3584,
@@ -401,7 +386,6 @@ if "yak_mlp" in {field.name for field in fields(comfy.ldm.flux.model.FluxParams)
 if "clip_text_dim" in signature(LUMINA.__init__).parameters:
     OTHERS["NewBie"] = ("newbie", "", LUMINA, NEWBIE)
 _add("Chroma Radiance", "chroma", "chroma_radiance.model", "ChromaRadiance", RADIANCE)
-_add("SVD", "svd", "modules.diffusionmodules.openaimodel", "UNetModel", TEMPORAL)
 _add("Cosmos 1 7B", "cosmos1", "cosmos.model", "GeneralDIT", GENERAL)
 _add("Krea 2", "krea2", "krea2.model", "SingleStreamDiT", {})
 _add("Mage-Flow", "mage_flow", "mage_flow.model", "MageFlowTransformer2DModel", {})
