@@ -136,5 +136,5 @@ def test_inspect_says_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
     path = write(tmp_path / "flux.GGUF", gguf(MODELS["flux1"], {"general.architecture": "flux"}))
     assert main(["inspect", str(path)]) == 0
-    assert "It is FLUX.1 (transformer; Q4_K)." in capsys.readouterr().out
+    assert "It is FLUX.1, LongCat-Image or Ovis-Image (transformer; Q4_K)." in capsys.readouterr().out
     assert main(["inspect", str(tmp_path / "missing.gguf")]) == 1

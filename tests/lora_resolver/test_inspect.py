@@ -34,7 +34,7 @@ def write(path: Path, **shapes: list[int]) -> Path:
 
 @pytest.fixture
 def flux(tmp_path: Path) -> Path:
-    module = "lora_unet_double_blocks_0_img_mod_lin"
+    module = "lora_unet_double_blocks_18_img_mod_lin"
     shapes = {f"{module}.lora_down.weight": [8, 3072], f"{module}.lora_up.weight": [18432, 8]}
     return write(tmp_path / "flux.safetensors", **shapes)
 
