@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakSet
+from weakref import finalize
 
 import torch
 from comfy.weight_adapter.base import WeightAdapterBase, pad_tensor_to_shape
@@ -23,8 +23,29 @@ if TYPE_CHECKING:
 _NUMBERS_AT_ONCE = 160 * 1024
 """So many fp32 numbers are in a core's own cache while they are added to: measured, 128 rows of 1,280."""
 
-_stacking: WeakSet[StackedAdapter] = WeakSet()
-"""The adapters that keep stacked factors; they go with the patched model."""
+
+class _KeptBytes:
+    """How much stacked factors take that adapters keep; they go with the patched model."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def take(self, adapter: StackedAdapter, count: int) -> bool:
+        """Counts them for as long as the adapter lives; False where the bound leaves no room for them.
+
+        Nothing is let go for it: what is asked for in turns would push out one another.
+        """
+        if self.total + count > limit():
+            return False
+        self.total += count
+        finalize(adapter, self._give_back, count)
+        return True
+
+    def _give_back(self, count: int) -> None:
+        self.total -= count
+
+
+_kept = _KeptBytes()
 
 Offset = tuple[int, int, int]
 """(dimension, start, length) of a part of a weight."""
@@ -138,17 +159,15 @@ class StackedAdapter(WeightAdapterBase):
         if device.type != "cpu":
             return _stack_factors(low_rank, strength, device, dtype)
         key = (number, strength, dtype)
-        if key in self._stacks:
-            kept = self._stacks[key]
-            if kept is not None:
-                return kept
-            stacked = _stack_factors(low_rank, strength, device, dtype)
-            if _room_for(stacked):
-                self._stacks[key] = stacked
-                _stacking.add(self)
-            return stacked
-        self._stacks[key] = None
-        return _stack_factors(low_rank, strength, device, dtype)
+        kept = self._stacks.get(key)
+        if kept is not None:
+            return kept
+        stacked = _stack_factors(low_rank, strength, device, dtype)
+        if key not in self._stacks:
+            self._stacks[key] = None  # patched once, perhaps never again
+        elif _kept.take(self, _bytes_of(stacked)):
+            self._stacks[key] = stacked
+        return stacked
 
     @property
     def kept_bytes(self) -> int:
@@ -195,11 +214,6 @@ class StackedAdapter(WeightAdapterBase):
 
 def _bytes_of(tensors: Iterable[torch.Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def _room_for(stacked: tuple[torch.Tensor, torch.Tensor]) -> bool:
-    """Whether the bound on what is kept leaves room. What is asked for in turns must not push out one another."""
-    return sum(adapter.kept_bytes for adapter in _stacking) + _bytes_of(stacked) <= limit()
 
 
 def corner(weight: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
