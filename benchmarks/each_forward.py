@@ -19,7 +19,7 @@ import torch
 from air_lora_pack.nodes.patching.key_mapping import Target
 from air_lora_pack.nodes.patching.stack import WeightedPatches, stack_patches
 
-from benchmarks.race import race
+from benchmarks.race import Effort, race, race_efforts
 from benchmarks.results import BenchmarkResult, lower_is_better
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ LAYERS = {
     "SDXL 1280×1280": (1280, 1280),
     "SDXL 10240×1280": (10240, 1280),
     "FLUX 3072×3072": (3072, 3072),
+    "FLUX 12288×3072": (12288, 3072),
 }
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 STRENGTH, KEY = 0.5, "layer.weight"
@@ -60,8 +61,10 @@ def _race(layer: str, dtype: str, rank: int, count: int) -> list[BenchmarkResult
     chain = [(STRENGTH, adapter, 1.0, None, None) for adapter in adapters]
     ours = [(1.0, stack_patches(entries)[KEY], 1.0, None, None)]
     ways = {"ours": lambda: _forward(ours, weight), "core": lambda: _forward(chain, weight)}
-    race(ways, dict.fromkeys(ways, 2))
-    times = race(ways, dict.fromkeys(ways, 5))
+    small = outputs * inputs < 10_000_000
+    race(ways, dict.fromkeys(ways, 2))  # what is kept is kept from the second time on
+    efforts = race_efforts(ways, dict.fromkeys(ways, 7 if small else 3))
+    times = {name: [effort.seconds for effort in own] for name, own in efforts.items()}
     exact = sum(
         STRENGTH * (adapter.weights[0].double() @ adapter.weights[1].double()) for adapter in adapters
     )
@@ -72,10 +75,16 @@ def _race(layer: str, dtype: str, rank: int, count: int) -> list[BenchmarkResult
     what = f"each forward, {layer} {dtype}, rank {rank}, N={count}"
     print(
         f"  {what}: {median(times['core']) / median(times['ours']):.1f} times; "
-        f"error {errors['ours']:.1e}, core {errors['core']:.1e}",
+        f"CPU seconds {_middle(efforts, 1)}, page faults {_middle(efforts, 2)}; "
+        f"error {errors['ours']:.1e}, core's {errors['core']:.1e}",
         flush=True,
     )
     return [lower_is_better(what, times["ours"], times["core"], "LoraLoader chain, LowVramPatch", "s")]
+
+
+def _middle(efforts: dict[str, list[Effort]], which: int) -> str:
+    ours, core = (median(effort[which] for effort in efforts[name]) for name in ("ours", "core"))
+    return f"{ours:.3g} of core's {core:.3g}"
 
 
 def _adapter(outputs: int, inputs: int, rank: int) -> Any:

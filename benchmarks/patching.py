@@ -3,7 +3,9 @@
 Both patch the same fp16 UNet of the published size on the CPU. The chain is what N LoraLoader nodes do: read the file,
 map its keys, clone and add for each, then every weight gets N separate products. Ours starts as the node does, with
 the resolver (its index knows the files, as it does from the second run on); nothing is kept in memory unless the row
-says so. Also against peft's `fuse_lora` and against the floor: casts and the one fp32 product, with no bookkeeping.
+says so. Also against peft's `fuse_lora`, and against the machine's limit: what the one product, the casts and the
+new memory would take at the speeds that were measured in the same run. Beside the clock stand the processor's seconds
+and the pages of new memory, which do not change from run to run; each model has a process of its own.
 Where CUDA has a device, chain and array are raced there too: the model comes from main memory, as ComfyUI loads it.
 """
 
@@ -27,11 +29,14 @@ import comfy.sd
 import comfy.utils
 import torch
 from air_lora_pack.nodes.patching import application, loaded_model, lora_file
+from safetensors import safe_open
 from torch._C._profiler import _EventType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.full_models import CPU, make_model, write_lora, write_peft_lora
-from benchmarks.race import race, room_on_disk
+from benchmarks.machine_limit import MachineLimit, measure
+from benchmarks.own_process import run_apart
+from benchmarks.race import race, race_efforts, room_on_disk
 from benchmarks.results import BenchmarkResult, lower_is_better
 from lora_resolver import Resolver, ResolverConfig, parse_identifier
 
@@ -45,19 +50,24 @@ STACKS = {"SD1.5": {1: 5, 2: 5, 5: 5, 10: 3}, "SDXL": {1: 3, 5: 3}}
 
 def run() -> list[BenchmarkResult]:
     """Rows for each model and length of the stack; prints the phases."""
+    return [row for name in STACKS for row in run_apart("benchmarks.patching", name)]
+
+
+def run_part(name: str) -> list[BenchmarkResult]:
+    """The rows of one model."""
     logging.getLogger().setLevel(logging.ERROR)
+    stacks = STACKS[name]
     rows: list[BenchmarkResult] = []
-    for name, stacks in STACKS.items():
-        with tempfile.TemporaryDirectory(dir=room_on_disk(4 << 30)) as folder, torch.inference_mode():
-            bench = _Bench(name, Path(folder), max(stacks))
-            for count, runs in stacks.items():
-                rows += bench.stack(count, runs)
-            rows += bench.again(5, stacks[5])
-            if name == "SD1.5":
-                for count in (1, 5):
-                    rows += bench.against_peft(count, 3)
-            if torch.cuda.is_available():
-                rows += bench.on_gpu(torch.device("cuda"))
+    with tempfile.TemporaryDirectory(dir=room_on_disk(4 << 30)) as folder, torch.inference_mode():
+        bench = _Bench(name, Path(folder), max(stacks))
+        for count, runs in stacks.items():
+            rows += bench.stack(count, runs)
+        rows += bench.again(5, stacks[5])
+        if name == "SD1.5":
+            for count in (1, 5):
+                rows += bench.against_peft(count, 3)
+        if torch.cuda.is_available():
+            rows += bench.on_gpu(torch.device("cuda"))
     return rows
 
 
@@ -80,32 +90,61 @@ class _Bench:
         Resolver(self.config).resolve_all([parse_identifier(f"local:{file.name}") for file in self.files])
         self.phases: dict[str, list[float]] = defaultdict(list)
         self.patched: Any = None
-        self.floor_weights: list[torch.Tensor] = []
 
     # ---- one after the other from the files
 
     def stack(self, count: int, runs: int) -> list[BenchmarkResult]:
-        self.phases.clear()
-        self._stacks[count]  # read before the clock runs
         ways = {
             "stock": lambda: self._stock(self._read(count), count),
             "ours": lambda: self._ours(self.files[:count]),
-            "floor": lambda: self._floor(count),
         }
         race(ways, dict.fromkeys(ways, 1), self._forget)  # the process has grown to its size
+        self._forget()
         self.phases.clear()
-        times = race(ways, dict.fromkeys(ways, runs), self._forget)
+        limit = measure()
+        efforts = race_efforts(ways, dict.fromkeys(ways, runs), self._forget)
         self._show(count)
+        print(f"  the machine's limit: {limit}", flush=True)
         what = f"patch {self.name}, N={count}"
         patch, stock_patch = self.phases["ours patch"], self.phases["stock patch"]
+        seconds, cpu_seconds, faults = (
+            {name: [effort[which] for effort in own] for name, own in efforts.items()} for which in range(3)
+        )
         return [
-            lower_is_better(f"{what}: files to patched weights", times["ours"], times["stock"], CHAIN, "s"),
+            lower_is_better(
+                f"{what}: files to patched weights", seconds["ours"], seconds["stock"], CHAIN, "s"
+            ),
+            lower_is_better(
+                f"{what}: files to patched weights, CPU",
+                cpu_seconds["ours"],
+                cpu_seconds["stock"],
+                CHAIN,
+                "CPU s",
+            ),
+            lower_is_better(f"{what}: page faults", faults["ours"], faults["stock"], CHAIN, "pages"),
             lower_is_better(f"{what}: patch step", patch, stock_patch, CHAIN, "s"),
             lower_is_better(
-                f"{what}: patch step against the floor", patch, times["floor"], "one product and casts", "s"
+                f"{what}: patch step against the limit", patch, [self._least(limit, count)], "limit", "s"
             ),
             *self.memory(count),
         ]
+
+    def _least(self, limit: MachineLimit, count: int) -> float:
+        """Seconds for the products, a cast there and back, and the memory for the weights that stay."""
+        key_map = comfy.lora.model_lora_keys_unet(self.model.model, {})
+        ranks: dict[str, int] = defaultdict(int)
+        for file in self.files[:count]:
+            with safe_open(file, "pt") as tensors:
+                for name in tensors.keys():  # noqa: SIM118 - not a dict
+                    stem = name.removesuffix(".lora_down.weight")
+                    if stem != name:
+                        ranks[key_map[stem]] += tensors.get_slice(name).get_shape()[0]
+        weights = self.model.model.state_dict()
+        return limit.seconds(
+            operations=sum(2 * rank * weights[name].numel() for name, rank in ranks.items()),
+            casts=sum(weights[name].numel() for name in ranks),
+            fresh_bytes=sum(weights[name].numel() * weights[name].element_size() for name in ranks),
+        )
 
     def memory(self, count: int) -> list[BenchmarkResult]:
         """Not in the race: telling the peak takes a pass of its own."""
@@ -272,31 +311,12 @@ class _Bench:
             self.patched = model
             self.phases[phase].append(time.perf_counter() - start)
 
-    def _floor(self, count: int) -> None:
-        stacks = self._stacks[count]
-        for name, parameter in self.model.model.named_parameters():
-            if name in stacks:
-                weight = parameter.detach().to(torch.float32, copy=True)
-                up = torch.cat([factor.flatten(1).float() * 0.5 for factor, _ in stacks[name]], dim=1)
-                down = torch.cat([factor.flatten(1).float() for _, factor in stacks[name]], dim=0)
-                weight.view(weight.shape[0], -1).addmm_(up, down)
-                # Kept, as a patched model keeps its weights: a freed one's memory would serve the next at no cost.
-                self.floor_weights.append(weight.to(torch.float16))
-
-    @property
-    def _stacks(self) -> dict[int, dict[str, list[tuple[torch.Tensor, torch.Tensor]]]]:
-        """Count → weight → factors as they lie in the files' views."""
-        if not hasattr(self, "_kept_stacks"):
-            self._kept_stacks = _StacksByCount(self.model, self.files)
-        return self._kept_stacks
-
     # ---- between two runs
 
     def _unpatch(self) -> None:
         if self.patched is not None:
             self.patched.unpatch_model(CPU)
             self.patched = None
-        self.floor_weights.clear()
         gc.collect()
 
     def _forget(self) -> None:
@@ -328,25 +348,6 @@ class _Bench:
 
 def _called(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
-
-
-class _StacksByCount(dict[int, dict[str, list[tuple[torch.Tensor, torch.Tensor]]]]):
-    def __init__(self, model: Any, files: list[Path]) -> None:
-        super().__init__()
-        self._key_map = comfy.lora.model_lora_keys_unet(model.model, {})
-        self._files = files
-
-    def __missing__(self, count: int) -> dict[str, list[tuple[torch.Tensor, torch.Tensor]]]:
-        stacks: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = defaultdict(list)
-        for file in self._files[:count]:
-            tensors = comfy.utils.load_torch_file(str(file))
-            for name, up in tensors.items():
-                stem = name.removesuffix(".lora_up.weight")
-                if stem != name:
-                    stacks[self._key_map[stem]].append((up, tensors[f"{stem}.lora_down.weight"]))
-        self.clear()
-        self[count] = stacks
-        return stacks
 
 
 def _allocations(profiler: Any) -> list[tuple[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tools.runtime import RUNTIME
 
@@ -12,7 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["race", "room_on_disk"]
+__all__ = ["Effort", "race", "race_efforts", "room_on_disk"]
+
+
+class Effort(NamedTuple):
+    """What one run took."""
+
+    seconds: float
+    cpu_seconds: float
+    """Of all threads, in the program and in the system on its behalf."""
+    page_faults: float
+    """Pages of memory, mostly 4 KB, that the system had to put in place (minor faults). NaN where it does not tell."""
 
 
 def race(
@@ -20,19 +30,40 @@ def race(
     runs: Mapping[str, int],
     prepare: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
-    """Seconds of each run of each contestant; `prepare` comes before every one and is not counted.
+    """Seconds of each run of each contestant, as `race_efforts` takes them."""
+    efforts = race_efforts(contestants, runs, prepare)
+    return {name: [effort.seconds for effort in own] for name, own in efforts.items()}
+
+
+def race_efforts(
+    contestants: Mapping[str, Callable[[], object]],
+    runs: Mapping[str, int],
+    prepare: Callable[[], object] = lambda: None,
+) -> dict[str, list[Effort]]:
+    """What each run of each contestant took; `prepare` comes before every one and is not counted.
 
     Those with fewer runs than others leave out the last rounds.
     """
-    times: dict[str, list[float]] = {name: [] for name in contestants}
+    efforts: dict[str, list[Effort]] = {name: [] for name in contestants}
     for round_number in range(max(runs.values())):
         for name, contestant in contestants.items():
             if round_number < runs[name]:
                 prepare()
-                start = time.perf_counter()
+                before = now()
                 contestant()
-                times[name].append(time.perf_counter() - start)
-    return times
+                efforts[name].append(Effort(*(end - start for start, end in zip(before, now()))))
+    return efforts
+
+
+def now() -> Effort:
+    """What this process has taken so far; the difference of two is what lay between them."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        faults = float("nan")
+    else:
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    return Effort(time.perf_counter(), time.process_time(), faults)
 
 
 def room_on_disk(needed: int) -> Path | None:

@@ -24,7 +24,7 @@ def peak_extra_bytes(patches: Mapping[str, StackedAdapter], shapes: Mapping[str,
 
 def _bytes_for(adapter: Any, elements: int) -> int:
     count = elements
-    for _offset, function, low_rank, others in adapter.weights:
+    for _offset, function, low_rank, others in adapter.sections:
         factors = sum(up.numel() + down.numel() for up, down, _strength in low_rank)
         count += factors + (elements if low_rank and function is not None else 0)
         if others:

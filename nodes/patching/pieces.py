@@ -23,7 +23,7 @@ def pieces_of(adapter: Any, weight: torch.Tensor, convert: Any, key: str) -> lis
     """What an adapter adds to its weight, as parts to sum: slices stay low-rank, with rows or columns of zeros."""
     shape = torch.Size(adapter.calculate_shape(key) or weight.shape)
     pieces = []
-    for offset, function, low_rank, others in adapter.weights:
+    for offset, function, low_rank, others in adapter.sections:
         for up, down, strength in low_rank:
             factors = up.flatten(1).float() * strength, down.flatten(1).float()
             if function is None and (offset is None or (offset[0] < 2 and len(shape) == 2)):

@@ -7,6 +7,7 @@ low-rank entries fᵢ(W0) − W0 = sᵢ·Bᵢ·Aᵢ, so all of them are one matr
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import finalize
@@ -56,7 +57,7 @@ class LowRank(NamedTuple):
 
     up: torch.Tensor  # (out, rank), or a convolution's factor, flattened from dimension 1
     down: torch.Tensor  # (rank, in[, *kernel])
-    strength: float
+    strength: float | torch.Tensor  # (rank,) in fp32 where several LoRAs are stacked here
 
 
 class Other(NamedTuple):
@@ -79,21 +80,50 @@ class Section(NamedTuple):
 class StackedAdapter(WeightAdapterBase):
     """All deltas of one weight.
 
-    Newer ComfyUI moves an adapter's tensors to another device by building a new one, `type(a)(a.loaded_keys,
-    moved(a.weights))`, where nested tuples come back as plain tuples. So everything lies in `weights`, by position.
+    Newer ComfyUI moves an adapter's tensors to another device by building a new one at each forward,
+    `type(a)(a.loaded_keys, moved(a.weights))`, where nested tuples come back as plain tuples. So everything lies in
+    `weights`, by position, and the factors lie there as they are multiplied: stacked, once.
     """
 
     name = "air_lora"
 
     def __init__(self, loaded_keys: set[str], weights: tuple[tuple[Any, ...], ...]) -> None:
         self.loaded_keys = loaded_keys
-        self.weights = weights
+        self._sections = weights
+        self._is_settled = False
         # A cache alone: what newer ComfyUI builds from `weights` starts without it.
         self._stacks: dict[Any, tuple[torch.Tensor, torch.Tensor] | None] = {}
 
+    @property
+    def sections(self) -> tuple[tuple[Any, ...], ...]:
+        """The deltas, part by part, as `Section` describes them."""
+        return self._sections
+
+    @property
+    def weights(self) -> tuple[tuple[Any, ...], ...]:  # type: ignore[override]
+        """The sections, for who patches at each forward: one pair of factors for what several LoRAs add to one part.
+
+        Settled when it is asked for first, since ComfyUI measures it once and fills a buffer of that size later: where
+        the bound leaves no room for the copies, the factors stay as they are for good.
+        """
+        if not self._is_settled:
+            packed = tuple(
+                (offset, function, _packed(low_rank), others)
+                for offset, function, low_rank, others in self._sections
+            )
+            copies = sum(
+                _bytes_of(own[0])
+                for (_, _, own, _), (_, _, before, _) in zip(packed, self._sections)
+                if len(before) > 1
+            )
+            if not copies or _kept.take(self, copies):
+                self._sections = packed
+            self._is_settled = True
+        return self._sections
+
     def calculate_shape(self, key: str) -> tuple[int, ...] | None:  # noqa: ARG002  # newer ComfyUI's signature
         """The shape that the weight grows to, where an entry says one (BFL's control LoRAs); else None."""
-        for _offset, _function, _low_rank, others in self.weights:
+        for _offset, _function, _low_rank, others in self._sections:
             for kind, weights, _strength in others:
                 shape = grown_shape(kind, weights)
                 if shape is not None:
@@ -123,11 +153,11 @@ class StackedAdapter(WeightAdapterBase):
 
     def _is_plain(self, weight: torch.Tensor) -> bool:
         """Whether every part of the weight gets one product and nothing else, and no two parts overlap."""
-        offsets = [offset for offset, *_ in self.weights]
+        offsets = [offset for offset, *_ in self._sections]
         return (
             all(
                 low_rank and not others and function is None
-                for _offset, function, low_rank, others in self.weights
+                for _offset, function, low_rank, others in self._sections
             )
             and (weight.dim() == 2 or (weight.is_contiguous() and offsets == [None]))
             and not any(overlap(first, second) for first, second in combinations(offsets, 2))
@@ -135,7 +165,7 @@ class StackedAdapter(WeightAdapterBase):
 
     def _add_by_rows(self, weight: torch.Tensor, strength: float, dtype: torch.dtype) -> torch.Tensor:
         """As `_sum`, a few rows at a time: a wide copy of the whole weight would go through main memory four times."""
-        for number, (offset, _function, low_rank, _others) in enumerate(self.weights):
+        for number, (offset, _function, low_rank, _others) in enumerate(self._sections):
             up, down = self._stack(number, low_rank, strength, weight.device, dtype)
             part = _part(weight, offset)
             if part.dim() == 2:
@@ -154,11 +184,14 @@ class StackedAdapter(WeightAdapterBase):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The stacked factors of one section: kept from the second time on, when it is asked at each forward.
 
-        On a GPU nothing is kept: ComfyUI would not know of that memory.
+        For a GPU they are kept in main memory, narrow and unscaled: of memory there ComfyUI would not know.
         """
-        if device.type != "cpu":
-            return _stack_factors(low_rank, strength, device, dtype)
         key = (number, strength, dtype)
+        if device.type != "cpu":
+            if key in self._stacks:
+                low_rank = self.weights[number][2]
+            self._stacks[key] = None
+            return _stack_factors(low_rank, strength, device, dtype)
         kept = self._stacks.get(key)
         if kept is not None:
             return kept
@@ -180,9 +213,9 @@ class StackedAdapter(WeightAdapterBase):
         own_shape, shape = weight.shape, self.calculate_shape(key)
         if shape is not None:
             weight = pad_tensor_to_shape(weight, shape)
-        arrived = weight.clone() if any(others for *_, others in self.weights) else weight
+        arrived = weight.clone() if any(others for *_, others in self._sections) else weight
         summed: list[Any] = []  # the offsets of what has been added to
-        for number, (offset, function, low_rank, others) in enumerate(self.weights):
+        for number, (offset, function, low_rank, others) in enumerate(self._sections):
             for kind, values, own_strength in others:
                 # Who does not know of a weight that others widen changes what was there before.
                 widens = shape is None or grown_shape(kind, values) is not None
@@ -256,16 +289,52 @@ def _add_low_rank(weight: torch.Tensor, stacked: tuple[torch.Tensor, torch.Tenso
 
 
 def _stack_factors(
-    entries: tuple[tuple[Any, ...], ...], strength: float, device: torch.device, dtype: torch.dtype
+    entries: Sequence[Any], strength: float, device: torch.device, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    """Σ sᵢ·Bᵢ·Aᵢ as a pair of matrices, (out, Σr) and (Σr, in), with the strengths multiplied into the smaller one."""
+    up, down, own_strength = _stacked(entries, device, dtype)
+    scale = own_strength.to(device) * strength
+    if up.shape[0] <= down.shape[1]:
+        return _scaled(up, scale, entries[0][0]), down
+    return up, _scaled(down, scale[:, None], entries[0][1])
+
+
+def _scaled(factor: torch.Tensor, scale: torch.Tensor, file_s: torch.Tensor) -> torch.Tensor:
+    """In place where it is a copy of what the file has. fp16 and bf16 have too few digits for a strength: in fp32."""
+    if factor.dtype == scale.dtype and factor.data_ptr() != file_s.data_ptr():
+        return factor.mul_(scale)
+    return (factor * scale).to(factor.dtype)
+
+
+def _packed(entries: Sequence[Any]) -> tuple[Any, ...]:
+    """Several low-rank entries as one, in the narrowest dtype that holds all their numbers."""
+    if len(entries) < 2:
+        return tuple(entries)
+    dtype = reduce(torch.promote_types, (factor.dtype for entry in entries for factor in entry[:2]))
+    return (LowRank(*_stacked(entries, entries[0][0].device, dtype)),)
+
+
+def _stacked(
+    entries: Sequence[Any], device: torch.device, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(out, Σr), (Σr, in) and the strength of each rank, (Σr,) in fp32."""
+    if len(entries) == 1:
+        up, down, strength = entries[0]
+        moved = tuple(factor.flatten(1).to(device=device, dtype=dtype) for factor in (up, down))
+        return *moved, _strength_of_ranks(strength, down.shape[0])
     ranks = [down.shape[0] for _up, down, _strength in entries]
     up = torch.empty((entries[0][0].shape[0], sum(ranks)), device=device, dtype=dtype)
     down = torch.empty((sum(ranks), entries[0][1][0].numel()), device=device, dtype=dtype)
     start = 0
-    for (entry_up, entry_down, own_strength), rank in zip(entries, ranks):
-        columns = up[:, start : start + rank]
-        columns.copy_(entry_up.flatten(1))
-        columns *= own_strength * strength
+    for (entry_up, entry_down, _strength), rank in zip(entries, ranks):
+        up[:, start : start + rank].copy_(entry_up.flatten(1))
         down[start : start + rank].copy_(entry_down.flatten(1))
         start += rank
-    return up, down
+    strengths = [_strength_of_ranks(strength, rank) for (*_, strength), rank in zip(entries, ranks)]
+    return up, down, torch.cat(strengths)
+
+
+def _strength_of_ranks(strength: float | torch.Tensor, rank: int) -> torch.Tensor:
+    if isinstance(strength, torch.Tensor):
+        return strength
+    return torch.full((rank,), strength, dtype=torch.float32)

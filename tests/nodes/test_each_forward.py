@@ -64,6 +64,20 @@ def at_forward(patches: list[Any], weight: torch.Tensor) -> torch.Tensor:
     return comfy.lora.calculate_weight(rows, weight.clone(), "layer.weight", intermediate_dtype=weight.dtype)
 
 
+def moved(value: Any, device: str) -> Any:
+    """As newer ComfyUI's `comfy.lora.prefetch_prepared_value` moves what is in an adapter; there, by that itself."""
+    prefetch = getattr(comfy.lora, "prefetch_prepared_value", None)
+    if prefetch is not None:
+        counter = [0]
+        prefetch(value, counter, None, None, False)
+        return prefetch(value, [0], torch.empty(counter[0], dtype=torch.uint8, device=device), None, True)
+    if isinstance(value, torch.Tensor):
+        return value.to(device, copy=True)
+    if isinstance(value, comfy.weight_adapter.WeightAdapterBase):
+        return type(value)(value.loaded_keys, moved(value.weights, device))
+    return tuple(moved(each, device) for each in value) if isinstance(value, tuple) else value
+
+
 def exact(shape: tuple[int, ...], weight: torch.Tensor) -> torch.Tensor:
     total = weight.double()
     for entry in entries(shape):
@@ -118,3 +132,48 @@ def test_another_strength_is_not_taken_from_what_is_kept() -> None:
         whole = at_forward([adapter], weight)
     half = comfy.lora.calculate_weight([(0.5, adapter, 1.0, None, None)], weight.clone(), "layer.weight")
     torch.testing.assert_close(half - weight, (whole - weight) / 2, rtol=1e-4, atol=1e-5)
+
+
+def tensors_in(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, tuple):
+        return [tensor for each in value for tensor in tensors_in(each)]
+    return [value] if isinstance(value, torch.Tensor) else []
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", SHAPES)
+def test_what_comfyui_moves_at_each_forward_is_stacked_once(name: str, dtype: torch.dtype) -> None:
+    shape = SHAPES[name]
+    weight = weight_of(shape, dtype)
+    adapter = stack_patches(entries(shape))["layer.weight"]
+    before = at_forward([adapter], weight)
+    first, second = moved(adapter, "cpu"), moved(adapter, "cpu")
+    factors = [tensor for tensor in tensors_in(adapter.weights) if tensor.dim() == 2]
+    assert [tuple(tensor.shape) for tensor in factors] == [
+        (shape[0], COUNT * RANK),
+        (COUNT * RANK, torch.Size(shape[1:]).numel()),
+    ]
+    assert {tensor.dtype for tensor in factors} == {torch.float16}  # as in the files: not a byte more
+    for rebuilt in (first, second):
+        assert torch.equal(at_forward([rebuilt], weight), before)
+    assert torch.equal(at_forward([adapter], weight), before)
+
+
+def test_without_room_for_copies_the_factors_stay_where_they_are() -> None:
+    kept.set_limit(0)
+    shape = SHAPES["linear"]
+    adapter = stack_patches(entries(shape))["layer.weight"]
+    wanted = at_forward([stack_patches(entries(shape))["layer.weight"]], weight_of(shape, torch.bfloat16))
+    assert len(tensors_in(adapter.weights)) == 2 * COUNT
+    kept.set_limit(1 << 30)  # a buffer of the first size is there by now
+    assert len(tensors_in(adapter.weights)) == 2 * COUNT
+    assert torch.equal(at_forward([moved(adapter, "cpu")], weight_of(shape, torch.bfloat16)), wanted)
+
+
+def test_one_lora_alone_is_moved_as_it_is() -> None:
+    only = entries(SHAPES["linear"])[:1]
+    adapter = stack_patches(only)["layer.weight"]
+    (value,) = only[0].patches.values()
+    assert [tensor.data_ptr() for tensor in tensors_in(adapter.weights)] == [
+        factor.data_ptr() for factor in value.weights[:2]
+    ]
