@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     )
     from .file_names import folded, name_below, safe_file_name
     from .headers.gguf_header import read_gguf_header
-    from .headers.peft_alphas import alphas_of_peft
     from .headers.pickle_header import read_pickle_header
     from .headers.safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
+    from .headers.scale import MetadataAlphas, alphas_of_metadata
+    from .headers.tensor_names import part_of_slot, place_of, split_name
     from .identifiers import Identifier, parse_identifier
     from .library import LibraryFile
     from .presets import PRESETS_FILE, Preset, delete_preset, read_presets, save_preset
@@ -87,6 +88,7 @@ __all__ = [
     "LoraEntry",
     "LoraRecord",
     "LoraResolverError",
+    "MetadataAlphas",
     "Mismatch",
     "NamedLora",
     "NamedLoras",
@@ -108,7 +110,7 @@ __all__ = [
     "TransferFailed",
     "Unavailable",
     "VerificationFailed",
-    "alphas_of_peft",
+    "alphas_of_metadata",
     "declared_families",
     "declared_otherwise",
     "delete_preset",
@@ -127,6 +129,8 @@ __all__ = [
     "parse_identifier",
     "parse_image_request",
     "parse_lora_array",
+    "part_of_slot",
+    "place_of",
     "read_dropped",
     "read_gguf_header",
     "read_header",
@@ -139,6 +143,7 @@ __all__ = [
     "save_preset",
     "save_settings",
     "search",
+    "split_name",
     "storage_error",
     "with_settings",
 ]
@@ -177,7 +182,6 @@ _NAMES = {
     ".library": ("LibraryFile",),
     ".array.lora_array": ("LoraEntry", "format_lora_array", "parse_lora_array"),
     ".workflows.pasted": ("DEFAULT_WEIGHT", "Pasted", "PastedLora", "read_dropped", "read_pasted"),
-    ".headers.peft_alphas": ("alphas_of_peft",),
     ".headers.pickle_header": ("read_pickle_header",),
     ".workflows.picture_record": (
         "HANDED_ON",
@@ -193,6 +197,8 @@ _NAMES = {
     ".records": ("FileRecord", "LoraRecord", "PeekedLora", "Progress", "ResolvedLora"),
     ".resolver": ("Resolver",),
     ".headers.safetensors_header": ("SafetensorsHeader", "TensorInfo", "parse_header", "read_header"),
+    ".headers.scale": ("MetadataAlphas", "alphas_of_metadata"),
+    ".headers.tensor_names": ("part_of_slot", "place_of", "split_name"),
     ".search": ("search", "Listing"),
     ".settings_file": ("SETTING_KEYS", "SETTINGS_FILE", "read_settings", "save_settings", "with_settings"),
     ".store": ("storage_error",),

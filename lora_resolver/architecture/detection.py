@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..headers.tensor_names import part_of_slot
 from ..wording import quoted
 from .checkpoint import detect_checkpoint
 from .families import UNET_FAMILIES, family_index, family_names
 from .matching import Match, match
 from .metadata import claims
-from .modules import part_of_slot, read_contents
+from .modules import read_contents
 from .notes import notes_on
 from .other_files import WHOLE_MODELS, describe_other_adapter, describe_without_adapter, kind_of_weights
 

@@ -18,31 +18,31 @@ def read_factors(roles: Roles) -> tuple[str, int | None, int | None, int | None,
     """(kind, rank, inputs, outputs, convolution). No kind where the tensors are only an adapter's trimmings."""
     down, up = roles.get("down"), roles.get("up")
     if down is not None or up is not None:
-        kind = "dora" if "dora" in roles else "lora"
+        kind = "dora" if "dora_scale" in roles else "lora"
         inputs = down[1] if down and len(down) > 1 else None
         outputs = up[0] if up and len(up) > 1 else None
         rank = down[0] if inputs is not None and down else up[1] if outputs is not None and up else None
         return kind, rank, inputs, outputs, bool(down) and len(down or ()) > 2
     for kind, sign, read in _READERS:
         if sign in roles:
-            kind = "boft" if sign == "oft" and len(roles[sign]) == 4 else kind
+            kind = "boft" if sign == "oft_blocks" and len(roles[sign]) == 4 else kind
             return (kind, *read(roles))
     return "", None, None, None, False
 
 
 def _read_loha(roles: Roles) -> _Sizes:
-    a, b = roles.get("hada_a", ()), roles.get("hada_b", ())
-    tucker = "hada_t" in roles  # then both factors lie the other way round: (rank, out) and (rank, in)
+    a, b = roles.get("hada_w1_a", ()), roles.get("hada_w1_b", ())
+    tucker = "hada_t1" in roles  # then both factors lie the other way round: (rank, out) and (rank, in)
     outputs = a[1 if tucker else 0] if len(a) > 1 else None
     return b[0] if len(b) > 1 else None, b[1] if len(b) > 1 else None, outputs, tucker
 
 
 def _read_lokr(roles: Roles) -> _Sizes:
     """A Kronecker product is as large as the product of its factors, each whole or of low rank."""
-    first = roles.get("lokr_1") or _lokr_product(roles, "lokr_1")
-    second = roles.get("lokr_2") or _lokr_product(roles, "lokr_2", tucker="lokr_t" in roles)
-    convolution = len(second) > 2 or "lokr_t" in roles
-    low_rank = roles.get("lokr_2b") or roles.get("lokr_1b")
+    first = roles.get("lokr_w1") or _lokr_product(roles, "lokr_w1")
+    second = roles.get("lokr_w2") or _lokr_product(roles, "lokr_w2", tucker="lokr_t2" in roles)
+    convolution = len(second) > 2 or "lokr_t2" in roles
+    low_rank = roles.get("lokr_w2_b") or roles.get("lokr_w1_b")
     rank = low_rank[0] if low_rank else None
     if len(first) < 2 or len(second) < 2:
         return rank, None, None, convolution
@@ -51,32 +51,32 @@ def _read_lokr(roles: Roles) -> _Sizes:
 
 def _lokr_product(roles: Roles, name: str, *, tucker: bool = False) -> tuple[int, ...]:
     """(out, in) of a factor that is itself a product; empty where that is not known."""
-    a, b = roles.get(name + "a", ()), roles.get(name + "b", ())
+    a, b = roles.get(name + "_a", ()), roles.get(name + "_b", ())
     return (a[1 if tucker else 0], b[1]) if len(a) > 1 and len(b) > 1 else ()
 
 
 def _read_oft(roles: Roles) -> _Sizes:
     """Square blocks along the output: (blocks, size, size)."""
-    shape = roles["oft"]
+    shape = roles.get("oft_blocks") or roles.get("oft_diag") or ()
     square = len(shape) > 2 and shape[-1] == shape[-2]
     return None, None, shape[-3] * shape[-2] if square else None, False
 
 
 def _read_glora(roles: Roles) -> _Sizes:
     a, b = (
-        roles.get("glora_a", ()),
-        roles.get("glora_b", ()),
+        roles.get("a1", ()),
+        roles.get("b2", ()),
     )  # (rank, in), (out, rank); once the other way round
     return min(a, default=None), max(a, default=None), max(b, default=None), False
 
 
 def _read_diff(roles: Roles) -> _Sizes:
-    shape = roles["diff"]
+    shape = roles.get("diff") or roles.get("set_weight") or roles.get("w_norm") or ()
     return None, shape[1] if len(shape) > 1 else None, shape[0] if shape else None, len(shape) > 2
 
 
 def _read_bias(roles: Roles) -> _Sizes:
-    shape = roles["diff_b"]
+    shape = roles.get("diff_b") or roles.get("b_norm") or ()
     return None, None, shape[0] if shape else None, False
 
 
@@ -86,21 +86,27 @@ def _read_nothing(_: Roles) -> _Sizes:
 
 # The first whose role a module has is its kind; (kind, role, how to read rank, inputs, outputs, convolution).
 _READERS = (
-    ("loha", "hada_a", _read_loha),
-    ("loha", "hada_b", _read_loha),
-    ("loha", "hada", _read_nothing),
-    ("lokr", "lokr_1", _read_lokr),
-    ("lokr", "lokr_2", _read_lokr),
-    ("lokr", "lokr_1a", _read_lokr),
-    ("lokr", "lokr_1b", _read_lokr),
-    ("lokr", "lokr_2a", _read_lokr),
-    ("lokr", "lokr_2b", _read_lokr),
-    ("oft", "oft", _read_oft),
-    ("oft", "oft_packed", _read_nothing),
-    ("boft", "boft_packed", _read_nothing),
-    ("glora", "glora_a", _read_glora),
-    ("glora", "glora_b", _read_glora),
+    ("loha", "hada_w1_a", _read_loha),
+    ("loha", "hada_w1_b", _read_loha),
+    ("loha", "hada_w2_a", _read_nothing),
+    ("loha", "hada_w2_b", _read_nothing),
+    *(
+        ("lokr", role, _read_lokr)
+        for role in ("lokr_w1", "lokr_w2", "lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b")
+    ),
+    ("oft", "oft_blocks", _read_oft),
+    ("oft", "oft_diag", _read_oft),
+    ("oft", "oft_blocks.0", _read_nothing),
+    ("oft", "oft_R", _read_nothing),
+    ("boft", "boft_R", _read_nothing),
+    ("glora", "a1", _read_glora),
+    ("glora", "a2", _read_glora),
+    ("glora", "b1", _read_glora),
+    ("glora", "b2", _read_glora),
     ("ia3", "ia3", _read_nothing),
     ("diff", "diff", _read_diff),
+    ("diff", "set_weight", _read_diff),
+    ("diff", "w_norm", _read_diff),
     ("diff", "diff_b", _read_bias),
+    ("diff", "b_norm", _read_bias),
 )

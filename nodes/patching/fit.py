@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ...lora_resolver import Mismatch, family_blocks, family_name
 from .delta_shape import delta_shape
 from .key_mapping import MappedFile, map_file
+from .left_over import LeftOver, left_over
+from .modules import ALONE, EMBEDDING, MARK, NO_WEIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,13 +55,17 @@ class Fit:
     text_encoder: MappedFile | None
     matched: int
     unmatched: tuple[str, ...]
-    """Keys of the diffusion model's that the loaded one does not have."""
+    """Keys that change nothing, though they are meant to."""
     without_clip: int
     """Text-encoder keys that had nothing to go to."""
+    left_over: tuple[LeftOver, ...] = ()
+    """All tensors that change nothing, by the kind of layer and the reason."""
+    widened: tuple[str, ...] = ()
+    """Input layers that have more inputs here than in the file; the others are left as they are."""
 
     @property
     def verdict(self) -> str:
-        """ "fits", or "fits partly" where keys of the diffusion model's are left over."""
+        """ "fits", or "fits partly" where keys are left over that are meant to change something."""
         return "fits partly" if self.unmatched else "fits"
 
 
@@ -78,25 +84,39 @@ class Clash:
 def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
     """The file's patches for this checkpoint.
 
-    Raises Mismatch with code `notADiffusionLora`, `wrongArchitecture`, `shapeClash` or `noKeysMatch`; its text names
-    both architectures. `name` is what the user calls the entry.
+    Raises Mismatch with code `notADiffusionLora`, `wrongArchitecture`, `shapeClash` or `noKeysMatch`, whose text names
+    both architectures, or with one of `changes_of` for tensors that cannot be read. `name` is what the user calls the
+    entry.
     """
-    diffusion = map_file(file.tensors, checkpoint.diffusion)
-    encoder = map_file(file.tensors, checkpoint.text_encoder) if checkpoint.text_encoder else None
+    try:
+        diffusion = map_file(file, checkpoint.diffusion)
+        encoder = map_file(file, checkpoint.text_encoder) if checkpoint.text_encoder else None
+    except Mismatch as error:
+        raise _cannot_be_read(file, name, checkpoint, error) from None
     clashes = list(_clashes(diffusion.patches, checkpoint.diffusion.shapes))
     if encoder and checkpoint.text_encoder:
         clashes += _clashes(encoder.patches, checkpoint.text_encoder.shapes)
     matched = diffusion.matched | (encoder.matched if encoder else frozenset())
-    unmatched = [key for key in file.tensors if key not in matched]
+    unused = {
+        key: _reason(key, diffusion, encoder) for key in file.tensors if key not in matched
+    }  # in the file's order
+    unmatched = [key for key, reason in unused.items() if reason not in _HARMLESS]
     if (unmatched or clashes) and file.architecture.verdict == "not_a_diffusion_lora":
         raise _not_a_diffusion_lora(file, name, checkpoint)
     diffusion_left = tuple(key for key in unmatched if not key.startswith(TEXT_ENCODER_PREFIXES))
+    told = {
+        key: reason
+        for key, reason in unused.items()
+        if checkpoint.text_encoder or not key.startswith(TEXT_ENCODER_PREFIXES)
+    }
     fit = Fit(
         diffusion=diffusion,
         text_encoder=encoder,
         matched=len(matched),
         unmatched=diffusion_left if checkpoint.text_encoder is None else tuple(unmatched),
         without_clip=0 if checkpoint.text_encoder else len(unmatched) - len(diffusion_left),
+        left_over=left_over(told, file.modules),
+        widened=diffusion.widened,
     )
     patches = len(diffusion.patches) + (len(encoder.patches) if encoder else 0)
     # Text-encoder keys alone are no fit where the file means the diffusion model too: CLIP-L is in many families.
@@ -109,6 +129,33 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
     ):
         raise _mismatch(file, name, checkpoint, fit, clashes, diffusion_left)
     return fit
+
+
+# Reasons for which a tensor changes nothing that take nothing from the LoRA.
+_HARMLESS = (ALONE, EMBEDDING, MARK)
+
+
+def _reason(key: str, diffusion: MappedFile, encoder: MappedFile | None) -> str:
+    """Why a tensor changes nothing: what one side says of it, where the other has no weight for it at all."""
+    reason = diffusion.unused.get(key, NO_WEIGHT)
+    if reason == NO_WEIGHT and encoder is not None:
+        reason = encoder.unused.get(key, NO_WEIGHT)
+    return reason
+
+
+def _cannot_be_read(file: LoraFile, name: str, checkpoint: Checkpoint, error: Mismatch) -> Mismatch:
+    return Mismatch(
+        f"{name} cannot be used: {error.message}",
+        code=error.code,
+        remedy=error.remedy,
+        facts={
+            "verdict": "cannot be read",
+            "lora": name,
+            "made_for": list(file.architecture.families),
+            "loaded": list(checkpoint.families),
+            "keys": len(file.tensors),
+        },
+    )
 
 
 def _not_a_diffusion_lora(file: LoraFile, name: str, checkpoint: Checkpoint) -> Mismatch:

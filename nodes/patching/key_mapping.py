@@ -1,25 +1,25 @@
-"""A LoRA file's tensors → patches of the loaded weights, through ComfyUI's own converters, key maps and adapters."""
+"""A LoRA file's modules → patches of the loaded weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import comfy.lora
-import comfy.lora_convert
-from comfy.weight_adapter.base import WeightAdapterBase
+from torch.nn.functional import pad
 
-from .foreign_names import name_in, read_as_adapters
+from .modules import NO_BIAS, NO_WEIGHT, TWICE, changes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Sequence
 
     import torch
 
-    from .loaded_model import LoadedWeights, Slot
+    from .loaded_model import LoadedWeights
+    from .lora_file import LoraFile
+    from .name_index import Slot
 
-# What comfy.lora.load_lora reads without an adapter.
-PLAIN_SUFFIXES = (".diff", ".diff_b", ".set_weight", ".w_norm", ".b_norm", ".alpha", ".dora_scale")
+# The layer that takes the latents in. What a model for inpainting or control has more of comes behind them.
+_INPUT_LAYERS = ("img_in", "x_embedder.proj", "x_embedder", "patch_embedding", "input_blocks.0.0", "conv_in")
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,22 @@ class Target:
     """(dimension, start, length) of the part, None for the whole weight."""
     function: Any = field(default=None, hash=False)
     """What ComfyUI applies to the delta before it is added, None for nothing."""
+    number: int = 0
+    """A module may change its weight in several ways, by factors and by a difference: which of them this is."""
 
     @classmethod
-    def of(cls, slot: Slot) -> Target:
+    def of(cls, slot: Slot, number: int = 0) -> Target:
         """Reads a key map's target in each of its three forms."""
         if isinstance(slot, str):
-            return cls(slot)
-        return cls(slot[0], *slot[1:3])
+            return cls(slot, number=number)
+        offset, function = (*slot[1:3], None)[:2]
+        return cls(slot[0], offset, function, number)
+
+    def bias(self) -> Target | None:
+        """The same part of the weight's bias."""
+        if not self.key.endswith(".weight") or (self.offset is not None and self.offset[0] != 0):
+            return None
+        return Target(f"{self.key.removesuffix('weight')}bias", self.offset, None, self.number)
 
 
 @dataclass(frozen=True)
@@ -49,68 +58,67 @@ class MappedFile:
     """Target → an adapter of ComfyUI's, or its tuple ("diff" | "set", (tensor,))."""
     matched: frozenset[str]
     """Names in the file that are part of a patch."""
+    unused: dict[str, str]
+    """Names in the file that are part of none, and why."""
+    widened: tuple[str, ...] = ()
+    """Input layers that have more inputs here than in the file; see `_widened`."""
 
 
-def convert(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> dict[str, torch.Tensor]:
-    """The tensors as ComfyUI's adapters read them, for formats that it or this pack converts.
+def map_file(file: LoraFile, weights: LoadedWeights) -> MappedFile:
+    """Finds the weight that each tensor belongs to. What belongs to none is in `unused`.
 
-    Raises VerificationFailed where the metadata says something of the weights that cannot be read.
+    Raises Mismatch for a module of a weight that is there, and that cannot be read; see `changes_of`.
     """
-    return read_as_adapters(comfy.lora_convert.convert_lora(dict(tensors)), metadata)
-
-
-def map_file(tensors: Mapping[str, torch.Tensor], weights: LoadedWeights) -> MappedFile:
-    """Finds the weight that each tensor belongs to. What belongs to none is not in `matched`."""
-    key_map, own_names = _cut_to(tensors, weights.key_map)
-    spelled = {name: tensors[own] for name, own in own_names.items()}
-    loaded = comfy.lora.load_lora(spelled, key_map, log_missing=False)
-    patches = {Target.of(slot): value for slot, value in loaded.items()}
-    patches = {target: value for target, value in patches.items() if target.key in weights.shapes}
-    used = _names_of(spelled, patches.values(), key_map)
-    return MappedFile(patches, frozenset(own_names[name] for name in used))
-
-
-def _cut_to(names: Iterable[str], key_map: Mapping[str, Slot]) -> tuple[dict[str, Slot], dict[str, str]]:
-    """The part of the key map that these names use, and name as the key map has it → name in the file.
-
-    load_lora walks the whole map for each file, and is given no more than it can use.
-    """
-    cut: dict[str, Slot] = {}
-    own_names: dict[str, str] = {}
-    foreign: list[str] = []
-    for name in names:
-        stem = _stem_in(key_map, name)
-        if stem is None:
-            foreign.append(name)
+    patches: dict[Target, Any] = {}
+    matched: set[str] = set()
+    unused = dict(file.other_tensors)
+    widened: list[str] = []
+    slot_of = weights.names.slot_of
+    for stem, module in file.modules.items():
+        slot = slot_of(stem)
+        target = Target.of(slot) if slot is not None else None
+        if target is None or target.key not in weights.shapes:
+            unused.update((name, NO_WEIGHT) for name, _ in module.tensors.values())
+            continue
+        changes = changes_of(module, file.alphas, has_values=file.has_values)
+        unused.update(changes.unused)
+        if target in patches:
+            unused.update(dict.fromkeys(changes.used, TWICE))
         else:
-            cut[stem] = key_map[stem]
-            own_names[name] = name
-    for name in foreign:
-        known = name_in(key_map, name)
-        stem = _stem_in(key_map, known) if known is not None else None
-        if known is not None and stem is not None and known not in own_names:
-            cut[stem] = key_map[stem]
-            own_names[known] = name
-    return cut, own_names
+            for number, value in enumerate(changes.weight):
+                wide = _widened(value, target, weights.shapes[target.key])
+                if wide is not None:
+                    widened.append(target.key)
+                patches[Target.of(slot, number)] = value if wide is None else wide
+            matched |= changes.used
+        bias = target.bias()
+        if bias is None or bias.key not in weights.shapes:
+            unused.update(dict.fromkeys(changes.used_by_bias, NO_BIAS))
+        elif bias in patches:
+            unused.update(dict.fromkeys(changes.used_by_bias, TWICE))
+        else:
+            for number, value in enumerate(changes.bias):
+                patches[Target(bias.key, bias.offset, None, number)] = value
+            matched |= changes.used_by_bias
+    return MappedFile(patches, frozenset(matched), unused, tuple(widened))
 
 
-def _stem_in(key_map: Mapping[str, Slot], name: str) -> str | None:
-    end = len(name)
-    while end > 0:
-        stem = name[:end].removesuffix("_lora")
-        if stem in key_map:
-            return stem
-        end = name.rfind(".", 0, end)
-    return None
+def _widened(value: Any, target: Target, shape: Sequence[int]) -> Any:
+    """A LoRA of the layer that takes the latents in, for a model that takes more in beside them; else None.
 
-
-def _names_of(names: Iterable[str], values: Iterable[Any], key_map: Mapping[str, Slot]) -> frozenset[str]:
-    used: set[str] = set()
-    for value in values:
-        if isinstance(value, WeightAdapterBase):
-            used |= value.loaded_keys
-    for name in names:
-        for suffix in PLAIN_SUFFIXES:
-            if name.endswith(suffix) and name.removesuffix(suffix) in key_map:
-                used.add(name)
-    return frozenset(used)
+    The first inputs are the latents, and what comes behind (a mask, a control picture) the LoRA knows nothing of: its
+    factor gets zeros there, as diffusers does it (`_maybe_expand_lora_state_dict` in `loaders/lora_pipeline.py`).
+    """
+    if target.offset is not None or getattr(value, "name", "") != "lora":
+        return None
+    up, down, alpha, mid, dora_scale, reshape = value.weights
+    if mid is not None or dora_scale is not None or reshape is not None:
+        return None
+    layer = target.key.removeprefix("diffusion_model.").removesuffix(".weight")
+    if layer not in _INPUT_LAYERS or down.dim() != len(shape) or up.shape[0] != shape[0]:
+        return None
+    missing = shape[1] - down.shape[1]
+    if missing <= 0 or tuple(down.shape[2:]) != tuple(shape[2:]):
+        return None
+    wide: torch.Tensor = pad(down, [0, 0] * len(shape[2:]) + [0, missing])
+    return type(value)(value.loaded_keys, (up, wide, alpha, mid, dora_scale, reshape))

@@ -14,11 +14,12 @@ import comfy.supported_models
 import comfy.utils
 import torch
 
+from .name_index import NameIndex
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Slot = Any
-"""A key map's target: a weight's name, or (name, (dimension, start, length)[, function]) for a part of one."""
+    from .name_index import Slot
 
 # ComfyUI's own detection (comfy/supported_models.py) → our family ids. Each class decides for itself, never for a class
 # that ComfyUI derives from it. No family means that the pack knows none for it, and the tensors decide.
@@ -115,6 +116,11 @@ class LoadedWeights:
     """Name stem in a LoRA file → the weight that it changes."""
     shapes: dict[str, torch.Size]
     """Weight name → shape."""
+
+    @cached_property
+    def names(self) -> NameIndex:
+        """The same names in every other spelling."""
+        return NameIndex(self.key_map, self.shapes)
 
     @cached_property
     def blocks(self) -> dict[str, int]:

@@ -7,15 +7,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...lora_resolver import detect_architecture, read_header
+import comfy.lora_convert
+
+from ...lora_resolver import alphas_of_metadata, detect_architecture, read_header
 from .kept import Kept
-from .key_mapping import convert
+from .modules import sort_into_modules
 from .tensor_file import outline_tensors, read_tensors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
 
-    from ...lora_resolver import Architecture, SafetensorsHeader
+    from ...lora_resolver import Architecture, MetadataAlphas, SafetensorsHeader
+    from .modules import Module
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,9 @@ class LoraFile:
     sha256: str
     header: SafetensorsHeader
     tensors: dict[str, torch.Tensor]
-    """Under the names that ComfyUI's key maps know."""
+    """Under the names of the file, or those that ComfyUI's converters give them."""
+    has_values: bool = True
+    """False for an outline: the shapes are the file's, the numbers are not."""
 
     @property
     def size(self) -> int:
@@ -37,6 +44,25 @@ class LoraFile:
     def architecture(self) -> Architecture:
         """Judged when somebody asks: a file whose keys all fit is known by its tensors."""
         return detect_architecture(self.header)
+
+    @cached_property
+    def alphas(self) -> MetadataAlphas:
+        """What the metadata says of the scale."""
+        return alphas_of_metadata(self.header.metadata)
+
+    @cached_property
+    def modules(self) -> dict[str, Module]:
+        """The tensors by the module that they belong to."""
+        return self._sorted[0]
+
+    @property
+    def other_tensors(self) -> dict[str, str]:
+        """Tensors that are no part of an adapter, and why."""
+        return self._sorted[1]
+
+    @cached_property
+    def _sorted(self) -> tuple[dict[str, Module], dict[str, str]]:
+        return sort_into_modules(self.tensors)
 
 
 def outline(header: SafetensorsHeader, name: str, sha256: str) -> LoraFile:
@@ -49,7 +75,8 @@ def outline(header: SafetensorsHeader, name: str, sha256: str) -> LoraFile:
         path=Path(name),
         sha256=sha256,
         header=header,
-        tensors=convert(outline_tensors(name, header), header.metadata),
+        tensors=_converted(outline_tensors(name, header)),
+        has_values=False,
     )
 
 
@@ -66,7 +93,12 @@ def open_lora(path: Path, sha256: str) -> LoraFile:
         path=path,
         sha256=sha256,
         header=header,
-        tensors=convert(read_tensors(path, header), header.metadata),
+        tensors=_converted(read_tensors(path, header)),
     )
     _files.put(sha256, file, file.size)
     return file
+
+
+def _converted(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Under the names that ComfyUI gives to those of BFL's control LoRAs, USO and Wan Fun."""
+    return comfy.lora_convert.convert_lora(dict(tensors))

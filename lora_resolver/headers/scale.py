@@ -1,0 +1,171 @@
+"""How strongly a file's factors count: alpha / rank, with the alpha from wherever the file has it.
+
+Beside alpha tensors there is the metadata: peft's configuration as JSON (`lora_adapter_metadata`, as diffusers writes
+it; each part of a pipeline under its prefix, as `unet.lora_alpha`), or its fields as they are (`lora_alpha`, `alpha`,
+`network_alpha`, with the same prefixes). Sources: peft `tuners/lora/config.py`, `utils/other.py`; diffusers
+`loaders/lora_base.py`. kohya's `ss_network_alpha` is what the trainer was told: what converters write may hold it
+within the factors already, and so it is told and never applied.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Mismatch
+from .safe_pattern import matches_whole
+from .tensor_names import part_of_slot, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["MetadataAlphas", "alphas_of_metadata"]
+
+_NESTED = ("lora_adapter_metadata", "adapter_config", "peft_config", "lora_config")
+_ALPHAS = ("lora_alpha", "network_alpha", "alpha")
+_DIFFUSION = ("transformer.", "unet.", "transformer_2.", "prior.", "diffusion_model.")
+_ENCODERS = {"te1": "text_encoder.", "te2": "text_encoder_2.", "te3": "text_encoder_3."}
+_FIELDS = (*_ALPHAS, "alpha_pattern", "use_rslora")
+_LARGEST = 1_000_000
+"""Characters of one field that are read as JSON."""
+
+
+@dataclass(frozen=True)
+class MetadataAlphas:
+    """The alphas that a file's metadata gives."""
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """`lora_alpha`, `alpha_pattern`, `use_rslora` and so on, with the prefix of their part."""
+    came_from: str = ""
+    """The metadata's own name of what was read: `lora_adapter_metadata`, or `lora_alpha`."""
+    told: str = ""
+    """kohya's `ss_network_alpha`, which is not applied."""
+
+    def alpha_of(self, module: str, rank: int) -> float | None:
+        """What an alpha tensor of this module would hold, None where the metadata gives none.
+
+        alpha / rank is the module's scale, rank-stabilised ones included. Raises Mismatch (`unsupportedAlphaPattern`)
+        for a pattern that cannot be read, and (`badAlpha`) for an alpha that is no finite number.
+        """
+        if not self.fields:
+            return None
+        prefix, alpha = next(
+            (
+                (prefix, self.fields[prefix + name])
+                for prefix in _prefixes(module)
+                for name in _ALPHAS
+                if prefix + name in self.fields
+            ),
+            ("", None),
+        )
+        alpha = self._of_pattern(prefix, module, alpha)
+        if alpha is None:
+            return None
+        if not math.isfinite(alpha):
+            raise Mismatch(
+                f"the file's metadata gives the alpha {alpha}",
+                code="badAlpha",
+                remedy="Train or convert the file again, or set on_mismatch to skip.",
+            )
+        return alpha * math.sqrt(rank) if self.fields.get(f"{prefix}use_rslora") is True else alpha
+
+    def _of_pattern(self, prefix: str, module: str, alpha: float | None) -> float | None:
+        patterns = self.fields.get(f"{prefix}alpha_pattern")
+        if not isinstance(patterns, dict):
+            return alpha
+        name = module
+        for start in ("base_model.model.", *_DIFFUSION, *_ENCODERS.values(), "base_model.model."):
+            name = name.removeprefix(start)
+        for pattern, value in patterns.items():
+            number = _number(value)
+            if number is not None and _is_meant(pattern, name):
+                return number
+        return alpha
+
+
+def alphas_of_metadata(metadata: Mapping[str, str]) -> MetadataAlphas:
+    """What a file's metadata says of alphas. Never raises: what cannot be read says nothing."""
+    told = metadata.get("ss_network_alpha", "")
+    found, came_from = _nested(metadata)
+    if not found:
+        found, came_from = _flat(metadata)
+    return MetadataAlphas(found, came_from, told[:40])
+
+
+def _nested(metadata: Mapping[str, str]) -> tuple[dict[str, Any], str]:
+    for key in _NESTED:
+        found = _read(metadata.get(key, ""))
+        if isinstance(found, dict):
+            fields = {name: _value(name, value) for name, value in found.items() if _is_field(name)}
+            fields = {name: value for name, value in fields.items() if value is not None}
+            if fields:
+                return fields, key
+    return {}, ""
+
+
+def _flat(metadata: Mapping[str, str]) -> tuple[dict[str, Any], str]:
+    fields: dict[str, Any] = {}
+    for name, text in metadata.items():
+        if _is_field(name):
+            value = _value(name, _read(text.strip().lower() if name.endswith("use_rslora") else text))
+            if value is not None:
+                fields[name] = value
+    return fields, next((name for name in fields if name.rpartition(".")[2] in _ALPHAS), "")
+
+
+def _is_field(name: str) -> bool:
+    prefix, dot, last = name.rpartition(".")
+    return last in _FIELDS and (not dot or f"{prefix}." in (*_DIFFUSION, *_ENCODERS.values()))
+
+
+def _value(name: str, value: Any) -> Any:
+    last = name.rpartition(".")[2]
+    if last == "use_rslora":
+        return value if isinstance(value, bool) else None
+    if last == "alpha_pattern":
+        return value if isinstance(value, dict) else None
+    return _number(value)
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text) if len(text) <= _LARGEST else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        return (
+            float(value)
+            if isinstance(value, (int, float)) or (isinstance(value, str) and len(value) < 40)
+            else None
+        )
+    except (ValueError, OverflowError):
+        return None
+
+
+def _prefixes(module: str) -> tuple[str, ...]:
+    """The prefixes under which the fields for this module may be, its own first."""
+    part = part_of_slot(place_of(module).slot)
+    if part:
+        return (_ENCODERS[part], "")
+    start = module.removeprefix("base_model.model.").partition(".")[0] + "."
+    return (*((start,) if start in _DIFFUSION else ()), "", *_DIFFUSION)
+
+
+def _is_meant(pattern: str, module: str) -> bool:
+    r"""peft: `re.match(r"(.*\.)?(pattern)$", module)`."""
+    try:
+        return matches_whole(rf"(.*\.)?({pattern})", module)
+    except ValueError as error:
+        raise Mismatch(
+            f"the file's metadata gives alphas by the pattern {pattern[:80]!r}, which cannot be read: {error}",
+            code="unsupportedAlphaPattern",
+            remedy="Convert it with diffusers' convert_state_dict_to_kohya, which writes the alphas as tensors, or set "
+            "on_mismatch to skip.",
+        ) from None

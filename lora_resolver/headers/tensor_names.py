@@ -1,0 +1,150 @@
+"""The one place where a name in a LoRA file is split: which module it belongs to, and what part of its adapter it is.
+
+A tensor's name is prefix, module, role: `lora_unet_` `down_blocks_0_…_to_q` `.lora_down.weight`. Whoever wrote the
+file, the roles come out under the same names, and `place_of` gives modules of all spellings the same place.
+Formats: kohya-ss/sd-scripts and musubi-tuner, KohakuBlueleaf/LyCORIS, huggingface/peft and diffusers, OneTrainer and
+OMI, XLabs-AI/x-flux, cloneofsimo/lora.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+__all__ = ["BIAS", "SCALE", "Place", "is_flattened", "part_of_slot", "place_of", "split_name"]
+
+_UP_OR_DOWN = "up or down"  # told apart from a model's own `mlp.up` by what stands before
+BIAS, SCALE = " bias", " scale"
+"""What the role of a factor's own bias (peft's `lora_bias`) and of its scale (fp8 files) end with."""
+
+# The last part of a tensor's name (before `.weight`) → role. What is not listed is no part of an adapter.
+_ROLES = {
+    "lora_down": "down", "lora_A": "down", "lora_up": "up", "lora_B": "up", "lora_mid": "mid",
+    "down": _UP_OR_DOWN, "up": _UP_OR_DOWN,
+    "alpha": "alpha", "dora_scale": "dora_scale", "lora_magnitude_vector": "dora_scale",
+    "rescale": "rescale", "boft_s": "rescale",
+    **{name: name for name in (
+        "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2",
+        "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2",
+        "oft_blocks", "oft_diag", "oft_R", "boft_R", "a1", "a2", "b1", "b2",
+        "diff", "diff_b", "set_weight", "w_norm", "b_norm", "reshape_weight",
+    )},
+    "on_input": "ia3", "ia3_l": "ia3",
+}  # fmt: skip
+_ROLES_BY_ENDING = {
+    last + weight: role for last, role in _ROLES.items() if role != _UP_OR_DOWN for weight in ("", ".weight")
+}
+
+# `to_q.lora.down`, `to_q_lora.down`, `to_q.lora_linear_layer.down`.
+_BEFORE_UP = re.compile(r"[._]lora(?:_linear_layer)?$")
+# XLabs' `qkv_lora1.down`, and the positional `unet:12:down` and `text_encoder:3:down`.
+_WHOLE_BEFORE_UP = re.compile(r".*_lora\d?|(?:unet|text_encoder)\.\d+")
+# peft puts the adapter's name behind the role: `lora_A.default.weight`, `hada_w1_a.my_style`.
+_NAMED_ADAPTER = re.compile(
+    r"(?P<stem>.+)\.(?P<role>lora_[AB]|lora_magnitude_vector|hada_\w+|lokr_\w+|oft_R|boft_[Rs]|ia3_l)\.[^.]+"
+)
+_SCALE = re.compile(r"(?P<rest>.+)\.(?:scale_weight|weight_scale)")
+# kohya's OFT for FLUX: a part of the outputs each, in the order of q, k, v, …
+_OFT_PART = re.compile(r"(?P<stem>.+)\.(?P<role>oft_blocks\.\d+)")
+# A conversion gone wrong that is in the wild: `lora_unet_…_to_q_lora_down.weight`.
+_FLATTENED = re.compile(r"(.+)_(lora_(?:down|up|mid|A|B)|alpha)$")
+
+_ENCODER_SLOTS = (
+    (re.compile(r"lora_prior_te_"), "prior_te"),
+    (re.compile(r"lora_te(\d?)_"), "te"),
+    (re.compile(r"(?:base_model\.model\.)?te(\d?)[._]"), "te"),
+    (re.compile(r"(?:text_encoders\.)?(clip_[lgh]|t5xxl)\.(?:transformer\.)?"), ""),
+    (re.compile(r"(?:base_model\.model\.)?text_encoder(_\d)?[._]"), "text_encoder"),
+    (re.compile(r"(?:base_model\.model\.)?(?=text_model[._]encoder[._])"), "bare"),
+)
+_ENCODER_START = re.compile(r"lora_(?:prior_)?te|te\d?[._]|text_|clip_[lgh]\.|t5xxl\.|base_model\.model\.te")
+_PARTS = {
+    "te": "te1", "te1": "te1", "te2": "te2", "te3": "te3", "bare": "te1", "prior_te": "te1",
+    "text_encoder": "te1", "text_encoder_2": "te2", "text_encoder_3": "te3",
+    "clip_l": "te1", "clip_h": "te1", "clip_g": "te2", "t5xxl": "te3",
+}  # fmt: skip
+
+_FLAT_PREFIX = r"lora_unet__?|lora_transformer_|lora_prior_unet_|lycoris_|oft_unet_|Hunyuan_video_I2V_lora_"
+_PREFIX = re.compile(
+    rf"(?:{_FLAT_PREFIX}|base_model\.model\.|base_model\.|diffusion_model\.|transformer\.|model\.|unet[._](?=[a-z])"
+    r"|net\.|dit\.|pipe\.)+"
+)
+_FLAT = re.compile(_FLAT_PREFIX)
+_PROCESSOR = re.compile(r"[._]processor(?=[._]to_)")
+
+
+class Place(NamedTuple):
+    """Where a module belongs: the part of the pipeline, its name without prefix, whether a trainer flattened it."""
+
+    slot: str
+    template: str
+    flat: bool
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """(module, role) of a tensor's name; ("", "") where it is no part of an adapter. Never raises, linear."""
+    stem, _, ending = name.partition(".")
+    role = _ROLES_BY_ENDING.get(ending)  # names that a trainer flattened have no other dot
+    if role is not None:
+        return stem, role
+    stem, _, last = name.removesuffix(".weight").rpartition(".")
+    role = _ROLES.get(last)
+    if role is not None and role != _UP_OR_DOWN:
+        return stem, role
+    return _split_unusual(name)
+
+
+def _split_unusual(name: str) -> tuple[str, str]:
+    """As `split_name`, of a name in one of the rarer forms."""
+    base = name.replace(":", ".").removesuffix(".weight")
+    for ending, kind in ((".bias", BIAS), (".scale_weight", SCALE), (".weight_scale", SCALE)):
+        if base.endswith(ending):
+            stem, role = _split_plain(base.removesuffix(ending))
+            return (stem, role + kind) if role in ("up", "down", "mid") else ("", "")
+    return _split_plain(base)
+
+
+def _split_plain(base: str) -> tuple[str, str]:
+    stem, _, last = base.rpartition(".")
+    role = _ROLES.get(last)
+    if role == _UP_OR_DOWN:
+        match = _BEFORE_UP.search(stem)
+        if match:
+            return stem[: match.start()], last
+        return (stem, last) if _WHOLE_BEFORE_UP.fullmatch(stem) else ("", "")
+    if role is not None:
+        return stem, role
+    match = _NAMED_ADAPTER.fullmatch(base)
+    if match and match["role"] in _ROLES:
+        return match["stem"], _ROLES[match["role"]]
+    match = _OFT_PART.fullmatch(base)
+    if match:
+        return match["stem"], match["role"]
+    match = _FLATTENED.fullmatch(base) if "." not in base else None
+    return (match[1], _ROLES[match[2]]) if match else ("", "")
+
+
+def is_flattened(name: str) -> bool:
+    """Whether a conversion gone wrong has written the dots of this name as underscores: no loader understands it."""
+    base = name.removesuffix(".weight")
+    return "." not in base and _FLATTENED.fullmatch(base) is not None
+
+
+def place_of(name: str) -> Place:
+    """Where a module belongs, by its name (with numbers, or with `_#` for each)."""
+    name = _PROCESSOR.sub("", name.removesuffix("_"))
+    if _ENCODER_START.match(name):
+        for pattern, slot in _ENCODER_SLOTS:
+            match = pattern.match(name)
+            if match:
+                own = (match[1] or "") if pattern.groups else ""
+                rest = name[match.end() :].replace(".", "_")
+                return Place(slot + own, "positional_#" if rest == "#" else rest, name.startswith("lora_"))
+    match = _PREFIX.match(name)
+    rest = name[match.end() :] if match else name
+    return Place("", (rest or name).replace(".", "_"), bool(_FLAT.match(name)))
+
+
+def part_of_slot(slot: str) -> str:
+    """ "te1", "te2" or "te3" for a text encoder's place, "" for the diffusion model's."""
+    return _PARTS.get(slot, "")

@@ -1,0 +1,284 @@
+"""A file's tensors sorted by the module that they belong to, and that module's adapter as ComfyUI's classes have it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from comfy.weight_adapter import adapters
+
+from ...lora_resolver import Mismatch, split_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ...lora_resolver import MetadataAlphas
+
+_ADAPTERS = {adapter.name: adapter for adapter in adapters}
+_LOHA = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
+_LOKR = ("lokr_w1", "lokr_w2", "lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b")
+_GLORA = ("a1", "a2", "b1", "b2")
+_DIFFERENCES = (("diff", "diff"), ("w_norm", "diff"), ("set_weight", "set"))
+_BIAS_DIFFERENCES = ("diff_b", "b_norm")
+# Kinds that ComfyUI has no formula for, and this pack neither.
+_UNKNOWN_KINDS = ("oft_diag", "oft_R", "boft_R", "ia3")
+_REMEDY = "Train or download it again, or set on_mismatch to skip."
+
+ALONE = "belongs to factors that the file does not have"
+KIND_UNKNOWN = "is of a kind of adapter that is not supported"
+NO_BIAS = "is for a bias that the loaded model does not have"
+NO_WEIGHT = "belongs to no weight of the loaded model"
+TWICE = "is for a weight that other tensors of the file change in the same way"
+NO_ADAPTER = "is no part of an adapter"
+EMBEDDING = "is an embedding for a text encoder: save it as a file in the folder embeddings to use it"
+MARK = "is a mark of the file's format"
+
+
+@dataclass(frozen=True)
+class Module:
+    """The tensors of one module."""
+
+    stem: str
+    tensors: dict[str, tuple[str, torch.Tensor]] = field(default_factory=dict)
+    """Role → its name in the file, and itself."""
+
+    def get(self, role: str) -> torch.Tensor | None:
+        """The tensor in this role, if there is one."""
+        found = self.tensors.get(role)
+        return found[1] if found is not None else None
+
+
+@dataclass
+class Changes:
+    """What a module does to its weight and its bias, and which of its tensors do nothing."""
+
+    weight: list[Any] = field(default_factory=list)
+    """Adapters of ComfyUI's, or its tuples ("diff" | "set", (tensor,))."""
+    bias: list[Any] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    used_by_bias: set[str] = field(default_factory=set)
+    unused: dict[str, str] = field(default_factory=dict)
+    """Name → why."""
+
+
+def sort_into_modules(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, Module], dict[str, str]]:
+    """The modules by their name in the file, and the tensors that are no part of an adapter, with the reason."""
+    modules: dict[str, Module] = {}
+    others: dict[str, str] = {}
+    for name, tensor in tensors.items():
+        stem, role = split_name(name)
+        if not role:
+            others[name] = _reason(name)
+            continue
+        module = modules.get(stem)
+        if module is None:
+            module = modules[stem] = Module(stem)
+        if role in module.tensors:
+            others[name] = TWICE
+        else:
+            module.tensors[role] = (name, tensor)
+    return modules, others
+
+
+def _reason(name: str) -> str:
+    if name.startswith("bundle_emb."):
+        return EMBEDDING
+    return MARK if name.rpartition(".")[2] == "scaled_fp8" else NO_ADAPTER
+
+
+def changes_of(module: Module, alphas: MetadataAlphas, *, has_values: bool = True) -> Changes:
+    """What the module's tensors do. `has_values` is False for an outline, whose tensors hold ones.
+
+    Raises Mismatch with code `incompleteModule` where a factor's other half is missing, `badFactor` where one is empty
+    or has too few dimensions, `badAlpha` for an alpha that is not one finite number, `shapeClash` for magnitudes of no
+    axis of the weight or a widening that its factors do not give, and `unsupportedAlphaPattern`.
+    """
+    changes = Changes()
+    reader = _Reader(module, alphas, changes, has_values)
+    reader.read()
+    for name, _tensor in module.tensors.values():
+        if name not in changes.used and name not in changes.used_by_bias:
+            changes.unused.setdefault(name, ALONE)
+    return changes
+
+
+class _Reader:
+    def __init__(self, module: Module, alphas: MetadataAlphas, changes: Changes, has_values: bool) -> None:
+        self.module, self.alphas, self.changes, self.has_values = module, alphas, changes, has_values
+
+    def read(self) -> None:
+        tensors = self.module.tensors
+        if any(role in tensors for role in _UNKNOWN_KINDS) or any(
+            role.startswith("oft_blocks.") for role in tensors
+        ):
+            self.changes.unused = {name: KIND_UNKNOWN for name, _ in tensors.values()}
+            return
+        if "up" in tensors or "down" in tensors:
+            self._lora()
+        if any(role in tensors for role in _LOHA):
+            self._loha()
+        if any(role in tensors for role in _LOKR):
+            self._lokr()
+        if "oft_blocks" in tensors:
+            self._oft()
+        if any(role in tensors for role in _GLORA):
+            self._glora()
+        for role, kind in _DIFFERENCES:
+            if role in tensors:
+                self.changes.weight.append((kind, (self._factor(role, dimensions=1),)))
+        for role in _BIAS_DIFFERENCES:
+            if role in tensors:
+                name, tensor = tensors[role]
+                self.changes.bias.append(("diff", (tensor,)))
+                self.changes.used_by_bias.add(name)
+
+    # ---- kinds
+
+    def _lora(self) -> None:
+        up, down, mid = self._factor("up"), self._factor("down"), self._optional("mid")
+        alpha = self._alpha(down.shape[0])
+        reshape = self._reshape(up, down)
+        dora_scale = self._dora_scale(up.shape[0], down.dim())
+        self._adapter("lora", (up, down, alpha, mid, dora_scale, reshape))
+        bias = self.module.tensors.get("up bias")
+        if bias is not None:
+            scale = alpha / down.shape[0] if alpha is not None else 1.0
+            self.changes.bias.append(("diff", (bias[1] * scale if self.has_values else bias[1],)))
+            self.changes.used_by_bias.add(bias[0])
+
+    def _loha(self) -> None:
+        first, second, third, fourth = (self._factor(role) for role in _LOHA)
+        t1, t2 = self._optional("hada_t1"), self._optional("hada_t2")
+        if (t1 is None) != (t2 is None):
+            self._incomplete("hada_t1" if t1 is None else "hada_t2")
+        dora_scale = self._dora_scale(first.shape[1 if t1 is not None else 0], 2 if t1 is None else t1.dim())
+        self._adapter(
+            "loha", (first, second, self._alpha(second.shape[0]), third, fourth, t1, t2, dora_scale)
+        )
+
+    def _lokr(self) -> None:
+        found: dict[str, Any] = dict.fromkeys(_LOKR)
+        ranks = []
+        for whole in ("lokr_w1", "lokr_w2"):
+            if whole in self.module.tensors:
+                found[whole] = self._factor(whole)
+                continue
+            if f"{whole}_a" not in self.module.tensors and f"{whole}_b" not in self.module.tensors:
+                self._incomplete(whole)
+            for half in ("_a", "_b"):
+                found[whole + half] = self._factor(whole + half)
+            ranks.append(found[f"{whole}_b"].shape[0])
+        core = self._optional("lokr_t2")
+        dora_scale = self._dora_scale(None, 2)
+        alpha = self._alpha(ranks[-1]) if ranks else self._alpha(None)
+        w1, w2, *parts = (found[role] for role in _LOKR)
+        self._adapter("lokr", (w1, w2, alpha, *parts, core, dora_scale))
+
+    def _oft(self) -> None:
+        blocks = self._factor("oft_blocks", dimensions=3)
+        if blocks.dim() > 4 or blocks.shape[-1] != blocks.shape[-2]:
+            self._bad_factor("oft_blocks", f"has the shape {_by(blocks.shape)}: its blocks are not square")
+        rescale = self._optional("rescale", dimensions=1)
+        alpha = self._alpha(None)
+        self._adapter(
+            "oft" if blocks.dim() == 3 else "boft", (blocks, rescale, alpha, self._dora_scale(None, 2))
+        )
+
+    def _glora(self) -> None:
+        a1, a2, b1, b2 = (self._factor(role) for role in _GLORA)
+        self._adapter("glora", (a1, a2, b1, b2, self._alpha(min(a1.shape[:2])), self._dora_scale(None, 2)))
+
+    def _adapter(self, kind: str, weights: tuple[Any, ...]) -> None:
+        self.changes.weight.append(_ADAPTERS[kind](set(self.changes.used), weights))
+
+    # ---- tensors
+
+    def _factor(self, role: str, *, dimensions: int = 2) -> torch.Tensor:
+        found = self.module.tensors.get(role)
+        if found is None:
+            self._incomplete(role)
+        name, tensor = found  # type: ignore[misc]
+        if tensor.dim() < dimensions:
+            self._bad_factor(role, f"has {tensor.dim()} dimensions where at least {dimensions} are needed")
+        if not tensor.numel():
+            self._bad_factor(role, f"is empty: its shape is {_by(tensor.shape)}, a rank of 0")
+        self.changes.used.add(name)
+        scale = self.module.tensors.get(f"{role} scale")
+        if scale is not None:
+            self.changes.used.add(scale[0])
+            if self.has_values:  # fp8 holds the numbers divided by it
+                tensor = tensor.to(torch.float32) * scale[1].to(torch.float32)
+        return tensor
+
+    def _optional(self, role: str, *, dimensions: int = 2) -> torch.Tensor | None:
+        return self._factor(role, dimensions=dimensions) if role in self.module.tensors else None
+
+    def _alpha(self, rank: int | None) -> float | None:
+        """From its tensor, or the metadata. OFT's is no scale but a constraint, which the metadata never says."""
+        found = self.module.tensors.get("alpha")
+        if found is None:
+            return self.alphas.alpha_of(self.module.stem, rank) if rank else None
+        name, tensor = found
+        self.changes.used.add(name)
+        if tensor.numel() != 1:
+            self._bad_alpha(name, f"holds {tensor.numel()} numbers")
+        alpha = float(tensor.reshape(()).item())
+        if not math.isfinite(alpha):
+            self._bad_alpha(name, f"is {alpha}")
+        return alpha
+
+    def _dora_scale(self, outputs: int | None, dimensions: int) -> torch.Tensor | None:
+        """(out, 1[, 1, 1]), or (1, in[, 1, 1]) of LyCORIS; what others write as (out,), peft for a convolution as
+        (1, out, 1, 1)."""
+        found = self.module.tensors.get("dora_scale")
+        if found is None:
+            return None
+        name, tensor = found
+        self.changes.used.add(name)
+        if not tensor.dim() or (tensor.dim() == 1 and outputs is not None and tensor.numel() != outputs):
+            raise Mismatch(
+                f"{name} has the shape {_by(tensor.shape)}, of no axis of the weight, which has {outputs} outputs",
+                code="shapeClash",
+                remedy=_REMEDY,
+            )
+        if tensor.dim() == 1 or "lora_magnitude_vector" in name:
+            return tensor.reshape(-1, *[1] * (max(tensor.dim(), dimensions) - 1))
+        return tensor
+
+    def _reshape(self, up: torch.Tensor, down: torch.Tensor) -> list[int] | None:
+        """The shape to which the weight is padded first: what the factors give, and never more than that."""
+        found = self.module.tensors.get("reshape_weight")
+        if found is None:
+            return None
+        name, tensor = found
+        self.changes.used.add(name)
+        given = [up.shape[0], *down.shape[1:]]
+        if self.has_values and tensor.flatten().tolist()[:9] != given:
+            raise Mismatch(
+                f"{name} widens the weight to another shape than its own factors give, {_by(given)}",
+                code="shapeClash",
+                remedy=_REMEDY,
+            )
+        return given
+
+    # ---- errors
+
+    def _incomplete(self, role: str) -> None:
+        there = next(iter(self.module.tensors.values()))[0]
+        raise Mismatch(
+            f"of the module {self.module.stem} it has {there} and no {role}: half an adapter",
+            code="incompleteModule",
+            remedy=_REMEDY,
+        )
+
+    def _bad_factor(self, role: str, what: str) -> None:
+        raise Mismatch(f"{self.module.tensors[role][0]} {what}", code="badFactor", remedy=_REMEDY)
+
+    def _bad_alpha(self, name: str, what: str) -> None:
+        raise Mismatch(f"the alpha {name} {what}, not one finite number", code="badAlpha", remedy=_REMEDY)
+
+
+def _by(shape: Any) -> str:
+    return "×".join(map(str, shape)) or "()"

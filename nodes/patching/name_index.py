@@ -1,0 +1,108 @@
+"""Which weight of the loaded model a module's name means, in whatever spelling it comes.
+
+ComfyUI's key maps hold each weight under the spellings that it reads. Here the names are compared without their
+prefixes and separators, so that a spelling that is there for one kind of file is there for all; and q, k and v that a
+trainer had apart find their parts of a fused weight.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from ...lora_resolver import part_of_slot, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+Slot = Any
+"""A key map's target: a weight's name, or (name, (dimension, start, length)[, function]) for a part of one."""
+
+_ORIGINAL = ("diffusion_model.", "model.diffusion_model.")
+_AMBIGUOUS = object()
+
+# Names that no key map has: a plain name → the plain name of the weight. XLabs-AI/x-flux trains FLUX's processors.
+_REWRITTEN = (
+    (re.compile(r"double_blocks_(\d+)_processor_(qkv|proj)_lora1"), r"double_blocks_\1_img_attn_\2"),
+    (re.compile(r"double_blocks_(\d+)_processor_(qkv|proj)_lora2"), r"double_blocks_\1_txt_attn_\2"),
+    (re.compile(r"single_blocks_(\d+)_processor_qkv_lora"), r"single_blocks_\1_linear1_qkv"),
+    (re.compile(r"single_blocks_(\d+)_processor_proj_lora"), r"single_blocks_\1_linear2"),
+)
+
+
+class NameIndex:
+    """Names of modules → slots, for one loaded model."""
+
+    def __init__(self, key_map: Mapping[str, Slot], shapes: Mapping[str, Sequence[int]]) -> None:
+        self._key_map = key_map
+        self._original: dict[tuple[str, str], Slot] = {}
+        """By the model's own names alone: diffusers' names of another family may be spelled like them."""
+        self._any: dict[tuple[str, str], Slot] = {}
+        for stem, slot in key_map.items():
+            if _weight_of(slot) not in shapes:
+                continue
+            plain = _plain(stem)
+            _add(self._any, plain, slot)
+            if stem.startswith(_ORIGINAL):
+                _add(self._original, plain, slot)
+        for index in (self._original, self._any):
+            for plain, slot in list(_parts_of_fused(index, shapes)):
+                index.setdefault(plain, slot)
+
+    def slot_of(self, stem: str) -> Slot | None:
+        """The weight, or the part of one, that a module of a file changes; None where there is none."""
+        slot = self._key_map.get(stem)
+        if slot is None:
+            plain = _plain(stem)
+            slot = self._original.get(plain)
+            if slot is None and not stem.startswith(_ORIGINAL):
+                slot = self._any.get(plain) or self._any.get(_rewritten(plain))
+        return None if slot is _AMBIGUOUS else slot
+
+
+def _rewritten(plain: tuple[str, str]) -> tuple[str, str]:
+    part, name = plain
+    for pattern, other in _REWRITTEN:
+        match = pattern.fullmatch(name)
+        if match:
+            return part, match.expand(other)
+    return plain
+
+
+def _weight_of(slot: Slot) -> str:
+    return slot if isinstance(slot, str) else slot[0]
+
+
+def _add(index: dict[tuple[str, str], Slot], plain: tuple[str, str], slot: Slot) -> None:
+    known = index.setdefault(plain, slot)
+    if known is not slot and known != slot:
+        index[plain] = _AMBIGUOUS
+
+
+def _plain(stem: str) -> tuple[str, str]:
+    """The part of the pipeline, and the name without prefix and with underscores alone."""
+    place = place_of(stem)
+    part = part_of_slot(place.slot)
+    # transformers 5 left `text_model.` out of CLIP's names, and so do LoRAs for it.
+    return part, place.template.removeprefix("text_model_") if part else place.template
+
+
+def _parts_of_fused(
+    index: Mapping[tuple[str, str], Slot], shapes: Mapping[str, Sequence[int]]
+) -> Iterator[tuple[tuple[str, str], Slot]]:
+    """q, k and v of each fused `…qkv`: as many rows as inputs for q, and half of the rest for k and for v."""
+    for (part, name), slot in index.items():
+        if not isinstance(slot, str) or not name.endswith("qkv"):
+            continue
+        outputs, inputs, *more = shapes[slot]
+        if more or outputs <= inputs or (outputs - inputs) % 2:
+            continue
+        other = (outputs - inputs) // 2
+        start = 0
+        for letter, length in (("q", inputs), ("k", other), ("v", other)):
+            for spelled in (letter, f"to_{letter}"):
+                yield (
+                    (part, name.removesuffix("qkv").removesuffix("to_") + spelled),
+                    (slot, (0, start, length)),
+                )
+            start += length
