@@ -7,10 +7,10 @@ trainer had apart find their parts of a fused weight.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from ...lora_resolver import part_of_slot, place_of
+from .other_names import other_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,14 +20,6 @@ Slot = Any
 
 _ORIGINAL = ("diffusion_model.", "model.diffusion_model.")
 _AMBIGUOUS = object()
-
-# Names that no key map has: a plain name → the plain name of the weight. XLabs-AI/x-flux trains FLUX's processors.
-_REWRITTEN = (
-    (re.compile(r"double_blocks_(\d+)_processor_(qkv|proj)_lora1"), r"double_blocks_\1_img_attn_\2"),
-    (re.compile(r"double_blocks_(\d+)_processor_(qkv|proj)_lora2"), r"double_blocks_\1_txt_attn_\2"),
-    (re.compile(r"single_blocks_(\d+)_processor_qkv_lora"), r"single_blocks_\1_linear1_qkv"),
-    (re.compile(r"single_blocks_(\d+)_processor_proj_lora"), r"single_blocks_\1_linear2"),
-)
 
 
 class NameIndex:
@@ -52,21 +44,22 @@ class NameIndex:
     def slot_of(self, stem: str) -> Slot | None:
         """The weight, or the part of one, that a module of a file changes; None where there is none."""
         slot = self._key_map.get(stem)
-        if slot is None:
-            plain = _plain(stem)
-            slot = self._original.get(plain)
-            if slot is None and not stem.startswith(_ORIGINAL):
-                slot = self._any.get(plain) or self._any.get(_rewritten(plain))
-        return None if slot is _AMBIGUOUS else slot
+        if slot is not None:
+            return slot
+        plain = _plain(stem)
+        index = self._original if stem.startswith(_ORIGINAL) else self._any
+        for known in (self._original, index):
+            if plain in known:
+                return _unless_ambiguous(known[plain])
+        if not plain[0]:
+            for name in other_names(plain[1]):
+                if ("", name) in index:
+                    return _unless_ambiguous(index["", name])
+        return None
 
 
-def _rewritten(plain: tuple[str, str]) -> tuple[str, str]:
-    part, name = plain
-    for pattern, other in _REWRITTEN:
-        match = pattern.fullmatch(name)
-        if match:
-            return part, match.expand(other)
-    return plain
+def _unless_ambiguous(slot: Slot) -> Slot | None:
+    return None if slot is _AMBIGUOUS else slot
 
 
 def _weight_of(slot: Slot) -> str:

@@ -1,0 +1,95 @@
+"""Names of modules that no key map of ComfyUI has, mostly diffusers': a plain name → the weight's plain name.
+
+A plain name has no prefix, and underscores for dots (`name_index.py`). What comes out counts only where the loaded
+model has a weight of that name. Sources: the conversion scripts of diffusers (`scripts/convert_wan_to_diffusers.py`,
+`convert_lumina_to_diffusers.py`, `convert_cosmos_to_diffusers.py`, `convert_flux2_to_diffusers.py`), its class
+`AceStepTransformer1DModel`, and XLabs-AI/x-flux (`src/flux/modules/layers.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_WAN = r"((?:vace_)?blocks_\d+_)"
+_LUMINA = r"((?:layers|context_refiner|noise_refiner)_\d+_)"
+_COSMOS = r"transformer_blocks_(\d+)_"
+_ATTENTION = {"attn1": "self_attn", "attn2": "cross_attn"}
+
+
+def _attention(start: str, where: str, last: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for theirs, ours in _ATTENTION.items():
+        for name, own in last.items():
+            yield f"{start}{theirs}_{name}", f"{where}{ours}_{own}"
+
+
+_QKVO = {"to_q": "q", "to_k": "k", "to_v": "v", "to_out_0": "o", "to_out": "o"}
+_PROJECTIONS = {
+    "to_q": "q_proj",
+    "to_k": "k_proj",
+    "to_v": "v_proj",
+    "to_out_0": "output_proj",
+    "to_out": "output_proj",
+}
+_ACE = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out_0": "o_proj", "to_out": "o_proj"}
+
+_TABLE: tuple[tuple[str, str], ...] = (
+    # FLUX.1's processors by XLabs
+    (r"double_blocks_(\d+)_processor_(qkv|proj)_lora1", r"double_blocks_\1_img_attn_\2"),
+    (r"double_blocks_(\d+)_processor_(qkv|proj)_lora2", r"double_blocks_\1_txt_attn_\2"),
+    (r"single_blocks_(\d+)_processor_qkv_lora", r"single_blocks_\1_linear1_qkv"),
+    (r"single_blocks_(\d+)_processor_proj_lora", r"single_blocks_\1_linear2"),
+    # FLUX.2, diffusers
+    (r"single_transformer_blocks_(\d+)_attn_to_qkv_mlp_proj", r"single_blocks_\1_linear1"),
+    (r"single_transformer_blocks_(\d+)_attn_to_out", r"single_blocks_\1_linear2"),
+    (r"(double_stream_modulation_(?:img|txt)|single_stream_modulation)_linear", r"\1_lin"),
+    (r"transformer_blocks_(\d+)_ff_linear_in", r"double_blocks_\1_img_mlp_0"),
+    (r"transformer_blocks_(\d+)_ff_linear_out", r"double_blocks_\1_img_mlp_2"),
+    (r"transformer_blocks_(\d+)_ff_context_linear_in", r"double_blocks_\1_txt_mlp_0"),
+    (r"transformer_blocks_(\d+)_ff_context_linear_out", r"double_blocks_\1_txt_mlp_2"),
+    # Wan, diffusers
+    *_attention(_WAN, r"\1", _QKVO),
+    (_WAN + r"attn2_add_(k|v)_proj", r"\1cross_attn_\2_img"),
+    (_WAN + r"cross_attn_(k|v)_img", r"\1cross_attn_\2_img"),
+    (_WAN + r"ffn_net_0_proj", r"\1ffn_0"),
+    (_WAN + r"ffn_net_2", r"\1ffn_2"),
+    (r"vace_blocks_(\d+)_proj_in", r"vace_blocks_\1_before_proj"),
+    (r"vace_blocks_(\d+)_proj_out", r"vace_blocks_\1_after_proj"),
+    (r"condition_embedder_time_embedder_linear_1", "time_embedding_0"),
+    (r"condition_embedder_time_embedder_linear_2", "time_embedding_2"),
+    (r"condition_embedder_time_proj", "time_projection_1"),
+    (r"condition_embedder_text_embedder_linear_1", "text_embedding_0"),
+    (r"condition_embedder_text_embedder_linear_2", "text_embedding_2"),
+    (r"condition_embedder_image_embedder_ff_net_0_proj", "img_emb_proj_1"),
+    (r"condition_embedder_image_embedder_ff_net_2", "img_emb_proj_3"),
+    # Lumina 2, diffusers
+    (_LUMINA + r"attn_(to_[qkv])", r"\1attention_\2"),
+    (_LUMINA + r"attn_to_out_0", r"\1attention_out"),
+    (_LUMINA + r"feed_forward_linear_([123])", r"\1feed_forward_w\2"),
+    (_LUMINA + r"norm1_linear", r"\1adaLN_modulation_1"),
+    # Cosmos-Predict2 and 2.5, diffusers
+    *_attention(_COSMOS, r"blocks_\1_", _PROJECTIONS),
+    (_COSMOS + r"ff_net_0_proj", r"blocks_\1_mlp_layer1"),
+    (_COSMOS + r"ff_net_2", r"blocks_\1_mlp_layer2"),
+    (_COSMOS + r"norm1_linear_([12])", r"blocks_\1_adaln_modulation_self_attn_\2"),
+    (_COSMOS + r"norm2_linear_([12])", r"blocks_\1_adaln_modulation_cross_attn_\2"),
+    (_COSMOS + r"norm3_linear_([12])", r"blocks_\1_adaln_modulation_mlp_\2"),
+    # ACE-Step 1.5: its decoder alone is trained
+    *(
+        (rf"layers_(\d+)_(self|cross)_attn_{theirs}", rf"decoder_layers_\1_\2_attn_{ours}")
+        for theirs, ours in _ACE.items()
+    ),
+    (r"layers_(\d+)_(.+)", r"decoder_layers_\1_\2"),
+)  # fmt: skip
+_PATTERNS = tuple((re.compile(pattern), other) for pattern, other in _TABLE)
+
+
+def other_names(name: str) -> Iterator[str]:
+    """The plain names that a weight for this plain name may have."""
+    for pattern, other in _PATTERNS:
+        match = pattern.fullmatch(name)
+        if match:
+            yield match.expand(other)
