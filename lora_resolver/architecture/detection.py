@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..headers.scale import alphas_of_metadata
 from ..headers.tensor_names import part_of_slot
 from ..wording import quoted
 from .checkpoint import detect_checkpoint
@@ -48,6 +49,10 @@ class Architecture:
     """lora, dora, loha, lokr, oft, boft, glora, ia3 or diff; the most frequent where a file mixes them."""
     rank: int | None = None
     """The most frequent rank; None where the kind has none or the header does not tell."""
+    ranks: tuple[int, int] | None = None
+    """The smallest and the largest rank."""
+    scale: str = ""
+    """Where the strength of the factors comes from, in words; empty for kinds that have no scale."""
     parts: tuple[str, ...] = ()
     """What it changes: "unet" or "transformer", then the text encoders "te1", "te2", "te3"."""
     evidence: Mapping[str, str] = field(default_factory=dict)
@@ -63,16 +68,13 @@ def detect_architecture(header: SafetensorsHeader) -> Architecture:
     """The verdict on the file with this header. Pure, and a matter of milliseconds; never raises."""
     index = family_index()
     contents = read_contents(header.tensors, index)
-    if not contents.adapters and not contents.groups:
+    if not contents.adapters:
         return _no_adapter(header)
     found = match(contents, index)
     if not found.rows:
         other = describe_other_adapter(found.foreign)
         if other:
             return Architecture("not_a_diffusion_lora", sentence=other)
-        if not contents.adapters and contents.plain:
-            return _no_adapter(header)
-
     claimed = claims(header.metadata)
     families = tuple(dict.fromkeys(row.family for row in found.rows))
     preferred = [family for claim in claimed for family in claim.families if family in families]
@@ -84,12 +86,32 @@ def detect_architecture(header: SafetensorsHeader) -> Architecture:
         families=families,
         kind=kind,
         rank=max(contents.ranks, key=lambda rank: contents.ranks[rank], default=None),
+        ranks=(min(contents.ranks), max(contents.ranks)) if contents.ranks else None,
+        scale=_scale(header.metadata, contents),
         parts=parts,
         evidence={family: _evidence(found) for family in families},
         notes=tuple(notes_on(header.metadata, claimed, contents, found, families)),
         by_size=bool(families) and found.by_size and not found.foreign,
         sentence=_sentence(kind, families, parts, contents, found),
     )
+
+
+def _scale(metadata: Mapping[str, str], contents: Contents) -> str:
+    if not contents.scaled:
+        return ""
+    if contents.with_alpha == contents.scaled:
+        return "alpha tensors"
+    alphas = alphas_of_metadata(metadata)
+    rest = contents.scaled - contents.with_alpha
+    where = (
+        f"alpha / rank from the metadata ({alphas.came_from})"
+        if alphas.fields
+        else "no alpha given, 1 assumed"
+    )
+    told = f"; ss_network_alpha {alphas.told} is not applied" if alphas.told and not alphas.fields else ""
+    if contents.with_alpha:
+        return f"alpha tensors; for {rest} of {contents.scaled} modules {where}{told}"
+    return where + told
 
 
 def _no_adapter(header: SafetensorsHeader) -> Architecture:

@@ -29,6 +29,7 @@ _NUMBER = re.compile(r"[._](\d+)(?=[._]|$)")
 _MOST_NUMBERS = 16  # in one name; real ones have at most five
 _MOST_PLACES = 5_000  # names that differ; real files have at most some hundred
 _NOBODYS = ""
+_UNSCALED = ("oft", "boft", "ia3", "diff")
 
 
 @dataclass
@@ -61,6 +62,12 @@ class Contents:
     dora: int = 0
     """Modules with a magnitude beside their factors."""
     biases: int = 0
+    scaled: int = 0
+    """Modules whose factors count by alpha / rank."""
+    with_alpha: int = 0
+    """Those of them that have an alpha tensor."""
+    half: str = ""
+    """A module with one of two factors that need each other."""
     malformed: str = ""
     """A name that no loader understands."""
 
@@ -113,6 +120,11 @@ def _group(modules: Mapping[str, Roles], contents: Contents, index: Index) -> No
         kind, rank, inputs, outputs, convolution = read_factors(roles)
         if kind:
             kinds[kind] += 1
+            if rank and kind not in _UNSCALED:
+                contents.scaled += 1
+                contents.with_alpha += "alpha" in roles
+            if ("up" in roles) != ("down" in roles) and not contents.half:
+                contents.half = stem
         if rank:
             ranks[rank] += 1
         parts = split(stem)

@@ -34,10 +34,14 @@ _TELLING = (
     ("chroma", re.compile(r"distilled_guidance_layer_"), "changes the guidance layer"),
 )
 
-# Names that ComfyUI loads nothing of, though they show what the file was made for.
-_UNLOADABLE = re.compile(
+# Names that ComfyUI's own loaders take nothing of, though they show what the file was made for.
+_MALFORMED = re.compile(
     r"lora_unet_unet_|lora_(unet|transformer)_[^.]*\.\w|Hunyuan_video_I2V_lora_|diffusion_model\..*\.(k|v)\.img$"
 )
+
+
+_CONTROL_INPUTS = 128  # the latents and the control image beside them
+_EMBEDDING = re.compile(r"bundle_emb\.[^.]+\.")
 
 
 def notes_on(
@@ -68,7 +72,10 @@ def _variant(contents: Contents, found: Match, families: tuple[str, ...]) -> Ite
     cut = cut_of_sdxl(contents) if "sdxl" in families else ""
     if cut:
         yield f"covers exactly the blocks of {cut}, a smaller SDXL"
-    if contents.biases and "flux1" in families:
+    if "flux1" in families and any(
+        group.place.template == "img_in" and (group.inputs or 0) == _CONTROL_INPUTS
+        for group in contents.groups
+    ):
         yield "a control LoRA (Depth, Canny and the like): it needs its control image as a second input"
 
 
@@ -81,6 +88,18 @@ def _form(contents: Contents) -> Iterator[str]:
         yield "with DoRA's magnitudes"
     if len(contents.ranks) > 1:
         yield f"ranks from {min(contents.ranks)} to {max(contents.ranks)}"
+    if contents.biases:
+        yield f"{contents.biases} of its factors have biases of their own (peft's lora_bias)"
+    words = sorted({name.split(".")[1] for name in contents.plain if _EMBEDDING.match(name)})
+    if words:
+        yield (
+            f"holds the embedding {', '.join(map(quoted, words[:5]))} as well: copy the file into the folder embeddings"
+        )
+    rest = [name for name in contents.plain if not _EMBEDDING.match(name)]
+    if rest:
+        yield f"{len(rest)} of its tensors are no part of an adapter, e.g. {quoted(rest[0])}"
+    if contents.half:
+        yield f"it is broken: of {quoted(contents.half)} it has half an adapter"
 
 
 def _oddities(contents: Contents, found: Match) -> Iterator[str]:
@@ -94,10 +113,10 @@ def _oddities(contents: Contents, found: Match) -> Iterator[str]:
     if found.encoders_differ:
         yield "its text encoders are not this family's"
     odd = contents.malformed or next(
-        (group.example for group in contents.groups if _UNLOADABLE.match(group.example)), ""
+        (group.example for group in contents.groups if _MALFORMED.match(group.example)), ""
     )
     if odd:
-        yield f"its names are malformed, so that ComfyUI will load nothing of the kind of {quoted(odd)}"
+        yield f"its names are malformed: ComfyUI's own loaders take nothing of the kind of {quoted(odd)}, this pack does"
 
 
 def _metadata(

@@ -27,6 +27,8 @@ _HELP = f"""
   rank            a number, or null where it has none or several
   parts           unet, transformer, te1, te2, ...
   metadata        what the file says of itself
+  ranks           the smallest and the largest
+  scale           where the strength of the factors comes from: alpha tensors, the metadata, or 1 assumed
   notes           what else was noticed; the last one is the verdict in a sentence
   error           null, or why it could not be read:
 {ERROR_FIELDS}"""
@@ -64,6 +66,8 @@ def _inspect(file: str) -> dict[str, Any]:
         families=list(found.families),
         verdict=found.verdict,
         rank=found.rank,
+        ranks=list(found.ranks) if found.ranks else None,
+        scale=found.scale,
         parts=list(found.parts),
         metadata=dict(header.metadata),
         notes=[*found.notes, found.sentence],
@@ -92,6 +96,8 @@ def _report(file: str, *, error: LoraResolverError | None = None, **facts: Any) 
         "families": [],
         "verdict": "unknown",
         "rank": None,
+        "ranks": None,
+        "scale": "",
         "parts": [],
         "metadata": {},
         "notes": [],
@@ -109,7 +115,10 @@ def _print(report: dict[str, Any]) -> None:
         print(f"{report['file']}: {report['error']['text']}", file=sys.stderr)
         return
     *notes, sentence = report["notes"]
-    rank = f" Rank {report['rank']}." if report["rank"] else ""
+    least, most = report["ranks"] or (None, None)
+    rank = f" Rank {least} to {most}." if least != most else f" Rank {least}." if least else ""
     print(f"{report['file']}: {sentence}{rank}")
+    if report["scale"]:
+        print(f"  - scale: {report['scale']}")
     for note in notes:
         print(f"  - {note}")

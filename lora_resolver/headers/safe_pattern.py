@@ -92,7 +92,8 @@ def _step(node: Any, argument: Any, text: str, starts: set[int]) -> set[int]:
     if node is codes.BRANCH:
         return set().union(*(_ends(branch, text, starts) for branch in argument[1]))
     if node in (codes.MAX_REPEAT, codes.MIN_REPEAT):
-        return _repeated(*argument, text, starts)
+        least, most, inner = argument
+        return _repeated(least, most, inner, text, starts)
     if node is codes.AT:
         return {at for at in starts if _stands(argument, at, len(text))}
     return {at + 1 for at in starts if at < len(text) and _takes(node, argument, text[at])}
@@ -124,15 +125,15 @@ def _stands(place: Any, at: int, length: int) -> bool:
 
 def _takes(node: Any, argument: Any, character: str) -> bool:
     if node is codes.LITERAL:
-        return ord(character) == argument
+        return bool(ord(character) == argument)
     if node is codes.NOT_LITERAL:
-        return ord(character) != argument
+        return bool(ord(character) != argument)
     if node is codes.ANY:
         return character != "\n"
     if node is codes.IN:
         items = list(argument)
         negated = bool(items) and items[0][0] is codes.NEGATE
-        return negated != any(_takes(*item, character) for item in items[negated:])
+        return negated != any(_takes(kind, item, character) for kind, item in items[negated:])
     if node is codes.RANGE:
         return bool(argument[0] <= ord(character) <= argument[1])
     return _CATEGORIES[argument](character)

@@ -15,6 +15,7 @@ from .delta_shape import delta_shape
 from .key_mapping import MappedFile, map_file
 from .left_over import LeftOver, left_over
 from .modules import ALONE, EMBEDDING, MARK, NO_WEIGHT
+from .numbers import check_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -85,7 +86,8 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
     """The file's patches for this checkpoint.
 
     Raises Mismatch with code `notADiffusionLora`, `wrongArchitecture`, `shapeClash` or `noKeysMatch`, whose text names
-    both architectures, or with one of `changes_of` for tensors that cannot be read. `name` is what the user calls the
+    both architectures, or with one of `changes_of` and `check_finite` for
+    tensors that cannot be read. `name` is what the user calls the
     entry.
     """
     try:
@@ -128,6 +130,11 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
         or (diffusion.patches and _is_another_model_s(file, checkpoint, partly=bool(diffusion_left)))
     ):
         raise _mismatch(file, name, checkpoint, fit, clashes, diffusion_left)
+    if file.has_values:
+        try:
+            check_finite(file.tensors, matched)
+        except Mismatch as error:
+            raise _cannot_be_read(file, name, checkpoint, error) from None
     return fit
 
 

@@ -32,7 +32,7 @@ NO_BIAS = "is for a bias that the loaded model does not have"
 NO_WEIGHT = "belongs to no weight of the loaded model"
 TWICE = "is for a weight that other tensors of the file change in the same way"
 NO_ADAPTER = "is no part of an adapter"
-EMBEDDING = "is an embedding for a text encoder: save it as a file in the folder embeddings to use it"
+EMBEDDING = "is an embedding: copy the file into the folder embeddings as well, and name it in the prompt"
 MARK = "is a mark of the file's format"
 
 

@@ -573,6 +573,8 @@ NOTES: list[tuple[SafetensorsHeader, str]] = [
             **{
                 "txt_in.lora_A.weight": (8, 4096),
                 "txt_in.lora_B.weight": (3072, 8),
+                "img_in.lora_A.weight": (8, 128),
+                "img_in.lora_B.weight": (3072, 8),
                 "txt_in.lora_B.bias": (3072,),
             }
         ),

@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STYLE = ROOT / "tools/showcase/loras/tiny_neon.safetensors"
-KEYS = ["file", "kind", "families", "verdict", "rank", "parts", "metadata", "notes", "error"]
+KEYS = [
+    "file",
+    "kind",
+    "families",
+    "verdict",
+    "rank",
+    "ranks",
+    "scale",
+    "parts",
+    "metadata",
+    "notes",
+    "error",
+]
 
 
 def write(path: Path, **shapes: list[int]) -> Path:
@@ -41,9 +53,10 @@ def flux(tmp_path: Path) -> Path:
 
 def test_says_in_a_sentence_what_a_file_is(flux: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(flux), str(STYLE)]) == 0
-    first, second, note = capsys.readouterr().out.splitlines()
+    first, no_alpha, second, alphas, note = capsys.readouterr().out.splitlines()
     assert first == f"{flux}: It is a LoRA for FLUX.1; it changes 1 module of the transformer. Rank 8."
     assert second == f"{STYLE}: It is a LoRA for SD 3; it changes 17 modules of the transformer. Rank 8."
+    assert (no_alpha, alphas) == ("  - scale: no alpha given, 1 assumed", "  - scale: alpha tensors")
     assert note.startswith("  - its names are of this family, its sizes of no published model of it")
 
 
@@ -64,6 +77,8 @@ def test_json_is_one_document_with_every_file(
         "families": ["flux1"],
         "verdict": "known",
         "rank": 8,
+        "ranks": [8, 8],
+        "scale": "no alpha given, 1 assumed",
         "parts": ["transformer"],
         "metadata": {"ss_network_dim": "8"},
         "notes": ["It is a LoRA for FLUX.1; it changes 1 module of the transformer."],

@@ -93,7 +93,9 @@ def test_no_pattern_takes_for_ever(pattern: str) -> None:
     assert alphas_of_metadata(metadata).alpha_of("a" * 200, 4) == 8
 
 
-@pytest.mark.parametrize("pattern", ["(", "a" * 301, "(?=a)", r"(a)\1", "(?i:a)", "(" * 20 + ")" * 20, r"\ba"])
+@pytest.mark.parametrize(
+    "pattern", ["(", "a" * 301, "(?=a)", r"(a)\1", "(?i:a)", "(" * 20 + ")" * 20, r"\ba"]
+)
 def test_a_pattern_that_cannot_be_read_is_refused_by_name(pattern: str) -> None:
     metadata = {"lora_adapter_metadata": json.dumps({"lora_alpha": 8, "alpha_pattern": {pattern: 3}})}
     with pytest.raises(Mismatch) as caught:
