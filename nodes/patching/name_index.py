@@ -26,13 +26,11 @@ class NameIndex:
     """Names of modules → slots, for one loaded model."""
 
     def __init__(self, key_map: Mapping[str, Slot], shapes: Mapping[str, Sequence[int]]) -> None:
-        self._key_map = key_map
+        self._key_map = {stem: slot for stem, slot in key_map.items() if _is_there(slot, shapes)}
         self._original: dict[tuple[str, str], Slot] = {}
         """By the model's own names alone: diffusers' names of another family may be spelled like them."""
         self._any: dict[tuple[str, str], Slot] = {}
-        for stem, slot in key_map.items():
-            if _weight_of(slot) not in shapes:
-                continue
+        for stem, slot in self._key_map.items():
             plain = _plain(stem)
             _add(self._any, plain, slot)
             if stem.startswith(_ORIGINAL):
@@ -62,8 +60,15 @@ def _unless_ambiguous(slot: Slot) -> Slot | None:
     return None if slot is _AMBIGUOUS else slot
 
 
-def _weight_of(slot: Slot) -> str:
-    return slot if isinstance(slot, str) else slot[0]
+def _is_there(slot: Slot, shapes: Mapping[str, Sequence[int]]) -> bool:
+    """Whether the part lies within a weight that exists: ComfyUI takes thirds of Lumina 2's qkv, which has none."""
+    shape = shapes.get(slot if isinstance(slot, str) else slot[0])
+    if shape is None:
+        return False
+    if isinstance(slot, str) or slot[1] is None:
+        return True
+    dimension, start, length = slot[1]
+    return bool(start + length <= shape[dimension])
 
 
 def _add(index: dict[tuple[str, str], Slot], plain: tuple[str, str], slot: Slot) -> None:

@@ -101,8 +101,8 @@ def output(patcher: Any, *, at_each_forward: bool) -> torch.Tensor:
         layer.weight_function = []
         return result
     patcher.patch_weight_to_device(KEY)
-    # Not by the layer's own forward: in ComfyUI 0.3.75 it stumbles over the fp32 of a patched weight, and a CPU has no
-    # product for some formats.
+    # Not by the layer's own forward: ComfyUI 0.3.75's stumbles over the fp32 of a patched weight, and a CPU has
+    # no product for some formats.
     result = inputs.double() @ layer.weight.dequantize().double().T
     patcher.unpatch_model(CPU)
     return result
