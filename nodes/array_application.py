@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from .patching.application import Application, Applied
 
     AnyEntry = LoraEntry | StackEntry
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,10 @@ def apply_array(
         skip_mismatches=skip_mismatches,
         refused=list(refused.values()),
     )
+    for entry in application.entries:
+        if entry.fit is not None and entry.fit.unmatched:
+            lost = "; ".join(map(str, entry.fit.left_over))
+            _log.warning("%s: %s fits partly. Not loaded: %s", entry.lora.place, entry.lora.name, lost)
     return Outcome(
         model=application.model,
         clip=application.clip,

@@ -53,7 +53,7 @@ export class RowsWidgets {
     };
     node.onExecuted = (output, ...args) => {
       const ran = output?.air_lora?.[0];
-      if (typeof ran?.lora === "string") for (const each of this.#shownFor(node, name)) each.setRan(ran.lora);
+      if (typeof ran?.lora === "string") for (const each of this.#shownFor(node, name)) each.setRan(ran.lora, ran.report);
       return onExecuted?.call(node, output, ...args);
     };
     node.onConnectionsChange = (...args) => {

@@ -30,6 +30,7 @@ const ENGLISH = Object.freeze({
   enlarge: "Enlarge the picture of {name}",
   fits: "Fits the checkpoint ({families}).",
   fitsNot: "Does not fit: {reason}",
+  fitsPartly: "Fits partly. Not loaded in the last run: {what}",
   fitsUnknown: "Not known yet whether this fits the checkpoint.",
   fitsNoCheckpoint: "For {families}. No checkpoint is connected, so the fit is not known.",
   stateWrongArchitecture: "wrong architecture",

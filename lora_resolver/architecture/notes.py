@@ -116,7 +116,7 @@ def _oddities(contents: Contents, found: Match) -> Iterator[str]:
         (group.example for group in contents.groups if _MALFORMED.match(group.example)), ""
     )
     if odd:
-        yield f"its names are malformed: ComfyUI's own loaders take nothing of the kind of {quoted(odd)}, this pack does"
+        yield f"its names are malformed: ComfyUI's loaders take nothing like {quoted(odd)}, this pack does"
 
 
 def _metadata(

@@ -58,6 +58,7 @@ class LeftOver:
             "modules": self.modules,
             "of": self.of,
             "example": self.example,
+            "text": str(self),
         }
 
 

@@ -43,6 +43,7 @@ export class LoraEditor {
     this.views = new Map();
     this.progress = new Map();
     this.failures = new Map();
+    this.notLoaded = new Map();
     this.#build();
     this.watch();
   }
@@ -81,10 +82,18 @@ export class LoraEditor {
   }
 
   /** What the node says after it ran. */
-  setRan(text) {
+  setRan(text, report) {
     this.#takeRan(text);
+    this.#takeReport(report);
     this.render();
     this.host.resized();
+  }
+
+  /** What of each LoRA the last run could not load, by model: empty for those that were loaded whole. */
+  #takeReport(report) {
+    const entries = Array.isArray(report?.entries) ? report.entries : [];
+    const partly = entries.filter((entry) => entry?.verdict === "fits partly" && Array.isArray(entry.not_loaded));
+    this.notLoaded = new Map(partly.map(({ model, not_loaded: lost }) => [model, lost.map(({ text }) => String(text)).join("; ")]));
   }
 
   #takeRan(text) {
@@ -359,6 +368,7 @@ export class LoraEditor {
         row, index, item, readOnly,
         progress: this.progress.get(models[index]),
         failure: this.failures.get(models[index]) ?? "",
+        notLoaded: this.notLoaded.get(models[index]) ?? "",
         hasCheckpoint: checkpoint !== null,
         checkpoint: against,
         least, most,

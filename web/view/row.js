@@ -106,12 +106,14 @@ export class RowView {
     this.thumbAddress = address;
   }
 
-  #showBadge({ row, item, hasCheckpoint, checkpoint }) {
+  #showBadge({ row, item, hasCheckpoint, checkpoint, notLoaded }) {
     const families = (item?.family_names ?? []).map((name) => plain(name, 30)).join(", ");
-    const fits = faultOf(row) ? "unknown" : item?.fits ?? "unknown";
+    const before = faultOf(row) ? "unknown" : item?.fits ?? "unknown";
+    const fits = notLoaded && before !== "no" ? "partly" : before;
     const against = (checkpoint?.family_names ?? []).map((name) => plain(name, 30)).join(", ");
     let hint = t("fitsUnknown");
     if (fits === "yes") hint = t("fits", { families: against || families });
+    else if (fits === "partly") hint = t("fitsPartly", { what: plain(notLoaded, 400) });
     else if (fits === "no") hint = t("fitsNot", { reason: plain(item.reason ?? "", 300) });
     else if (!hasCheckpoint && families) hint = t("fitsNoCheckpoint", { families });
     setText(this.badge, families || "?");
