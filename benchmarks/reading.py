@@ -19,6 +19,7 @@ import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the
 import comfy.utils
 import torch
 from air_lora_pack.nodes.patching import lora_file
+from air_lora_pack.nodes.patching.numbers import check_finite
 
 from benchmarks.full_models import make_model, write_lora
 from benchmarks.race import race, room_on_disk
@@ -26,7 +27,8 @@ from benchmarks.results import BenchmarkResult, lower_is_better
 
 PEER = "comfy.utils.load_torch_file"
 OURS, OURS_READ, PEER_READ = "open_lora", "open_lora, every byte", f"{PEER}, every byte"
-RUNS = {OURS: 9, PEER: 9, OURS_READ: 9, PEER_READ: 9}
+OURS_CHECKED = "open_lora, every number looked at for NaN"
+RUNS = {OURS: 9, PEER: 9, OURS_READ: 9, PEER_READ: 9, OURS_CHECKED: 9}
 
 
 def run() -> list[BenchmarkResult]:
@@ -39,6 +41,7 @@ def run() -> list[BenchmarkResult]:
             OURS: lambda: _open(path),
             PEER: lambda: comfy.utils.load_torch_file(str(path)),
             OURS_READ: lambda: _touch(_open(path).tensors),
+            OURS_CHECKED: lambda: _check(_open(path)),
             PEER_READ: lambda: _touch(comfy.utils.load_torch_file(str(path))),
         }
         gc.collect()
@@ -53,6 +56,13 @@ def run() -> list[BenchmarkResult]:
             lower_is_better(
                 f"{what}, {state}: and every byte", times[OURS_READ], times[PEER_READ], PEER, "s"
             ),
+            lower_is_better(
+                f"{what}, {state}: and no NaN in it",
+                times[OURS_CHECKED],
+                times[PEER_READ],
+                f"{PEER}, every byte",
+                "s",
+            ),
         ]
     return rows
 
@@ -60,7 +70,13 @@ def run() -> list[BenchmarkResult]:
 def _open(path: Path) -> lora_file.LoraFile:
     """As for a file that was never seen: nothing is kept from the run before."""
     lora_file._files._items.clear()
-    return lora_file.open_lora(path, "")
+    file = lora_file.open_lora(path, "")
+    assert file.modules
+    return file
+
+
+def _check(file: lora_file.LoraFile) -> None:
+    check_finite(file.tensors, file.tensors)
 
 
 def _touch(tensors: dict[str, torch.Tensor]) -> None:

@@ -48,6 +48,18 @@ class CivitaiOfMoods(HoldingCivitai):
             super().download(exchange, version_id)
 
 
+def copy_with_a_stranger(source: Path, target: Path) -> None:
+    """A LoRA with layers beside its own that no checkpoint has."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(source)
+    for block in range(3):
+        for role, shape in (("lora_A", (4, 8)), ("lora_B", (8, 4))):
+            tensors[f"diffusion_model.new_blocks.{block}.attn.{role}.weight"] = torch.full(shape, 0.1)
+    save_file(tensors, target)
+
+
 class BrowserStage(ShowcaseStage):
     """The showcase's stage, with more LoRAs behind it, two on the disk, and a checkpoint of another architecture."""
 
@@ -63,6 +75,7 @@ class BrowserStage(ShowcaseStage):
         copy_noted(sticker.file, loras / "paper-cut.safetensors", "paper cut")
         if sticker.preview:
             (loras / "paper-cut.preview.png").write_bytes(sticker.preview.read_bytes())
+        copy_with_a_stranger(sticker.file, loras / "half-known.safetensors")
         foreign = loras / "sdxl" / "photo-real.safetensors"
         write_sdxl_lora(foreign)
         # Not the showcase's file: a run that meets that one would teach this one its name.

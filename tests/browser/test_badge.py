@@ -51,6 +51,20 @@ def test_green_fits_red_says_why_not_and_grey_is_not_known(comfy: ComfyPage) -> 
     comfy.screenshot("badges")
 
 
+def test_amber_after_a_run_that_could_not_load_all_of_it(comfy: ComfyPage) -> None:
+    comfy.load([{"model": "local:half-known.safetensors", "weight": 0.5}, ENTRIES[0]])
+    in_page(
+        comfy,
+        'const preview = LiteGraph.createNode("PreviewAny"); app.graph.add(preview); preview.pos = [1000, 0];'
+        "apply.connect(3, preview, 0); await app.queuePrompt(0, 1);",
+    )
+    badge = comfy.row(0).get_by_test_id("row-badge")
+    expect(badge).to_have_attribute("data-fits", "partly", timeout=60_000)
+    expect(badge).to_have_attribute("title", re.compile(r"all 3 attention layers \(6 keys\)"))
+    expect_fits(comfy, "partly", "yes")
+    comfy.screenshot("badge-partly")
+
+
 def test_without_a_checkpoint_it_is_not_known(comfy: ComfyPage) -> None:
     comfy.load(ENTRIES)
     expect_fits(comfy, "yes", "no")
