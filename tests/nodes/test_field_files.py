@@ -294,3 +294,39 @@ def test_the_check_before_the_download_says_what_the_file_on_disk_says(sample: A
     for model in [*models[:2], "SDXL", "FLUX.1 dev"]:
         after, before = both_checks(path, loaded(model))
         assert after == before, model
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (4, 1)], ids=["no axis", "one number", "each row"])
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int8])
+def test_the_scales_of_narrow_factors_are_applied(
+    shape: tuple[int, ...], dtype: torch.dtype, tmp_path: Path
+) -> None:
+    stem = "lora_unet_double_blocks_0_img_attn_proj"
+    narrow = torch.randint(-9, 9, (4, 3072)).to(dtype)
+    scale = torch.full(shape, 0.25) if len(shape) < 2 else torch.arange(1.0, 5.0).reshape(4, 1)
+    tensors = {
+        f"{stem}.lora_down.weight": narrow,
+        f"{stem}.lora_down.scale_weight": scale,
+        f"{stem}.lora_up.weight": torch.ones(3072, 4),
+        f"{stem}.lora_up.weight_scale": torch.tensor(0.5),
+    }
+    path = tmp_path / "narrow.safetensors"
+    save_file(tensors, path)
+    assert both_checks(path, loaded("FLUX.1 dev")) == ["fits", "fits"]
+    fit = fit_of(path, loaded("FLUX.1 dev"))
+    (value,) = fit.diffusion.patches.values()
+    assert torch.equal(value.weights[1].float(), narrow.float() * scale)
+    assert torch.equal(value.weights[0], torch.full((3072, 4), 0.5))
+    assert (fit.matched, fit.left_over) == (4, ())
+
+
+def test_a_pattern_that_cannot_be_read_is_a_mismatch_which_can_be_skipped(tmp_path: Path) -> None:
+    header = FILES["meta_flat_alpha"]
+    patterns = json.dumps({"lora_alpha": 8, "alpha_pattern": {"(?=to_q)": 4}})
+    path = tmp_path / "patterns.safetensors"
+    save_file(
+        {key: fill(key, each) for key, each in header["tensors"].items()},
+        path,
+        metadata={"lora_adapter_metadata": patterns},
+    )
+    assert both_checks(path, loaded("FLUX.1 dev")) == ["unsupportedAlphaPattern"] * 2
