@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..errors import Mismatch
 from ..headers.scale import alphas_of_metadata
 from ..headers.tensor_names import part_of_slot
 from ..wording import quoted
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..headers.safetensors_header import SafetensorsHeader
+    from ..headers.scale import MetadataAlphas
     from .modules import Contents, Group
 
 __all__ = ["Architecture", "detect_architecture"]
@@ -103,15 +105,23 @@ def _scale(metadata: Mapping[str, str], contents: Contents) -> str:
         return "alpha tensors"
     alphas = alphas_of_metadata(metadata)
     rest = contents.scaled - contents.with_alpha
-    where = (
-        f"alpha / rank from the metadata ({alphas.came_from})"
-        if alphas.fields
-        else "no alpha given, 1 assumed"
+    where = _alphas_of(alphas, contents)
+    told = (
+        f"; ss_network_alpha {quoted(alphas.told)} is not applied"
+        if alphas.told and not alphas.fields
+        else ""
     )
-    told = f"; ss_network_alpha {alphas.told} is not applied" if alphas.told and not alphas.fields else ""
     if contents.with_alpha:
         return f"alpha tensors; for {rest} of {contents.scaled} modules {where}{told}"
     return where + told
+
+
+def _alphas_of(alphas: MetadataAlphas, contents: Contents) -> str:
+    try:
+        found = any(alphas.alpha_of(group.example, 1) is not None for group in contents.groups[:200])
+    except Mismatch as error:
+        return f"not known: {error.message}"
+    return f"alpha / rank from the metadata ({alphas.came_from})" if found else "no alpha given, 1 assumed"
 
 
 def _no_adapter(header: SafetensorsHeader) -> Architecture:

@@ -5,7 +5,7 @@ How each kind's factors multiply: ComfyUI `comfy/weight_adapter/*`, KohakuBluele
 
 from __future__ import annotations
 
-__all__ = ["Roles", "read_factors"]
+__all__ = ["Roles", "is_half", "read_factors"]
 
 Roles = dict[str, tuple[int, ...]]
 """A module's tensors: role → shape. An empty shape is one that is not known."""
@@ -28,6 +28,25 @@ def read_factors(roles: Roles) -> tuple[str, int | None, int | None, int | None,
             kind = "boft" if sign == "oft_blocks" and len(roles[sign]) == 4 else kind
             return (kind, *read(roles))
     return "", None, None, None, False
+
+
+def is_half(roles: Roles) -> bool:
+    """Whether a factor's other half is missing, or a factor is empty or of no dimension."""
+    if any(role in roles for role in ("up", "down", "mid")) and not ("up" in roles and "down" in roles):
+        return True
+    if any(role.startswith("hada_") for role in roles) and not roles.keys() >= _LOHA:
+        return True
+    if any(role.startswith("lokr_") for role in roles):
+        for whole in ("lokr_w1", "lokr_w2"):
+            if whole not in roles and not (f"{whole}_a" in roles and f"{whole}_b" in roles):
+                return True
+    if not roles.keys().isdisjoint(_GLORA) and not roles.keys() >= _GLORA:
+        return True
+    return any(0 in roles[role] for role in ("up", "down") if role in roles)
+
+
+_LOHA = frozenset(("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"))
+_GLORA = frozenset(("a1", "a2", "b1", "b2"))
 
 
 def _read_loha(roles: Roles) -> _Sizes:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..headers.tensor_names import BIAS, SCALE, Place, is_flattened, place_of, split_name
-from .factors import read_factors
+from .factors import is_half, read_factors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,8 +123,8 @@ def _group(modules: Mapping[str, Roles], contents: Contents, index: Index) -> No
             if rank and kind not in _UNSCALED:
                 contents.scaled += 1
                 contents.with_alpha += "alpha" in roles
-            if ("up" in roles) != ("down" in roles) and not contents.half:
-                contents.half = stem
+        if not contents.half and is_half(roles):
+            contents.half = stem
         if rank:
             ranks[rank] += 1
         parts = split(stem)

@@ -75,9 +75,7 @@ class MetadataAlphas:
         patterns = self.fields.get(f"{prefix}alpha_pattern")
         if not isinstance(patterns, dict):
             return alpha
-        name = module
-        for start in ("base_model.model.", *_DIFFUSION, *_ENCODERS.values(), "base_model.model."):
-            name = name.removeprefix(start)
+        name = _without_prefixes(module)
         for pattern, value in patterns.items():
             number = _number(value)
             if number is not None and _is_meant(pattern, name):
@@ -98,11 +96,24 @@ def _nested(metadata: Mapping[str, str]) -> tuple[dict[str, Any], str]:
     for key in _NESTED:
         found = _read(metadata.get(key, ""))
         if isinstance(found, dict):
+            found = _without_levels(found)
             fields = {name: _value(name, value) for name, value in found.items() if _is_field(name)}
             fields = {name: value for name, value in fields.items() if value is not None}
             if fields:
                 return fields, key
     return {}, ""
+
+
+def _without_levels(found: dict[str, Any]) -> dict[str, Any]:
+    """`{"unet": {"lora_alpha": 8}}` as `{"unet.lora_alpha": 8}`; an adapter's name as a level goes."""
+    flat: dict[str, Any] = {}
+    for name, value in found.items():
+        if isinstance(value, dict) and name.rpartition(".")[2] not in _FIELDS:
+            prefix = f"{name}." if f"{name}." in (*_DIFFUSION, *_ENCODERS.values()) else ""
+            flat.update({f"{prefix}{inner}": deeper for inner, deeper in value.items()})
+        else:
+            flat[name] = value
+    return flat
 
 
 def _flat(metadata: Mapping[str, str]) -> tuple[dict[str, Any], str]:
@@ -158,10 +169,25 @@ def _prefixes(module: str) -> tuple[str, ...]:
     return (*((start,) if start in _DIFFUSION else ()), "", *_DIFFUSION)
 
 
+def _without_prefixes(name: str) -> str:
+    if "." not in name:  # flattened
+        return place_of(name).template
+    for start in ("base_model.model.", *_DIFFUSION, *_ENCODERS.values(), "base_model.model."):
+        name = name.removeprefix(start)
+    return name
+
+
 def _is_meant(pattern: str, module: str) -> bool:
-    r"""peft: `re.match(r"(.*\.)?(pattern)$", module)`."""
+    r"""peft: `re.match(r"(.*\.)?(pattern)$", module)`. A flattened name has underscores for its dots."""
+    own = pattern
+    for start in (*_DIFFUSION, *_ENCODERS.values()):
+        own = own.removeprefix(start)
+    before = r"(.*\.)?"
+    if "." not in module:
+        before = "(.*_)?"
+        own = own.replace(r"\.", "_") if "\\" in own else own.replace(".", "_")
     try:
-        return matches_whole(rf"(.*\.)?({pattern})", module)
+        return matches_whole(f"{before}({own})", module)
     except ValueError as error:
         raise Mismatch(
             f"the file's metadata gives alphas by the pattern {pattern[:80]!r}, which cannot be read: {error}",

@@ -21,7 +21,8 @@ BIAS, SCALE = " bias", " scale"
 _ROLES = {
     "lora_down": "down", "lora_A": "down", "lora_up": "up", "lora_B": "up", "lora_mid": "mid",
     "down": _UP_OR_DOWN, "up": _UP_OR_DOWN,
-    "alpha": "alpha", "dora_scale": "dora_scale", "lora_magnitude_vector": "dora_scale",
+    "alpha": "alpha", "lora_alpha": "alpha", "network_alpha": "alpha",
+    "dora_scale": "dora_scale", "lora_magnitude_vector": "dora_scale",
     "rescale": "rescale", "boft_s": "rescale",
     **{name: name for name in (
         "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2",
@@ -54,7 +55,7 @@ _ENCODER_SLOTS = (
     (re.compile(r"lora_te(\d?)_"), "te"),
     (re.compile(r"(?:base_model\.model\.)?te(\d?)[._]"), "te"),
     (re.compile(r"(?:text_encoders\.)?(clip_[lgh]|t5xxl)\.(?:transformer\.)?"), ""),
-    (re.compile(r"(?:base_model\.model\.)?text_encoder(_\d)?[._]"), "text_encoder"),
+    (re.compile(r"(?:base_model\.model\.)?text_encoder(_\d)?[._](?:base_model\.model\.)?"), "text_encoder"),
     (re.compile(r"(?:base_model\.model\.)?(?=text_model[._]encoder[._])"), "bare"),
 )
 _ENCODER_START = re.compile(r"lora_(?:prior_)?te|te\d?[._]|text_|clip_[lgh]\.|t5xxl\.|base_model\.model\.te")
@@ -85,12 +86,12 @@ def split_name(name: str) -> tuple[str, str]:
     """(module, role) of a tensor's name; ("", "") where it is no part of an adapter. Never raises, linear."""
     stem, _, ending = name.partition(".")
     role = _ROLES_BY_ENDING.get(ending)  # names that a trainer flattened have no other dot
-    if role is not None:
-        return stem, role
-    stem, _, last = name.removesuffix(".weight").rpartition(".")
-    role = _ROLES.get(last)
+    if role is None:
+        stem, _, last = name.removesuffix(".weight").rpartition(".")
+        role = _ROLES.get(last)
     if role is not None and role != _UP_OR_DOWN:
-        return stem, role
+        # `to_q.lora.alpha` stands beside `to_q.lora.up.weight`.
+        return _BEFORE_UP.sub("", stem) if role == "alpha" else stem, role
     return _split_unusual(name)
 
 
@@ -100,8 +101,14 @@ def _split_unusual(name: str) -> tuple[str, str]:
     for ending, kind in ((".bias", BIAS), (".scale_weight", SCALE), (".weight_scale", SCALE)):
         if base.endswith(ending):
             stem, role = _split_plain(base.removesuffix(ending))
-            return (stem, role + kind) if role in ("up", "down", "mid") else ("", "")
+            return (stem, role + kind) if _may_have(role, kind) else ("", "")
     return _split_plain(base)
+
+
+def _may_have(role: str, kind: str) -> bool:
+    if kind == BIAS:
+        return role in ("up", "down")
+    return role not in ("", "alpha", "reshape_weight", "ia3")
 
 
 def _split_plain(base: str) -> tuple[str, str]:

@@ -26,7 +26,7 @@ def delta_shape(value: Any) -> Shape | None:
 
 def _lora(weights: Sequence[Any]) -> Shape | None:
     up, down, _alpha, mid, _dora_scale, reshape = weights
-    if reshape is not None:
+    if reshape is not None and up[0].numel() == down.shape[0]:
         return tuple(reshape)
     if mid is not None:
         return (up.shape[0], down.shape[1], *mid.shape[2:])
@@ -36,10 +36,14 @@ def _lora(weights: Sequence[Any]) -> Shape | None:
 
 
 def _loha(weights: Sequence[Any]) -> Shape:
-    w1_a, w1_b, _alpha, _w2_a, _w2_b, t1, _t2, _dora_scale = weights
+    w1_a, w1_b, _alpha, w2_a, w2_b, t1, t2, _dora_scale = weights
     if t1 is not None:
-        return (w1_a.shape[1], w1_b.shape[1], *t1.shape[2:])
-    return (w1_a.shape[0], prod(w1_b.shape[1:]))
+        first, second = (
+            (a.shape[1], b.shape[1], *t.shape[2:]) for a, b, t in ((w1_a, w1_b, t1), (w2_a, w2_b, t2))
+        )
+    else:
+        first, second = ((a.shape[0], prod(b.shape[1:])) for a, b in ((w1_a, w1_b), (w2_a, w2_b)))
+    return first if first == second else (first[0], 0)  # two of different sizes have no product
 
 
 def _lokr(weights: Sequence[Any]) -> Shape:
@@ -60,10 +64,22 @@ def _factor(
 
 
 def _glora(weights: Sequence[Any]) -> Shape:
+    """Of a square weight both forms' sizes agree; ComfyUI takes it for the old one where a2 is taller than wide."""
     a1, a2, b1, b2, _alpha, _dora_scale = weights
-    if b2.shape[0] == b1.shape[1] == a1.shape[1] == a2.shape[0]:
-        return (b1.shape[0], prod(b2.shape[1:]))
-    return (b2.shape[0], prod(b1.shape[1:]))  # as LyCORIS wrote it first
+    is_new = b2.shape[0] == b1.shape[1] == a1.shape[1] == a2.shape[0]
+    is_old = b2.shape[1] == b1.shape[0] == a1.shape[0] == a2.shape[1]
+    if is_old and (not is_new or a2.shape[0] > a2.shape[1]):  # as LyCORIS wrote it first
+        outputs, inputs, own = b2.shape[0], prod(b1.shape[1:]), (a2.shape[0], prod(a1.shape[1:]))
+    elif is_new:
+        outputs, inputs, own = b1.shape[0], prod(b2.shape[1:]), (a1.shape[0], prod(a2.shape[1:]))
+    else:
+        return (b1.shape[0], 0)
+    # The other pair multiplies the weight's inputs.
+    return (
+        (outputs, inputs)
+        if own[0] in (inputs, b1.shape[1], b2.shape[1]) and own[1] == inputs
+        else (outputs, 0)
+    )
 
 
 def _oft(weights: Sequence[Any]) -> Shape:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from ...lora_resolver import Mismatch, family_blocks, family_name
+from ...lora_resolver import Mismatch, family_blocks, family_name, place_of, split_name
 from .delta_shape import delta_shape
 from .key_mapping import MappedFile, map_file
 from .left_over import LeftOver, left_over
@@ -105,11 +105,11 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
     unmatched = [key for key, reason in unused.items() if reason not in _HARMLESS]
     if (unmatched or clashes) and file.architecture.verdict == "not_a_diffusion_lora":
         raise _not_a_diffusion_lora(file, name, checkpoint)
-    diffusion_left = tuple(key for key in unmatched if not key.startswith(TEXT_ENCODER_PREFIXES))
+    diffusion_left = tuple(key for key in unmatched if not _is_for_text_encoder(key))
     told = {
         key: reason
         for key, reason in unused.items()
-        if checkpoint.text_encoder or not key.startswith(TEXT_ENCODER_PREFIXES)
+        if checkpoint.text_encoder or not _is_for_text_encoder(key)
     }
     fit = Fit(
         diffusion=diffusion,
@@ -136,6 +136,10 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
         except Mismatch as error:
             raise _cannot_be_read(file, name, checkpoint, error) from None
     return fit
+
+
+def _is_for_text_encoder(key: str) -> bool:
+    return key.startswith(TEXT_ENCODER_PREFIXES) or bool(place_of(split_name(key)[0] or key).slot)
 
 
 # Reasons for which a tensor changes nothing that take nothing from the LoRA.

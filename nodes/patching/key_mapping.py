@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch.nn.functional import pad
 
-from .modules import NO_BIAS, NO_WEIGHT, TWICE, changes_of
+from ...lora_resolver import Mismatch
+from .modules import NO_BIAS, NO_WEIGHT, TWICE, changes_of, fitted_magnitudes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,7 @@ class Target:
         """The same part of the weight's bias."""
         if not self.key.endswith(".weight") or (self.offset is not None and self.offset[0] != 0):
             return None
-        return Target(f"{self.key.removesuffix('weight')}bias", self.offset, None, self.number)
+        return Target(f"{self.key.removesuffix('weight')}bias", self.offset, self.function, self.number)
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,14 @@ def map_file(file: LoraFile, weights: LoadedWeights) -> MappedFile:
         if target in patches:
             unused.update(dict.fromkeys(changes.used, TWICE))
         else:
+            shape = _part_of(weights.shapes[target.key], target.offset)
             for number, value in enumerate(changes.weight):
-                wide = _widened(value, target, weights.shapes[target.key])
+                wide = _widened(value, target, shape)
                 if wide is not None:
                     widened.append(target.key)
-                patches[Target.of(slot, number)] = value if wide is None else wide
+                patches[Target.of(slot, number)] = _fitted(
+                    value if wide is None else wide, stem, target, shape
+                )
             matched |= changes.used
         bias = target.bias()
         if bias is None or bias.key not in weights.shapes:
@@ -98,9 +102,32 @@ def map_file(file: LoraFile, weights: LoadedWeights) -> MappedFile:
             unused.update(dict.fromkeys(changes.used_by_bias, TWICE))
         else:
             for number, value in enumerate(changes.bias):
-                patches[Target(bias.key, bias.offset, None, number)] = value
+                patches[Target(bias.key, bias.offset, bias.function, number)] = value
             matched |= changes.used_by_bias
     return MappedFile(patches, frozenset(matched), unused, tuple(widened))
+
+
+def _part_of(shape: Sequence[int], offset: tuple[int, int, int] | None) -> tuple[int, ...]:
+    if offset is None:
+        return tuple(shape)
+    dimension, _start, length = offset
+    return (*shape[:dimension], length, *shape[dimension + 1 :])
+
+
+def _fitted(value: Any, stem: str, target: Target, shape: Sequence[int]) -> Any:
+    """The adapter for this part of a weight: magnitudes in its shape, a replacement in its order of outputs."""
+    if isinstance(value, tuple):
+        kind, (tensor, *rest) = value
+        if kind == "set" and target.function is not None:
+            return kind, (target.function(tensor), *rest)
+        return value
+    if target.offset is not None and value.name == "lora" and value.weights[5] is not None:
+        raise Mismatch(
+            f"{stem} widens a part of the weight {target.key}, which must keep its shape",
+            code="shapeClash",
+            remedy="Remove the entry, or set on_mismatch to skip.",
+        )
+    return fitted_magnitudes(value, stem, shape, target.function) if len(shape) > 1 else value
 
 
 def _widened(value: Any, target: Target, shape: Sequence[int]) -> Any:

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...lora_resolver import split_name
+from ...lora_resolver import place_of, split_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 # The first that is in a module's name is the kind of layer it is.
 _KINDS = (
     ("embedding", re.compile(r"bundle_emb")),
-    ("text encoder", re.compile(r"^(?:lora_(?:prior_)?te|te\d?[._]|text_|clip_[lgh]\.|t5xxl\.)")),
     ("norm", re.compile(r"norm(?!.*(?:linear|proj|mod))|layernorm", re.IGNORECASE)),
     (
         "modulation",
@@ -84,4 +83,6 @@ def left_over(unused: Mapping[str, str], stems: Iterable[str]) -> tuple[LeftOver
 
 
 def _kind(stem: str) -> str:
+    if place_of(stem).slot:
+        return "text encoder"
     return next((kind for kind, pattern in _KINDS if pattern.search(stem)), "other")

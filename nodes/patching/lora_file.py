@@ -80,6 +80,7 @@ def outline(header: SafetensorsHeader, name: str, sha256: str) -> LoraFile:
     )
 
 
+_MATRIX = 2
 _files: Kept[str, LoraFile] = Kept()
 
 
@@ -100,5 +101,11 @@ def open_lora(path: Path, sha256: str) -> LoraFile:
 
 
 def _converted(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Under the names that ComfyUI gives to those of BFL's control LoRAs, USO and Wan Fun."""
+    """Under the names that ComfyUI gives to those of BFL's control LoRAs, USO and Wan Fun.
+
+    Half a control LoRA, which ComfyUI's converter stumbles over, stays as it is: it is refused by the module's name.
+    """
+    control = tensors.get("img_in.lora_A.weight"), tensors.get("img_in.lora_B.weight")
+    if control[0] is not None and any(factor is None or factor.dim() < _MATRIX for factor in control):
+        return dict(tensors)
     return comfy.lora_convert.convert_lora(dict(tensors))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from comfy.weight_adapter import adapters
 
-from ...lora_resolver import Mismatch, split_name
+from ...lora_resolver import Mismatch, part_of_slot, place_of, split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ...lora_resolver import MetadataAlphas
 
@@ -20,14 +20,19 @@ _ADAPTERS = {adapter.name: adapter for adapter in adapters}
 _LOHA = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
 _LOKR = ("lokr_w1", "lokr_w2", "lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b")
 _GLORA = ("a1", "a2", "b1", "b2")
+_MATRIX, _PICTURE = 2, 4
+"""Dimensions of a matrix, and of a convolution's weight over pictures."""
 _DIFFERENCES = (("diff", "diff"), ("w_norm", "diff"), ("set_weight", "set"))
 _BIAS_DIFFERENCES = ("diff_b", "b_norm")
+_TRIMMINGS = {"alpha", "dora_scale"}
 # Kinds that ComfyUI has no formula for, and this pack neither.
 _UNKNOWN_KINDS = ("oft_diag", "oft_R", "boft_R", "ia3")
 _REMEDY = "Train or download it again, or set on_mismatch to skip."
 
 ALONE = "belongs to factors that the file does not have"
 KIND_UNKNOWN = "is of a kind of adapter that is not supported"
+BIAS_OF_DOWN = "is a bias of the first factor, which no loader applies"
+NO_FORMULA = "is a factor that ComfyUI's formula for its kind does not have"
 NO_BIAS = "is for a bias that the loaded model does not have"
 NO_WEIGHT = "belongs to no weight of the loaded model"
 TWICE = "is for a weight that other tensors of the file change in the same way"
@@ -79,7 +84,25 @@ def sort_into_modules(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, Mo
             others[name] = TWICE
         else:
             module.tensors[role] = (name, tensor)
+    _join_trimmings(modules)
     return modules, others
+
+
+def _join_trimmings(modules: dict[str, Module]) -> None:
+    """Alphas and magnitudes that are spelled in another way than the factors that they belong to come to them."""
+    alone = [stem for stem, module in modules.items() if module.tensors.keys() <= _TRIMMINGS]
+    if not alone or len(alone) == len(modules):
+        return
+    by_place = {_plain(stem): module for stem, module in modules.items() if stem not in set(alone)}
+    for stem in alone:
+        home = by_place.get(_plain(stem))
+        if home is not None and home.tensors.keys().isdisjoint(modules[stem].tensors):
+            home.tensors.update(modules.pop(stem).tensors)
+
+
+def _plain(stem: str) -> tuple[str, str]:
+    place = place_of(stem)
+    return part_of_slot(place.slot), place.template
 
 
 def _reason(name: str) -> str:
@@ -92,8 +115,8 @@ def changes_of(module: Module, alphas: MetadataAlphas, *, has_values: bool = Tru
     """What the module's tensors do. `has_values` is False for an outline, whose tensors hold ones.
 
     Raises Mismatch with code `incompleteModule` where a factor's other half is missing, `badFactor` where one is empty
-    or has too few dimensions, `badAlpha` for an alpha that is not one finite number, `shapeClash` for magnitudes of no
-    axis of the weight or a widening that its factors do not give, and `unsupportedAlphaPattern`.
+    or has too few dimensions, `badAlpha` for an alpha that is not one finite number, `shapeClash` where factors do not
+    agree with one another or widen the weight to another shape than they have, and `unsupportedAlphaPattern`.
     """
     changes = Changes()
     reader = _Reader(module, alphas, changes, has_values)
@@ -115,11 +138,11 @@ class _Reader:
         ):
             self.changes.unused = {name: KIND_UNKNOWN for name, _ in tensors.values()}
             return
-        if "up" in tensors or "down" in tensors:
+        if any(role in tensors for role in ("up", "down", "mid", "up bias", "reshape_weight")):
             self._lora()
-        if any(role in tensors for role in _LOHA):
+        if any(role.startswith("hada_") for role in tensors):
             self._loha()
-        if any(role in tensors for role in _LOKR):
+        if any(role.startswith("lokr_") for role in tensors):
             self._lokr()
         if "oft_blocks" in tensors:
             self._oft()
@@ -130,33 +153,54 @@ class _Reader:
                 self.changes.weight.append((kind, (self._factor(role, dimensions=1),)))
         for role in _BIAS_DIFFERENCES:
             if role in tensors:
-                name, tensor = tensors[role]
-                self.changes.bias.append(("diff", (tensor,)))
-                self.changes.used_by_bias.add(name)
+                before = set(self.changes.used)
+                self.changes.bias.append(("diff", (self._factor(role, dimensions=1),)))
+                self.changes.used_by_bias |= self.changes.used - before
+                self.changes.used = before
+        if "dora_scale" in tensors and tensors["dora_scale"][0] not in self.changes.used:
+            self._incomplete("factors")
+        if "down bias" in tensors:
+            self.changes.unused[tensors["down bias"][0]] = BIAS_OF_DOWN
 
     # ---- kinds
 
     def _lora(self) -> None:
         up, down, mid = self._factor("up"), self._factor("down"), self._optional("mid")
         alpha = self._alpha(down.shape[0])
+        if mid is not None:
+            down, mid = self._with_core(up, mid, down)
+        elif up.shape[1] != down.shape[0]:
+            self._differ("the ranks of its factors", up, down)
         reshape = self._reshape(up, down)
-        dora_scale = self._dora_scale(up.shape[0], down.dim())
-        self._adapter("lora", (up, down, alpha, mid, dora_scale, reshape))
+        self._adapter("lora", (up, down, alpha, mid, self._dora_scale(), reshape))
         bias = self.module.tensors.get("up bias")
         if bias is not None:
             scale = alpha / down.shape[0] if alpha is not None else 1.0
-            self.changes.bias.append(("diff", (bias[1] * scale if self.has_values else bias[1],)))
+            self.changes.bias.append(("diff", (bias[1].to(torch.float32) * scale,)))
             self.changes.used_by_bias.add(bias[0])
+
+    def _with_core(
+        self, up: torch.Tensor, mid: torch.Tensor, down: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The second factor and the Tucker core: ComfyUI reads that of 2-D convolutions, others are multiplied here."""
+        if mid.dim() <= _MATRIX or mid.shape[0] != up.shape[1] or mid.shape[1] != down.shape[0]:
+            self._differ("the sizes of its core and its factors", up, mid, down)
+        if mid.dim() == _PICTURE:
+            return down, mid
+        return torch.einsum("o j ..., j i -> o i ...", mid.float(), down.flatten(1).float()), None
 
     def _loha(self) -> None:
         first, second, third, fourth = (self._factor(role) for role in _LOHA)
         t1, t2 = self._optional("hada_t1"), self._optional("hada_t2")
         if (t1 is None) != (t2 is None):
             self._incomplete("hada_t1" if t1 is None else "hada_t2")
-        dora_scale = self._dora_scale(first.shape[1 if t1 is not None else 0], 2 if t1 is None else t1.dim())
-        self._adapter(
-            "loha", (first, second, self._alpha(second.shape[0]), third, fourth, t1, t2, dora_scale)
-        )
+        for a, b, core in ((first, second, t1), (third, fourth, t2)):
+            if core is None and a.shape[1] != b.shape[0]:
+                self._differ("the ranks of its factors", a, b)
+            if core is not None and (core.dim() != _PICTURE or core.shape[:2] != (a.shape[0], b.shape[0])):
+                self._differ("the sizes of its core and its factors", a, core, b)
+        alpha = self._alpha(second.shape[0])
+        self._adapter("loha", (first, second, alpha, third, fourth, t1, t2, self._dora_scale()))
 
     def _lokr(self) -> None:
         found: dict[str, Any] = dict.fromkeys(_LOKR)
@@ -167,28 +211,43 @@ class _Reader:
                 continue
             if f"{whole}_a" not in self.module.tensors and f"{whole}_b" not in self.module.tensors:
                 self._incomplete(whole)
-            for half in ("_a", "_b"):
-                found[whole + half] = self._factor(whole + half)
-            ranks.append(found[f"{whole}_b"].shape[0])
-        core = self._optional("lokr_t2")
-        dora_scale = self._dora_scale(None, 2)
+            a, b = (self._factor(whole + half) for half in ("_a", "_b"))
+            core = self._optional("lokr_t2") if whole == "lokr_w2" else None
+            if core is None and a.shape[1] != b.shape[0]:
+                self._differ("the ranks of its factors", a, b)
+            if core is not None and (core.dim() <= _MATRIX or core.shape[:2] != (a.shape[0], b.shape[0])):
+                self._differ("the sizes of its core and its factors", a, core, b)
+            found[f"{whole}_a"], found[f"{whole}_b"], found["core"] = a, b, core
+            ranks.append(b.shape[0])
+        w1, w2 = found["lokr_w1"], found["lokr_w2"]
+        if w2 is not None and w2.dim() > _MATRIX:
+            # The Kronecker product has the same numbers in the same order, and ComfyUI reads it for every kernel.
+            w2 = w2.flatten(1)
         alpha = self._alpha(ranks[-1]) if ranks else self._alpha(None)
-        w1, w2, *parts = (found[role] for role in _LOKR)
-        self._adapter("lokr", (w1, w2, alpha, *parts, core, dora_scale))
+        parts = (found[role] for role in _LOKR[2:])
+        self._adapter("lokr", (w1, w2, alpha, *parts, found.get("core"), self._dora_scale()))
 
     def _oft(self) -> None:
         blocks = self._factor("oft_blocks", dimensions=3)
         if blocks.dim() > 4 or blocks.shape[-1] != blocks.shape[-2]:
             self._bad_factor("oft_blocks", f"has the shape {_by(blocks.shape)}: its blocks are not square")
-        rescale = self._optional("rescale", dimensions=1)
         alpha = self._alpha(None)
-        self._adapter(
-            "oft" if blocks.dim() == 3 else "boft", (blocks, rescale, alpha, self._dora_scale(None, 2))
-        )
+        rescale = None
+        if blocks.dim() == _PICTURE:
+            stages, count, size = blocks.shape[:3]
+            rescale = self._optional("rescale", dimensions=1)
+            if size % 2 or count * size % (2 ** min(stages, 60) * (size // 2)):
+                self._bad_factor("oft_blocks", f"has {stages} stages, more than {count * size} outputs have")
+            if rescale is not None and rescale.numel() != count * size:
+                self._differ("the sizes of its blocks and its scale", blocks, rescale)
+        elif "rescale" in self.module.tensors:
+            self.changes.unused[self.module.tensors["rescale"][0]] = NO_FORMULA
+        kind = "oft" if blocks.dim() < _PICTURE else "boft"
+        self._adapter(kind, (blocks, rescale, alpha, self._dora_scale()))
 
     def _glora(self) -> None:
         a1, a2, b1, b2 = (self._factor(role) for role in _GLORA)
-        self._adapter("glora", (a1, a2, b1, b2, self._alpha(min(a1.shape[:2])), self._dora_scale(None, 2)))
+        self._adapter("glora", (a1, a2, b1, b2, self._alpha(min(a1.shape[:2])), self._dora_scale()))
 
     def _adapter(self, kind: str, weights: tuple[Any, ...]) -> None:
         self.changes.weight.append(_ADAPTERS[kind](set(self.changes.used), weights))
@@ -209,8 +268,16 @@ class _Reader:
         if scale is not None:
             self.changes.used.add(scale[0])
             if self.has_values:  # fp8 holds the numbers divided by it
-                tensor = tensor.to(torch.float32) * scale[1].to(torch.float32)
+                tensor = tensor.to(torch.float32) * self._scale_of(role, tensor, scale[1])
         return tensor
+
+    def _scale_of(self, role: str, tensor: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        """One number, or one for each row."""
+        if scale.numel() == 1:
+            return scale.to(torch.float32).reshape(())
+        if scale.numel() != tensor.shape[0]:
+            self._differ(f"the sizes of {role} and its scale", tensor, scale)
+        return scale.to(torch.float32).reshape(-1, *[1] * (tensor.dim() - 1))
 
     def _optional(self, role: str, *, dimensions: int = 2) -> torch.Tensor | None:
         return self._factor(role, dimensions=dimensions) if role in self.module.tensors else None
@@ -229,23 +296,14 @@ class _Reader:
             self._bad_alpha(name, f"is {alpha}")
         return alpha
 
-    def _dora_scale(self, outputs: int | None, dimensions: int) -> torch.Tensor | None:
-        """(out, 1[, 1, 1]), or (1, in[, 1, 1]) of LyCORIS; what others write as (out,), peft for a convolution as
-        (1, out, 1, 1)."""
+    def _dora_scale(self) -> torch.Tensor | None:
+        """As the file has it, peft's for a convolution, (1, out, 1, 1), as (out,); see `fitted_magnitudes`."""
         found = self.module.tensors.get("dora_scale")
         if found is None:
             return None
         name, tensor = found
         self.changes.used.add(name)
-        if not tensor.dim() or (tensor.dim() == 1 and outputs is not None and tensor.numel() != outputs):
-            raise Mismatch(
-                f"{name} has the shape {_by(tensor.shape)}, of no axis of the weight, which has {outputs} outputs",
-                code="shapeClash",
-                remedy=_REMEDY,
-            )
-        if tensor.dim() == 1 or "lora_magnitude_vector" in name:
-            return tensor.reshape(-1, *[1] * (max(tensor.dim(), dimensions) - 1))
-        return tensor
+        return tensor.reshape(-1) if "lora_magnitude_vector" in name else tensor
 
     def _reshape(self, up: torch.Tensor, down: torch.Tensor) -> list[int] | None:
         """The shape to which the weight is padded first: what the factors give, and never more than that."""
@@ -273,11 +331,51 @@ class _Reader:
             remedy=_REMEDY,
         )
 
+    def _differ(self, what: str, *tensors: torch.Tensor) -> None:
+        shapes = ", ".join(_by(tensor.shape) for tensor in tensors)
+        raise Mismatch(
+            f"of the module {self.module.stem} {what} do not agree ({shapes})",
+            code="shapeClash",
+            remedy=_REMEDY,
+        )
+
     def _bad_factor(self, role: str, what: str) -> None:
         raise Mismatch(f"{self.module.tensors[role][0]} {what}", code="badFactor", remedy=_REMEDY)
 
     def _bad_alpha(self, name: str, what: str) -> None:
         raise Mismatch(f"the alpha {name} {what}, not one finite number", code="badAlpha", remedy=_REMEDY)
+
+
+_MAGNITUDES = {"lora": 4, "loha": 7, "lokr": 8, "oft": 3, "boft": 3, "glora": 5}
+"""Kind → where an adapter's magnitudes (DoRA) stand among its weights."""
+
+
+def fitted_magnitudes(value: Any, stem: str, shape: Sequence[int], function: Any) -> Any:
+    """The adapter with its magnitudes in the shape in which they multiply a weight of this shape.
+
+    One for each output, (out, 1, …), or for each input, (1, in, 1, …), in whatever shape the file has them. `function`
+    is what is applied to the delta: it sorts the outputs in another way, and theirs with them. Raises Mismatch
+    (`shapeClash`) for magnitudes of no axis.
+    """
+    place = _MAGNITUDES.get(getattr(value, "name", ""))
+    scale = value.weights[place] if place is not None else None
+    if scale is None:
+        return value
+    ones = [1] * (len(shape) - 2)
+    is_of_inputs = scale.dim() > 1 and scale.shape[0] == 1 and scale.numel() == shape[1]
+    if scale.dim() and scale.numel() == shape[0] and (scale.shape[0] == shape[0] or not is_of_inputs):
+        fitted = scale.reshape(-1, 1, *ones)
+        fitted = function(fitted) if function is not None else fitted
+    elif is_of_inputs:
+        fitted = scale.reshape(1, -1, *ones)
+    else:
+        raise Mismatch(
+            f"the magnitudes (dora_scale) of {stem} have the shape {_by(scale.shape)}, of no axis of the weight, "
+            f"which is {_by(shape)}",
+            code="shapeClash",
+            remedy=_REMEDY,
+        )
+    return type(value)(value.loaded_keys, (*value.weights[:place], fitted, *value.weights[place + 1 :]))
 
 
 def _by(shape: Any) -> str:

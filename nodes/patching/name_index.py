@@ -30,8 +30,12 @@ class NameIndex:
         self._original: dict[tuple[str, str], Slot] = {}
         """By the model's own names alone: diffusers' names of another family may be spelled like them."""
         self._any: dict[tuple[str, str], Slot] = {}
-        for stem, slot in self._key_map.items():
+        # Stable Cascade's prefix names the only encoder that it has; beside another it would make both ambiguous.
+        for stem, slot in sorted(self._key_map.items(), key=lambda item: item[0].startswith("lora_prior_te")):
             plain = _plain(stem)
+            if stem.startswith("lora_prior_te"):
+                self._any.setdefault(plain, slot)
+                continue
             _add(self._any, plain, slot)
             if stem.startswith(_ORIGINAL):
                 _add(self._original, plain, slot)

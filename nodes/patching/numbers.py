@@ -25,10 +25,15 @@ def check_finite(tensors: Mapping[str, torch.Tensor], names: Iterable[str]) -> N
             continue
         if tensor.dtype.itemsize == 1:  # fp8 has no sum
             tensor = tensor.to(torch.float16)
-        if not math.isfinite(tensor.sum(dtype=torch.float32).item()) and not tensor.isfinite().all():
+        if not math.isfinite(tensor.sum(dtype=torch.float32).item()) and not _narrow(tensor).isfinite().all():
             kind = "NaN" if tensor.isnan().any() else "infinity"
             raise Mismatch(
                 f"{name} holds {kind}: the picture would be black",
                 code="notFinite",
                 remedy="The training went wrong: use another epoch of it, or set on_mismatch to skip.",
             )
+
+
+def _narrow(tensor: torch.Tensor) -> torch.Tensor:
+    """As it is multiplied: what fp64 holds and fp32 does not is infinite there."""
+    return tensor.to(torch.float32) if tensor.dtype == torch.float64 else tensor
