@@ -69,17 +69,13 @@ def _glora(weights: Sequence[Any]) -> Shape:
     is_new = b2.shape[0] == b1.shape[1] == a1.shape[1] == a2.shape[0]
     is_old = b2.shape[1] == b1.shape[0] == a1.shape[0] == a2.shape[1]
     if is_old and (not is_new or a2.shape[0] > a2.shape[1]):  # as LyCORIS wrote it first
-        outputs, inputs, own = b2.shape[0], prod(b1.shape[1:]), (a2.shape[0], prod(a1.shape[1:]))
+        outputs, inputs, ends = b2.shape[0], prod(b1.shape[1:]), (a2.shape[0], a1.shape[1])
     elif is_new:
-        outputs, inputs, own = b1.shape[0], prod(b2.shape[1:]), (a1.shape[0], prod(a2.shape[1:]))
+        outputs, inputs, ends = b1.shape[0], prod(b2.shape[1:]), (a1.shape[0], a2.shape[1])
     else:
         return (b1.shape[0], 0)
-    # The other pair multiplies the weight's inputs.
-    return (
-        (outputs, inputs)
-        if own[0] in (inputs, b1.shape[1], b2.shape[1]) and own[1] == inputs
-        else (outputs, 0)
-    )
+    # The other pair goes from the weight's inputs to the weight's inputs, of a convolution from its channels.
+    return (outputs, inputs) if ends[0] == ends[1] else (outputs, 0)
 
 
 def _oft(weights: Sequence[Any]) -> Shape:
