@@ -31,7 +31,7 @@ def read_factors(roles: Roles) -> tuple[str, int | None, int | None, int | None,
 
 
 def is_half(roles: Roles) -> bool:
-    """Whether a factor's other half is missing, or a factor is empty or of no dimension."""
+    """Whether a factor's other half is missing, by the roles that are there."""
     if any(role in roles for role in ("up", "down", "mid")) and not ("up" in roles and "down" in roles):
         return True
     if any(role.startswith("hada_") for role in roles) and not roles.keys() >= _LOHA:
@@ -40,9 +40,7 @@ def is_half(roles: Roles) -> bool:
         for whole in ("lokr_w1", "lokr_w2"):
             if whole not in roles and not (f"{whole}_a" in roles and f"{whole}_b" in roles):
                 return True
-    if not roles.keys().isdisjoint(_GLORA) and not roles.keys() >= _GLORA:
-        return True
-    return any(0 in roles[role] for role in ("up", "down") if role in roles)
+    return not roles.keys().isdisjoint(_GLORA) and not roles.keys() >= _GLORA
 
 
 _LOHA = frozenset(("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"))

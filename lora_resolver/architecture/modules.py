@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..headers.tensor_names import BIAS, SCALE, Place, is_flattened, place_of, split_name
+from ..headers.tensor_names import BIAS, ROLES_BY_ENDING, SCALE, Place, is_flattened, place_of, split_name
 from .factors import is_half, read_factors
 
 if TYPE_CHECKING:
@@ -87,18 +87,22 @@ def read_contents(tensors: Mapping[str, TensorInfo], index: Index) -> Contents:
     """Sort a file's tensors into modules. Linear, and tuned: a LoRA has thousands of tensors."""
     contents = Contents()
     modules: dict[str, Roles] = {}
+    flattened = ROLES_BY_ENDING
     for name, info in tensors.items():
-        stem, role = split_name(name)
+        stem, _, ending = name.partition(".")
+        role = flattened.get(ending, "")
+        if not role or (role == "alpha" and stem.endswith("lora")):
+            stem, role = split_name(name)
         if not role:
             contents.plain.append(name)
             continue
-        if role.endswith((BIAS, SCALE)):
+        if " " in role and role.endswith((BIAS, SCALE)):
             contents.biases += role.endswith(BIAS)
             continue
         roles = modules.get(stem)
         if roles is None:
             modules[stem] = {role: info[1]}
-            if not contents.malformed and is_flattened(name):
+            if "." not in name and not contents.malformed and is_flattened(name):
                 contents.malformed = name
         else:
             roles[role] = info[1]
@@ -115,6 +119,7 @@ def read_weights(shapes: Mapping[str, tuple[int, ...]], index: Index) -> Content
 
 def _group(modules: Mapping[str, Roles], contents: Contents, index: Index) -> None:
     places: dict[str, _Sorting] = {}
+    halves: dict[tuple[str, ...], bool] = {}
     kinds, ranks, split = contents.kinds, contents.ranks, _NUMBER.split
     for stem, roles in modules.items():
         kind, rank, inputs, outputs, convolution = read_factors(roles)
@@ -123,7 +128,11 @@ def _group(modules: Mapping[str, Roles], contents: Contents, index: Index) -> No
             if rank and kind not in _UNSCALED:
                 contents.scaled += 1
                 contents.with_alpha += "alpha" in roles
-        if not contents.half and is_half(roles):
+        of_one_kind = tuple(roles)
+        half = halves.get(of_one_kind)
+        if half is None:
+            half = halves[of_one_kind] = is_half(roles)
+        if (half or rank == 0) and not contents.half:
             contents.half = stem
         if rank:
             ranks[rank] += 1

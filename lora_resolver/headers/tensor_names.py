@@ -11,7 +11,16 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["BIAS", "SCALE", "Place", "is_flattened", "part_of_slot", "place_of", "split_name"]
+__all__ = [
+    "BIAS",
+    "ROLES_BY_ENDING",
+    "SCALE",
+    "Place",
+    "is_flattened",
+    "part_of_slot",
+    "place_of",
+    "split_name",
+]
 
 _UP_OR_DOWN = "up or down"  # told apart from a model's own `mlp.up` by what stands before
 BIAS, SCALE = " bias", " scale"
@@ -32,9 +41,10 @@ _ROLES = {
     )},
     "on_input": "ia3", "ia3_l": "ia3",
 }  # fmt: skip
-_ROLES_BY_ENDING = {
+ROLES_BY_ENDING = {
     last + weight: role for last, role in _ROLES.items() if role != _UP_OR_DOWN for weight in ("", ".weight")
 }
+"""What stands behind the first dot of a name whose module a trainer flattened → role, for who has thousands of them."""
 
 # `to_q.lora.down`, `to_q_lora.down`, `to_q.lora_linear_layer.down`.
 _BEFORE_UP = re.compile(r"[._]lora(?:_linear_layer)?$")
@@ -85,13 +95,15 @@ class Place(NamedTuple):
 def split_name(name: str) -> tuple[str, str]:
     """(module, role) of a tensor's name; ("", "") where it is no part of an adapter. Never raises, linear."""
     stem, _, ending = name.partition(".")
-    role = _ROLES_BY_ENDING.get(ending)  # names that a trainer flattened have no other dot
+    role = ROLES_BY_ENDING.get(ending)  # names that a trainer flattened have no other dot
     if role is None:
         stem, _, last = name.removesuffix(".weight").rpartition(".")
         role = _ROLES.get(last)
     if role is not None and role != _UP_OR_DOWN:
         # `to_q.lora.alpha` stands beside `to_q.lora.up.weight`.
-        return _BEFORE_UP.sub("", stem) if role == "alpha" else stem, role
+        if role == "alpha" and stem.endswith(("lora", "lora_linear_layer")):
+            return _BEFORE_UP.sub("", stem), role
+        return stem, role
     return _split_unusual(name)
 
 

@@ -7,6 +7,7 @@ trainer had apart find their parts of a fused weight.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ...lora_resolver import part_of_slot, place_of
@@ -20,6 +21,7 @@ Slot = Any
 
 _ORIGINAL = ("diffusion_model.", "model.diffusion_model.")
 _AMBIGUOUS = object()
+_PlainNames = dict[tuple[str, str], Slot]
 
 
 class NameIndex:
@@ -27,21 +29,8 @@ class NameIndex:
 
     def __init__(self, key_map: Mapping[str, Slot], shapes: Mapping[str, Sequence[int]]) -> None:
         self._key_map = {stem: slot for stem, slot in key_map.items() if _is_there(slot, shapes)}
-        self._original: dict[tuple[str, str], Slot] = {}
-        """By the model's own names alone: diffusers' names of another family may be spelled like them."""
-        self._any: dict[tuple[str, str], Slot] = {}
-        # Stable Cascade's prefix names the only encoder that it has; beside another it would make both ambiguous.
-        for stem, slot in sorted(self._key_map.items(), key=lambda item: item[0].startswith("lora_prior_te")):
-            plain = _plain(stem)
-            if stem.startswith("lora_prior_te"):
-                self._any.setdefault(plain, slot)
-                continue
-            _add(self._any, plain, slot)
-            if stem.startswith(_ORIGINAL):
-                _add(self._original, plain, slot)
-        for index in (self._original, self._any):
-            for plain, slot in list(_parts_of_fused(index, shapes)):
-                index.setdefault(plain, slot)
+        self._shapes = shapes
+        self._has_encoders = any(stem.startswith("text_encoders.") for stem in self._key_map)
 
     def slot_of(self, stem: str) -> Slot | None:
         """The weight, or the part of one, that a module of a file changes; None where there is none."""
@@ -49,8 +38,11 @@ class NameIndex:
         if slot is not None:
             return slot
         plain = _plain(stem)
-        index = self._original if stem.startswith(_ORIGINAL) else self._any
-        for known in (self._original, index):
+        if plain[0] and not self._has_encoders:
+            return None
+        original, every = self._plain_names
+        index = original if stem.startswith(_ORIGINAL) else every
+        for known in (original, index):
             if plain in known:
                 return _unless_ambiguous(known[plain])
         if not plain[0]:
@@ -58,6 +50,28 @@ class NameIndex:
                 if ("", name) in index:
                     return _unless_ambiguous(index["", name])
         return None
+
+    @cached_property
+    def _plain_names(self) -> tuple[_PlainNames, _PlainNames]:
+        """By the model's own names alone, since diffusers' of another family may be spelled like them; and by all.
+
+        Made for the first file that has a name which the key map has not.
+        """
+        original: _PlainNames = {}
+        every: _PlainNames = {}
+        # Stable Cascade's prefix names the only encoder that it has; beside another it would make both ambiguous.
+        for stem, slot in sorted(self._key_map.items(), key=lambda item: item[0].startswith("lora_prior_te")):
+            plain = _plain(stem)
+            if stem.startswith("lora_prior_te"):
+                every.setdefault(plain, slot)
+                continue
+            _add(every, plain, slot)
+            if stem.startswith(_ORIGINAL):
+                _add(original, plain, slot)
+        for index in (original, every):
+            for plain, slot in list(_parts_of_fused(index, self._shapes)):
+                index.setdefault(plain, slot)
+        return original, every
 
 
 def _unless_ambiguous(slot: Slot) -> Slot | None:
