@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from . import layouts as names
+from . import recent_layouts as recent
 from .layouts import in_slots
 from .table import Index, Layout, Row
 from .unet import cut_unet_layout, unet_layouts, unet_positional_layouts
@@ -218,6 +219,7 @@ def _flux_like() -> Iterable[Row]:
     hunyuan = (
         names.HUNYUAN,
         names.HUNYUAN_TENCENT,
+        recent.HUNYUAN_MUSUBI,
         names.HUNYUAN_DIFFUSERS,
         names.FLUX_DIFFUSERS,
         names.FLUX_DIFFUSERS_MODULATION,
@@ -249,6 +251,7 @@ def _layered() -> Iterable[Row]:
     yield _row("z_image", "", (names.LUMINA, names.Z_IMAGE), ("layers N",), **z_image)
     omnigen = {"h": 2520, "k": 840, "f": 10240, "c": 1024, "t": 2048, "N": 32}
     yield _row("omnigen2", "", (names.LUMINA_DIFFUSERS, names.OMNIGEN2), ("layers N",), **omnigen)
+    yield _row("ideogram4", "", (recent.IDEOGRAM4,), ("layers N",), N=34)
     yield _row("ernie_image", "", (names.ERNIE_IMAGE,), ("layers N",), h=4096, f=12288, N=36)
 
 
@@ -267,10 +270,10 @@ def _others() -> Iterable[Row]:
     # Anima is Cosmos-Predict2 2B with an adapter for its text encoder: without that part nothing tells them apart.
     anima = (names.COSMOS_PREDICT2, names.ANIMA_ADAPTER, *_llm("te", w=1024, layers=28))
     yield replace(_row("anima", "", anima, ("blocks N",), h=2048, N=28), essential="llm_adapter_")
-    yield _row("cosmos_predict2", "Cosmos-Predict2 2B", (names.COSMOS_PREDICT2,), ("blocks N",), h=2048, N=28)
-    yield _row(
-        "cosmos_predict2", "Cosmos-Predict2 14B", (names.COSMOS_PREDICT2,), ("blocks N",), h=5120, N=36
-    )
+    cosmos = (names.COSMOS_PREDICT2, recent.COSMOS_DIFFUSERS)
+    blocks = ("blocks N", *stacks)
+    yield _row("cosmos_predict2", "Cosmos-Predict2 2B", cosmos, blocks, h=2048, N=28)
+    yield _row("cosmos_predict2", "Cosmos-Predict2 14B", cosmos, blocks, h=5120, N=36)
     yield _row("ltxv", "LTX-Video 2B", (names.LTXV, *_T5_ALONE), stacks, h=2048, N=28)
     yield _row("ltxv", "LTX-Video 13B", (names.LTXV, *_T5_ALONE), stacks, h=4096, N=48)
     yield replace(_row("ltx2", "", (names.LTX2,), stacks, h=4096, a=2048, N=48), essential="audio_")
@@ -287,10 +290,15 @@ def _others() -> Iterable[Row]:
     auraflow = (names.AURAFLOW, names.AURAFLOW_DIFFUSERS)
     pairs = ("double_layers D single_layers S", "joint_transformer_blocks D single_transformer_blocks S")
     yield _row("auraflow", "", auraflow, pairs, h=3072, D=4, S=32)
-    yield _row("krea2", "", (names.KREA2,))
+    yield _row("krea2", "", (names.KREA2, recent.KREA2_DIFFUSERS))
+    yield _row("boogu", "", (recent.BOOGU,))
+    yield _row("lens", "", (recent.LENS,), stacks, N=48)
+    yield _row("joyimage", "", (recent.JOYIMAGE,))
     yield _row("minimax_h3", "", (names.MINIMAX_H3,))
     yield _row("kandinsky5", "", (names.KANDINSKY5,), N=60)
     yield _row("ace_step", "", (names.ACE_STEP,))
+    yield _row("minimax_music3", "", (recent.MINIMAX_MUSIC3,))
+    yield _row("stable_audio_3", "", (recent.STABLE_AUDIO_3,))
     yield _row("stable_audio", "", (names.STABLE_AUDIO, names.STABLE_AUDIO_DIFFUSERS))
 
 

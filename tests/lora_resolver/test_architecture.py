@@ -46,7 +46,7 @@ SEVERAL: dict[str, tuple[str, ...]] = {
     "issue_hunyuanvideo_replicate": HUNYUAN,
     "issue_hunyuanvideo_tencent_i2v": (*HUNYUAN, "hunyuan_video_1_5"),
     "issue_lumina2_diffusers": ("lumina2", "newbie", "omnigen2"),
-    "issue_pixart_sigma_onetrainer": ("ltxv", "ltx2", "pixart", "sana", "stable_audio"),
+    "issue_pixart_sigma_onetrainer": ("cosmos_predict2", "ltxv", "ltx2", "pixart", "sana", "stable_audio"),
     "issue_sd1_animatediff_adapter": ("sd1", "sd2", "sdxl_refiner"),
     "issue_sd1_kohya_noalpha": ("sd1", "sd2", "sdxl", "kolors", "sdxl_refiner"),
     "issue_sd1_kohya_te_only": ("sd1", "sd2"),
@@ -96,6 +96,27 @@ def lora(*modules: tuple[str, int, int], metadata: dict[str, str] | None = None)
 
 def blocks(pattern: str, count: int, inputs: int, outputs: int) -> list[tuple[str, int, int]]:
     return [(pattern.format(number), inputs, outputs) for number in range(count)]
+
+
+RECENT = [
+    # of the models' own classes, in the names of ComfyUI or of diffusers
+    ("boogu", blocks("diffusion_model.double_stream_layers.{}.img_self_attn.to_q", 8, 3360, 3360)),
+    ("lens", blocks("diffusion_model.transformer_blocks.{}.attn.img_qkv", 48, 1536, 4608)),
+    ("joyimage", blocks("transformer.double_blocks.{}.attn.img_attn_qkv", 20, 3072, 9216)),
+    ("ideogram4", blocks("transformer.layers.{}.attention.qkv", 34, 4608, 13824)),
+    ("krea2", blocks("transformer.transformer_blocks.{}.ff.gate", 28, 6144, 16384)),
+    ("krea2", blocks("lycoris_transformer_blocks_{}_attn_to_qkv", 28, 6144, 9216)),
+    ("minimax_music3", blocks("diffusion_model.diffusion_transformer.transformer.layers.{}.self_attn.to_qkv", 36, 2048, 6144)),
+    ("stable_audio_3", blocks("diffusion_model.transformer.layers.{}.self_attn.to_qkv", 24, 1536, 7680)),
+    ("hunyuan_video_1_5", blocks("lora_unet_double_blocks_{}_img_attn_q", 54, 2048, 2048)),
+    ("cosmos_predict2", blocks("transformer.transformer_blocks.{}.attn2.to_k", 28, 1024, 2048)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "modules"), RECENT, ids=[family for family, _ in RECENT])
+def test_models_of_2026(family: str, modules: list[tuple[str, int, int]]) -> None:
+    found = detect_architecture(lora(*modules))
+    assert (found.verdict, found.families) == ("known", (family,))
 
 
 @pytest.mark.parametrize("sample", samples(), ids=lambda sample: sample.name)
