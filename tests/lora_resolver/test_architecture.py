@@ -106,7 +106,7 @@ RECENT = [
     ("ideogram4", blocks("transformer.layers.{}.attention.qkv", 34, 4608, 13824)),
     ("krea2", blocks("transformer.transformer_blocks.{}.ff.gate", 28, 6144, 16384)),
     ("krea2", blocks("lycoris_transformer_blocks_{}_attn_to_qkv", 28, 6144, 9216)),
-    ("minimax_music3", blocks("diffusion_model.diffusion_transformer.transformer.layers.{}.self_attn.to_qkv", 36, 2048, 6144)),
+    ("minimax_music3", blocks("diffusion_transformer.transformer.layers.{}.self_attn.to_qkv", 36, 2048, 6144)),
     ("stable_audio_3", blocks("diffusion_model.transformer.layers.{}.self_attn.to_qkv", 24, 1536, 7680)),
     ("hunyuan_video_1_5", blocks("lora_unet_double_blocks_{}_img_attn_q", 54, 2048, 2048)),
     ("cosmos_predict2", blocks("transformer.transformer_blocks.{}.attn2.to_k", 28, 1024, 2048)),
