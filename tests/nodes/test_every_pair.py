@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 import comfy.sd
 import pytest
 import torch
-from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
+from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras, loaded_checkpoint
+from air_lora_pack.nodes.patching.fit import check_fit
+from air_lora_pack.nodes.patching.lora_file import outline
 
 from lora_resolver import Mismatch, family_name
 from tests import lora_files
+from tests.header_samples import samples
 from tools.tiny_checkpoints import make_checkpoints
 
 if TYPE_CHECKING:
@@ -127,14 +130,22 @@ def test_a_file_that_fits_in_part_says_how_much(folder: Path, tmp_path: Path) ->
     }
 
 
-def test_the_right_family_under_names_that_nobody_knows(folder: Path, tmp_path: Path) -> None:
+def test_names_with_a_slip_of_the_trainer_s_are_read_all_the_same(folder: Path, tmp_path: Path) -> None:
     modules = lora_files.modules_of("sd15", parts=("unet",))
     malformed = {name.replace("lora_unet_", "lora_unet__"): module for name, module in modules.items()}
     path = lora_files.write_lora(tmp_path / "malformed.safetensors", malformed, seed=1)
-    entry = WeightedLora(
-        "lora[0]", "malformed", path, hashlib.sha256(path.read_bytes()).hexdigest(), 1.0, 1.0
-    )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    entry = WeightedLora("lora[0]", "malformed", path, digest, 1.0, 1.0)
+    (applied,) = apply_loras(*load(folder, "sd15"), [entry], skip_mismatches=False).entries
+    assert applied.fit is not None
+    assert applied.fit.verdict == "fits"
+
+
+def test_the_right_family_under_names_that_nobody_knows(folder: Path) -> None:
+    """As cloneofsimo's trainer wrote them: a number in place of a name."""
+    sample = next(each for each in samples() if each.name == "sd1_cloneofsimo_analog")
+    checkpoint = loaded_checkpoint(*load(folder, "sd15"))
     with pytest.raises(Mismatch) as caught:
-        apply_loras(*load(folder, "sd15"), [entry], skip_mismatches=False)
+        check_fit(outline(sample.header, "positional", ""), "positional", checkpoint)
     assert caught.value.facts["verdict"] == "right family, will not load"
     assert "is for SD 1.x, as the loaded checkpoint is, but will not load" in str(caught.value)
