@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .headers.pickle_header import read_pickle_header
     from .headers.safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
     from .headers.scale import MetadataAlphas, alphas_of_metadata
-    from .headers.tensor_names import part_of_slot, place_of, split_name
+    from .headers.tensor_names import place_of, plain_name, split_name
     from .identifiers import Identifier, parse_identifier
     from .library import LibraryFile
     from .presets import PRESETS_FILE, Preset, delete_preset, read_presets, save_preset
@@ -129,8 +129,8 @@ __all__ = [
     "parse_identifier",
     "parse_image_request",
     "parse_lora_array",
-    "part_of_slot",
     "place_of",
+    "plain_name",
     "read_dropped",
     "read_gguf_header",
     "read_header",
@@ -198,7 +198,7 @@ _NAMES = {
     ".resolver": ("Resolver",),
     ".headers.safetensors_header": ("SafetensorsHeader", "TensorInfo", "parse_header", "read_header"),
     ".headers.scale": ("MetadataAlphas", "alphas_of_metadata"),
-    ".headers.tensor_names": ("part_of_slot", "place_of", "split_name"),
+    ".headers.tensor_names": ("place_of", "plain_name", "split_name"),
     ".search": ("search", "Listing"),
     ".settings_file": ("SETTING_KEYS", "SETTINGS_FILE", "read_settings", "save_settings", "with_settings"),
     ".store": ("storage_error",),

@@ -106,14 +106,12 @@ def _scale(metadata: Mapping[str, str], contents: Contents) -> str:
     alphas = alphas_of_metadata(metadata)
     rest = contents.scaled - contents.with_alpha
     where = _alphas_of(alphas, contents)
-    told = (
-        f"; ss_network_alpha {quoted(alphas.told)} is not applied"
-        if alphas.told and not alphas.fields
-        else ""
-    )
+    of_trainer = ""
+    if alphas.of_trainer and not alphas.fields:
+        of_trainer = f"; ss_network_alpha {quoted(alphas.of_trainer)} is not applied"
     if contents.with_alpha:
-        return f"alpha tensors; for {rest} of {contents.scaled} modules {where}{told}"
-    return where + told
+        return f"alpha tensors; for {rest} of {contents.scaled} modules {where}{of_trainer}"
+    return where + of_trainer
 
 
 def _alphas_of(alphas: MetadataAlphas, contents: Contents) -> str:

@@ -4,7 +4,7 @@ Beside alpha tensors there is the metadata: peft's configuration as JSON (`lora_
 it; each part of a pipeline under its prefix, as `unet.lora_alpha`), or its fields as they are (`lora_alpha`, `alpha`,
 `network_alpha`, with the same prefixes). Sources: peft `tuners/lora/config.py`, `utils/other.py`; diffusers
 `loaders/lora_base.py`. kohya's `ss_network_alpha` is what the trainer was told: what converters write may hold it
-within the factors already, and so it is told and never applied.
+within the factors already, and so it is named and never applied.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Mismatch
-from .safe_pattern import matches_whole
 from .tensor_names import part_of_slot, place_of
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class MetadataAlphas:
     """`lora_alpha`, `alpha_pattern`, `use_rslora` and so on, with the prefix of their part."""
     came_from: str = ""
     """The metadata's own name of what was read: `lora_adapter_metadata`, or `lora_alpha`."""
-    told: str = ""
+    of_trainer: str = ""
     """kohya's `ss_network_alpha`, which is not applied."""
 
     def alpha_of(self, module: str, rank: int) -> float | None:
@@ -85,11 +84,10 @@ class MetadataAlphas:
 
 def alphas_of_metadata(metadata: Mapping[str, str]) -> MetadataAlphas:
     """What a file's metadata says of alphas. Never raises: what cannot be read says nothing."""
-    told = metadata.get("ss_network_alpha", "")
     found, came_from = _nested(metadata)
     if not found:
         found, came_from = _flat(metadata)
-    return MetadataAlphas(found, came_from, told[:40])
+    return MetadataAlphas(found, came_from, metadata.get("ss_network_alpha", "")[:40])
 
 
 def _nested(metadata: Mapping[str, str]) -> tuple[dict[str, Any], str]:
@@ -187,8 +185,12 @@ def _is_meant(pattern: str, module: str) -> bool:
         before = "(.*_)?"
         own = own.replace(r"\.", "_") if "\\" in own else own.replace(".", "_")
     try:
+        from .safe_pattern import (
+            matches_whole,  # here: hardly a file has patterns, and it needs parts inside of `re`
+        )
+
         return matches_whole(f"{before}({own})", module)
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         raise Mismatch(
             f"the file's metadata gives alphas by the pattern {pattern[:80]!r}, which cannot be read: {error}",
             code="unsupportedAlphaPattern",

@@ -167,3 +167,14 @@ def place_of(name: str) -> Place:
 def part_of_slot(slot: str) -> str:
     """ "te1", "te2" or "te3" for a text encoder's place, "" for the diffusion model's."""
     return _PARTS.get(slot, "")
+
+
+def plain_name(module: str) -> tuple[str, str]:
+    """The part of the pipeline ("" is the diffusion model, "te1"…) and the name without prefix, with underscores alone.
+
+    It is the same in whatever spelling the module's name comes.
+    """
+    place = place_of(module)
+    part = part_of_slot(place.slot)
+    # transformers 5 left `text_model.` out of CLIP's names, and so do LoRAs for it.
+    return part, place.template.removeprefix("text_model_") if part else place.template

@@ -24,6 +24,14 @@ def delta_shape(value: Any) -> Shape | None:
     return measure(value.weights) if measure else None
 
 
+def part_shape(shape: Sequence[int], offset: tuple[int, int, int] | None) -> Shape:
+    """The shape of a part of a weight, (dimension, start, length); None is the whole weight."""
+    if offset is None:
+        return tuple(shape)
+    dimension, _start, length = offset
+    return (*shape[:dimension], length, *shape[dimension + 1 :])
+
+
 def _lora(weights: Sequence[Any]) -> Shape | None:
     up, down, _alpha, mid, _dora_scale, reshape = weights
     if reshape is not None and up[0].numel() == down.shape[0]:

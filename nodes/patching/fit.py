@@ -11,7 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ...lora_resolver import Mismatch, family_blocks, family_name, place_of, split_name
-from .delta_shape import delta_shape
+from .delta_shape import delta_shape, part_shape
 from .key_mapping import MappedFile, map_file
 from .left_over import LeftOver, left_over
 from .modules import ALONE, EMBEDDING, MARK, NO_WEIGHT
@@ -85,10 +85,9 @@ class Clash:
 def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
     """The file's patches for this checkpoint.
 
-    Raises Mismatch with code `notADiffusionLora`, `wrongArchitecture`, `shapeClash` or `noKeysMatch`, whose text names
-    both architectures, or with one of `changes_of` and `check_finite` for
-    tensors that cannot be read. `name` is what the user calls the
-    entry.
+    `name` is what the user calls the entry. Raises Mismatch with code `notADiffusionLora`, `wrongArchitecture`,
+    `shapeClash` or `noKeysMatch`, whose text names both architectures, or for tensors that cannot be read with a code
+    of `changes_of` and `check_finite`.
     """
     try:
         diffusion = map_file(file, checkpoint.diffusion)
@@ -105,11 +104,10 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
     unmatched = [key for key, reason in unused.items() if reason not in _HARMLESS]
     if (unmatched or clashes) and file.architecture.verdict == "not_a_diffusion_lora":
         raise _not_a_diffusion_lora(file, name, checkpoint)
-    diffusion_left = tuple(key for key in unmatched if not _is_for_text_encoder(key))
-    told = {
-        key: reason
-        for key, reason in unused.items()
-        if checkpoint.text_encoder or not _is_for_text_encoder(key)
+    for_encoders = {key for key in unused if _is_for_text_encoder(key)}
+    diffusion_left = tuple(key for key in unmatched if key not in for_encoders)
+    shown = {
+        key: reason for key, reason in unused.items() if checkpoint.text_encoder or key not in for_encoders
     }
     fit = Fit(
         diffusion=diffusion,
@@ -117,7 +115,7 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
         matched=len(matched),
         unmatched=diffusion_left if checkpoint.text_encoder is None else tuple(unmatched),
         without_clip=0 if checkpoint.text_encoder else len(unmatched) - len(diffusion_left),
-        left_over=left_over(told, file.modules),
+        left_over=left_over(shown, file.modules),
         widened=diffusion.widened,
     )
     patches = len(diffusion.patches) + (len(encoder.patches) if encoder else 0)
@@ -132,7 +130,7 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
         raise _mismatch(file, name, checkpoint, fit, clashes, diffusion_left)
     if file.has_values:
         try:
-            check_finite(file.tensors, matched)
+            check_finite(file.tensors, (key for key in file.tensors if key in matched))
         except Mismatch as error:
             raise _cannot_be_read(file, name, checkpoint, error) from None
     return fit
@@ -216,7 +214,7 @@ def _clashes(patches: Mapping[Target, Any], shapes: Mapping[str, torch.Size]) ->
         delta = delta_shape(value)
         if delta is None:
             continue
-        weight = _part_shape(tuple(shapes[target.key]), target.offset)
+        weight = part_shape(tuple(shapes[target.key]), target.offset)
         if _grows(value):
             clash = len(delta) != len(weight) or any(new < old for new, old in zip(delta, weight))
         elif len(delta) == 1 < len(weight) and getattr(value, "name", "") in ("oft", "boft"):
@@ -230,13 +228,6 @@ def _clashes(patches: Mapping[Target, Any], shapes: Mapping[str, torch.Size]) ->
 def _grows(value: Any) -> bool:
     """True for the LoRAs that say to which shape the weight is padded first (BFL's control LoRAs)."""
     return getattr(value, "name", "") == "lora" and value.weights[5] is not None
-
-
-def _part_shape(shape: tuple[int, ...], offset: tuple[int, int, int] | None) -> tuple[int, ...]:
-    if offset is None:
-        return shape
-    dimension, _start, length = offset
-    return (*shape[:dimension], length, *shape[dimension + 1 :])
 
 
 def _mismatch(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch.nn.functional import pad
 
 from ...lora_resolver import Mismatch
+from .delta_shape import part_shape
 from .modules import NO_BIAS, NO_WEIGHT, TWICE, changes_of, fitted_magnitudes
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def map_file(file: LoraFile, weights: LoadedWeights) -> MappedFile:
         if target in patches:
             unused.update(dict.fromkeys(changes.used, TWICE))
         else:
-            shape = _part_of(weights.shapes[target.key], target.offset)
+            shape = part_shape(weights.shapes[target.key], target.offset)
             for number, value in enumerate(changes.weight):
                 wide = _widened(value, target, shape)
                 if wide is not None:
@@ -105,13 +106,6 @@ def map_file(file: LoraFile, weights: LoadedWeights) -> MappedFile:
                 patches[Target(bias.key, bias.offset, bias.function, number)] = value
             matched |= changes.used_by_bias
     return MappedFile(patches, frozenset(matched), unused, tuple(widened))
-
-
-def _part_of(shape: Sequence[int], offset: tuple[int, int, int] | None) -> tuple[int, ...]:
-    if offset is None:
-        return tuple(shape)
-    dimension, _start, length = offset
-    return (*shape[:dimension], length, *shape[dimension + 1 :])
 
 
 def _fitted(value: Any, stem: str, target: Target, shape: Sequence[int]) -> Any:

@@ -45,8 +45,9 @@ class LeftOver:
         layers = f"{self.kind} {'layer' if self.modules == 1 else 'layers'}"
         if self.kind in ("embedding", "text encoder"):
             layers = "embeddings" if self.kind == "embedding" else "text-encoder layers"
+        keys = "key" if self.keys == 1 else "keys"
         count = f"all {self.of}" if self.modules == self.of > 1 else f"{self.modules} of {self.of}"
-        return f"{count} {layers} ({self.keys} keys): {self.example} {self.reason}"
+        return f"{count} {layers} ({self.keys} {keys}): {self.example} {self.reason}"
 
     def as_dict(self) -> dict[str, str | int]:
         """For a report."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from comfy.weight_adapter import adapters
 
-from ...lora_resolver import Mismatch, part_of_slot, place_of, split_name
+from ...lora_resolver import Mismatch, plain_name, split_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,11 +48,6 @@ class Module:
     stem: str
     tensors: dict[str, tuple[str, torch.Tensor]] = field(default_factory=dict)
     """Role → its name in the file, and itself."""
-
-    def get(self, role: str) -> torch.Tensor | None:
-        """The tensor in this role, if there is one."""
-        found = self.tensors.get(role)
-        return found[1] if found is not None else None
 
 
 @dataclass
@@ -93,16 +88,11 @@ def _join_trimmings(modules: dict[str, Module]) -> None:
     alone = [stem for stem, module in modules.items() if module.tensors.keys() <= _TRIMMINGS]
     if not alone or len(alone) == len(modules):
         return
-    by_place = {_plain(stem): module for stem, module in modules.items() if stem not in set(alone)}
+    by_place = {plain_name(stem): module for stem, module in modules.items() if stem not in set(alone)}
     for stem in alone:
-        home = by_place.get(_plain(stem))
+        home = by_place.get(plain_name(stem))
         if home is not None and home.tensors.keys().isdisjoint(modules[stem].tensors):
             home.tensors.update(modules.pop(stem).tensors)
-
-
-def _plain(stem: str) -> tuple[str, str]:
-    place = place_of(stem)
-    return part_of_slot(place.slot), place.template
 
 
 def _reason(name: str) -> str:
@@ -197,7 +187,12 @@ class _Reader:
         for a, b, core in ((first, second, t1), (third, fourth, t2)):
             if core is None and a.shape[1] != b.shape[0]:
                 self._differ("the ranks of its factors", a, b)
-            if core is not None and (core.dim() != _PICTURE or core.shape[:2] != (a.shape[0], b.shape[0])):
+            if core is not None and core.dim() != _PICTURE:
+                role = "hada_t1" if core is t1 else "hada_t2"
+                self._bad_factor(
+                    role, f"has {core.dim()} dimensions, and ComfyUI reads a LoHa's core of four alone"
+                )
+            if core is not None and core.shape[:2] != (a.shape[0], b.shape[0]):
                 self._differ("the sizes of its core and its factors", a, core, b)
         alpha = self._alpha(second.shape[0])
         self._adapter("loha", (first, second, alpha, third, fourth, t1, t2, self._dora_scale()))
@@ -258,7 +253,7 @@ class _Reader:
         found = self.module.tensors.get(role)
         if found is None:
             self._incomplete(role)
-        name, tensor = found  # type: ignore[misc]
+        name, tensor = found
         if tensor.dim() < dimensions:
             self._bad_factor(role, f"has {tensor.dim()} dimensions where at least {dimensions} are needed")
         if not tensor.numel():
@@ -323,7 +318,7 @@ class _Reader:
 
     # ---- errors
 
-    def _incomplete(self, role: str) -> None:
+    def _incomplete(self, role: str) -> NoReturn:
         there = next(iter(self.module.tensors.values()))[0]
         raise Mismatch(
             f"of the module {self.module.stem} it has {there} and no {role}: half an adapter",
@@ -331,7 +326,7 @@ class _Reader:
             remedy=_REMEDY,
         )
 
-    def _differ(self, what: str, *tensors: torch.Tensor) -> None:
+    def _differ(self, what: str, *tensors: torch.Tensor) -> NoReturn:
         shapes = ", ".join(_by(tensor.shape) for tensor in tensors)
         raise Mismatch(
             f"of the module {self.module.stem} {what} do not agree ({shapes})",
@@ -339,10 +334,10 @@ class _Reader:
             remedy=_REMEDY,
         )
 
-    def _bad_factor(self, role: str, what: str) -> None:
+    def _bad_factor(self, role: str, what: str) -> NoReturn:
         raise Mismatch(f"{self.module.tensors[role][0]} {what}", code="badFactor", remedy=_REMEDY)
 
-    def _bad_alpha(self, name: str, what: str) -> None:
+    def _bad_alpha(self, name: str, what: str) -> NoReturn:
         raise Mismatch(f"the alpha {name} {what}, not one finite number", code="badAlpha", remedy=_REMEDY)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ...lora_resolver import part_of_slot, place_of
+from ...lora_resolver import plain_name
 from .other_names import other_names
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class NameIndex:
         slot = self._key_map.get(stem)
         if slot is not None:
             return slot
-        plain = _plain(stem)
+        plain = plain_name(stem)
         if plain[0] and not self._has_encoders:
             return None
         original, every = self._plain_names
@@ -61,7 +61,7 @@ class NameIndex:
         every: _PlainNames = {}
         # Stable Cascade's prefix names the only encoder that it has; beside another it would make both ambiguous.
         for stem, slot in sorted(self._key_map.items(), key=lambda item: item[0].startswith("lora_prior_te")):
-            plain = _plain(stem)
+            plain = plain_name(stem)
             if stem.startswith("lora_prior_te"):
                 every.setdefault(plain, slot)
                 continue
@@ -93,14 +93,6 @@ def _add(index: dict[tuple[str, str], Slot], plain: tuple[str, str], slot: Slot)
     known = index.setdefault(plain, slot)
     if known is not slot and known != slot:
         index[plain] = _AMBIGUOUS
-
-
-def _plain(stem: str) -> tuple[str, str]:
-    """The part of the pipeline, and the name without prefix and with underscores alone."""
-    place = place_of(stem)
-    part = part_of_slot(place.slot)
-    # transformers 5 left `text_model.` out of CLIP's names, and so do LoRAs for it.
-    return part, place.template.removeprefix("text_model_") if part else place.template
 
 
 def _parts_of_fused(

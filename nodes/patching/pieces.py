@@ -8,6 +8,7 @@ import torch
 from comfy.weight_adapter.base import pad_tensor_to_shape
 
 from .core_kinds import apply_other, grown_shape
+from .delta_shape import part_shape
 from .stacked_adapter import corner
 
 
@@ -29,7 +30,7 @@ def pieces_of(adapter: Any, weight: torch.Tensor, convert: Any, key: str) -> lis
             if function is None and (offset is None or (offset[0] < 2 and len(shape) == 2)):
                 pieces.append(Piece(*_placed(factors, shape, offset), None))
                 continue
-            delta = (factors[0] @ factors[1]).reshape(_part(shape, offset))
+            delta = (factors[0] @ factors[1]).reshape(part_shape(shape, offset))
             pieces.append(_whole(delta if function is None else function(delta), shape, offset))
         if others:
             own_shape = weight.shape
@@ -58,13 +59,6 @@ def _placed(
     whole = down.new_zeros(down.shape[0], shape[1])
     whole[:, start : start + length] = down
     return up, whole
-
-
-def _part(shape: torch.Size, offset: tuple[int, int, int] | None) -> tuple[int, ...]:
-    if offset is None:
-        return tuple(shape)
-    dimension, _start, length = offset
-    return (*shape[:dimension], length, *shape[dimension + 1 :])
 
 
 def _whole(delta: torch.Tensor, shape: torch.Size, offset: tuple[int, int, int] | None) -> Piece:

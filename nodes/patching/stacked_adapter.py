@@ -81,8 +81,8 @@ class StackedAdapter(WeightAdapterBase):
     """All deltas of one weight.
 
     Newer ComfyUI moves an adapter's tensors to another device by building a new one at each forward,
-    `type(a)(a.loaded_keys, moved(a.weights))`, where nested tuples come back as plain tuples. So everything lies in
-    `weights`, by position, and the factors lie there as they are multiplied: stacked, once.
+    `type(a)(a.loaded_keys, moved(a.weights))`, where nested tuples come back as plain tuples. So everything is in
+    `weights`, by position, and the factors are there as they are multiplied: stacked, once.
     """
 
     name = "air_lora"
@@ -100,7 +100,7 @@ class StackedAdapter(WeightAdapterBase):
         return self._sections
 
     @property
-    def weights(self) -> tuple[tuple[Any, ...], ...]:  # type: ignore[override]
+    def weights(self) -> tuple[tuple[Any, ...], ...]:  # type: ignore[override]  # a property here
         """The sections, for who patches at each forward: one pair of factors for what several LoRAs add to one part.
 
         Settled when it is asked for first, since ComfyUI measures it once and fills a buffer of that size later: where

@@ -87,7 +87,7 @@ def apply(loaded: Loaded, path: Path, strength: float = 1.0) -> Any:
     lora = WeightedLora("lora[0]", path.stem, path, digest, strength, strength)
     result = apply_loras(loaded.model, loaded.clip, [lora], skip_mismatches=False)
     fit = result.entries[0].fit
-    # ComfyUI reads the lengths of OFT without using them, and so they are told as not loaded.
+    # ComfyUI reads the lengths of OFT without using them, and so they are listed as not loaded.
     assert [key for key in fit.unmatched if not key.endswith(".rescale")] == []
     assert fit.without_clip == 0
     assert fit.matched == len(load_file(path)) - len(fit.unmatched)
