@@ -26,7 +26,7 @@ __all__ = ["Checkpoint", "detect_checkpoint"]
 _ENCODERS = re.compile(r"(cond_stage_model|conditioner|text_encoders?)\.")
 _VAE = re.compile(r"(first_stage_model|vae)\.")
 _DIFFUSION = re.compile(r"(model\.diffusion_model|diffusion_model)\.")
-_OUTER = re.compile(r"(?:model\.diffusion_model|diffusion_model|model|net)\.")
+_OUTER = re.compile(r"^(?:model\.diffusion_model|diffusion_model|model|net)\.")
 _WEIGHT = re.compile(r"(.+)\.(?:weight|scale|gamma)")
 _SCALES = re.compile(r".*(\.scale_weight|\.weight_scale|scaled_fp8|\.comfy_quant)$")
 _PACKED = re.compile(r".*\.(qweight|weight\.quant_state\.\w+|weight\.absmax|weight_scale_2)$")
@@ -69,7 +69,7 @@ def detect_checkpoint(header: SafetensorsHeader) -> Checkpoint:
     shapes = {}
     for name, info in inner.items():
         match = _WEIGHT.fullmatch(_OUTER.sub("", name, count=1))
-        if match and info.shape:
+        if match and len(info.shape) > 1:  # norms tell no family from another
             shapes[match[1]] = info.shape
     index = family_index()
     contents = read_weights(shapes, index)

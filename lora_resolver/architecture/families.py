@@ -11,11 +11,13 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from . import end_layouts as ends
 from . import layouts as names
+from . import newer_layouts as newer
 from . import recent_layouts as recent
 from .layouts import in_slots
 from .table import Index, Layout, Row
-from .unet import cut_unet_layout, unet_layouts, unet_positional_layouts
+from .unet import cut_unet_layout, unet_layouts, unet_positional_layouts, video_unet_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -152,7 +154,7 @@ def _sdxl_like() -> Iterable[Row]:
     chatglm = in_slots(names.CHATGLM, "te", "te1", "text_encoder")
     kolors, _ = unet_layouts((320, 640, 1280), (0, 2, 10), context=2048, middle=10, linear=True, added=5632)
     yield replace(
-        _row("kolors", "", (kolors, names.KOLORS_PROJECTION, *chatglm)), essential="encoder_hid_proj"
+        _row("kolors", "", (kolors, names.KOLORS_PROJECTION, *chatglm)), essential=("encoder_hid_proj",)
     )
 
 
@@ -176,12 +178,13 @@ def _stable_diffusion() -> Iterable[Row]:
     stacks = ("joint_blocks N", "transformer_blocks N")
     yield _row("sd3", "SD 3 medium", sd3, stacks, h=1536, N=24)
     sd35 = _row("sd3", "SD 3.5 medium", (*sd3, names.SD35_MEDIUM), stacks, h=1536, N=24, A=13)
-    yield replace(sd35, essential="joint_blocks_#_x_block_attn2")
+    yield replace(sd35, essential=("joint_blocks_#_x_block_attn2", "transformer_blocks_#_attn2"))
     yield _row("sd3", "SD 3.5 large", sd3, stacks, h=2432, N=38)
 
 
-def _cut_unets() -> Iterable[Row]:
-    """UNets that somebody has pruned (BK-SDM, KOALA) or made small: the width of the text tells them."""
+def _last_resort() -> Iterable[Row]:
+    """UNets that somebody has pruned (BK-SDM, KOALA) or made small: the width of the text tells them. And Stable Video
+    Diffusion, which has all of SD 2.x, and something for time beside it."""
     encoders = {
         "sd1": _CLIP_L_ALONE,
         "sd2": _CLIP_H_ALONE,
@@ -190,6 +193,9 @@ def _cut_unets() -> Iterable[Row]:
     }
     for family, width in (("sd1", 768), ("sd2", 1024), ("sdxl", 2048), ("sdxl_refiner", 1280)):
         yield _row(family, "cut", (cut_unet_layout(context=width), *encoders[family]))
+    widths, depths = (320, 640, 1280, 1280), (1, 1, 1, 0)
+    images = unet_layouts(widths, depths, context=1024, middle=1, linear=True, added=768)
+    yield replace(_row("svd", "", (*images, video_unet_layout())), proof=("temporal_", "time_stack"))
 
 
 def _flux_like() -> Iterable[Row]:
@@ -198,13 +204,13 @@ def _flux_like() -> Iterable[Row]:
     shared = (names.FLUX, names.FLUX_ENDS, names.FLUX_DIFFUSERS, names.FLUX_DIFFUSERS_ENDS)
     modulated = (names.FLUX_MODULATION, names.FLUX_DIFFUSERS_MODULATION)
     yield _row("flux1", "", (*shared, *modulated, names.XLABS, *_CLIP_L, *_T5_SECOND), stacks, **flux, v=768)
-    yield _row("chroma", "", (*shared, names.CHROMA_GUIDANCE, *_T5_ALONE), stacks, **flux)
+    yield _row("chroma", "", (*shared, names.CHROMA_GUIDANCE, ends.CHROMA_RADIANCE, *_T5_ALONE), stacks, **flux)
 
     # FLUX.1 with fewer blocks and the text encoder of Qwen; it has neither guidance nor a pooled text.
     longcat = {**flux, "D": 10, "S": 20, "t": 3584}
-    yield _row("longcat_image", "", (*shared, *modulated), stacks, **longcat, v=768)
+    yield _row("longcat_image", "", (*shared, *modulated, ends.LONGCAT_ENDS), stacks, **longcat, v=768)
     ovis = {**flux, "D": 6, "S": 27, "t": 2048, "u": 24576, "l": 33792}
-    yield _row("ovis_image", "", (*shared, *modulated, names.OVIS), stacks, **ovis, v=768)
+    yield _row("ovis_image", "", (*shared, *modulated, names.OVIS, ends.OVIS_ENDS), stacks, **ovis, v=768)
 
     flux2 = (names.FLUX, names.FLUX2, names.FLUX2_DIFFUSERS)
     for variant, h, t, double, single in (
@@ -221,19 +227,26 @@ def _flux_like() -> Iterable[Row]:
         names.HUNYUAN_TENCENT,
         recent.HUNYUAN_MUSUBI,
         names.HUNYUAN_DIFFUSERS,
+        ends.HUNYUAN_ENDS,
         names.FLUX_DIFFUSERS,
         names.FLUX_DIFFUSERS_MODULATION,
         *_dotted(names.FLUX, names.FLUX_MODULATION),
     )
     clip = (*_CLIP_L, *_clip("te2", "text_encoder_2", w=768, layers=12))
     for family, h, t, double, single, encoders in (
-        ("hunyuan_video", 3072, 4096, 20, 40, clip),
+        ("hunyuan_video", 3072, 4096, 20, 40, (*clip, ends.FRAMEPACK_ENDS)),
         ("hunyuan_image", 3584, 3584, 20, 40, ()),
-        ("hunyuan_video_1_5", 2048, 3584, 54, 0, ()),
+        ("hunyuan_image_refiner", 3328, 3584, 20, 40, ()),
+        ("hunyuan_video_1_5", 2048, 3584, 54, 0, (ends.HUNYUAN_15_ENDS,)),
     ):
         sizes = {"h": h, "u": 4 * h, "m": 4 * h, "l": 7 * h, "k": 5 * h, "t": t, "v": 768}
         yield _row(family, "", (*hunyuan, *encoders), stacks, **sizes, D=double, S=single)
-    yield _row("hunyuan_dit", "", (names.HUNYUAN_DIT,), ("blocks N",), h=1408, N=40)
+    shape = {"h": 1024, "u": 4096, "m": 4096, "l": 7168, "k": 5120, "t": 1536}
+    three_d = (names.FLUX, newer.HUNYUAN3D2_ENDS)
+    yield _row("hunyuan3d2", "Hunyuan3D 2", three_d, stacks, **shape, D=16, S=32)
+    yield _row("hunyuan3d2", "Hunyuan3D 2 mini", three_d, stacks, **shape, D=8, S=16)
+    yield _row("hunyuan3d2", "Hunyuan3D 2.1", (newer.HUNYUAN3D21,), ("blocks N",), N=21)
+    yield _row("hunyuan_dit", "", (names.HUNYUAN_DIT, ends.HUNYUAN_DIT_ENDS), ("blocks N",), h=1408, N=40)
 
 
 def _layered() -> Iterable[Row]:
@@ -241,23 +254,23 @@ def _layered() -> Iterable[Row]:
     yield _row(
         "lumina2",
         "",
-        (names.LUMINA, names.LUMINA_DIFFUSERS, *_llm("te", w=2304, layers=26)),
+        (names.LUMINA, names.LUMINA_DIFFUSERS, ends.LUMINA_ENDS, *_llm("te", w=2304, layers=26)),
         ("layers N",),
         **lumina,
     )
     newbie = {**lumina, "t": 2560, "N": 36}
-    yield _row("newbie", "", (names.LUMINA, names.LUMINA_DIFFUSERS, names.NEWBIE), ("layers N",), **newbie)
+    yield _row("newbie", "", (names.LUMINA, names.LUMINA_DIFFUSERS, ends.LUMINA_ENDS, names.NEWBIE), ("layers N",), **newbie)
     z_image = {"h": 3840, "q": 11520, "d": 128, "f": 10240, "c": 256, "t": 2560, "N": 30}
     yield _row("z_image", "", (names.LUMINA, names.Z_IMAGE), ("layers N",), **z_image)
     omnigen = {"h": 2520, "k": 840, "f": 10240, "c": 1024, "t": 2048, "N": 32}
     yield _row("omnigen2", "", (names.LUMINA_DIFFUSERS, names.OMNIGEN2), ("layers N",), **omnigen)
-    yield _row("ideogram4", "", (recent.IDEOGRAM4,), ("layers N",), N=34)
-    yield _row("ernie_image", "", (names.ERNIE_IMAGE,), ("layers N",), h=4096, f=12288, N=36)
+    yield _row("ideogram4", "", (recent.IDEOGRAM4, newer.IDEOGRAM4_DIFFUSERS), ("layers N",), N=34)
+    yield _row("ernie_image", "", (names.ERNIE_IMAGE, ends.ERNIE_ENDS), ("layers N",), h=4096, f=12288, N=36)
 
 
 def _wan() -> Iterable[Row]:
     layouts = (names.WAN, names.WAN_IMAGE, names.WAN_DIFFUSERS)
-    yield _row("wan_14b", "", layouts, ("blocks N",), h=5120, f=13824, N=40, V=8)
+    yield _row("wan_14b", "", (*layouts, newer.WAN_PARTS), ("blocks N",), h=5120, f=13824, N=40, V=8)
     yield _row("wan_5b", "", (names.WAN, names.WAN_DIFFUSERS), ("blocks N",), h=3072, f=14336, N=30, V=15)
     yield _row("wan_1_3b", "", layouts, ("blocks N",), h=1536, f=8960, N=30, V=15)
 
@@ -269,44 +282,63 @@ def _others() -> Iterable[Row]:
     yield _row("qwen_image_2", "", (names.QWEN_IMAGE_2,), stacks, h=4096, N=32)
     # Anima is Cosmos-Predict2 2B with an adapter for its text encoder: without that part nothing tells them apart.
     anima = (names.COSMOS_PREDICT2, names.ANIMA_ADAPTER, *_llm("te", w=1024, layers=28))
-    yield replace(_row("anima", "", anima, ("blocks N",), h=2048, N=28), essential="llm_adapter_")
-    cosmos = (names.COSMOS_PREDICT2, recent.COSMOS_DIFFUSERS)
+    yield replace(_row("anima", "", anima, ("blocks N",), h=2048, N=28), essential=("llm_adapter_",))
+    cosmos = (names.COSMOS_PREDICT2, recent.COSMOS_DIFFUSERS, ends.COSMOS_ENDS)
     blocks = ("blocks N", *stacks)
     yield _row("cosmos_predict2", "Cosmos-Predict2 2B", cosmos, blocks, h=2048, N=28)
     yield _row("cosmos_predict2", "Cosmos-Predict2 14B", cosmos, blocks, h=5120, N=36)
-    yield _row("ltxv", "LTX-Video 2B", (names.LTXV, *_T5_ALONE), stacks, h=2048, N=28)
-    yield _row("ltxv", "LTX-Video 13B", (names.LTXV, *_T5_ALONE), stacks, h=4096, N=48)
-    yield replace(_row("ltx2", "", (names.LTX2,), stacks, h=4096, a=2048, N=48), essential="audio_")
+    for variant, h, count in (("Cosmos 1 7B", 4096, 28), ("Cosmos 1 14B", 5120, 36)):
+        first = (newer.cosmos1(count), recent.COSMOS_DIFFUSERS, ends.COSMOS_ENDS)
+        yield _row("cosmos1", variant, first, stacks, h=h, N=count)
+    yield _row("ltxv", "LTX-Video 2B", (names.LTXV, ends.LTXV_ENDS, *_T5_ALONE), stacks, h=2048, N=28)
+    yield _row("ltxv", "LTX-Video 13B", (names.LTXV, ends.LTXV_ENDS, *_T5_ALONE), stacks, h=4096, N=48)
+    yield replace(_row("ltx2", "", (names.LTX2, ends.LTX2_ENDS), stacks, h=4096, a=2048, N=48), essential=("audio_",))
     pixart = (names.PIXART, names.PIXART_DIFFUSERS, *_T5_ALONE)
     yield _row("pixart", "", pixart, (*stacks, "blocks N"), h=1152, N=28)
-    yield _row("sana", "Sana 0.6B", (names.SANA,), stacks, h=1152, N=28)
-    yield _row("sana", "Sana 1.6B", (names.SANA,), stacks, h=2240, N=20)
-    yield _row("sana", "Sana 4.8B", (names.SANA,), stacks, h=2240, N=60)
-    yield _row("mochi", "", (names.MOCHI, names.MOCHI_DIFFUSERS), (*stacks, "blocks N"), N=48)
-    yield _row("cogvideox", "CogVideoX 2B", (names.COGVIDEOX, *_T5_ALONE), stacks, h=1920, N=30)
-    yield _row("cogvideox", "CogVideoX 5B", (names.COGVIDEOX, *_T5_ALONE), stacks, h=3072, N=42)
+    yield _row("sana", "Sana 0.6B", (names.SANA, ends.SANA_ENDS), stacks, h=1152, N=28)
+    yield _row("sana", "Sana 1.6B", (names.SANA, ends.SANA_ENDS), stacks, h=2240, N=20)
+    yield _row("sana", "Sana 4.8B", (names.SANA, ends.SANA_ENDS), stacks, h=2240, N=60)
+    yield _row("mochi", "", (names.MOCHI, names.MOCHI_DIFFUSERS, ends.MOCHI_ENDS), (*stacks, "blocks N"), N=48)
+    cogvideox = (names.COGVIDEOX, ends.COGVIDEOX_ENDS, newer.COGVIDEOX_COMFYUI, *_T5_ALONE)
+    yield _row("cogvideox", "CogVideoX 2B", cogvideox, blocks, h=1920, N=30)
+    yield _row("cogvideox", "CogVideoX 5B", cogvideox, blocks, h=3072, N=42)
     hidream = (names.HIDREAM, *_CLIP_L, *_CLIP_G, *_T5_THIRD)
     yield _row("hidream", "", hidream, ("double_stream_blocks D single_stream_blocks N",), h=2560, D=16, N=32)
     auraflow = (names.AURAFLOW, names.AURAFLOW_DIFFUSERS)
     pairs = ("double_layers D single_layers S", "joint_transformer_blocks D single_transformer_blocks S")
     yield _row("auraflow", "", auraflow, pairs, h=3072, D=4, S=32)
-    yield _row("krea2", "", (names.KREA2, recent.KREA2_DIFFUSERS))
+    yield _row("krea2", "", (names.KREA2, recent.KREA2_DIFFUSERS, ends.KREA2_ENDS))
     yield _row("boogu", "", (recent.BOOGU,))
     yield _row("lens", "", (recent.LENS,), stacks, N=48)
     yield _row("joyimage", "", (recent.JOYIMAGE,))
-    yield _row("minimax_h3", "", (names.MINIMAX_H3,))
-    yield _row("kandinsky5", "", (names.KANDINSKY5,), N=60)
-    yield _row("ace_step", "", (names.ACE_STEP,))
-    yield _row("minimax_music3", "", (recent.MINIMAX_MUSIC3,))
-    yield _row("stable_audio_3", "", (recent.STABLE_AUDIO_3,))
-    yield _row("stable_audio", "", (names.STABLE_AUDIO, names.STABLE_AUDIO_DIFFUSERS))
+    yield _row("minimax_h3", "", (names.MINIMAX_H3, newer.MINIMAX_H3_DIFFUSERS))
+    for variant, h, count in (("video Lite", 1792, 32), ("image Lite", 2560, 50), ("Pro", 4096, 60)):
+        kandinsky = (names.KANDINSKY5, ends.KANDINSKY5_ENDS)
+        yield _row("kandinsky5", f"Kandinsky 5 {variant}", kandinsky, h=h, N=count)
+    yield _row("pixeldit", "", (newer.PIXELDIT,), ("patch_blocks N",), N=14)
+    for variant, h, f, count in (("3B", 2560, 6912, 32), ("7B", 3072, 8192, 36), ("7B, plain", 3072, 12288, 36)):
+        yield _row("seedvr2", f"SeedVR2 {variant}", (newer.SEEDVR2,), ("blocks N",), h=h, f=f, N=count)
+    yield _row("hidream_o1", "", (newer.HIDREAM_O1,))
+    yield _row("cascade_b", "", (newer.CASCADE_B,))
+
+
+def _sound() -> Iterable[Row]:
+    yield _row("ace_step", "ACE-Step 1", (names.ACE_STEP,))
+    ace = (newer.ACE_STEP_15, newer.ACE_STEP_15_DIFFUSERS)
+    for variant, h, f, q, count in (("", 2048, 6144, 2048, 24), (" XL", 2560, 9728, 4096, 32)):
+        row = _row("ace_step", f"ACE-Step 1.5{variant}", ace, ("layers N",), h=h, f=f, q=q, N=count)
+        yield replace(row, proof=("cross_attn",))  # the rest is named as in Qwen 3 1.7B, and as large
+    yield _row("minimax_music3", "", (recent.MINIMAX_MUSIC3, newer.MINIMAX_MUSIC3_DIFFUSERS))
+    yield _row("stable_audio_3", "", (recent.STABLE_AUDIO_3, newer.STABLE_AUDIO_3_DIFFUSERS))
+    stable_audio = (names.STABLE_AUDIO, names.STABLE_AUDIO_DIFFUSERS, ends.STABLE_AUDIO_ENDS)
+    yield _row("stable_audio", "", stable_audio)
 
 
 @functools.cache
 def family_index() -> Index:
     """The whole table, ready to be asked; made when it is first needed (some milliseconds)."""
-    rows = (*_stable_diffusion(), *_flux_like(), *_layered(), *_wan(), *_others())
-    return Index(rows, last_resort=_cut_unets())
+    rows = (*_stable_diffusion(), *_flux_like(), *_layered(), *_wan(), *_others(), *_sound())
+    return Index(rows, last_resort=_last_resort())
 
 
 @functools.cache

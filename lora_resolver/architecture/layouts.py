@@ -749,6 +749,7 @@ time_embedder.(proj_in|proj_out)                                  -       -
 final_layer.(video_out|audio_out|adaln_proj.linear)               -       -
 """)
 ACE_STEP = Layout("""
+lyric_embs                                                        1024    6693
 transformer_blocks.<24>.(attn|cross_attn).to_(q|k|v)              2560    2560
 transformer_blocks.<24>.(attn|cross_attn).to_out.0                2560    2560
 transformer_blocks.<24>.cross_attn.add_(q|k|v)_proj               2560    2560
@@ -771,8 +772,9 @@ proj_in.early_conv_layers.(0|2)                                   -       -     
 final_layer.linear                                                2560    128
 """)
 KANDINSKY5 = Layout("""
-(visual|text)_transformer_blocks.<N>.(self_attention|cross_attention).(to_query|to_key|to_value|out_layer) - -
-(visual|text)_transformer_blocks.<N>.feed_forward.(in_layer|out_layer) -  -
+(visual|text)_transformer_blocks.<N>.(self_attention|cross_attention).(to_query|to_key|to_value|out_layer) h h
+(visual|text)_transformer_blocks.<N>.feed_forward.in_layer         h       4h
+(visual|text)_transformer_blocks.<N>.feed_forward.out_layer        4h      h
 (visual|text)_transformer_blocks.<N>.(visual|text)_modulation.out_layer - -
 """)
 KOLORS_PROJECTION = Layout("""

@@ -18,10 +18,8 @@ __all__ = ["Match", "match", "match_whole", "rows_of"]
 _UNMISTAKABLE = re.compile(
     r"joint_blocks_|(double|single)_blocks_|(double|single)_stream_blocks_|joint_transformer_blocks_|double_layers_"
     r"|(noise|context)_refiner_|txtfusion_|llm_adapter_|.*_(img|txt)_(mlp|mod)_|.*_(self|cross)_attn_[qkvo]$"
-    r"|.*_audio_attn|.*_adaln_modulation_|.*_(self|cross)_attn_\w+_proj$"
+    r"|.*_audio_attn|.*_adaln_modulation_|blocks_#_(self|cross)_attn_\w+_proj$"
 )
-
-
 @dataclass(frozen=True)
 class Match:
     """`rows` are the rows of the table that a file may be of, in the table's order.
@@ -56,10 +54,10 @@ def match_whole(contents: Contents, index: Index) -> Match:
 
 
 def match(contents: Contents, index: Index, *, whole: bool = False) -> Match:
-    """The rows that have every module of the file that any row has.
+    """The rows that have every module of the file.
 
-    Names and sizes together decide. Where no row has all the sizes, unmistakable names alone do: a small or pruned
-    model of a known kind is still of that kind. Where many modules are of no row, none is believed.
+    Names and sizes together decide, and norms don't count. Where no row has all the sizes, unmistakable names alone do: a small or pruned
+    model of a known kind is still of that kind. Where one module is of no row, none is believed.
     `whole`: all of a model is here, so its names are enough to be unmistakable.
     """
     found = _match(contents, index)
@@ -74,18 +72,21 @@ def _match(contents: Contents, index: Index, *, by_size: bool = True, whole: boo
     known: list[_Known] = []
     foreign: list[Group] = []
     for group in contents.groups:
+        if group.is_vector:  # rows list few norms: they tell no family from another
+            continue
         named, fitting = rows_of(group, index)
         if named:
             known.append(_Known(group, fitting if by_size else named))
         else:
             foreign.append(group)
-    if not known or _count(foreign) > _count([item.group for item in known]) / 2:
-        return Match((), foreign=tuple(foreign))
+    if not known or _speaks_against(foreign, known, whole=whole):
+        return Match((), foreign=tuple(foreign or contents.groups[:1]))
 
     diffusion = [item for item in known if not item.group.place.slot]
     for chosen in (known, diffusion) if 0 < len(diffusion) < len(known) else (known,):
         rows = frozenset.intersection(*(item.rows for item in chosen))
-        if rows and (by_size or whole or _are_one_kind(rows, chosen, index)):
+        rows = frozenset(row for row in rows if _is_proven(index.rows[row], chosen))
+        if rows and (by_size or _are_one_kind(rows, chosen, index)):
             telling = min(chosen, key=lambda item: len(item.rows)).group
             if by_size:
                 rows = _without_longer(rows, contents, index)
@@ -93,6 +94,23 @@ def _match(contents: Contents, index: Index, *, by_size: bool = True, whole: boo
             return Match(in_order, by_size, telling, tuple(foreign), len(chosen) < len(known))
     nobodys = [item.group for item in known if not item.rows]
     return Match((), foreign=tuple(nobodys or foreign or [known[0].group]))
+
+
+def _speaks_against(foreign: Sequence[Group], known: Sequence[_Known], *, whole: bool) -> bool:
+    """Whether modules that no row has are evidence against every row.
+
+    One is enough in a LoRA's diffusion part: a family that does not have it is not the file's. Text encoders are
+    exchanged, and people add a few modules to whole models.
+    """
+    in_model = [group for group in foreign if not group.place.slot]
+    if in_model and not whole:
+        return True
+    share = 20 if whole else 2
+    return _count(foreign) * share > _count([item.group for item in known])
+
+
+def _is_proven(row: Row, known: Sequence[_Known]) -> bool:
+    return not row.proof or any(proof in item.group.place.template for proof in row.proof for item in known)
 
 
 def _count(groups: Sequence[Group]) -> int:

@@ -45,6 +45,8 @@ class Group:
     convolution: bool
     numbers: list[int]
     example: str
+    is_vector: bool = False
+    """Whether it changes norms or biases alone."""
     count: int = 1
 
 
@@ -149,10 +151,12 @@ def _group(modules: Mapping[str, Roles], contents: Contents, index: Index) -> No
             sorting = places[name] = _sorting(place_of(name), len(numbers), contents, index)
         place, telling, rest, everyone, groups = sorting
         everyone.append(numbers)
-        key = (inputs, outputs, convolution, *[numbers[at] for at in telling])
+        key = (inputs, outputs, convolution, kind == "diff", *[numbers[at] for at in telling])
         group = groups.get(key)
         if group is None:
-            group = groups[key] = Group(place, inputs, outputs, convolution, numbers.copy(), stem)
+            group = groups[key] = Group(
+                place, inputs, outputs, convolution, numbers.copy(), stem, kind == "diff" and inputs is None
+            )
             contents.groups.append(group)
         else:
             group.count += 1

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 from ..wording import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from .modules import Group
 
-__all__ = ["WHOLE_MODELS", "describe_other_adapter", "describe_without_adapter", "kind_of_weights"]
+__all__ = ["WHOLE_MODELS", "describe_companion", "describe_other_adapter", "describe_without_adapter", "kind_of_weights"]
 
 # Names of whole weights → what has them. The first that any of a file's names begins with counts.
 _WHOLE: tuple[tuple[str, str], ...] = (
     (r"(emb_params|string_to_param|string_to_token|bundle_emb|clip_[lg]|t5xxl|<[^>]+>)$", "a textual inversion"),
     (r"w_[ab]_\d+$", "a LoRA for SAM, a segmentation model"),
     (r"(lora_controlnet|control_model\.|controlnet_|input_hint_block\.|zero_convs\.)", "a ControlNet"),
+    (r"(adapter\.)?body\.\d+\.(block\d|in_conv|down_opt|resnets)\b", "a T2I adapter"),
     (r"(image_proj\.|ip_adapter\.|ip_adapter_)", "an IP-Adapter"),
     (r".*motion_modules\.", "a motion module of AnimateDiff"),
     (r"(model\.diffusion_model\.|cond_stage_model\.|conditioner\.)", "a whole checkpoint"),
@@ -50,6 +51,15 @@ _NAMED = re.compile(
     r"beit|swin\w*|clip|siglip|whisper|wav2vec2|hubert|wavlm|esm|opt|bart|t5|mt5|falcon|bloom|mamba|rwkv|sam|"
     r"image_encoder|vision_tower|vision_model|audio_tower|visual|score|classifier)\."
 )
+# Adapters of a diffusion model's companions, whose names are that model's own but for these.
+_COMPANIONS = (
+    (re.compile(r"controlnet_(cond_embedding|(down_|single_)?blocks|mid_block|x_embedder|add)\b"), "a ControlNet, written as a LoRA"),
+    (re.compile(r"motion_modules[._]\d"), "a motion LoRA for AnimateDiff"),
+    (re.compile(r"(^|[._])(mask_decoder|prompt_encoder|sam2?_\w+)[._]"), "an adapter for SAM, a segmentation model"),
+    (re.compile(r"(^|[._])adapter\.body\.\d+\.resnets"), "a T2I adapter"),
+)  # fmt: skip
+# Language models have layers of these names too, but so have diffusion models (ACE-Step 1.5, ERNIE-Image, HiDream-O1).
+_NO_PROOF = re.compile(r"(base_model\.model\.|transformer\.)?(decoder\.)?(language_model\.)?layers\.\d")
 # A name with one of these may well be a diffusion model's that the table does not have.
 _DIFFUSION = re.compile(
     r"cross_attn|attn[12]\b|adaln|modulation|transformer_blocks|_blocks\.|time_embed|timestep|noise|diffusion_model|"
@@ -83,13 +93,21 @@ def describe_without_adapter(names: Collection[str]) -> str:
     return f"It has no tensor that is named as a LoRA's are, e.g. {quoted(next(iter(names)))}."
 
 
+def describe_companion(names: Iterable[str]) -> str:
+    """What a file is that belongs beside a diffusion model and not into it, by its tensors' names; else ""."""
+    for pattern, what in _COMPANIONS:
+        if any(map(pattern.search, names)):
+            return f"It is {what}."
+    return ""
+
+
 def describe_other_adapter(foreign: Sequence[Group]) -> str:
     """What an adapter is for, if most of its modules are a language or vision model's; else ""."""
     names = [group.example for group in foreign[:_ENOUGH]]
     if not names or any(map(_DIFFUSION.search, names)):
         return ""
     named = [name for name in names if _NAMED.match(name)]
-    language = [name for name in names if _LANGUAGE.match(name)]
+    language = [name for name in names if _LANGUAGE.match(name) and not _NO_PROOF.match(name)]
     if len({*named, *language}) * 2 <= len(names):
         return ""
     of_what = "a language model" if len(language) > len(named) else "a language or vision model"

@@ -55,8 +55,10 @@ class Row:
     sizes: Mapping[str, int]
     stacks: tuple[tuple[tuple[str, int], ...], ...] = ()
     """For each naming, its stacks of blocks: what each is called and how many blocks it has."""
-    essential: str = ""
-    """The beginning of a name that the whole model always has, where other rows have all the rest of its names."""
+    essential: tuple[str, ...] = ()
+    """Beginnings of names, one of which the whole model always has, where other rows have all the rest of its names."""
+    proof: tuple[str, ...] = ()
+    """Parts of names, without one of which nothing is believed to be of this row: other models have all the rest."""
 
 
 class Entry(NamedTuple):

@@ -172,3 +172,38 @@ def cut_unet_layout(*, context: int) -> Layout:
         "(time_embed|label_emb.0).(0|2) - -",
     ]
     return Layout("\n".join(lines))
+
+
+def video_unet_layout() -> Layout:
+    """What Stable Video Diffusion has for time beside each block of SD 2.x's UNet, in diffusers' names and in its own.
+
+    Source: diffusers' `UNetSpatioTemporalConditionModel`, ComfyUI `comfy/ldm/modules/diffusionmodules/openaimodel.py`.
+    """
+    any_width, four, eight = "320,640,1280", "1280,2560,5120", "2560,5120,10240"
+    lines = []
+    for at, stack, embedding in (
+        ("mid_block.attentions.0", "temporal_transformer_blocks", ("linear_1", "linear_2")),
+        ("(down|up)_blocks.<4>.attentions.<3>", "temporal_transformer_blocks", ("linear_1", "linear_2")),
+        ("middle_block.1", "time_stack", ("0", "2")),
+        ("(in|out)put_blocks.<12>.1", "time_stack", ("0", "2")),
+    ):
+        lines += [
+            f"{at}.{stack}.0.attn(1|2).(to_q|to_out.0) {any_width} {any_width}",
+            f"{at}.{stack}.0.attn(1|2).to_(k|v) {any_width},1024 {any_width}",
+            f"{at}.{stack}.0.(ff|ff_in).net.0.proj {any_width} {eight}",
+            f"{at}.{stack}.0.(ff|ff_in).net.2 {four} {any_width}",
+            f"{at}.time_pos_embed.{embedding[0]} {any_width} {four}",
+            f"{at}.time_pos_embed.{embedding[1]} {four} {any_width}",
+        ]
+    for at in ("mid_block.resnets.<2>", "(down|up)_blocks.<4>.resnets.<3>"):
+        lines += [
+            f"{at}.(spatial|temporal)_res_block.(conv1|conv2|conv_shortcut) "
+            f"320,640,960,1280,1920,2560 {any_width} *",
+            f"{at}.(spatial|temporal)_res_block.time_emb_proj 1280 {any_width}",
+        ]
+    for at in ("middle_block.(0|2)", "(in|out)put_blocks.<12>.0"):
+        lines += [
+            f"{at}.time_stack.(in_layers.2|out_layers.3) {any_width} {any_width} *",
+            f"{at}.time_stack.emb_layers.1 1280 {any_width}",
+        ]
+    return Layout("\n".join(lines))

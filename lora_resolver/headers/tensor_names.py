@@ -77,7 +77,9 @@ _PARTS = {
 
 _FLAT_PREFIX = r"lora_unet__?|lora_transformer_|lora_prior_unet_|lycoris_|oft_unet_|Hunyuan_video_I2V_lora_"
 _PREFIX = re.compile(
-    rf"(?:{_FLAT_PREFIX}|base_model\.model\.|base_model\.|diffusion_model\.|transformer\.|model\.|unet[._](?=[a-z])"
+    rf"(?:{_FLAT_PREFIX}|base_model\.model\.|base_model\.|diffusion_model\.|transformer\.|unet[._](?=[a-z])"
+    # `base_model.model.model.layers` is a language model's: nothing of a diffusion model is called so.
+    r"|model\.(?!layers\.|decoder\.layers\.|language_model\.)"
     r"|net\.|dit\.|pipe\.)+"
 )
 _FLAT = re.compile(_FLAT_PREFIX)

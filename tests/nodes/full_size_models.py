@@ -423,6 +423,31 @@ _add(
     {"hidden_size": 1408, "depth": 40, "mlp_ratio": 4.3637},
 )
 
+REFINE |= {"hidden_size": 3328, "num_heads": 26}
+SEEDVR2 = {"norm_eps": 1e-5, "vid_dim": 2560, "heads": 20, "num_layers": 32, "mlp_type": "swiglu"}
+SEEDVR2_7B = SEEDVR2 | {"vid_dim": 3072, "heads": 24, "num_layers": 36, "rope_type": "rope3d", "rope_dim": 64}
+VIDEO_UNET = SD | {"use_temporal_attention": True, "use_temporal_resblock": True, "adm_in_channels": 768}
+VIDEO_UNET |= {"num_classes": "sequential", "context_dim": 1024, "in_channels": 8, "num_head_channels": 64}
+VIDEO_UNET |= {"num_heads": -1, "use_linear_in_transformer": True, "extra_ff_mix_layer": True}
+PRO = {"model_dim": 4096, "time_dim": 1024, "ff_dim": 16384, "num_text_blocks": 4, "num_visual_blocks": 60}
+OTHERS["HunyuanImage refiner"] = ("hunyuan_image_refiner", "", HUNYUAN, REFINE)
+OTHERS["SVD"] = ("svd", "", OPENAI, VIDEO_UNET)
+_add("Hunyuan3D 2 mini", "hunyuan3d2", "hunyuan3d.model", "Hunyuan3Dv2", {"depth": 8, "depth_single_blocks": 16})
+_add("PixelDiT", "pixeldit", "pixeldit.model", "PixDiT_T2I", {})
+_add("PiD", "pixeldit", "pixeldit.pid", "PidNet", {})
+_add("SeedVR2 3B", "seedvr2", "seedvr.model", "NaDiT", SEEDVR2 | {"vid_out_norm": True}, "SeedVR2 3B")
+_add("SeedVR2 7B", "seedvr2", "seedvr.model", "NaDiT", SEEDVR2_7B, "SeedVR2 7B")
+_add("HiDream-O1", "hidream_o1", "hidream_o1.model", "HiDreamO1Transformer", {})
+_add("MiniMax Music 3", "minimax_music3", "minimax_music.dit", "MiniMaxMusic3DiT", {})
+_add("Kandinsky 5 Lite", "kandinsky5", "kandinsky5.model", "Kandinsky5", {})
+_add("Kandinsky 5 Pro", "kandinsky5", "kandinsky5.model", "Kandinsky5", PRO)
+_add("Stable Audio", "stable_audio", "audio.dit", "AudioDiffusionTransformer", {})
+_add("Wan 2.2 Animate", "wan_14b", "wan.model_animate", "AnimateWanModel", WAN14 | {"in_dim": 36})
+_add("Wan Animate 2", "wan_14b", "wan.model_animate2", "WanAnimate2Model", WAN14 | {"in_dim": 36})
+_add("Wan 2.2 S2V", "wan_14b", "wan.model", "WanModel_S2V", WAN14)
+_add("HuMo", "wan_14b", "wan.model", "HumoWanModel", WAN14 | {"in_dim": 36})
+_add("SCAIL", "wan_14b", "wan.model", "SCAILWanModel", WAN14 | {"in_dim": 36})
+
 # What newer ComfyUI asks for beside the settings above.
 NEWER = {"txt_ids_dims": [], "vec_in_dim": None, "meanflow_sum": False, "use_x0": True}
 NEWER |= {"use_sequential_txt_ids": False}
