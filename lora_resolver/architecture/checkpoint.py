@@ -69,7 +69,7 @@ def detect_checkpoint(header: SafetensorsHeader) -> Checkpoint:
     shapes = {}
     for name, info in inner.items():
         match = _WEIGHT.fullmatch(_OUTER.sub("", name, count=1))
-        if match and len(info.shape) > 1:  # norms tell no family from another
+        if match and sum(size != 1 for size in info.shape) > 1:  # norms tell no family from another
             shapes[match[1]] = info.shape
     index = family_index()
     contents = read_weights(shapes, index)

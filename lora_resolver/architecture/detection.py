@@ -20,7 +20,13 @@ from .matching import Match, match
 from .metadata import claims
 from .modules import read_contents
 from .notes import notes_on
-from .other_files import WHOLE_MODELS, describe_companion, describe_other_adapter, describe_without_adapter, kind_of_weights
+from .other_files import (
+    WHOLE_MODELS,
+    describe_companion,
+    describe_other_adapter,
+    describe_without_adapter,
+    kind_of_weights,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +78,7 @@ def detect_architecture(header: SafetensorsHeader) -> Architecture:
     contents = read_contents(header.tensors, index)
     if not contents.adapters:
         return _no_adapter(header)
-    companion = describe_companion(header.tensors)
+    companion = describe_companion([*(group.example for group in contents.groups), *contents.plain])
     if companion:
         return Architecture("not_a_diffusion_lora", sentence=companion)
     found = match(contents, index)

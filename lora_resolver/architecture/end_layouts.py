@@ -1,5 +1,6 @@
-"""The first and last layers of models whose blocks `layouts.py` and `recent_layouts.py` list, and parts that only some
-of a family's models have.
+"""The first and last layers of models whose blocks are in `layouts.py` and `recent_layouts.py`.
+
+Also parts that only some of a family's models have.
 
 Names and sizes are those of diffusers 0.42's classes; Chroma Radiance's and a part of LTX-2's are ComfyUI's own.
 """
@@ -32,8 +33,12 @@ audio_proj_in                                                     128     2048
 (time_embed|av_cross_attn_video_scale_shift|av_cross_attn_video_a2v_gate).emb.timestep_embedder.linear_1 256     4096
 (time_embed|av_cross_attn_video_scale_shift|av_cross_attn_video_a2v_gate).emb.timestep_embedder.linear_2 4096    4096
 time_embed.linear                                                 4096    24576
-(audio_time_embed|av_cross_attn_audio_scale_shift|av_cross_attn_audio_v2a_gate).emb.timestep_embedder.linear_1 256     2048
-(audio_time_embed|av_cross_attn_audio_scale_shift|av_cross_attn_audio_v2a_gate).emb.timestep_embedder.linear_2 2048    2048
+audio_time_embed.emb.timestep_embedder.linear_1                   256     2048
+av_cross_attn_audio_scale_shift.emb.timestep_embedder.linear_1    256     2048
+av_cross_attn_audio_v2a_gate.emb.timestep_embedder.linear_1       256     2048
+audio_time_embed.emb.timestep_embedder.linear_2                   2048    2048
+av_cross_attn_audio_scale_shift.emb.timestep_embedder.linear_2    2048    2048
+av_cross_attn_audio_v2a_gate.emb.timestep_embedder.linear_2       2048    2048
 audio_time_embed.linear                                           2048    12288
 av_cross_attn_video_scale_shift.linear                            4096    16384
 av_cross_attn_audio_scale_shift.linear                            2048    8192

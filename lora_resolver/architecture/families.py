@@ -204,7 +204,9 @@ def _flux_like() -> Iterable[Row]:
     shared = (names.FLUX, names.FLUX_ENDS, names.FLUX_DIFFUSERS, names.FLUX_DIFFUSERS_ENDS)
     modulated = (names.FLUX_MODULATION, names.FLUX_DIFFUSERS_MODULATION)
     yield _row("flux1", "", (*shared, *modulated, names.XLABS, *_CLIP_L, *_T5_SECOND), stacks, **flux, v=768)
-    yield _row("chroma", "", (*shared, names.CHROMA_GUIDANCE, ends.CHROMA_RADIANCE, *_T5_ALONE), stacks, **flux)
+    yield _row(
+        "chroma", "", (*shared, names.CHROMA_GUIDANCE, ends.CHROMA_RADIANCE, *_T5_ALONE), stacks, **flux
+    )
 
     # FLUX.1 with fewer blocks and the text encoder of Qwen; it has neither guidance nor a pooled text.
     longcat = {**flux, "D": 10, "S": 20, "t": 3584}
@@ -259,7 +261,13 @@ def _layered() -> Iterable[Row]:
         **lumina,
     )
     newbie = {**lumina, "t": 2560, "N": 36}
-    yield _row("newbie", "", (names.LUMINA, names.LUMINA_DIFFUSERS, ends.LUMINA_ENDS, names.NEWBIE), ("layers N",), **newbie)
+    yield _row(
+        "newbie",
+        "",
+        (names.LUMINA, names.LUMINA_DIFFUSERS, ends.LUMINA_ENDS, names.NEWBIE),
+        ("layers N",),
+        **newbie,
+    )
     z_image = {"h": 3840, "q": 11520, "d": 128, "f": 10240, "c": 256, "t": 2560, "N": 30}
     yield _row("z_image", "", (names.LUMINA, names.Z_IMAGE), ("layers N",), **z_image)
     omnigen = {"h": 2520, "k": 840, "f": 10240, "c": 1024, "t": 2048, "N": 32}
@@ -292,13 +300,17 @@ def _others() -> Iterable[Row]:
         yield _row("cosmos1", variant, first, stacks, h=h, N=count)
     yield _row("ltxv", "LTX-Video 2B", (names.LTXV, ends.LTXV_ENDS, *_T5_ALONE), stacks, h=2048, N=28)
     yield _row("ltxv", "LTX-Video 13B", (names.LTXV, ends.LTXV_ENDS, *_T5_ALONE), stacks, h=4096, N=48)
-    yield replace(_row("ltx2", "", (names.LTX2, ends.LTX2_ENDS), stacks, h=4096, a=2048, N=48), essential=("audio_",))
+    yield replace(
+        _row("ltx2", "", (names.LTX2, ends.LTX2_ENDS), stacks, h=4096, a=2048, N=48), essential=("audio_",)
+    )
     pixart = (names.PIXART, names.PIXART_DIFFUSERS, *_T5_ALONE)
     yield _row("pixart", "", pixart, (*stacks, "blocks N"), h=1152, N=28)
     yield _row("sana", "Sana 0.6B", (names.SANA, ends.SANA_ENDS), stacks, h=1152, N=28)
     yield _row("sana", "Sana 1.6B", (names.SANA, ends.SANA_ENDS), stacks, h=2240, N=20)
     yield _row("sana", "Sana 4.8B", (names.SANA, ends.SANA_ENDS), stacks, h=2240, N=60)
-    yield _row("mochi", "", (names.MOCHI, names.MOCHI_DIFFUSERS, ends.MOCHI_ENDS), (*stacks, "blocks N"), N=48)
+    yield _row(
+        "mochi", "", (names.MOCHI, names.MOCHI_DIFFUSERS, ends.MOCHI_ENDS), (*stacks, "blocks N"), N=48
+    )
     cogvideox = (names.COGVIDEOX, ends.COGVIDEOX_ENDS, newer.COGVIDEOX_COMFYUI, *_T5_ALONE)
     yield _row("cogvideox", "CogVideoX 2B", cogvideox, blocks, h=1920, N=30)
     yield _row("cogvideox", "CogVideoX 5B", cogvideox, blocks, h=3072, N=42)
@@ -316,7 +328,11 @@ def _others() -> Iterable[Row]:
         kandinsky = (names.KANDINSKY5, ends.KANDINSKY5_ENDS)
         yield _row("kandinsky5", f"Kandinsky 5 {variant}", kandinsky, h=h, N=count)
     yield _row("pixeldit", "", (newer.PIXELDIT,), ("patch_blocks N",), N=14)
-    for variant, h, f, count in (("3B", 2560, 6912, 32), ("7B", 3072, 8192, 36), ("7B, plain", 3072, 12288, 36)):
+    for variant, h, f, count in (
+        ("3B", 2560, 6912, 32),
+        ("7B", 3072, 8192, 36),
+        ("7B, plain", 3072, 12288, 36),
+    ):
         yield _row("seedvr2", f"SeedVR2 {variant}", (newer.SEEDVR2,), ("blocks N",), h=h, f=f, N=count)
     yield _row("hidream_o1", "", (newer.HIDREAM_O1,))
     yield _row("cascade_b", "", (newer.CASCADE_B,))

@@ -567,7 +567,10 @@ transformer_blocks.<N>.video_to_audio_attn.to_out.0               a       a
 transformer_blocks.<N>.(audio_to_video|video_to_audio)_attn.to_gate_logits - 32
 (audio_|)patchify_proj                                            128     -
 (audio_|)proj_out                                                 -       128
-(audio_|)caption_projection.linear_(1|2)                          -       -
+caption_projection.linear_1                                       3840    h
+caption_projection.linear_2                                       h       h
+audio_caption_projection.linear_1                                 3840    a
+audio_caption_projection.linear_2                                 a       a
 (audio_|)(adaln_single|prompt_adaln_single).linear                -       -
 (audio_|)(adaln_single|prompt_adaln_single).emb.timestep_embedder.linear_(1|2) - -
 """)

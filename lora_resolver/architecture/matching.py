@@ -20,6 +20,8 @@ _UNMISTAKABLE = re.compile(
     r"|(noise|context)_refiner_|txtfusion_|llm_adapter_|.*_(img|txt)_(mlp|mod)_|.*_(self|cross)_attn_[qkvo]$"
     r"|.*_audio_attn|.*_adaln_modulation_|blocks_#_(self|cross)_attn_\w+_proj$"
 )
+
+
 @dataclass(frozen=True)
 class Match:
     """`rows` are the rows of the table that a file may be of, in the table's order.
@@ -42,7 +44,7 @@ class _Known(NamedTuple):
 
 
 def match_whole(contents: Contents, index: Index) -> Match:
-    """As `match`, for a whole model: a row whose essential name is missing is out, and names alone are believed."""
+    """As `match`, for a whole model: a row whose essential name is missing is out."""
     found = match(contents, index, whole=True)
     names = [place.template for place in contents.numbers]
     rows = tuple(
@@ -56,25 +58,34 @@ def match_whole(contents: Contents, index: Index) -> Match:
 def match(contents: Contents, index: Index, *, whole: bool = False) -> Match:
     """The rows that have every module of the file.
 
-    Names and sizes together decide, and norms don't count. Where no row has all the sizes, unmistakable names alone do: a small or pruned
-    model of a known kind is still of that kind. Where one module is of no row, none is believed.
-    `whole`: all of a model is here, so its names are enough to be unmistakable.
+    Names and sizes together decide, and norms don't count. Where no row has all the sizes, unmistakable names alone
+    do: a small or pruned model of a known kind is still of that kind. A module that no row has speaks against all.
+    `whole`: all of a model is here, and a few modules that nobody knows are no evidence.
     """
     found = _match(contents, index)
     if not found.rows and index.last_resort:
         found = _match(contents, index.last_resort)
+    if not found.rows:  # names that somebody flattened though no trainer does
+        found = _match(contents, index, flattened_or_not=True)
     if not found.rows:
         found = _match(contents, index, by_size=False, whole=whole)
     return found
 
 
-def _match(contents: Contents, index: Index, *, by_size: bool = True, whole: bool = False) -> Match:
+def _match(
+    contents: Contents,
+    index: Index,
+    *,
+    by_size: bool = True,
+    whole: bool = False,
+    flattened_or_not: bool = False,
+) -> Match:
     known: list[_Known] = []
     foreign: list[Group] = []
     for group in contents.groups:
         if group.is_vector:  # rows list few norms: they tell no family from another
             continue
-        named, fitting = rows_of(group, index)
+        named, fitting = rows_of(group, index, flattened_or_not=flattened_or_not)
         if named:
             known.append(_Known(group, fitting if by_size else named))
         else:
@@ -125,13 +136,15 @@ def _are_one_kind(rows: Iterable[int], known: Sequence[_Known], index: Index) ->
     return kin and any(_UNMISTAKABLE.match(item.group.place.template) for item in known)
 
 
-def rows_of(group: Group, index: Index) -> tuple[frozenset[int], frozenset[int]]:
+def rows_of(
+    group: Group, index: Index, *, flattened_or_not: bool = False
+) -> tuple[frozenset[int], frozenset[int]]:
     """The rows that have modules of this name, and those of them that have them at this size."""
     template = index.templates.get((group.place.slot, group.place.template))
     if template is None:
         return frozenset(), frozenset()
     by_name, by_size = [], []
-    numbers, flat = group.numbers, group.place.flat
+    numbers, flat = group.numbers, group.place.flat and not flattened_or_not
     for entry in template.candidates(numbers):
         for number, limit in zip(numbers, entry.limits):
             if limit and number >= limit:

@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING
 from ..wording import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from .modules import Group
 
-__all__ = ["WHOLE_MODELS", "describe_companion", "describe_other_adapter", "describe_without_adapter", "kind_of_weights"]
+__all__ = [
+    "WHOLE_MODELS",
+    "describe_companion",
+    "describe_other_adapter",
+    "describe_without_adapter",
+    "kind_of_weights",
+]
 
 # Names of whole weights → what has them. The first that any of a file's names begins with counts.
 _WHOLE: tuple[tuple[str, str], ...] = (
@@ -53,7 +59,10 @@ _NAMED = re.compile(
 )
 # Adapters of a diffusion model's companions, whose names are that model's own but for these.
 _COMPANIONS = (
-    (re.compile(r"controlnet_(cond_embedding|(down_|single_)?blocks|mid_block|x_embedder|add)\b"), "a ControlNet, written as a LoRA"),
+    (
+        re.compile(r"controlnet_(cond_embedding|(down_|single_)?blocks|mid_block|x_embedder|add)\b"),
+        "a ControlNet, written as a LoRA",
+    ),
     (re.compile(r"motion_modules[._]\d"), "a motion LoRA for AnimateDiff"),
     (re.compile(r"(^|[._])(mask_decoder|prompt_encoder|sam2?_\w+)[._]"), "an adapter for SAM, a segmentation model"),
     (re.compile(r"(^|[._])adapter\.body\.\d+\.resnets"), "a T2I adapter"),
@@ -93,8 +102,8 @@ def describe_without_adapter(names: Collection[str]) -> str:
     return f"It has no tensor that is named as a LoRA's are, e.g. {quoted(next(iter(names)))}."
 
 
-def describe_companion(names: Iterable[str]) -> str:
-    """What a file is that belongs beside a diffusion model and not into it, by its tensors' names; else ""."""
+def describe_companion(names: Collection[str]) -> str:
+    """What a file is that belongs beside a diffusion model and not into it, by its modules' names; else ""."""
     for pattern, what in _COMPANIONS:
         if any(map(pattern.search, names)):
             return f"It is {what}."

@@ -180,6 +180,7 @@ def video_unet_layout() -> Layout:
     Source: diffusers' `UNetSpatioTemporalConditionModel`, ComfyUI `comfy/ldm/modules/diffusionmodules/openaimodel.py`.
     """
     any_width, four, eight = "320,640,1280", "1280,2560,5120", "2560,5120,10240"
+    before = "320,640,960,1280,1920,2560"
     lines = []
     for at, stack, embedding in (
         ("mid_block.attentions.0", "temporal_transformer_blocks", ("linear_1", "linear_2")),
@@ -197,8 +198,7 @@ def video_unet_layout() -> Layout:
         ]
     for at in ("mid_block.resnets.<2>", "(down|up)_blocks.<4>.resnets.<3>"):
         lines += [
-            f"{at}.(spatial|temporal)_res_block.(conv1|conv2|conv_shortcut) "
-            f"320,640,960,1280,1920,2560 {any_width} *",
+            f"{at}.(spatial|temporal)_res_block.(conv1|conv2|conv_shortcut) {before} {any_width} *",
             f"{at}.(spatial|temporal)_res_block.time_emb_proj 1280 {any_width}",
         ]
     for at in ("middle_block.(0|2)", "(in|out)put_blocks.<12>.0"):

@@ -14,7 +14,8 @@ from tests.header_samples import Sample, samples, verdict_on
 REAL_WITH_SHAPES = [sample for sample in samples() if not sample.synthetic and sample.has_shapes]
 WHOLE = [sample for sample in REAL_WITH_SHAPES if sample.is_whole and sample.is_settled]
 FLUX_LIKE = ("flux1", "chroma", "hunyuan_video")
-HUNYUAN = ("hunyuan_video", "hunyuan_image")
+HUNYUAN = ("hunyuan_video", "hunyuan_image", "hunyuan_image_refiner")
+FLUX_BY_NAME = ("flux1", "chroma", "longcat_image", "ovis_image", "flux2", "hunyuan3d2")
 CUT_FLUX = ("longcat_image", "ovis_image")  # FLUX.1's blocks, fewer of them
 QWEN = ("qwen_image", "mage_flow")  # likewise
 
@@ -23,7 +24,7 @@ SEVERAL: dict[str, tuple[str, ...]] = {
     "invoke_anima_lora_kohya_format": ("anima", "cosmos_predict2"),
     "invoke_anima_lora_lokr_format": ("anima", "cosmos_predict2"),
     "invoke_anima_lora_peft_format": ("anima", "cosmos_predict2"),
-    "invoke_flux_lokr_bfl_format": ("flux1", "chroma", *CUT_FLUX, "flux2", *HUNYUAN),
+    "invoke_flux_lokr_bfl_format": (*FLUX_BY_NAME, *HUNYUAN),
     "invoke_flux_lora_aitoolkit_format": ("flux1", "chroma"),
     "invoke_flux_lora_diffusers_base_model_format": ("flux1", "chroma"),
     "invoke_qwen_image_lora_diffusers_format": (
@@ -35,22 +36,34 @@ SEVERAL: dict[str, tuple[str, ...]] = {
         *QWEN,
     ),
     "invoke_qwen_image_lora_kohya_format": QWEN,
+    "invoke_sdxl_dramatic_slider": ("sdxl", "kolors"),
     "issue_anima_te_qwen3": ("lumina2", "anima"),
-    "issue_auraflow_simpletuner": (*FLUX_LIKE, *CUT_FLUX, "hunyuan_image", "auraflow"),
-    "issue_flux2_klein9b_lokr": ("flux1", "chroma", *CUT_FLUX, "flux2", *HUNYUAN, "hunyuan_video_1_5"),
-    "issue_flux2_klein_lokr2": ("flux1", "chroma", *CUT_FLUX, "flux2", *HUNYUAN, "hunyuan_video_1_5"),
+    "issue_auraflow_simpletuner": (*FLUX_LIKE, *CUT_FLUX, *HUNYUAN[1:], "auraflow"),
+    "issue_flux2_klein9b_lokr": (*FLUX_BY_NAME, *HUNYUAN, "hunyuan_video_1_5"),
+    "issue_flux2_klein_lokr2": (*FLUX_BY_NAME, *HUNYUAN, "hunyuan_video_1_5"),
     "issue_flux_aitoolkit_full": ("flux1", *HUNYUAN),
+    "issue_flux_proj_out_only": ("flux1", "chroma", *CUT_FLUX, "hunyuan_video"),
+    "issue_flux_simpletuner_dora": ("flux1", "chroma", "longcat_image", "hunyuan_video", *QWEN),
+    "issue_flux_simpletuner_lokr": ("flux1", "chroma", *CUT_FLUX, "hunyuan_video", "auraflow"),
     "issue_flux_te1_only_excerpt": ("sdxl", "sd3", "flux1", "hunyuan_video", "hidream"),
     "issue_hunyuanvideo_comfy_diffb": ("flux1", *HUNYUAN),
     "issue_hunyuanvideo_diffusionpipe": HUNYUAN,
     "issue_hunyuanvideo_replicate": HUNYUAN,
     "issue_hunyuanvideo_tencent_i2v": (*HUNYUAN, "hunyuan_video_1_5"),
     "issue_lumina2_diffusers": ("lumina2", "newbie", "omnigen2"),
-    "issue_pixart_sigma_onetrainer": ("cosmos_predict2", "ltxv", "ltx2", "pixart", "sana", "stable_audio"),
+    "issue_pixart_sigma_onetrainer": (
+        "cosmos_predict2",
+        "cosmos1",
+        "ltxv",
+        "ltx2",
+        "pixart",
+        "sana",
+        "stable_audio",
+    ),
     "issue_sd1_animatediff_adapter": ("sd1", "sd2", "sdxl_refiner"),
     "issue_sd1_kohya_noalpha": ("sd1", "sd2", "sdxl", "kolors", "sdxl_refiner"),
     "issue_sd1_kohya_te_only": ("sd1", "sd2"),
-    "issue_sd3m_onetrainer": ("sd3", *FLUX_LIKE, "hunyuan_image", "hunyuan_video_1_5", "qwen_image"),
+    "issue_sd3m_onetrainer": ("sd3", *FLUX_LIKE, *HUNYUAN[1:], "hunyuan_video_1_5", "qwen_image"),
     "issue_sd_attnprocs_positional": ("sd1", "sd2"),
     "issue_sd_unet_peft_lokr": ("sd1", "sd2", "sdxl", "kolors", "sdxl_refiner"),
     "issue_sdxl_diffusers_procs_bare": ("sdxl", "kolors"),
@@ -77,6 +90,10 @@ SEVERAL: dict[str, tuple[str, ...]] = {
     "synth_kolors_diffusers": ("sdxl", "kolors"),
     "synth_ltxv_13b_comfy": ("ltxv", "ltx2"),
     "synth_qwen_image_attn_first19": (*FLUX_LIKE, "qwen_image"),
+    # names alone: the diffusers class of Ideogram 4 has these too
+    "issue_zimage_aitoolkit": ("z_image", "ideogram4"),
+    "issue_zimage_aitoolkit_loader": ("z_image", "ideogram4"),
+    "issue_zimage_musubi_comfy2": ("z_image", "ideogram4"),
 }
 
 
@@ -110,10 +127,28 @@ RECENT = [
     ("stable_audio_3", blocks("diffusion_model.transformer.layers.{}.self_attn.to_qkv", 24, 1536, 7680)),
     ("hunyuan_video_1_5", blocks("lora_unet_double_blocks_{}_img_attn_q", 54, 2048, 2048)),
     ("cosmos_predict2", blocks("transformer.transformer_blocks.{}.attn2.to_k", 28, 1024, 2048)),
+    ("ace_step", blocks("base_model.model.layers.{}.cross_attn.k_proj", 24, 2048, 1024)),
+    ("ace_step", blocks("diffusion_model.decoder.layers.{}.cross_attn.q_proj", 32, 2560, 4096)),
+    ("hidream_o1", blocks("lora_unet_language_model_layers_{}_self_attn_q_proj", 36, 4096, 4096)),
+    ("hunyuan3d2", blocks("diffusion_model.double_blocks.{}.img_attn.qkv", 16, 1024, 3072)),
+    ("hunyuan3d2", blocks("diffusion_model.blocks.{}.attn2.to_k", 21, 1024, 2048)),
+    ("hunyuan_image_refiner", blocks("diffusion_model.double_blocks.{}.img_attn.qkv", 20, 3328, 9984)),
+    ("pixeldit", blocks("diffusion_model.patch_blocks.{}.attn.qkv_x", 14, 1536, 4608)),
+    ("seedvr2", blocks("diffusion_model.blocks.{}.attn.proj_qkv.vid", 10, 2560, 7680)),
+    ("cosmos1", [("diffusion_model.blocks.block27.blocks.0.block.attn.to_q.0", 4096, 4096)]),
+    ("svd", [("down_blocks.1.attentions.0.temporal_transformer_blocks.0.attn1.to_q", 640, 640)]),
+    ("svd", [("lora_unet_input_blocks_4_1_time_stack_0_attn2_to_k", 1024, 640)]),
+    ("cascade_b", [("diffusion_model.down_blocks.2.2.attention.attn.to_q", 1280, 1280)]),
+    ("minimax_h3", blocks("transformer.transformer_blocks.{}.attn.to_q", 50, 5376, 7168)),
+    ("wan_14b", blocks("transformer.blocks.{}.cross_attn.add_k_proj", 40, 5120, 5120)),
+    ("stable_audio_3", blocks("transformer.transformer_blocks.{}.self_attn.to_qkv", 24, 1536, 7680)),
+    ("ltx2", [("audio_embeddings_connector.transformer_1d_blocks.0.attn1.to_q", 3840, 3840)]),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("family", "modules"), RECENT, ids=[family for family, _ in RECENT])
+@pytest.mark.parametrize(
+    ("family", "modules"), RECENT, ids=[f"{family}-{modules[0][0]}" for family, modules in RECENT]
+)
 def test_models_of_2026(family: str, modules: list[tuple[str, int, int]]) -> None:
     found = detect_architecture(lora(*modules))
     assert (found.verdict, found.families) == ("known", (family,))
@@ -372,6 +407,33 @@ NO_DIFFUSION_LORA: dict[str, SafetensorsHeader] = {
     "a model that sees": lora(
         *blocks(PEFT + "model.language_model.layers.{}.self_attn.q_proj", 4, 2560, 2048)
     ),
+    "Qwen 3 1.7B, as large as ACE-Step 1.5": lora(
+        *blocks(PEFT + "model.layers.{}.self_attn.q_proj", 24, 2048, 2048),
+        *blocks(PEFT + "model.layers.{}.self_attn.k_proj", 24, 2048, 1024),
+    ),
+    "a decoder beside an encoder": lora(
+        *blocks(PEFT + "model.decoder.layers.{}.self_attn.q_proj", 24, 2048, 2048)
+    ),
+    "control-lora-v3": lora(
+        *blocks(PEFT + "down_blocks.0.attentions.{}.transformer_blocks.0.attn1.to_q", 2, 320, 320),
+        (PEFT + "controlnet_cond_embedding.conv_in", 3, 16),
+    ),
+    "control-lora-v3 with whole layers": header(
+        **{
+            PEFT + "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight": (8, 768),
+            PEFT + "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora_B.weight": (1280, 8),
+            PEFT + "controlnet_down_blocks.0.weight": (320, 320, 1, 1),
+        }
+    ),
+    "a motion LoRA": lora(
+        *blocks("down_blocks.0.motion_modules.{}.temporal_transformer.attention_blocks.0.to_q", 4, 320, 320)
+    ),
+    "a motion LoRA of diffusers": lora(
+        *blocks("unet.mid_block.motion_modules.{}.transformer_blocks.0.attn1.to_q", 1, 1280, 1280)
+    ),
+    "T2I adapter": header(**{"body.0.block1.weight": (320, 320, 3, 3), "conv_in.weight": (320, 192, 3, 3)}),
+    "T2I adapter of diffusers": header(**{"adapter.body.0.resnets.0.block1.weight": (320, 320, 3, 3)}),
+    "SAM's decoder": lora(*blocks(PEFT + "mask_decoder.transformer.layers.{}.self_attn.q_proj", 2, 256, 256)),
     "SAM": header(w_a_000=(4, 768), w_b_000=(768, 4)),
     "SAM by PEFT": lora(*blocks(PEFT + "image_encoder.blocks.{}.attn.qkv", 4, 768, 2304)),
     "textual inversion": header(emb_params=(4, 768)),
@@ -429,22 +491,20 @@ def test_of_a_whole_model_it_says_which() -> None:
 
 
 UNKNOWN: dict[str, SafetensorsHeader] = {
-    "ACE-Step 1.5, named like a language model": lora(
+    "a language model's layers without its beginning": lora(
         *blocks(PEFT + "layers.{}.self_attn.q_proj", 4, 2048, 2048),
-        *blocks(PEFT + "layers.{}.cross_attn.q_proj", 4, 2048, 2048),
+        *blocks(PEFT + "layers.{}.mlp.gate_proj", 4, 2048, 6144),
     ),
-    "HiDream-O1, which is a language model": lora(
-        *blocks("diffusion_model.language_model.layers.{}.self_attn.q_proj", 4, 4096, 4096)
-    ),
-    "the same by musubi-tuner": lora(
-        *blocks("lora_unet_language_model_layers_{}_self_attn_q_proj", 4, 4096, 4096)
-    ),
-    "a motion LoRA": lora(
-        *blocks("down_blocks.0.motion_modules.{}.temporal_transformer.attention_blocks.0.to_q", 4, 320, 320)
+    "a part that is called language_model": lora(
+        *blocks("diffusion_model.language_model.layers.{}.self_attn.q_proj", 4, 2560, 2560)
     ),
     "norms that somebody kept of a LoRA": header(**{"double_blocks.0.img_attn.norm.key_norm.scale": (128,)}),
     "a form of tomorrow": header(**{"unet.down_blocks.0.attentions.0.to_q.vera_lambda_b": (320,)}),
     "a model of tomorrow": lora(*blocks("transformer.dit_layers.{}.attn.to_q", 4, 1234, 1234)),
+    "one module of another among many of FLUX.1": lora(
+        *blocks("lora_unet_double_blocks_{}_img_mod_lin", 19, 3072, 18432),
+        ("lora_unet_something_new", 7, 7),
+    ),
     "one module of FLUX.1 among many of another": lora(
         ("lora_unet_double_blocks_0_img_mod_lin", 3072, 18432),
         *blocks("lora_unet_dit_layers_{}_attn_to_q", 4, 1234, 1234),
@@ -582,10 +642,6 @@ NOTES: list[tuple[SafetensorsHeader, str]] = [
     (lora(("vace_blocks.0.self_attn.q", 5120, 5120)), "for VACE"),
     (lora(("diffusion_model.joint_blocks.0.x_block.attn.qkv", 192, 576)), "its sizes of no published model"),
     (lora(("lora_unet_input_blocks_1_1_transformer_blocks_0_attn2_to_k", 2048, 320)), "of a cut-down SDXL"),
-    (
-        lora(FLUX, ("lora_unet_something_new", 7, 7), QKV),
-        "1 of its modules are of no model that this pack knows",
-    ),
     (lora(("Hunyuan_video_I2V_lora_double_blocks_0_img_mlp_fc1", 3072, 12288)), "its names are malformed"),
     (lora(WAN, ("diffusion_model.blocks.0.cross_attn.k.img", 5120, 5120)), "its names are malformed"),
     (lora(("lora_unet_blocks_0.self_attn.q", 5120, 5120)), "its names are malformed"),

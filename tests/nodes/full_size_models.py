@@ -302,7 +302,7 @@ MODELS: dict[str, tuple[str, str, Any, dict[str, Any]]] = {
     ),
     "OmniGen2": ("omnigen2", "", comfy.ldm.omnigen.omnigen2.OmniGen2Transformer2DModel, OMNIGEN2),
     "Mochi": ("mochi", "", comfy.ldm.genmo.joint_model.asymm_models_joint.AsymmDiTJoint, MOCHI),
-    "ACE-Step": ("ace_step", "", comfy.ldm.ace.model.ACEStepTransformer2DModel, ACE),
+    "ACE-Step": ("ace_step", "ACE-Step 1", comfy.ldm.ace.model.ACEStepTransformer2DModel, ACE),
 }
 
 
@@ -432,7 +432,13 @@ VIDEO_UNET |= {"num_heads": -1, "use_linear_in_transformer": True, "extra_ff_mix
 PRO = {"model_dim": 4096, "time_dim": 1024, "ff_dim": 16384, "num_text_blocks": 4, "num_visual_blocks": 60}
 OTHERS["HunyuanImage refiner"] = ("hunyuan_image_refiner", "", HUNYUAN, REFINE)
 OTHERS["SVD"] = ("svd", "", OPENAI, VIDEO_UNET)
-_add("Hunyuan3D 2 mini", "hunyuan3d2", "hunyuan3d.model", "Hunyuan3Dv2", {"depth": 8, "depth_single_blocks": 16})
+_add(
+    "Hunyuan3D 2 mini",
+    "hunyuan3d2",
+    "hunyuan3d.model",
+    "Hunyuan3Dv2",
+    {"depth": 8, "depth_single_blocks": 16},
+)
 _add("PixelDiT", "pixeldit", "pixeldit.model", "PixDiT_T2I", {})
 _add("PiD", "pixeldit", "pixeldit.pid", "PidNet", {})
 _add("SeedVR2 3B", "seedvr2", "seedvr.model", "NaDiT", SEEDVR2 | {"vid_out_norm": True}, "SeedVR2 3B")
