@@ -9,8 +9,10 @@ from pathlib import Path
 
 from benchmarks.results import BenchmarkResult, lower_is_better
 from benchmarks.sample_files import file_like
-from lora_resolver import detect_architecture, read_header
+from lora_resolver import SafetensorsHeader, TensorInfo, detect_architecture, read_header
+from lora_resolver.architecture import detect_checkpoint
 from tests.header_samples import Sample, samples, verdict_on
+from tests.official_classes import OfficialClass, official_classes
 
 COLUMNS = ("right", "right among several", "unknown", "wrong")
 RUNS = 7
@@ -24,6 +26,7 @@ def run() -> list[BenchmarkResult]:
     """Prints the table; a row for the speed of one large header, and one for a library of files."""
     for group in sorted({sample.group for sample in samples()}):
         _print_group(group, [sample for sample in samples() if sample.group == group])
+    _print_classes()
     with tempfile.TemporaryDirectory() as folder:
         return [_one_large_header(Path(folder)), _many_files(Path(folder))]
 
@@ -65,3 +68,28 @@ def _print_group(group: str, members: list[Sample]) -> None:
         total += counts
         print(f"  {family:22}" + "".join(f"{counts[column] or '':>22}" for column in COLUMNS))
     print(f"  {'all':22}" + "".join(f"{total[column]:>22}" for column in COLUMNS))
+
+
+def _print_classes() -> None:
+    """What a whole model of each official class is taken for, in ComfyUI's layout and in diffusers'."""
+    print(f"\n{'checkpoints':24}" + "".join(f"{column:>22}" for column in COLUMNS))
+    total: Counter[str] = Counter()
+    for source in ("ComfyUI", "diffusers"):
+        counts = Counter(
+            _verdict_on_class(model)
+            for model in official_classes()
+            if model.source == source and model.family
+        )
+        total += counts
+        print(f"  {source:22}" + "".join(f"{counts[column] or '':>22}" for column in COLUMNS))
+    print(f"  {'all':22}" + "".join(f"{total[column]:>22}" for column in COLUMNS))
+
+
+def _verdict_on_class(model: OfficialClass) -> str:
+    tensors = {f"{name}.weight": TensorInfo("BF16", shape, 0, 2) for name, shape in model.weights.items()}
+    families = detect_checkpoint(SafetensorsHeader(tensors, {}, 0, 0)).families
+    if not families:
+        return "unknown"
+    if model.family not in families:
+        return "wrong"
+    return "right" if len(families) == 1 else "right among several"

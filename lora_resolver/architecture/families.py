@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from . import end_layouts as ends
 from . import layouts as names
-from . import newer_layouts as newer
 from . import recent_layouts as recent
 from .layouts import in_slots
 from .table import Index, Layout, Row
@@ -244,10 +243,10 @@ def _flux_like() -> Iterable[Row]:
         sizes = {"h": h, "u": 4 * h, "m": 4 * h, "l": 7 * h, "k": 5 * h, "t": t, "v": 768}
         yield _row(family, "", (*hunyuan, *encoders), stacks, **sizes, D=double, S=single)
     shape = {"h": 1024, "u": 4096, "m": 4096, "l": 7168, "k": 5120, "t": 1536}
-    three_d = (names.FLUX, newer.HUNYUAN3D2_ENDS)
+    three_d = (names.FLUX, recent.HUNYUAN3D2_ENDS)
     yield _row("hunyuan3d2", "Hunyuan3D 2", three_d, stacks, **shape, D=16, S=32)
     yield _row("hunyuan3d2", "Hunyuan3D 2 mini", three_d, stacks, **shape, D=8, S=16)
-    yield _row("hunyuan3d2", "Hunyuan3D 2.1", (newer.HUNYUAN3D21,), ("blocks N",), N=21)
+    yield _row("hunyuan3d2", "Hunyuan3D 2.1", (recent.HUNYUAN3D21,), ("blocks N",), N=21)
     yield _row("hunyuan_dit", "", (names.HUNYUAN_DIT, ends.HUNYUAN_DIT_ENDS), ("blocks N",), h=1408, N=40)
 
 
@@ -272,13 +271,13 @@ def _layered() -> Iterable[Row]:
     yield _row("z_image", "", (names.LUMINA, names.Z_IMAGE), ("layers N",), **z_image)
     omnigen = {"h": 2520, "k": 840, "f": 10240, "c": 1024, "t": 2048, "N": 32}
     yield _row("omnigen2", "", (names.LUMINA_DIFFUSERS, names.OMNIGEN2), ("layers N",), **omnigen)
-    yield _row("ideogram4", "", (recent.IDEOGRAM4, newer.IDEOGRAM4_DIFFUSERS), ("layers N",), N=34)
+    yield _row("ideogram4", "", (recent.IDEOGRAM4, recent.IDEOGRAM4_DIFFUSERS), ("layers N",), N=34)
     yield _row("ernie_image", "", (names.ERNIE_IMAGE, ends.ERNIE_ENDS), ("layers N",), h=4096, f=12288, N=36)
 
 
 def _wan() -> Iterable[Row]:
     layouts = (names.WAN, names.WAN_IMAGE, names.WAN_DIFFUSERS)
-    yield _row("wan_14b", "", (*layouts, newer.WAN_PARTS), ("blocks N",), h=5120, f=13824, N=40, V=8)
+    yield _row("wan_14b", "", (*layouts, recent.WAN_PARTS), ("blocks N",), h=5120, f=13824, N=40, V=8)
     yield _row("wan_5b", "", (names.WAN, names.WAN_DIFFUSERS), ("blocks N",), h=3072, f=14336, N=30, V=15)
     yield _row("wan_1_3b", "", layouts, ("blocks N",), h=1536, f=8960, N=30, V=15)
 
@@ -296,7 +295,7 @@ def _others() -> Iterable[Row]:
     yield _row("cosmos_predict2", "Cosmos-Predict2 2B", cosmos, blocks, h=2048, N=28)
     yield _row("cosmos_predict2", "Cosmos-Predict2 14B", cosmos, blocks, h=5120, N=36)
     for variant, h, count in (("Cosmos 1 7B", 4096, 28), ("Cosmos 1 14B", 5120, 36)):
-        first = (newer.cosmos1(count), recent.COSMOS_DIFFUSERS, ends.COSMOS_ENDS)
+        first = (recent.cosmos1(count), recent.COSMOS_DIFFUSERS, ends.COSMOS_ENDS)
         yield _row("cosmos1", variant, first, stacks, h=h, N=count)
     yield _row("ltxv", "LTX-Video 2B", (names.LTXV, ends.LTXV_ENDS, *_T5_ALONE), stacks, h=2048, N=28)
     yield _row("ltxv", "LTX-Video 13B", (names.LTXV, ends.LTXV_ENDS, *_T5_ALONE), stacks, h=4096, N=48)
@@ -311,7 +310,7 @@ def _others() -> Iterable[Row]:
     yield _row(
         "mochi", "", (names.MOCHI, names.MOCHI_DIFFUSERS, ends.MOCHI_ENDS), (*stacks, "blocks N"), N=48
     )
-    cogvideox = (names.COGVIDEOX, ends.COGVIDEOX_ENDS, newer.COGVIDEOX_COMFYUI, *_T5_ALONE)
+    cogvideox = (names.COGVIDEOX, ends.COGVIDEOX_ENDS, recent.COGVIDEOX_COMFYUI, *_T5_ALONE)
     yield _row("cogvideox", "CogVideoX 2B", cogvideox, blocks, h=1920, N=30)
     yield _row("cogvideox", "CogVideoX 5B", cogvideox, blocks, h=3072, N=42)
     hidream = (names.HIDREAM, *_CLIP_L, *_CLIP_G, *_T5_THIRD)
@@ -323,29 +322,29 @@ def _others() -> Iterable[Row]:
     yield _row("boogu", "", (recent.BOOGU,))
     yield _row("lens", "", (recent.LENS,), stacks, N=48)
     yield _row("joyimage", "", (recent.JOYIMAGE,))
-    yield _row("minimax_h3", "", (names.MINIMAX_H3, newer.MINIMAX_H3_DIFFUSERS))
+    yield _row("minimax_h3", "", (names.MINIMAX_H3, recent.MINIMAX_H3_DIFFUSERS))
     for variant, h, count in (("video Lite", 1792, 32), ("image Lite", 2560, 50), ("Pro", 4096, 60)):
         kandinsky = (names.KANDINSKY5, ends.KANDINSKY5_ENDS)
         yield _row("kandinsky5", f"Kandinsky 5 {variant}", kandinsky, h=h, N=count)
-    yield _row("pixeldit", "", (newer.PIXELDIT,), ("patch_blocks N",), N=14)
+    yield _row("pixeldit", "", (recent.PIXELDIT,), ("patch_blocks N",), N=14)
     for variant, h, f, count in (
         ("3B", 2560, 6912, 32),
         ("7B", 3072, 8192, 36),
         ("7B, plain", 3072, 12288, 36),
     ):
-        yield _row("seedvr2", f"SeedVR2 {variant}", (newer.SEEDVR2,), ("blocks N",), h=h, f=f, N=count)
-    yield _row("hidream_o1", "", (newer.HIDREAM_O1,))
-    yield _row("cascade_b", "", (newer.CASCADE_B,))
+        yield _row("seedvr2", f"SeedVR2 {variant}", (recent.SEEDVR2,), ("blocks N",), h=h, f=f, N=count)
+    yield _row("hidream_o1", "", (recent.HIDREAM_O1,))
+    yield _row("cascade_b", "", (recent.CASCADE_B,))
 
 
 def _sound() -> Iterable[Row]:
     yield _row("ace_step", "ACE-Step 1", (names.ACE_STEP,))
-    ace = (newer.ACE_STEP_15, newer.ACE_STEP_15_DIFFUSERS)
+    ace = (recent.ACE_STEP_15, recent.ACE_STEP_15_DIFFUSERS)
     for variant, h, f, q, count in (("", 2048, 6144, 2048, 24), (" XL", 2560, 9728, 4096, 32)):
         row = _row("ace_step", f"ACE-Step 1.5{variant}", ace, ("layers N",), h=h, f=f, q=q, N=count)
         yield replace(row, proof=("cross_attn",))  # the rest is named as in Qwen 3 1.7B, and as large
-    yield _row("minimax_music3", "", (recent.MINIMAX_MUSIC3, newer.MINIMAX_MUSIC3_DIFFUSERS))
-    yield _row("stable_audio_3", "", (recent.STABLE_AUDIO_3, newer.STABLE_AUDIO_3_DIFFUSERS))
+    yield _row("minimax_music3", "", (recent.MINIMAX_MUSIC3, recent.MINIMAX_MUSIC3_DIFFUSERS))
+    yield _row("stable_audio_3", "", (recent.STABLE_AUDIO_3, recent.STABLE_AUDIO_3_DIFFUSERS))
     stable_audio = (names.STABLE_AUDIO, names.STABLE_AUDIO_DIFFUSERS, ends.STABLE_AUDIO_ENDS)
     yield _row("stable_audio", "", stable_audio)
 

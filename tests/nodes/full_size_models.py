@@ -428,7 +428,12 @@ SEEDVR2 = {"norm_eps": 1e-5, "vid_dim": 2560, "heads": 20, "num_layers": 32, "ml
 SEEDVR2_7B = SEEDVR2 | {"vid_dim": 3072, "heads": 24, "num_layers": 36, "rope_type": "rope3d", "rope_dim": 64}
 VIDEO_UNET = SD | {"use_temporal_attention": True, "use_temporal_resblock": True, "adm_in_channels": 768}
 VIDEO_UNET |= {"num_classes": "sequential", "context_dim": 1024, "in_channels": 8, "num_head_channels": 64}
-VIDEO_UNET |= {"num_heads": -1, "use_linear_in_transformer": True, "extra_ff_mix_layer": True, "video_kernel_size": [3, 1, 1]}
+VIDEO_UNET |= {
+    "num_heads": -1,
+    "use_linear_in_transformer": True,
+    "extra_ff_mix_layer": True,
+    "video_kernel_size": [3, 1, 1],
+}
 VIDEO_UNET |= {"use_spatial_context": True, "merge_strategy": "learned_with_images", "merge_factor": 0.0}
 PRO = {"model_dim": 4096, "time_dim": 1024, "ff_dim": 16384, "num_text_blocks": 4, "num_visual_blocks": 60}
 OTHERS["HunyuanImage refiner"] = ("hunyuan_image_refiner", "", HUNYUAN, REFINE)
