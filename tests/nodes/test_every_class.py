@@ -34,8 +34,10 @@ NOT_LOADED = {"FLUX.2 klein 9B", "FLUX.2 klein 4B", "LongCat-Image"}
 if comfyui_version.__version__ != COMFYUI_VERSION:
     NOT_LOADED = set()
 NOT_LOADED |= {
-    "SD 2.1"
-}  # ComfyUI reads the numbers of its weights to tell what it predicts, and there are none
+    "SD 2.1",  # ComfyUI reads the numbers of its weights to tell what it predicts, and there are none
+    "PixelDiT",  # ComfyUI knows it by a name that its checkpoint has and its class has not
+    "Stable Audio",  # ComfyUI reads the embedders of its checkpoint beside the class
+}
 EVERY = {name: made for name, made in (MODELS | OTHERS).items() if name not in NOT_LOADED}
 LOOK_ALIKE = {
     frozenset(("cosmos_predict2", "anima")),  # Anima is Cosmos-Predict2 2B with another text encoder
