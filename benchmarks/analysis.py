@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.full_models import make_model, write_lora
 from benchmarks.race import race, room_on_disk
 from benchmarks.results import BenchmarkResult, lower_is_better
+from lora_resolver import file_state
 
 # isort: split
 import torch
@@ -52,7 +53,9 @@ def run() -> list[BenchmarkResult]:
 
 
 def _entry(model: Any, path: Path, number: int) -> WeightedPatches:
-    fit = check_fit(open_lora(path, f"{number:064x}"), path.stem, loaded_checkpoint(model, None))
+    fit = check_fit(
+        open_lora(path, f"{number:064x}", file_state(path)), path.stem, loaded_checkpoint(model, None)
+    )
     return WeightedPatches(f"lora[{number}]", path.stem, f"{number:064x}", 0.7, fit.diffusion.patches)
 
 

@@ -1,7 +1,7 @@
 """A LoRA file from the disk to factors that can be used: ours against ComfyUI's own `load_torch_file`.
 
-Ours checks the header, converts the names and keeps views of the mapped file; the bytes come when a weight is
-patched. So that this is no trick of bookkeeping, there is a row in which every byte is then read as well. Cold: the
+Ours checks the header, converts the names and keeps views of a copy of the file in memory; ComfyUI's maps the file, and
+the bytes come when a weight is patched. So there is a row in which every byte is then read as well. Cold: the
 system is told to forget the file before each run.
 """
 
@@ -24,6 +24,7 @@ from air_lora_pack.nodes.patching.numbers import check_finite
 from benchmarks.full_models import make_model, write_lora
 from benchmarks.race import race, room_on_disk
 from benchmarks.results import BenchmarkResult, lower_is_better
+from lora_resolver import file_state
 
 PEER = "comfy.utils.load_torch_file"
 OURS, OURS_READ, PEER_READ = "open_lora", "open_lora, every byte", f"{PEER}, every byte"
@@ -70,7 +71,7 @@ def run() -> list[BenchmarkResult]:
 def _open(path: Path) -> lora_file.LoraFile:
     """As for a file that was never seen: nothing is kept from the run before."""
     lora_file._files._items.clear()
-    file = lora_file.open_lora(path, "")
+    file = lora_file.open_lora(path, "", file_state(path))
     assert file.modules
     return file
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         VerificationFailed,
     )
     from .file_names import folded, name_below, safe_file_name
+    from .file_state import FileState, file_state, state_of
     from .headers.gguf_header import read_gguf_header
     from .headers.pickle_header import read_pickle_header
     from .headers.safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
@@ -76,6 +77,7 @@ __all__ = [
     "Architecture",
     "Checkpoint",
     "FileRecord",
+    "FileState",
     "HostedOnly",
     "Identifier",
     "ImageRequest",
@@ -118,6 +120,7 @@ __all__ = [
     "detect_checkpoint",
     "family_blocks",
     "family_name",
+    "file_state",
     "find_preview",
     "folded",
     "format_lora_array",
@@ -144,6 +147,7 @@ __all__ = [
     "save_settings",
     "search",
     "split_name",
+    "state_of",
     "storage_error",
     "with_settings",
 ]
@@ -196,6 +200,7 @@ _NAMES = {
     ".preview": ("find_preview",),
     ".records": ("FileRecord", "LoraRecord", "PeekedLora", "Progress", "ResolvedLora"),
     ".resolver": ("Resolver",),
+    ".file_state": ("FileState", "file_state", "state_of"),
     ".headers.safetensors_header": ("SafetensorsHeader", "TensorInfo", "parse_header", "read_header"),
     ".headers.scale": ("MetadataAlphas", "alphas_of_metadata"),
     ".headers.tensor_names": ("place_of", "plain_name", "split_name"),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .architecture import Architecture
+    from .file_state import FileState
     from .headers.safetensors_header import SafetensorsHeader
     from .identifiers import Identifier
 
@@ -94,6 +95,8 @@ class ResolvedLora:
     trigger_words: tuple[str, ...]
     from_store: bool = False
     """True when this very call brought it from the shared store."""
+    state: FileState | None = None
+    """Of the file when its content was known to have this SHA-256; None where that has to be read again."""
     warnings: tuple[str, ...] = ()
     """What went wrong on the way and did no harm, such as a shared store that was lost."""
 

@@ -115,7 +115,7 @@ class Run:
     ) -> ResolvedLora:
         found = self._find(asked, meter, ask_store=ask_store)
         if isinstance(found, Owned):
-            lora = _resolved(asked, found)
+            lora = self._resolved(asked, found)
         else:
             if before_download is not None and not self._target(found).exists():
                 before_download(self._peeked(asked, found, meter))
@@ -268,7 +268,7 @@ class Run:
         if self._shared is not None and downloaded and offer.entry is None:
             self._shared.keep(target, self._entry(target, offer, digest), meter)
         return replace(
-            _resolved(asked, Owned(target, digest, offer.source, offer.record)),
+            self._resolved(asked, Owned(target, digest, offer.source, offer.record)),
             downloaded=downloaded,
             from_store=from_store,
             warnings=self._warnings,
@@ -325,27 +325,27 @@ class Run:
         elif self._shared is not None:  # whoever has the store may have no way to the picture's own place
             self._shared.keep_preview(offer.entry, target)
 
+    def _resolved(self, asked: Identifier, owned: Owned) -> ResolvedLora:
+        header = read_header(owned.path)
+        return ResolvedLora(
+            identifier=asked,
+            path=owned.path,
+            sha256=owned.sha256,
+            size=header.file_size,
+            source=owned.source,
+            downloaded=False,
+            record=owned.record,
+            architecture=detect_architecture(header),
+            trigger_words=trigger_words(
+                owned.record.trigger_words if owned.record else (), header.metadata, owned.path
+            ),
+            state=self._library.known_state(owned.path, owned.sha256),
+        )
+
 
 def _names(offer: Offer, digest: str) -> tuple[str, ...]:
     """Every name that the file answers to."""
     return tuple(dict.fromkeys([*offer.identifiers, f"sha256:{digest}"]))
-
-
-def _resolved(asked: Identifier, owned: Owned) -> ResolvedLora:
-    header = read_header(owned.path)
-    return ResolvedLora(
-        identifier=asked,
-        path=owned.path,
-        sha256=owned.sha256,
-        size=header.file_size,
-        source=owned.source,
-        downloaded=False,
-        record=owned.record,
-        architecture=detect_architecture(header),
-        trigger_words=trigger_words(
-            owned.record.trigger_words if owned.record else (), header.metadata, owned.path
-        ),
-    )
 
 
 def _in_the_way(target: Path, asked: Identifier) -> StorageFailed:

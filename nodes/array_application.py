@@ -124,6 +124,7 @@ def _join(wanted: Sequence[AnyEntry], files: dict[str, ResolvedLora]) -> list[We
             sha256=file.sha256,
             model_strength=entry.weight + (before.model_strength if before else 0.0),
             clip_strength=entry.clip_weight + (before.clip_strength if before else 0.0),
+            state=file.state,
         )
     return list(joined.values())
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..architecture import detect_architecture
 from ..download import file_sha256
 from ..errors import LoraResolverError, StorageFailed
+from ..file_state import FileState, file_state
 from ..headers.safetensors_header import read_header
 from ..store import storage_error
 from ..trigger_words import trigger_words
@@ -212,6 +213,16 @@ class Library:
         if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
             self._index.hashed(os.fspath(path), after.st_size, after.st_mtime_ns, digest)
         return digest
+
+    def known_state(self, path: Path, sha256: str) -> FileState | None:
+        """The file's state, if it is the one in which it was hashed and had this SHA-256."""
+        row = self._index.row(os.fspath(path))
+        try:
+            state = file_state(path)
+        except OSError:
+            return None
+        known = row is not None and (row.size, row.mtime_ns, row.sha256) == (*state[:2], sha256)
+        return state if known else None
 
     def describe(self, path: Path, sha256: str) -> LoraRecord | None:
         """What a source or a sidecar says of a file with this SHA-256."""

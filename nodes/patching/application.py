@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ...lora_resolver import PeekedLora
+    from ...lora_resolver import FileState, PeekedLora
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class WeightedLora:
     sha256: str
     model_strength: float
     clip_strength: float
+    state: FileState | None = None
+    """Of the file when its SHA-256 was known to be right; None where its content has to be hashed."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def _check(lora: WeightedLora, checkpoint: Checkpoint) -> Applied:
     started = time.perf_counter()
     file = fit = skipped = None
     try:
-        file = open_lora(lora.path, lora.sha256)
+        file = open_lora(lora.path, lora.sha256, lora.state)
         fit = _fit_of(file, lora.name, checkpoint)
     except Mismatch as error:
         skipped = error.at(lora.place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,18 +10,26 @@ from typing import TYPE_CHECKING
 
 import comfy.lora_convert
 
-from ...lora_resolver import alphas_of_metadata, detect_architecture, read_header
+from ...lora_resolver import (
+    VerificationFailed,
+    alphas_of_metadata,
+    detect_architecture,
+    parse_header,
+    read_header,
+    split_name,
+)
 from .kept import Kept
 from .modules import sort_into_modules
-from .tensor_file import outline_tensors, read_tensors
+from .tensor_file import outline_tensors, read_content, read_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import torch
 
-    from ...lora_resolver import Architecture, MetadataAlphas, SafetensorsHeader
+    from ...lora_resolver import Architecture, FileState, MetadataAlphas, SafetensorsHeader
     from .modules import Module
+    from .tensor_file import Content
 
 
 @dataclass(frozen=True)
@@ -84,20 +93,42 @@ _MATRIX = 2
 _files: Kept[str, LoraFile] = Kept()
 
 
-def open_lora(path: Path, sha256: str) -> LoraFile:
-    """The file, from memory where its content is known already. Raises VerificationFailed for a broken one."""
+def open_lora(path: Path, sha256: str, state: FileState | None = None) -> LoraFile:
+    """The file, from memory where its content is known already.
+
+    `state` is the file's when its content was known to have this SHA-256. In any other state its content is hashed.
+    Raises VerificationFailed for a broken file, or one that has another content now, StorageFailed for one that cannot
+    be read.
+    """
     known = _files.get(sha256)
     if known is not None:
         return known
     header = read_header(path)
+    if not any(split_name(name)[1] for name in header.tensors):
+        return outline(header, path.name, sha256)  # no LoRA: it is refused, and may be larger than the memory
+    content, now = read_content(path, header.file_size)
+    if now is None or now != state:
+        _check_content(content, header.file_size, sha256, path.name)
+        header = parse_header(content[: header.data_start], header.file_size)
     file = LoraFile(
         path=path,
         sha256=sha256,
         header=header,
-        tensors=_converted(read_tensors(path, header)),
+        tensors=_converted(read_tensors(content, header, path.name)),
     )
     _files.put(sha256, file, file.size)
     return file
+
+
+def _check_content(content: Content, size: int, sha256: str, file_name: str) -> None:
+    with memoryview(content) as whole:
+        digest = hashlib.sha256(whole[:size]).hexdigest()
+    if digest != sha256:
+        raise VerificationFailed(
+            f"{file_name} was written to after it was checked: its SHA-256 is {digest} now, not {sha256}.",
+            code="fileChanged",
+            remedy="Run again: the file is then checked as it is now.",
+        )
 
 
 def _converted(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,4 +1,7 @@
-"""Reads the tensors of a .safetensors file as views of the mapped file: nothing is copied until a weight is patched.
+"""Reads the tensors of a .safetensors file as views of one copy of it, which nothing that happens to the file changes.
+
+A mapping of the file would be quicker by the time of one copy. But whoever writes to a mapped file changes what is
+kept of it, and whoever cuts it short ends ComfyUI with SIGBUS at the next read.
 
 Format: https://github.com/huggingface/safetensors#format. The header comes from `lora_resolver.read_header`, which has
 checked that every tensor lies inside the file and is as large as its shape says.
@@ -6,18 +9,22 @@ checked that every tensor lies inside the file and is as large as its shape says
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 from typing import TYPE_CHECKING
 
 import torch
 
-from ...lora_resolver import VerificationFailed
+from ...lora_resolver import StorageFailed, VerificationFailed, state_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ...lora_resolver import SafetensorsHeader
+    from ...lora_resolver import FileState, SafetensorsHeader
+
+Content = mmap.mmap
+_PIECE = 8 << 20  # bytes that are read at once
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64,
@@ -35,12 +42,11 @@ DTYPES: dict[str, torch.dtype] = {
 }
 
 
-def read_tensors(path: Path, header: SafetensorsHeader) -> dict[str, torch.Tensor]:
-    """Name → tensor, each with the shape and dtype that the header gives.
+def read_tensors(content: Content, header: SafetensorsHeader, file_name: str) -> dict[str, torch.Tensor]:
+    """Name → tensor, each with the shape and dtype that the header gives: views of the content.
 
     Raises VerificationFailed where a tensor has a dtype that no LoRA is made of.
     """
-    content = _map_file(path)
     tensors: dict[str, torch.Tensor] = {}
     wholes: dict[
         str, tuple[torch.Tensor, int, int]
@@ -48,12 +54,12 @@ def read_tensors(path: Path, header: SafetensorsHeader) -> dict[str, torch.Tenso
     strides: dict[tuple[int, ...], tuple[int, ...]] = {}
     for name, (dtype_name, shape, start, end) in header.tensors.items():
         if start == end:
-            tensors[name] = torch.empty(shape, dtype=_dtype(dtype_name, name, path.name))
+            tensors[name] = torch.empty(shape, dtype=_dtype(dtype_name, name, file_name))
             continue
         whole = wholes.get(dtype_name)
         if whole is None:
             whole = wholes[dtype_name] = _whole(
-                content, header.data_start, _dtype(dtype_name, name, path.name)
+                content, header.data_start, _dtype(dtype_name, name, file_name)
             )
         row, before, size = whole
         if shape not in strides:
@@ -67,9 +73,7 @@ def read_tensors(path: Path, header: SafetensorsHeader) -> dict[str, torch.Tenso
     return tensors
 
 
-def _whole(
-    content: mmap.mmap | bytearray, data_start: int, dtype: torch.dtype
-) -> tuple[torch.Tensor, int, int]:
+def _whole(content: Content, data_start: int, dtype: torch.dtype) -> tuple[torch.Tensor, int, int]:
     """The file as a row of this dtype, in step with where the data start; bytes before it; bytes of an element."""
     before = data_start % dtype.itemsize
     count = (len(content) - before) // dtype.itemsize
@@ -106,13 +110,35 @@ def _dtype(text: str, tensor: str, file_name: str) -> torch.dtype:
     return dtype
 
 
-def _map_file(path: Path) -> mmap.mmap | bytearray:
-    if os.name == "nt":
-        # Windows refuses to delete or replace a file that is mapped, and tensors may be kept for hours.
-        return bytearray(path.read_bytes())
-    with path.open("rb") as file:
-        # Copy-on-write: torch wants memory that it could write to, and the file must never change.
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    if hasattr(mmap, "MADV_WILLNEED"):
-        content.madvise(mmap.MADV_WILLNEED)  # the disk is read while the names are matched
-    return content
+def read_content(path: Path, size: int) -> tuple[Content, FileState | None]:
+    """A copy of the file in memory of our own, and its state, or None where it was written to meanwhile.
+
+    Raises StorageFailed where it cannot be read, or is no longer as large as its header says.
+    """
+    content = mmap.mmap(-1, max(size, 1))
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without them
+            content.madvise(mmap.MADV_HUGEPAGE)
+    done = 0
+    try:
+        with path.open("rb", buffering=0) as file, memoryview(content) as room:
+            before = state_of(os.fstat(file.fileno()))
+            while done < size:
+                count = file.readinto(room[done : min(done + _PIECE, size)])
+                if not count:
+                    break
+                done += count
+            after = state_of(os.fstat(file.fileno()))
+    except OSError as error:
+        raise StorageFailed(
+            f"{path} cannot be read: {error.strerror or error}",
+            code="fileUnreadable",
+            remedy="Check the file, its permissions, and the disk or share that it is on.",
+        ) from error
+    if done < size:
+        raise StorageFailed(
+            f"{path} was cut short while it was read: {done:,} of {size:,} bytes are there.",
+            code="fileChanged",
+            remedy="Let the program that writes to it finish, then run again.",
+        )
+    return content, after if before == after else None

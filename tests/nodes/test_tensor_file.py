@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from air_lora_pack.nodes.patching.tensor_file import read_tensors
+from air_lora_pack.nodes.patching.tensor_file import read_content, read_tensors
 from safetensors.torch import load_file
 
 from lora_resolver import read_header
@@ -46,7 +46,9 @@ def test_every_shape_at_every_offset(tmp_path: Path, padding: int) -> None:
         padding,
     )
     expected = load_file(path)
-    tensors = read_tensors(path, read_header(path))
+    header = read_header(path)
+    content, _ = read_content(path, header.file_size)
+    tensors = read_tensors(content, header, path.name)
     assert tensors.keys() == expected.keys()
     for name, tensor in tensors.items():
         assert tensor.shape == expected[name].shape
