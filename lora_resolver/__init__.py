@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .architecture.base_models import declared_families, declared_otherwise
     from .array.image_request import ImageRequest, LeftOut, parse_image_request
     from .array.lora_array import LoraEntry, format_lora_array, parse_lora_array
+    from .bounded import whole_number
     from .config import ResolverConfig
     from .errors import (
         AccessDenied,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from .preview import find_preview
     from .records import FileRecord, LoraRecord, PeekedLora, Progress, ResolvedLora
     from .resolver import Resolver
+    from .safe_files import open_regular, open_unbuffered, read_bounded
     from .search import Listing
     from .settings_file import SETTING_KEYS, SETTINGS_FILE, read_settings, save_settings, with_settings
     from .store import storage_error
@@ -128,12 +130,15 @@ __all__ = [
     "lora_hashes",
     "loras_in",
     "name_below",
+    "open_regular",
+    "open_unbuffered",
     "parse_header",
     "parse_identifier",
     "parse_image_request",
     "parse_lora_array",
     "place_of",
     "plain_name",
+    "read_bounded",
     "read_dropped",
     "read_gguf_header",
     "read_header",
@@ -149,6 +154,7 @@ __all__ = [
     "split_name",
     "state_of",
     "storage_error",
+    "whole_number",
     "with_settings",
 ]
 
@@ -162,6 +168,7 @@ _NAMES = {
         "family_name",
     ),
     ".architecture.base_models": ("declared_families", "declared_otherwise"),
+    ".bounded": ("whole_number",),
     ".config": ("ResolverConfig",),
     ".errors": (
         "AccessDenied",
@@ -200,6 +207,7 @@ _NAMES = {
     ".preview": ("find_preview",),
     ".records": ("FileRecord", "LoraRecord", "PeekedLora", "Progress", "ResolvedLora"),
     ".resolver": ("Resolver",),
+    ".safe_files": ("open_regular", "open_unbuffered", "read_bounded"),
     ".file_state": ("FileState", "file_state", "state_of"),
     ".headers.safetensors_header": ("SafetensorsHeader", "TensorInfo", "parse_header", "read_header"),
     ".headers.scale": ("MetadataAlphas", "alphas_of_metadata"),

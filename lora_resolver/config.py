@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from .bounded import MOST_BYTES, whole_number
 from .errors import InvalidInput
+from .safe_files import read_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +23,9 @@ KINDS: Mapping[str, str] = {"lora": "LoRA", "checkpoint": "checkpoint", "vae": "
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
+
+
+_MOST = {"AIR_LORA_CONNECTIONS": 64, "AIR_LORA_MAX_BYTES": MOST_BYTES}
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,8 @@ class ResolverConfig:
             object.__setattr__(self, "store", _store_address(self.store))
         object.__setattr__(self, "civitai_token", _token("CIVITAI_API_TOKEN", self.civitai_token))
         object.__setattr__(self, "hf_token", _token("HF_TOKEN", self.hf_token))
-        if self.connections < 1:
-            raise _bad_setting("AIR_LORA_CONNECTIONS", str(self.connections), "a whole number from 1 up")
+        if not 1 <= self.connections <= _MOST["AIR_LORA_CONNECTIONS"]:
+            raise _bad_setting("AIR_LORA_CONNECTIONS", str(self.connections), _wanted("AIR_LORA_CONNECTIONS"))
 
     @property
     def state(self) -> Path:
@@ -133,7 +138,7 @@ def _saved_hf_token(environ: Mapping[str, str]) -> str | None:
     home = environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
     try:
         path = Path(environ.get("HF_TOKEN_PATH") or Path(home) / "token").expanduser()
-        return "".join(path.read_text("utf-8").split()) or None
+        return "".join(read_bounded(path, 10_000).decode("utf-8").split()) or None
     except (OSError, ValueError, RuntimeError):  # RuntimeError: there is no home folder
         return None
 
@@ -184,13 +189,14 @@ def _switch(key: str, text: str) -> bool:
 
 
 def _whole_number(key: str, text: str) -> int:
-    try:
-        number = int(text.strip())
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise _bad_setting(key, text, "a whole number from 1 up")
+    number = whole_number(text.strip(), _MOST[key], least=1)
+    if number is None:
+        raise _bad_setting(key, text[:40], _wanted(key))
     return number
+
+
+def _wanted(key: str) -> str:
+    return f"a whole number from 1 to {_MOST[key]:,}"
 
 
 def _bad_setting(key: str, text: str, wanted: str) -> InvalidInput:

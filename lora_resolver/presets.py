@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from .array.lora_array import format_lora_array, parse_lora_array
 from .errors import InvalidInput, NotFound
+from .safe_files import read_json_file
 from .store import storage_error, write_atomically
 from .wording import quoted
 
@@ -42,11 +43,10 @@ def read_presets(path: Path) -> list[Preset]:
     Raises InvalidInput for a file that cannot be read at all.
     """
     try:
-        with path.open("rb") as file:
-            content = json.loads(file.read(MAX_BYTES))
+        content = read_json_file(path, MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise InvalidInput(
             f"the presets in {path.name} cannot be read ({type(error).__name__})",
             code="presetsUnreadable",

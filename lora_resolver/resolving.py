@@ -23,6 +23,7 @@ from .library import Library, Owned
 from .peek import RemoteHeader, peek_header
 from .preview import keep_preview
 from .records import FileRecord, PeekedLora, ResolvedLora
+from .safe_files import read_bounded
 from .shared_store import Entry, NotInStore, SharedStore
 from .sources import archive, locate
 from .sources.desk import Desk, Elsewhere, Offer, OnDisk
@@ -43,6 +44,7 @@ __all__ = ["Run"]
 MAX_ALIASES = 8
 """How many aliases may stand for one another in a row."""
 
+MAX_DOCUMENT_BYTES = 8 * 1024**2
 _T = TypeVar("_T")
 
 
@@ -78,7 +80,7 @@ class Run:
         if self._shared is None or stored is None or stored.record is None or not stored.unchanged:
             return (f"{asked} is not on record here, so it was not put into the shared store",)
         document = stored.path.with_suffix(".civitai.info")
-        record = replace(stored.record, document=document.read_text("utf-8") if document.is_file() else "")
+        record = replace(stored.record, document=_document(document))
         entry = Entry(
             sha256=stored.sha256,
             size=stored.path.stat().st_size,
@@ -341,6 +343,14 @@ class Run:
             ),
             state=self._library.known_state(owned.path, owned.sha256),
         )
+
+
+def _document(path: Path) -> str:
+    """The service's own JSON, kept beside the file; "" where there is none."""
+    try:
+        return read_bounded(path, MAX_DOCUMENT_BYTES).decode("utf-8")
+    except (OSError, ValueError):
+        return ""
 
 
 def _names(offer: Offer, digest: str) -> tuple[str, ...]:

@@ -16,8 +16,10 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .bounded import parse_json
 from .config import ResolverConfig
 from .errors import InvalidInput
+from .safe_files import open_regular
 from .store import storage_error, write_atomically
 
 if TYPE_CHECKING:
@@ -87,12 +89,12 @@ def read_settings(path: Path) -> dict[str, str]:
     Raises InvalidInput for a file that cannot be read or is not a JSON object of texts.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             _close_to_others(path, os.fstat(file.fileno()).st_mode)
-            content = json.loads(file.read(MAX_BYTES))
+            content = parse_json(file.read(MAX_BYTES))
     except (FileNotFoundError, NotADirectoryError):  # the latter: a home folder that is /dev/null
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         # Not the parser's message: it may quote a token.
         raise _unreadable(path, type(error).__name__) from None
     if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):

@@ -27,9 +27,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .bounded import whole_number
 from .errors import StorageFailed
 from .file_names import fitted, marked, safe_file_name, safe_folder, short_name
 from .records import LoraRecord
+from .safe_files import read_json_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,6 +43,8 @@ __all__ = ["Store", "StoredFile", "storage_error", "write_atomically"]
 
 RECORD_SUFFIX = ".air.json"
 LOCK_FOLDER = ".locks"
+MAX_RECORD_BYTES = 4 * 1024**2
+"""Of the record beside a file. A source's own JSON is kept in a file of its own."""
 _FORMAT = 1
 _LONGEST_LOCK = 100
 """Bytes of a lock's name before its ending."""
@@ -144,9 +148,9 @@ class Store:
             for folder in (root / source).glob(f"{model}@*")
             if next(_records_in(folder), None) is not None
         }
-        return sorted(
-            found, key=lambda version: (version.isdigit(), int(version) if version.isdigit() else 0)
-        )[::-1]
+        return sorted(found, key=lambda version: -1 if (number := whole_number(version)) is None else number)[
+            ::-1
+        ]
 
     def all(self) -> Iterator[StoredFile]:
         """Every recorded file, in a stable order."""
@@ -255,7 +259,11 @@ def _file_of(record_path: Path) -> Path:
 def _records_in(folder: Path) -> Iterator[StoredFile]:
     if not folder.is_dir():
         return
-    for record_path in sorted(folder.rglob(f"*{RECORD_SUFFIX}")):
+    try:
+        records = sorted(folder.rglob(f"*{RECORD_SUFFIX}"))
+    except OSError:  # a folder that goes away meanwhile
+        return
+    for record_path in records:
         stored = _read(record_path)
         if stored is not None:
             yield stored
@@ -266,7 +274,7 @@ def _read(record_path: Path) -> StoredFile | None:
     path = _file_of(record_path)
     try:
         status = path.stat()
-        content = json.loads(record_path.read_bytes())
+        content = read_json_file(record_path, MAX_RECORD_BYTES)
         if content["format"] != _FORMAT:
             return None
         return StoredFile(
@@ -277,5 +285,5 @@ def _read(record_path: Path) -> StoredFile | None:
             source=str(content["source"]),
             record=None if content["record"] is None else LoraRecord.from_dict(content["record"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None

@@ -13,6 +13,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from .safe_files import read_bounded
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -81,11 +83,9 @@ def _note(path: Path) -> dict[str, Any]:
     try:
         if not path.exists():  # a look is cheaper than an attempt
             return {}
-        with path.open("rb") as file:
-            text = file.read(MAX_FILE_BYTES + 1)
+        return _object(read_bounded(path, MAX_FILE_BYTES))
     except (OSError, ValueError):
         return {}
-    return _object(text) if len(text) <= MAX_FILE_BYTES else {}
 
 
 def _texts(values: object) -> list[str]:

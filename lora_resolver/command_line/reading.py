@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ..array.lenient_json import MAX_CHARACTERS
 from ..errors import InvalidInput
+from ..safe_files import open_regular
 from ..wording import quoted
 from ..workflows.named_loras import NamedLoras, loras_in
 
@@ -60,7 +61,7 @@ def open_argument(argument: str) -> Iterator[str | BinaryIO]:
         yield argument
         return
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             yield file
     except OSError as error:
         reason = error.strerror or type(error).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ..bounded import whole_number
 from ..errors import StorageFailed, TransferFailed
 from ..network.transport import may_pass, refused_for_now
 from .partial import Facts
@@ -69,9 +70,12 @@ def whole_facts(answer: Download) -> Facts:
 def range_facts(answer: Download, start: int) -> Facts:
     """Facts from a 206 that must begin at `start`. Raises RangesRefused for one that does not make sense."""
     match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("content-range", "").strip())
-    if match is None or int(match[1]) != start or answer.encoded:
+    first, last, size = (whole_number(each) for each in match.groups()) if match else (None, None, None)
+    if first is None or last is None or size is None or answer.encoded:
         raise RangesRefused
-    return Facts(int(match[3]), _strong_etag(answer))
+    if first != start or not first <= last < size:
+        raise RangesRefused
+    return Facts(size, _strong_etag(answer))
 
 
 def check_size(order: Order, size: int | None, limit: int) -> None:

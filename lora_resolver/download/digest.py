@@ -6,6 +6,8 @@ import hashlib
 import threading
 from typing import TYPE_CHECKING
 
+from ..safe_files import open_unbuffered
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -78,7 +80,7 @@ def file_sha256(path: Path, meter: Meter, stop: Stop) -> str:
     meter.start("verify", file_name=path.name, total=path.stat().st_size)
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_BLOCK))
-    with path.open("rb", buffering=0) as file:
+    with open_unbuffered(path) as file:
         while count := file.readinto(buffer):
             stop.check()
             digest.update(buffer[:count])

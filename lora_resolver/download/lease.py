@@ -21,8 +21,12 @@ import time
 import uuid
 from pathlib import Path
 
+from ..bounded import whole_number
+from ..safe_files import read_bounded
+
 __all__ = ["Lease", "lease_file", "leased"]
 
+_MOST_LEASE = 4096  # bytes; a lease is one line
 BEAT_EVERY = 2.0
 """Seconds between two signs of life."""
 
@@ -79,7 +83,7 @@ class Lease:
         if self._thread is not None:
             self._thread.join()
         with contextlib.suppress(OSError):
-            if self._is_ours(self._path.read_bytes()):
+            if self._is_ours(read_bounded(self._path, _MOST_LEASE)):
                 self._path.unlink()
         with _held_lock:
             _held.discard(self._word)
@@ -87,7 +91,7 @@ class Lease:
     def _look(self) -> None:
         """Watches the holder, and clears the way when it has gone."""
         try:
-            content = self._path.read_bytes()
+            content = read_bounded(self._path, _MOST_LEASE)
         except FileNotFoundError:
             return
         now = time.monotonic()
@@ -103,7 +107,7 @@ class Lease:
             self._path.rename(aside)  # of several who try, one succeeds
         except OSError:
             return
-        if aside.read_bytes() != content:
+        if read_bounded(aside, _MOST_LEASE) != content:
             with contextlib.suppress(OSError):
                 os.link(aside, self._path)
         aside.unlink(missing_ok=True)
@@ -129,7 +133,10 @@ def leased(lock_file: Path) -> bool:
     """Whether a live program seems to hold the lease that goes with a lock, here or on another machine."""
     path = lease_file(lock_file)
     try:
-        return not _has_gone(path.read_bytes()) and abs(time.time() - path.stat().st_mtime) < FORGOTTEN
+        return (
+            not _has_gone(read_bounded(path, _MOST_LEASE))
+            and abs(time.time() - path.stat().st_mtime) < FORGOTTEN
+        )
     except OSError:
         return False
 
@@ -138,8 +145,10 @@ def _has_gone(content: bytes) -> bool:
     """Whether the holder was a process of this machine that is no more."""
     try:
         machine, process, word, _ = content.decode("ascii").split()
-        number = int(process)
     except ValueError:
+        return False
+    number = whole_number(process, 1 << 31)
+    if number is None:
         return False
     if machine != _machine():
         return False

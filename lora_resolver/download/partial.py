@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StorageFailed
+from ..safe_files import open_regular, read_json_file
 from ..store import write_atomically
 from .pieces import Pieces
 
@@ -41,6 +42,7 @@ PART_SUFFIX = ".air-part"
 RECORD_SUFFIX = ".air-part.json"
 SAVE_EVERY = 0.5
 """Seconds between two records: what a killed process loses at most."""
+MAX_RECORD_BYTES = 4 * 1024**2
 _FORMAT = 1
 _WORD = 8
 """Hexadecimal digits that tell one program's file, on the way to its name, from another's."""
@@ -79,7 +81,7 @@ class PartFile:
     def load(self) -> None:
         """Takes up what an earlier run left, if it is part of the same file; else starts empty."""
         try:
-            record = json.loads(self._record_path.read_bytes())
+            record = read_json_file(self._record_path, MAX_RECORD_BYTES)
             facts = Facts(record["size"], record["etag"])
             pieces = Pieces.from_record(record["pieces"])
             whole = self.path.stat().st_size == facts.size == pieces.size
@@ -170,7 +172,7 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
 def sha256_of(path: Path) -> str:
     """In lower-case hex."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -179,7 +181,7 @@ def sha256_of(path: Path) -> str:
 def read_progress(target: Path) -> tuple[int, int] | None:
     """(bytes there, size) of a download of `target` that another process has under way."""
     try:
-        record = json.loads(target.with_name(target.name + RECORD_SUFFIX).read_bytes())
+        record = read_json_file(target.with_name(target.name + RECORD_SUFFIX), MAX_RECORD_BYTES)
         return Pieces.from_record(record["pieces"]).done, int(record["size"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import NotFound, StorageFailed, VerificationFailed
+from ..safe_files import open_regular
 from .safetensors_header import SafetensorsHeader, TensorInfo
 
 __all__ = ["read_gguf_header"]
@@ -49,7 +50,7 @@ def read_gguf_header(path: str | Path) -> SafetensorsHeader:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             return _Reader(io.BytesIO(file.read(MAX_HEADER_BYTES)), size).header()

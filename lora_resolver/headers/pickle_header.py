@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import NotFound, StorageFailed, VerificationFailed
+from ..safe_files import open_regular
 from .safetensors_header import SafetensorsHeader, TensorInfo
 
 __all__ = ["read_pickle_header"]
@@ -46,7 +47,7 @@ def read_pickle_header(path: str | Path) -> SafetensorsHeader:
     path = Path(path)
     try:
         size = path.stat().st_size
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as opened, zipfile.ZipFile(opened) as archive:
             parts = archive.infolist()
             data = next((part for part in parts[:_MAX_PARTS] if part.filename.endswith("data.pkl")), None)
             if data is None or data.file_size > MAX_PICKLE_BYTES:

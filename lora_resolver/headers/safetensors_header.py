@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from ..errors import NotFound, StorageFailed, VerificationFailed
+from ..safe_files import open_regular
 from .file_kinds import kind_of_file
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def read_header(path: str | Path) -> SafetensorsHeader:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             end = header_end(file.read(512), size)

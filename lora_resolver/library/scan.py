@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from .sidecars import SIDECARS, sidecar_names
@@ -54,13 +56,15 @@ def walk(roots: Sequence[Path], check: Callable[[], None]) -> Iterator[FoundFile
             if name.lower().endswith(".safetensors") and name not in inside:
                 try:
                     yield _found(entries, name, look_for_sidecars=has_sidecars)
-                except OSError:  # gone since the folder was listed, or a link to nowhere
+                except OSError:  # a FIFO or a device, gone since the folder was listed, or a link to nowhere
                     continue
 
 
 def _found(entries: dict[str, os.DirEntry[str]], name: str, *, look_for_sidecars: bool) -> FoundFile:
     entry = entries[name]
     status = entry.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", entry.path)
     if not look_for_sidecars:
         return FoundFile(entry.path, status.st_size, status.st_mtime_ns, (), "")
     present = [

@@ -11,10 +11,10 @@ they are believed; a claim without one only counts where nobody can be asked.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..safe_files import read_json_file
 from ..sources import civitai_json as api
 
 if TYPE_CHECKING:
@@ -57,9 +57,7 @@ def claims_beside(path: Path, suffixes: tuple[str, ...]) -> list[Claim]:
         try:
             if not path.with_name(name + suffix).exists():
                 continue
-            with path.with_name(name + suffix).open("rb") as file:
-                text = file.read(MAX_BYTES + 1)
-            content = json.loads(text) if len(text) <= MAX_BYTES else None
+            content = read_json_file(path.with_name(name + suffix), MAX_BYTES)
             if isinstance(content, dict):
                 claims += SIDECARS[suffix](content)
         except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):

@@ -15,7 +15,6 @@ Rules that hold for every request:
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import socket
 import threading
@@ -33,6 +32,7 @@ from requests.auth import AuthBase
 from requests.cookies import RequestsCookieJar
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from ..bounded import parse_json, whole_number
 from ..errors import LoraResolverError, TransferFailed
 from ..work import Stopped
 from .address_rules import check_address, check_peer, token_for
@@ -48,7 +48,8 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Download", "ServerBusy", "Transport", "shown_address"]
 
 MAX_REDIRECTS = 5
-MAX_JSON_BYTES = 32 * 1024**2
+MAX_JSON_BYTES = 16 * 1024**2
+MAX_ANSWER_SECONDS = 60.0
 """Model pages with hundreds of versions reach a few MB."""
 MAX_RETRY_AFTER = 60.0
 """Seconds that we are ready to wait when a server asks for it; beyond, the user is told."""
@@ -76,9 +77,10 @@ class Answer:
     def retry_after(self) -> float | None:
         """Seconds that the server asks to wait (RFC 9110, 10.2.3), if it does."""
         value = self.headers.get("retry-after", "").strip()
-        if value.isdigit():
-            return float(value)
-        with contextlib.suppress(ValueError, TypeError):
+        seconds = whole_number(value)
+        if seconds is not None:
+            return float(seconds)
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
             return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
         return None
 
@@ -116,7 +118,7 @@ class Download:
     def length(self) -> int | None:
         """Bytes that the server announces for this body."""
         value = self.headers.get("content-length", "").strip()
-        return int(value) if value.isdigit() and not self.encoded else None
+        return None if self.encoded else whole_number(value)
 
     def chunks(self, size: int = 1 << 20) -> Iterator[bytes]:
         """The body, decompressed. Raises TransferFailed when it breaks off, Stopped when the work must end."""
@@ -134,14 +136,17 @@ class Download:
     def answer(self) -> Answer:
         """The whole body, for answers that are no file: errors and JSON."""
         data = bytearray()
+        latest = time.monotonic() + MAX_ANSWER_SECONDS
         for chunk in self.chunks():
             data += chunk
             if len(data) > MAX_JSON_BYTES:
                 raise _failed(self.url, "answered with far too long a text", "badAnswer")
+            if time.monotonic() > latest:
+                raise _failed(self.url, "sends its answer far too slowly", "timeout")
         text = _without_tokens(bytes(data).decode("utf-8", errors="replace"), self._services)
         try:
-            body = json.loads(text)
-        except (ValueError, RecursionError):
+            body = parse_json(text)
+        except ValueError:
             body = None
         return Answer(self.url, self.status, self.headers, body, text)
 

@@ -20,6 +20,7 @@ from ..download import file_sha256
 from ..errors import LoraResolverError, VerificationFailed
 from ..headers.safetensors_header import header_end, parse_header, read_header
 from ..preview import find_preview, named_preview
+from ..safe_files import read_bounded
 from ..store import show_to_others, storage_error, write_atomically
 from .entry import Entry, file_name, may_be_kept, name_of, stands_still
 from .files import Files, StoreLost, StoreRefused
@@ -171,7 +172,7 @@ class SharedStore:
         if preview is not None:
             picture = file_name(entry.sha256, f"preview.{entry.preview}")
             if self._files.size(picture) is None:
-                self._files.put(picture, preview.read_bytes())
+                self._files.put(picture, read_bounded(preview, MAX_PREVIEW))
         for identifier in entry.identifiers:  # last, so that no name leads nowhere
             self._files.put(name_of(identifier), entry.as_json(identifier))
         return True

@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from ..bounded import MOST_BYTES
 from ..records import FileRecord, LoraRecord
 
 if TYPE_CHECKING:
@@ -117,7 +118,11 @@ def _file(entry: dict[str, Any], url: str, primary: bool) -> FileRecord:
 
 def _size(kilobytes: object) -> int | None:
     """Bytes. The API gives bytes / 1024 as a float, which is exact once rounded."""
-    if isinstance(kilobytes, (int, float)) and not isinstance(kilobytes, bool) and 0 < kilobytes < 2**53:
+    if (
+        isinstance(kilobytes, (int, float))
+        and not isinstance(kilobytes, bool)
+        and 0 < kilobytes < MOST_BYTES / 1024
+    ):
         return round(kilobytes * 1024)
     return None
 

@@ -7,12 +7,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HostedOnly, InvalidIdentifier, InvalidInput, NotFound
 from ..identifiers import parse_identifier
+from ..safe_files import read_json_file
 from .desk import Elsewhere, OnDisk
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from .desk import Desk
 
 __all__ = ["locate"]
+
+
+MAX_BYTES = 4 * 1024**2
+"""Of aliases.json."""
 
 
 def locate(identifier: Identifier, desk: Desk) -> OnDisk | Elsewhere:
@@ -51,7 +55,7 @@ def locate(identifier: Identifier, desk: Desk) -> OnDisk | Elsewhere:
 
 def _read(aliases: Path) -> dict[str, Any]:
     try:
-        content = json.loads(aliases.read_bytes())
+        content = read_json_file(aliases, MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:

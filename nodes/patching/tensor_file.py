@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ...lora_resolver import StorageFailed, VerificationFailed, state_of
+from ...lora_resolver import StorageFailed, VerificationFailed, open_unbuffered, state_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,7 +121,7 @@ def read_content(path: Path, size: int) -> tuple[Content, FileState | None]:
             content.madvise(mmap.MADV_HUGEPAGE)
     done = 0
     try:
-        with path.open("rb", buffering=0) as file, memoryview(content) as room:
+        with open_unbuffered(path) as file, memoryview(content) as room:
             before = state_of(os.fstat(file.fileno()))
             while done < size:
                 count = file.readinto(room[done : min(done + _PIECE, size)])

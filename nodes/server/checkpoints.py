@@ -11,6 +11,7 @@ from ...lora_resolver import (
     LoraResolverError,
     detect_checkpoint,
     family_name,
+    open_regular,
     read_gguf_header,
     read_header,
     read_pickle_header,
@@ -75,7 +76,7 @@ def known_checkpoint(named: tuple[str, str] | None) -> KnownCheckpoint | None:
 
 
 def _families(path: Path) -> tuple[str, ...]:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         first = file.read(4)
     read = {b"GGUF": read_gguf_header, b"PK\x03\x04": read_pickle_header}.get(first, read_header)
     return detect_checkpoint(read(path)).families

@@ -27,6 +27,7 @@ from ...lora_resolver import (
     Offline,
     StorageFailed,
     TransferFailed,
+    whole_number,
 )
 from .settings import private_folders, private_texts, remote_changes_allowed
 
@@ -211,9 +212,10 @@ def query_number(request: web.Request, name: str, default: int | None, most: int
     text = request.query.get(name)
     if text is None and default is not None:
         return default
-    if text is None or not text.isascii() or not text.isdecimal() or len(text) > 15 or int(text) > most:
+    number = None if text is None else whole_number(text, most)
+    if number is None:
         raise wrong(name, f"a whole number from 0 to {most:,}")
-    return int(text)
+    return number
 
 
 def query_text(request: web.Request, name: str, most: int) -> str:

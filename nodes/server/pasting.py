@@ -13,6 +13,7 @@ from ...lora_resolver import (
     LoraResolverError,
     Pasted,
     detect_architecture,
+    open_regular,
     parse_header,
     read_dropped,
     read_pasted,
@@ -140,7 +141,7 @@ def _same_beginning(name: str, size: int, content: bytes) -> Iterator[str]:
         try:
             if path is None or path.stat().st_size != size:
                 continue
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 if len(content) >= min(size, LEAST_BEGINNING) and file.read(len(content)) == content:
                     yield listed
         except OSError:

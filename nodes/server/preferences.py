@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...lora_resolver import SETTING_KEYS, InvalidInput, ResolverConfig, save_settings
+from ...lora_resolver import SETTING_KEYS, InvalidInput, ResolverConfig, save_settings, whole_number
 from . import workers
 from .guard import Refused, read_fields, wrong
 from .lookups import lookups
@@ -106,7 +106,7 @@ def _checked(key: str, value: str) -> str | None:
         return None
     if key == FOLDER:
         folders = lora_folders()
-        if not value.isdecimal() or len(value) > 4 or int(value) >= len(folders):
+        if whole_number(value, len(folders) - 1) is None:
             raise InvalidInput(
                 f"{value[:40]!r} is none of ComfyUI's loras folders",
                 code="invalidSetting",

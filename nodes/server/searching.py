@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ...lora_resolver import InvalidIdentifier, parse_identifier
+from ...lora_resolver import InvalidIdentifier, parse_identifier, whole_number
 from . import workers
 from .checkpoints import known_checkpoint, named_checkpoint
 from .guard import query_number, read_fields, wrong
@@ -44,7 +44,7 @@ async def search(request: web.Request) -> dict[str, Any]:
         raise wrong("cursor", "what the last answer said")
     checkpoint = await workers.disk.do(lambda: known_checkpoint(named))
     if source == "local":
-        start = int(cursor) if cursor is not None and cursor.isdecimal() and len(cursor) < 9 else 0
+        start = whole_number(cursor or "", 10**8) or 0
         return await workers.library.do(lambda: _search_local(query, checkpoint, start))
     return await workers.network.do(lambda: _search_civitai(query, checkpoint, cursor))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import folder_paths
 
-from ...lora_resolver import InvalidInput, name_below
+from ...lora_resolver import InvalidInput, name_below, whole_number
 
 if TYPE_CHECKING:
     from ...lora_resolver import ResolverConfig
@@ -148,13 +148,14 @@ def kept_bytes(default: int) -> int:
 
 def whole_bytes(text: str) -> int:
     """The number that AIR_LORA_KEPT_BYTES says. Raises InvalidInput for what is none."""
-    if not text.isdecimal():
+    number = whole_number(text)
+    if number is None:
         raise InvalidInput(
             f"AIR_LORA_KEPT_BYTES: {text!r} is not a whole number from 0 up",
             code="invalidSetting",
             remedy="Set it to a number of bytes, such as 2147483648.",
         )
-    return int(text)
+    return number
 
 
 def listed_name(path: Path) -> str:

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from ...lora_resolver import InvalidIdentifier, LoraResolverError, find_preview, parse_identifier
+from ...lora_resolver import (
+    InvalidIdentifier,
+    LoraResolverError,
+    find_preview,
+    parse_identifier,
+    read_bounded,
+)
 from . import workers
 from .guard import Refused, query_text, wrong
 from .info import local_files
@@ -181,11 +187,10 @@ def _in_plain_colours(picture: Image.Image) -> Image.Image:
 
 
 def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        content = file.read(MAX_FILE_BYTES + 1)
-    if len(content) > MAX_FILE_BYTES:
-        raise _missing()
-    return content
+    try:
+        return read_bounded(path, MAX_FILE_BYTES)
+    except OSError:
+        raise _missing() from None
 
 
 def _kept(path: Path) -> bytes | None:
