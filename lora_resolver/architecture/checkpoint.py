@@ -66,11 +66,13 @@ def detect_checkpoint(header: SafetensorsHeader) -> Checkpoint:
         inner = {
             name: info for name, info in tensors.items() if not _ENCODERS.match(name) and not _VAE.match(name)
         }
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for name, info in inner.items():
         match = _WEIGHT.fullmatch(_OUTER.sub("", name, count=1))
-        if match and sum(size != 1 for size in info.shape) > 1:  # norms tell no family from another
-            shapes[match[1]] = info.shape
+        packed = f"{name}.absmax" in inner
+        # Norms tell no family from another. bitsandbytes writes a matrix as a column.
+        if match and (packed or sum(size != 1 for size in info.shape) > 1):
+            shapes[match[1]] = _unpacked(name, info, inner)
     index = family_index()
     contents = read_weights(shapes, index)
     found = match_whole(contents, index)
@@ -90,6 +92,18 @@ def detect_checkpoint(header: SafetensorsHeader) -> Checkpoint:
         precision=precision,
         sentence=f"It is {names} ({held}; {precision}).",
     )
+
+
+def _unpacked(name: str, info: TensorInfo, tensors: Mapping[str, TensorInfo]) -> tuple[int, ...]:
+    """The shape of the weight; () where its form of four bits does not tell."""
+    if info.dtype not in ("U8", "I8", "I32"):
+        return info.shape
+    if f"{name}_scale_2" in tensors:  # NVFP4: two numbers a byte, along the inputs
+        return (info.shape[0], *info.shape[1:-1], info.shape[-1] * 2)
+    return () if any(name + ending in tensors for ending in _QUANTIZED) else info.shape
+
+
+_QUANTIZED = (".absmax", ".quant_map", ".quant_state.bitsandbytes__nf4", ".quant_state.bitsandbytes__fp4")
 
 
 def _variant(contents: Contents, found: Match) -> str:

@@ -16,7 +16,7 @@ from ..headers.tensor_names import part_of_slot
 from ..wording import quoted
 from .checkpoint import detect_checkpoint
 from .families import UNET_FAMILIES, family_index, family_names
-from .matching import Match, match
+from .matching import Match, fits_without_prefix, match
 from .metadata import claims
 from .modules import read_contents
 from .notes import notes_on
@@ -84,7 +84,9 @@ def detect_architecture(header: SafetensorsHeader) -> Architecture:
     found = match(contents, index)
     if not found.rows:
         other = describe_other_adapter(found.foreign)
-        if other:
+        # HiDream-O1's class has Qwen 3 VL's names and sizes: nothing tells what such a file is for.
+        of_both = any("language_model" in group.example for group in found.foreign)
+        if other and not (of_both and fits_without_prefix(found.foreign, index, "model_")):
             return Architecture("not_a_diffusion_lora", sentence=other)
     claimed = claims(header.metadata)
     families = tuple(dict.fromkeys(row.family for row in found.rows))

@@ -84,7 +84,7 @@ FAMILY_NAMES = MappingProxyType(
     }
 )
 
-UNET_FAMILIES = frozenset({"sd1", "sd2", "sdxl", "sdxl_refiner", "kolors", "cascade"})
+UNET_FAMILIES = frozenset({"sd1", "sd2", "sdxl", "sdxl_refiner", "kolors", "svd", "cascade", "cascade_b"})
 
 
 def family_name(family: str) -> str:
@@ -182,8 +182,10 @@ def _stable_diffusion() -> Iterable[Row]:
 
 
 def _last_resort() -> Iterable[Row]:
-    """UNets that somebody has pruned (BK-SDM, KOALA) or made small: the width of the text tells them. And Stable Video
-    Diffusion, which has all of SD 2.x, and something for time beside it."""
+    """UNets that somebody has pruned (BK-SDM, KOALA) or made small: the width of the text tells them.
+
+    And Stable Video Diffusion, whose layers for images are SD 2.x's: only one for time makes a file its own.
+    """
     encoders = {
         "sd1": _CLIP_L_ALONE,
         "sd2": _CLIP_H_ALONE,
@@ -194,7 +196,12 @@ def _last_resort() -> Iterable[Row]:
         yield _row(family, "cut", (cut_unet_layout(context=width), *encoders[family]))
     widths, depths = (320, 640, 1280, 1280), (1, 1, 1, 0)
     images = unet_layouts(widths, depths, context=1024, middle=1, linear=True, added=768)
-    yield replace(_row("svd", "", (*images, video_unet_layout())), proof=("temporal_", "time_stack"))
+    row = _row("svd", "", (*images, video_unet_layout()))
+    yield replace(row, proof=("temporal_", "time_stack", "time_pos_embed", "spatial_res_block"))
+
+
+_OF_A_MODEL = ("diffusion_model.", "lora_unet_", "lycoris_")
+"""Beginnings of names that only adapters of diffusion models have."""
 
 
 def _flux_like() -> Iterable[Row]:
@@ -333,7 +340,8 @@ def _others() -> Iterable[Row]:
         ("7B, plain", 3072, 12288, 36),
     ):
         yield _row("seedvr2", f"SeedVR2 {variant}", (recent.SEEDVR2,), ("blocks N",), h=h, f=f, N=count)
-    yield _row("hidream_o1", "", (recent.HIDREAM_O1,))
+    row = _row("hidream_o1", "", (recent.HIDREAM_O1,))
+    yield replace(row, proof=("embedder", "final_layer2", *_OF_A_MODEL))  # all else is Qwen 3 VL 8B
     yield _row("cascade_b", "", (recent.CASCADE_B,))
 
 
@@ -342,7 +350,8 @@ def _sound() -> Iterable[Row]:
     ace = (recent.ACE_STEP_15, recent.ACE_STEP_15_DIFFUSERS)
     for variant, h, f, q, count in (("", 2048, 6144, 2048, 24), (" XL", 2560, 9728, 4096, 32)):
         row = _row("ace_step", f"ACE-Step 1.5{variant}", ace, ("layers N",), h=h, f=f, q=q, N=count)
-        yield replace(row, proof=("cross_attn",))  # the rest is named as in Qwen 3 1.7B, and as large
+        # The rest is named as in Qwen 3 1.7B, and as large.
+        yield replace(row, proof=("cross_attn", *_OF_A_MODEL))
     yield _row("minimax_music3", "", (recent.MINIMAX_MUSIC3, recent.MINIMAX_MUSIC3_DIFFUSERS))
     yield _row("stable_audio_3", "", (recent.STABLE_AUDIO_3, recent.STABLE_AUDIO_3_DIFFUSERS))
     stable_audio = (names.STABLE_AUDIO, names.STABLE_AUDIO_DIFFUSERS, ends.STABLE_AUDIO_ENDS)

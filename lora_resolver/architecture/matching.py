@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .modules import Contents, Group
     from .table import Entry, Index, Row
 
-__all__ = ["Match", "match", "match_whole", "rows_of"]
+__all__ = ["Match", "fits_without_prefix", "match", "match_whole", "rows_of"]
 
 # Names that no model outside the table has: with these, sizes that are nobody's are a small or pruned model's.
 _UNMISTAKABLE = re.compile(
@@ -41,6 +41,7 @@ class Match:
 class _Known(NamedTuple):
     group: Group
     rows: frozenset[int]
+    by_size: frozenset[int]
 
 
 def match_whole(contents: Contents, index: Index) -> Match:
@@ -53,6 +54,18 @@ def match_whole(contents: Contents, index: Index) -> Match:
         if not row.essential or any(name.startswith(row.essential) for name in names)
     )
     return replace(found, rows=rows)
+
+
+def fits_without_prefix(groups: Sequence[Group], index: Index, prefix: str) -> bool:
+    """Whether one row has all of these modules by name and size, once what stands before each name is gone."""
+    rows: frozenset[int] | None = None
+    for group in groups:
+        if not group.place.template.startswith(prefix):
+            return False
+        place = group.place._replace(template=group.place.template[len(prefix) :])
+        fitting = rows_of(replace(group, place=place), index)[1]
+        rows = fitting if rows is None else rows & fitting
+    return bool(rows)
 
 
 def match(contents: Contents, index: Index, *, whole: bool = False) -> Match:
@@ -87,8 +100,8 @@ def _match(
             continue
         named, fitting = rows_of(group, index, flattened_or_not=flattened_or_not)
         if named:
-            known.append(_Known(group, fitting if by_size else named))
-        else:
+            known.append(_Known(group, fitting if by_size else named, fitting))
+        elif whole or not group.is_whole:  # what is replaced outright may be no layer at all, a token say
             foreign.append(group)
     if not known or _speaks_against(foreign, known, whole=whole):
         return Match((), foreign=tuple(foreign or contents.groups[:1]))
@@ -96,7 +109,10 @@ def _match(
     diffusion = [item for item in known if not item.group.place.slot]
     for chosen in (known, diffusion) if 0 < len(diffusion) < len(known) else (known,):
         rows = frozenset.intersection(*(item.rows for item in chosen))
-        rows = frozenset(row for row in rows if _is_proven(index.rows[row], chosen))
+        if not any(_is_proven(index.rows[row], chosen) for row in rows):
+            rows = frozenset()
+        if rows and not by_size:
+            rows = frozenset(row for row in rows if _may_be_small(row, chosen, contents.kind))
         if rows and (by_size or _are_one_kind(rows, chosen, index)):
             telling = min(chosen, key=lambda item: len(item.rows)).group
             if by_size:
@@ -116,12 +132,32 @@ def _speaks_against(foreign: Sequence[Group], known: Sequence[_Known], *, whole:
     in_model = [group for group in foreign if not group.place.slot]
     if in_model and not whole:
         return True
+    if not whole and any(not item.group.place.slot for item in known):
+        return False
     share = 20 if whole else 2
     return _count(foreign) * share > _count([item.group for item in known])
 
 
+_KERNELS = (3, 4, 5, 7, 9, 16, 25, 27, 49, 256, 512)
+_SMALL = 512
+"""No published model is as narrow as this."""
+
+
+def _may_be_small(row: int, known: Sequence[_Known], kind: str) -> bool:
+    """Whether sizes that are not a row's may be a small model's, or a few that were written down wrong.
+
+    The factors of a LoKr multiply to its sizes, and those that people write by hand seldom do.
+    """
+    if kind == "lokr":
+        return True
+    sized = [item for item in known if item.group.inputs and item.group.outputs]
+    if all(min(item.group.inputs or 0, item.group.outputs or 0) <= _SMALL for item in sized):
+        return True
+    return sum(row in item.by_size for item in sized) * 2 >= len(sized)
+
+
 def _is_proven(row: Row, known: Sequence[_Known]) -> bool:
-    return not row.proof or any(proof in item.group.place.template for proof in row.proof for item in known)
+    return not row.proof or any(proof in item.group.example for proof in row.proof for item in known)
 
 
 def _count(groups: Sequence[Group]) -> int:
@@ -164,8 +200,8 @@ def _has_size(entry: Entry, group: Group) -> bool:
         return False
     if inputs is None or not entry.inputs or inputs in entry.inputs:
         return True
-    # LyCORIS flattens a convolution's kernel (3×3, or a patch of 2×2 or 1×2×2) into the inputs of its factors.
-    return entry.convolution and any(inputs == size * kernel for size in entry.inputs for kernel in (4, 9))
+    # LyCORIS flattens a convolution's kernel into the inputs of its factors.
+    return entry.convolution and any(inputs == size * kernel for size in entry.inputs for kernel in _KERNELS)
 
 
 def _without_longer(rows: frozenset[int], contents: Contents, index: Index) -> frozenset[int]:

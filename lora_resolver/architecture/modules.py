@@ -47,6 +47,8 @@ class Group:
     example: str
     is_vector: bool = False
     """Whether it changes norms or biases alone."""
+    is_whole: bool = False
+    """Whether it replaces weights outright, without factors."""
     count: int = 1
 
 
@@ -155,7 +157,14 @@ def _group(modules: Mapping[str, Roles], contents: Contents, index: Index) -> No
         group = groups.get(key)
         if group is None:
             group = groups[key] = Group(
-                place, inputs, outputs, convolution, numbers.copy(), stem, kind == "diff" and inputs is None
+                place,
+                inputs,
+                outputs,
+                convolution,
+                numbers.copy(),
+                stem,
+                kind == "diff" and inputs is None and outputs is not None,
+                kind == "diff",
             )
             contents.groups.append(group)
         else:

@@ -43,14 +43,19 @@ _WHOLE: tuple[tuple[str, str], ...] = (
 WHOLE_MODELS = ("a whole checkpoint", "a whole diffusion model")
 _WHOLE_PATTERNS = tuple((re.compile(pattern), what) for pattern, what in _WHOLE)
 
+# Names that only a language model's whole adapter has: what stands before its layers tells it, not the layers' own
+# names, which diffusion models have as well (ACE-Step 1.5, ERNIE-Image, HiDream-O1, Z-Image).
 _LANGUAGE = re.compile(
-    r"(base_model\.)?(model\.)*(language_model\.|text_model\.|llm\.|decoder\.|encoder\.|transformer\.|gpt_neox\.|backbone\.)*(model\.)?"
-    r"(layers|h|blocks?|layer)\.\d+\.(layer\.\d+\.)?"
-    r"(self_attn|self_attention|attention|attn|encoder_attn|mlp|mixer|block_sparse_moe|feed_forward|SelfAttention|"
-    r"EncDecAttention|DenseReluDense|linear_attn)\."
-    r"([\w.]*\.)?(q_proj|k_proj|v_proj|o_proj|out_proj|gate_proj|up_proj|down_proj|qkv_proj|gate_up_proj|c_attn|c_proj|"
-    r"c_fc|query_key_value|dense|dense_h_to_4h|dense_4h_to_h|q_lin|k_lin|v_lin|out_lin|query|key|value|Wqkv|fc1|fc2|w1|w2|"
-    r"w3|in_proj|x_proj|dt_proj|wi|wi_0|wi_1|wo|q|k|v|o)$"
+    r"(base_model\.model\.)?("
+    r"model\.(model\.)?((de|en)coder\.|language_model\.|text_model\.)?layers\.\d+\."
+    r"(self_attn|self_attention|attention|attn|encoder_attn|mlp|mixer|block_sparse_moe|feed_forward|linear_attn|fc[12])\b"
+    r"|language_model\.model\.layers\.\d+\."
+    r"|transformer\.h\.\d+\.|gpt_neox\.layers\.\d+\.|backbone\.layers\.\d+\.mixer\."
+    r"|transformer\.encoder\.layers\.\d+\.(self_attention|mlp)\.(query_key_value|dense)"
+    r"|transformer\.blocks\.\d+\.attn\.Wqkv|transformer\.layer\.\d+\.attention\.(q|k|v|out)_lin"
+    r"|((de|en)coder\.)?block\.\d+\.layer\.\d+\.(SelfAttention|EncDecAttention|DenseReluDense)\."
+    r"|(\w+\.)?encoder\.layer\.\d+\.(attention|intermediate|output)\."
+    r")"
 )
 _NAMED = re.compile(
     r"(base_model\.model\.)?(\w+\.)?(distilbert|bert|roberta|deberta|electra|albert|longformer|gpt_neox|vit|dinov2|"
@@ -67,8 +72,6 @@ _COMPANIONS = (
     (re.compile(r"(^|[._])(mask_decoder|prompt_encoder|sam2?_\w+)[._]"), "an adapter for SAM, a segmentation model"),
     (re.compile(r"(^|[._])adapter\.body\.\d+\.resnets"), "a T2I adapter"),
 )  # fmt: skip
-# Language models have layers of these names too, but so have diffusion models (ACE-Step 1.5, ERNIE-Image, HiDream-O1).
-_NO_PROOF = re.compile(r"(base_model\.model\.|transformer\.)?(decoder\.)?(language_model\.)?layers\.\d")
 # A name with one of these may well be a diffusion model's that the table does not have.
 _DIFFUSION = re.compile(
     r"cross_attn|attn[12]\b|adaln|modulation|transformer_blocks|_blocks\.|time_embed|timestep|noise|diffusion_model|"
@@ -116,7 +119,7 @@ def describe_other_adapter(foreign: Sequence[Group]) -> str:
     if not names or any(map(_DIFFUSION.search, names)):
         return ""
     named = [name for name in names if _NAMED.match(name)]
-    language = [name for name in names if _LANGUAGE.match(name) and not _NO_PROOF.match(name)]
+    language = [name for name in names if _LANGUAGE.match(name)]
     if len({*named, *language}) * 2 <= len(names):
         return ""
     of_what = "a language model" if len(language) > len(named) else "a language or vision model"

@@ -65,6 +65,7 @@ _ENCODER_SLOTS = (
     (re.compile(r"lora_te(\d?)_"), "te"),
     (re.compile(r"(?:base_model\.model\.)?te(\d?)[._]"), "te"),
     (re.compile(r"(?:text_encoders\.)?(clip_[lgh]|t5xxl)\.(?:transformer\.)?"), ""),
+    (re.compile(r"text_encoders\.(\w+)\.(?:transformer\.)?"), "encoder "),
     (re.compile(r"(?:base_model\.model\.)?text_encoder(_\d)?[._](?:base_model\.model\.)?"), "text_encoder"),
     (re.compile(r"(?:base_model\.model\.)?(?=text_model[._]encoder[._])"), "bare"),
 )
@@ -79,7 +80,7 @@ _FLAT_PREFIX = r"lora_unet__?|lora_transformer_|lora_prior_unet_|lycoris_|oft_un
 _PREFIX = re.compile(
     rf"(?:{_FLAT_PREFIX}|base_model\.model\.|base_model\.|diffusion_model\.|transformer\.|unet[._](?=[a-z])"
     # `base_model.model.model.layers` is a language model's: nothing of a diffusion model is called so.
-    r"|model\.(?!layers\.|decoder\.layers\.|language_model\.)"
+    r"|model\.(?!layers\.|decoder\.layers\.|language_model\.|visual\.)|_orig_mod\.|module\."
     r"|net\.|dit\.|pipe\.)+"
 )
 _FLAT = re.compile(_FLAT_PREFIX)
@@ -163,7 +164,9 @@ def place_of(name: str) -> Place:
                 return Place(slot + own, "positional_#" if rest == "#" else rest, name.startswith("lora_"))
     match = _PREFIX.match(name)
     rest = name[match.end() :] if match else name
-    return Place("", (rest or name).replace(".", "_"), bool(_FLAT.match(name)))
+    # LyCORIS flattens whatever names the model has, others only those that their trainer knows.
+    flat = not name.startswith("lycoris_") and bool(_FLAT.match(name))
+    return Place("", (rest or name).replace(".", "_"), flat)
 
 
 def part_of_slot(slot: str) -> str:

@@ -143,7 +143,30 @@ RECENT = [
     ("wan_14b", blocks("transformer.blocks.{}.cross_attn.add_k_proj", 40, 5120, 5120)),
     ("stable_audio_3", blocks("transformer.transformer_blocks.{}.self_attn.to_qkv", 24, 1536, 7680)),
     ("ltx2", [("audio_embeddings_connector.transformer_1d_blocks.0.attn1.to_q", 3840, 3840)]),
+    # with text encoders that no row has, in wrappers that training leaves, and beside what is no layer
+    ("z_image", [*blocks("diffusion_model.layers.{}.attention.qkv", 30, 3840, 11520),
+                 ("text_encoders.qwen3_4b.transformer.model.layers.0.self_attn.q_proj", 2560, 4096)]),
+    ("flux2", [*blocks("lora_unet_double_blocks_{}_img_attn_qkv", 8, 6144, 18432),
+               *blocks("lora_te1_model_layers_{}_self_attn_q_proj", 40, 5120, 4096)]),
+    ("wan_14b", blocks("_orig_mod.blocks.{}.self_attn.q", 40, 5120, 5120)),
+    ("wan_14b", blocks("module.diffusion_model.blocks.{}.self_attn.q", 40, 5120, 5120)),
+    ("hunyuan_video", blocks("lora_unet__double_blocks_{}_img_mod_lin", 20, 3072, 18432)),
+    ("ace_step", blocks("diffusion_model.decoder.layers.{}.self_attn.q_proj", 24, 2048, 2048)),
 ]  # fmt: skip
+
+
+def test_a_token_that_is_replaced_is_no_evidence() -> None:
+    shapes = {
+        "diffusion_model.layers.0.attention.qkv.lora_A.weight": (8, 3840),
+        "diffusion_model.layers.0.attention.qkv.lora_B.weight": (11520, 8),
+        "diffusion_model.x_pad_token.diff": (1, 3840),
+    }
+    assert detect_architecture(header(**shapes)).families == ("z_image",)
+
+
+def test_a_name_that_a_language_model_has_too_is_of_no_other_family_alone() -> None:
+    found = detect_architecture(lora(("transformer.time_embed.linear_1", 256, 2048)))
+    assert set(found.families) == {"ace_step", "minimax_music3"}
 
 
 @pytest.mark.parametrize(
@@ -411,6 +434,7 @@ NO_DIFFUSION_LORA: dict[str, SafetensorsHeader] = {
         *blocks(PEFT + "model.layers.{}.self_attn.q_proj", 24, 2048, 2048),
         *blocks(PEFT + "model.layers.{}.self_attn.k_proj", 24, 2048, 1024),
     ),
+    "Qwen 3 VL's eyes": lora(*blocks(PEFT + "model.visual.blocks.{}.attn.qkv", 27, 1152, 3456)),
     "a decoder beside an encoder": lora(
         *blocks(PEFT + "model.decoder.layers.{}.self_attn.q_proj", 24, 2048, 2048)
     ),
@@ -494,6 +518,22 @@ UNKNOWN: dict[str, SafetensorsHeader] = {
     "a language model's layers without its beginning": lora(
         *blocks(PEFT + "layers.{}.self_attn.q_proj", 4, 2048, 2048),
         *blocks(PEFT + "layers.{}.mlp.gate_proj", 4, 2048, 6144),
+    ),
+    "Qwen 3 VL 8B or HiDream-O1, in the names of either's class": lora(
+        *blocks(PEFT + "model.language_model.layers.{}.self_attn.q_proj", 36, 4096, 4096)
+    ),
+    "Qwen 3 VL 8B without its head, or HiDream-O1": lora(
+        *blocks(PEFT + "language_model.layers.{}.self_attn.q_proj", 36, 4096, 4096)
+    ),
+    "a transformer of tomorrow with a language model's names for its layers": lora(
+        *blocks("transformer.blocks.{}.attn.q_proj", 4, 2816, 2816),
+        *blocks("transformer.blocks.{}.mlp.fc1", 4, 2816, 11264),
+    ),
+    "the names of Qwen-Image at sizes that are not its": lora(
+        *blocks("transformer.transformer_blocks.{}.img_mlp.net.0.proj", 30, 2560, 10240)
+    ),
+    "the names of Z-Image at sizes that are not its": lora(
+        *blocks("transformer.noise_refiner.{}.attention.to_q", 2, 3584, 3584)
     ),
     "a part that is called language_model": lora(
         *blocks("diffusion_model.language_model.layers.{}.self_attn.q_proj", 4, 2560, 2560)
