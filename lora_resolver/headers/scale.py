@@ -9,6 +9,8 @@ within the factors already, and so it is named and never applied.
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import json
 import math
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ _ALPHAS = ("lora_alpha", "network_alpha", "alpha")
 _DIFFUSION = ("transformer.", "unet.", "transformer_2.", "prior.", "diffusion_model.")
 _ENCODERS = {"te1": "text_encoder.", "te2": "text_encoder_2.", "te3": "text_encoder_3."}
 _FIELDS = (*_ALPHAS, "alpha_pattern", "use_rslora")
+_RULES = ("alpha_pattern", "use_rslora")
 _LARGEST = 1_000_000
 """Characters of one field that are read as JSON."""
 
@@ -59,6 +62,11 @@ class MetadataAlphas:
             ),
             ("", None),
         )
+        if alpha is None:  # the patterns may give every alpha
+            told = (
+                start for start in _prefixes(module) if any(start + name in self.fields for name in _RULES)
+            )
+            prefix = next(told, "")
         alpha = self._of_pattern(prefix, module, alpha)
         if alpha is None:
             return None
@@ -139,10 +147,15 @@ def _value(name: str, value: Any) -> Any:
 
 
 def _read(text: str) -> Any:
-    try:
-        return json.loads(text) if len(text) <= _LARGEST else None
-    except (ValueError, RecursionError):
+    if len(text) > _LARGEST:
         return None
+    for read in (
+        json.loads,
+        ast.literal_eval,
+    ):  # the latter: a Python dict that somebody has turned into text
+        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            return read(text)
+    return None
 
 
 def _number(value: Any) -> float | None:
@@ -179,7 +192,7 @@ def _is_meant(pattern: str, module: str) -> bool:
     r"""peft: `re.match(r"(.*\.)?(pattern)$", module)`. A flattened name has underscores for its dots."""
     own = pattern
     for start in (*_DIFFUSION, *_ENCODERS.values()):
-        own = own.removeprefix(start)
+        own = own.removeprefix(start).removeprefix(start.replace(".", r"\."))
     before = r"(.*\.)?"
     if "." not in module:
         before = "(.*_)?"

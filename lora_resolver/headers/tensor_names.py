@@ -54,7 +54,11 @@ _WHOLE_BEFORE_UP = re.compile(r".*_lora\d?|(?:unet|text_encoder)\.\d+")
 _NAMED_ADAPTER = re.compile(
     r"(?P<stem>.+)\.(?P<role>lora_[AB]|lora_magnitude_vector|hada_\w+|lokr_\w+|oft_R|boft_[Rs]|ia3_l)\.[^.]+"
 )
-_SCALE = re.compile(r"(?P<rest>.+)\.(?:scale_weight|weight_scale)")
+# What stands behind a factor and belongs to it: its own bias, and the number that fp8 files are multiplied by.
+_SCALES = (".scale_weight", ".weight_scale", ".weight_scale_inv", ".scale")
+_ENDINGS = ((".bias", BIAS), *((ending, SCALE) for ending in _SCALES))
+# What quantizing tools leave beside a weight, and what no adapter is called.
+_MARKS = (".input_scale", ".output_scale", ".comfy_quant", ".weight_zero_point", ".zero_point", ".scaled_fp8")
 # kohya's OFT for FLUX: a part of the outputs each, in the order of q, k, v, …
 _OFT_PART = re.compile(r"(?P<stem>.+)\.(?P<role>oft_blocks\.\d+)")
 # A conversion gone wrong that is in the wild: `lora_unet_…_to_q_lora_down.weight`.
@@ -64,12 +68,14 @@ _ENCODER_SLOTS = (
     (re.compile(r"lora_prior_te_"), "prior_te"),
     (re.compile(r"lora_te(\d?)_"), "te"),
     (re.compile(r"(?:base_model\.model\.)?te(\d?)[._]"), "te"),
-    (re.compile(r"(?:text_encoders\.)?(clip_[lgh]|t5xxl)\.(?:transformer\.)?"), ""),
+    (re.compile(r"(?:text_encoders\.)?(clip_[lgh]|t5xxl|t5(?=\.encoder\.))\.(?:transformer\.)?"), ""),
     (re.compile(r"text_encoders\.(\w+)\.(?:transformer\.)?"), "encoder "),
     (re.compile(r"(?:base_model\.model\.)?text_encoder(_\d)?[._](?:base_model\.model\.)?"), "text_encoder"),
     (re.compile(r"(?:base_model\.model\.)?(?=text_model[._]encoder[._])"), "bare"),
 )
-_ENCODER_START = re.compile(r"lora_(?:prior_)?te|te\d?[._]|text_|clip_[lgh]\.|t5xxl\.|base_model\.model\.te")
+_ENCODER_START = re.compile(
+    r"lora_(?:prior_)?te|te\d?[._]|text_|clip_[lgh]\.|t5(?:xxl)?\.|base_model\.model\.te"
+)
 _PARTS = {
     "te": "te1", "te1": "te1", "te2": "te2", "te3": "te3", "bare": "te1", "prior_te": "te1",
     "text_encoder": "te1", "text_encoder_2": "te2", "text_encoder_3": "te3",
@@ -78,7 +84,7 @@ _PARTS = {
 
 _FLAT_PREFIX = r"lora_unet__?|lora_transformer_|lora_prior_unet_|lycoris_|oft_unet_|Hunyuan_video_I2V_lora_"
 _PREFIX = re.compile(
-    rf"(?:{_FLAT_PREFIX}|base_model\.model\.|base_model\.|diffusion_model\.|transformer\.|unet[._](?=[a-z])"
+    rf"(?:{_FLAT_PREFIX}|base_model\.model\.|base_model\.|diffusion_model\.|transformer(?:_2)?\.|unet[._](?=[a-z])"
     # `base_model.model.model.layers` is a language model's: nothing of a diffusion model is called so.
     r"|model\.(?!layers\.|decoder\.layers\.|language_model\.|visual\.)|_orig_mod\.|module\."
     r"|net\.|dit\.|pipe\.)+"
@@ -113,9 +119,11 @@ def split_name(name: str) -> tuple[str, str]:
 def _split_unusual(name: str) -> tuple[str, str]:
     """As `split_name`, of a name in one of the rarer forms."""
     base = name.replace(":", ".").removesuffix(".weight")
-    for ending, kind in ((".bias", BIAS), (".scale_weight", SCALE), (".weight_scale", SCALE)):
+    if base.endswith(_MARKS):
+        return "", ""
+    for ending, kind in _ENDINGS:
         if base.endswith(ending):
-            stem, role = _split_plain(base.removesuffix(ending))
+            stem, role = _split_plain(base.removesuffix(ending).removesuffix(".weight"))
             return (stem, role + kind) if _may_have(role, kind) else ("", "")
     return _split_plain(base)
 
@@ -160,6 +168,7 @@ def place_of(name: str) -> Place:
             match = pattern.match(name)
             if match:
                 own = (match[1] or "") if pattern.groups else ""
+                own = "t5xxl" if own == "t5" else own  # OMI's name of it
                 rest = name[match.end() :].replace(".", "_")
                 return Place(slot + own, "positional_#" if rest == "#" else rest, name.startswith("lora_"))
     match = _PREFIX.match(name)

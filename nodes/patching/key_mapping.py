@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from torch.nn.functional import pad
 
 from ...lora_resolver import Mismatch
 from .delta_shape import part_shape
-from .modules import NO_BIAS, NO_WEIGHT, TWICE, changes_of, fitted_magnitudes
+from .modules import NO_BIAS, NO_WEIGHT, SECOND_EXPERT, TWICE, changes_of, fitted_magnitudes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from .lora_file import LoraFile
     from .name_index import Slot
 
+# Wan 2.2 has an expert for each half of the steps, and diffusers keeps LoRAs for both in one file.
+_SECOND = re.compile(r"transformer_2\.")
 # The layer that takes the latents in. What a model for inpainting or control has more of comes behind them.
 _INPUT_LAYERS = ("img_in", "x_embedder.proj", "x_embedder", "patch_embedding", "input_blocks.0.0", "conv_in")
 
@@ -76,7 +79,11 @@ def map_file(file: LoraFile, weights: LoadedWeights) -> MappedFile:
     unused = dict(file.other_tensors)
     widened: list[str] = []
     slot_of = weights.names.slot_of
+    has_two = any(map(_SECOND.match, file.modules)) and not all(map(_SECOND.match, file.modules))
     for stem, module in file.modules.items():
+        if has_two and _SECOND.match(stem):
+            unused.update((name, SECOND_EXPERT) for name, _ in module.tensors.values())
+            continue
         slot = slot_of(stem)
         target = Target.of(slot) if slot is not None else None
         if target is None or target.key not in weights.shapes:

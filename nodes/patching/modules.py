@@ -35,10 +35,12 @@ BIAS_OF_DOWN = "is a bias of the first factor, which no loader applies"
 NO_FORMULA = "is a factor that ComfyUI's formula for its kind does not have"
 NO_BIAS = "is for a bias that the loaded model does not have"
 NO_WEIGHT = "belongs to no weight of the loaded model"
+SECOND_EXPERT = "is for the second of two experts (transformer_2, Wan 2.2's for low noise): convert it to a file of its own"
 TWICE = "is for a weight that other tensors of the file change in the same way"
 NO_ADAPTER = "is no part of an adapter"
 EMBEDDING = "is an embedding: copy the file into the folder embeddings as well, and name it in the prompt"
 MARK = "is a mark of the file's format"
+_MARKS = ("scaled_fp8", "comfy_quant", "input_scale", "output_scale")
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def _join_trimmings(modules: dict[str, Module]) -> None:
 def _reason(name: str) -> str:
     if name.startswith("bundle_emb."):
         return EMBEDDING
-    return MARK if name.rpartition(".")[2] == "scaled_fp8" else NO_ADAPTER
+    return MARK if name.rpartition(".")[2] in _MARKS else NO_ADAPTER
 
 
 def changes_of(module: Module, alphas: MetadataAlphas, *, has_values: bool = True) -> Changes:
@@ -260,6 +262,10 @@ class _Reader:
             self._bad_factor(role, f"is empty: its shape is {_by(tensor.shape)}, a rank of 0")
         self.changes.used.add(name)
         scale = self.module.tensors.get(f"{role} scale")
+        if scale is None and not tensor.is_floating_point():
+            self._bad_factor(
+                role, f"holds whole numbers ({tensor.dtype}), and no scale says what they stand for"
+            )
         if scale is not None:
             self.changes.used.add(scale[0])
             if self.has_values:  # fp8 holds the numbers divided by it
@@ -296,9 +302,8 @@ class _Reader:
         found = self.module.tensors.get("dora_scale")
         if found is None:
             return None
-        name, tensor = found
-        self.changes.used.add(name)
-        return tensor.reshape(-1) if "lora_magnitude_vector" in name else tensor
+        tensor = self._factor("dora_scale", dimensions=0)
+        return tensor.reshape(-1) if "lora_magnitude_vector" in found[0] else tensor
 
     def _reshape(self, up: torch.Tensor, down: torch.Tensor) -> list[int] | None:
         """The shape to which the weight is padded first: what the factors give, and never more than that."""

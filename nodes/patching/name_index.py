@@ -69,7 +69,10 @@ class NameIndex:
             if stem.startswith(_ORIGINAL):
                 _add(original, plain, slot)
         for index in (original, every):
-            for plain, slot in list(_parts_of_fused(index, self._shapes)):
+            for plain, slot in [
+                *_parts_of_fused(index, self._shapes),
+                *_parts_of_first_layers(index, self._shapes),
+            ]:
                 index.setdefault(plain, slot)
         return original, every
 
@@ -107,10 +110,31 @@ def _parts_of_fused(
             continue
         other = (outputs - inputs) // 2
         start = 0
-        for letter, length in (("q", inputs), ("k", other), ("v", other)):
-            for spelled in (letter, f"to_{letter}"):
-                yield (
-                    (part, name.removesuffix("qkv").removesuffix("to_") + spelled),
-                    (slot, (0, start, length)),
-                )
+        for number, (letter, length) in enumerate((("q", inputs), ("k", other), ("v", other))):
+            before = name.removesuffix("qkv").removesuffix("to_")
+            for spelled in (before + letter, f"{before}to_{letter}", f"{name}_{number}"):  # the last is OMI's
+                yield (part, spelled), (slot, (0, start, length))
             start += length
+
+
+def _parts_of_first_layers(
+    index: Mapping[tuple[str, str], Slot], shapes: Mapping[str, Sequence[int]]
+) -> Iterator[tuple[tuple[str, str], Slot]]:
+    """The parts of each `single_blocks.N.linear1` of FLUX's kind, which has q, k, v and the feed-forward in one.
+
+    OMI numbers them, and XLabs trains qkv.
+    """
+    for (part, name), slot in index.items():
+        if (
+            not isinstance(slot, str)
+            or not name.startswith("single_blocks_")
+            or not name.endswith("_linear1")
+        ):
+            continue
+        outputs, inputs = shapes[slot][:2]
+        if outputs <= 3 * inputs:
+            continue
+        for number in range(3):
+            yield (part, f"{name}_{number}"), (slot, (0, number * inputs, inputs))
+        yield (part, f"{name}_3"), (slot, (0, 3 * inputs, outputs - 3 * inputs))
+        yield (part, f"{name}_qkv"), (slot, (0, 0, 3 * inputs))

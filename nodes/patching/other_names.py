@@ -1,9 +1,9 @@
 """Names of modules that no key map of ComfyUI has, mostly diffusers': a plain name → the weight's plain name.
 
 A plain name has no prefix, and underscores for dots (`name_index.py`). What comes out counts only where the loaded
-model has a weight of that name. Sources: the conversion scripts of diffusers (`scripts/convert_wan_to_diffusers.py`,
-`convert_lumina_to_diffusers.py`, `convert_cosmos_to_diffusers.py`, `convert_flux2_to_diffusers.py`), its class
-`AceStepTransformer1DModel`, and XLabs-AI/x-flux (`src/flux/modules/layers.py`).
+model has a weight of that name. Sources: the conversion scripts of diffusers (`scripts/convert_*_to_diffusers.py`: wan, lumina,
+cosmos, flux2, hunyuan_video), its class `AceStepTransformer1DModel`, and XLabs-AI/x-flux
+(`src/flux/modules/layers.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _WAN = r"((?:vace_)?blocks_\d+_)"
 _LUMINA = r"((?:layers|context_refiner|noise_refiner)_\d+_)"
 _COSMOS = r"transformer_blocks_(\d+)_"
+_REFINER = r"context_embedder_token_refiner_refiner_blocks_(\d+)_"
+_REFINED = r"txt_in_individual_token_refiner_blocks_\1_"
 _ATTENTION = {"attn1": "self_attn", "attn2": "cross_attn"}
 
 
@@ -50,6 +52,28 @@ _TABLE: tuple[tuple[str, str], ...] = (
     (r"transformer_blocks_(\d+)_ff_linear_out", r"double_blocks_\1_img_mlp_2"),
     (r"transformer_blocks_(\d+)_ff_context_linear_in", r"double_blocks_\1_txt_mlp_0"),
     (r"transformer_blocks_(\d+)_ff_context_linear_out", r"double_blocks_\1_txt_mlp_2"),
+    # HunyuanVideo and HunyuanImage, diffusers; their blocks are named as FLUX.1's, whose key map has these
+    (r"transformer_blocks_(\d+)_attn_to_([qkv])", r"double_blocks_\1_img_attn_\2"),
+    (r"transformer_blocks_(\d+)_attn_add_([qkv])_proj", r"double_blocks_\1_txt_attn_\2"),
+    (r"transformer_blocks_(\d+)_attn_to_out_0", r"double_blocks_\1_img_attn_proj"),
+    (r"transformer_blocks_(\d+)_attn_to_add_out", r"double_blocks_\1_txt_attn_proj"),
+    (r"transformer_blocks_(\d+)_ff_net_0_proj", r"double_blocks_\1_img_mlp_0"),
+    (r"transformer_blocks_(\d+)_ff_net_2", r"double_blocks_\1_img_mlp_2"),
+    (r"transformer_blocks_(\d+)_ff_context_net_0_proj", r"double_blocks_\1_txt_mlp_0"),
+    (r"transformer_blocks_(\d+)_ff_context_net_2", r"double_blocks_\1_txt_mlp_2"),
+    (r"transformer_blocks_(\d+)_norm1_linear", r"double_blocks_\1_img_mod_lin"),
+    (r"transformer_blocks_(\d+)_norm1_context_linear", r"double_blocks_\1_txt_mod_lin"),
+    (r"single_transformer_blocks_(\d+)_attn_to_q", r"single_blocks_\1_linear1_0"),
+    (r"single_transformer_blocks_(\d+)_attn_to_k", r"single_blocks_\1_linear1_1"),
+    (r"single_transformer_blocks_(\d+)_attn_to_v", r"single_blocks_\1_linear1_2"),
+    (r"single_transformer_blocks_(\d+)_proj_mlp", r"single_blocks_\1_linear1_3"),
+    (r"single_transformer_blocks_(\d+)_proj_out", r"single_blocks_\1_linear2"),
+    (r"single_transformer_blocks_(\d+)_norm_linear", r"single_blocks_\1_modulation_lin"),
+    (_REFINER + r"attn_to_([qkv])", _REFINED + r"self_attn_\2"),
+    (_REFINER + r"attn_to_out_0", _REFINED + "self_attn_proj"),
+    (_REFINER + r"ff_net_0_proj", _REFINED + "mlp_0"),
+    (_REFINER + r"ff_net_2", _REFINED + "mlp_2"),
+    (_REFINER + r"norm_out_linear", _REFINED + "adaLN_modulation_1"),
     # Wan, diffusers
     *_attention(_WAN, r"\1", _QKVO),
     (_WAN + r"attn2_add_(k|v)_proj", r"\1cross_attn_\2_img"),

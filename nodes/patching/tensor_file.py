@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ...lora_resolver import StorageFailed, VerificationFailed, open_unbuffered, state_of
+from ...lora_resolver import Mismatch, StorageFailed, open_unbuffered, split_name, state_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ DTYPES: dict[str, torch.dtype] = {
 def read_tensors(content: Content, header: SafetensorsHeader, file_name: str) -> dict[str, torch.Tensor]:
     """Name → tensor, each with the shape and dtype that the header gives: views of the content.
 
-    Raises VerificationFailed where a tensor has a dtype that no LoRA is made of.
+    Raises Mismatch where a factor has a dtype that no LoRA is made of.
     """
     tensors: dict[str, torch.Tensor] = {}
     wholes: dict[
@@ -53,6 +53,9 @@ def read_tensors(content: Content, header: SafetensorsHeader, file_name: str) ->
     ] = {}  # dtype → the file as a row of it, bytes before, bytes of one
     strides: dict[tuple[int, ...], tuple[int, ...]] = {}
     for name, (dtype_name, shape, start, end) in header.tensors.items():
+        if dtype_name not in DTYPES and not split_name(name)[1]:
+            tensors[name] = torch.empty(0)  # no part of an adapter, whatever it is
+            continue
         if start == end:
             tensors[name] = torch.empty(shape, dtype=_dtype(dtype_name, name, file_name))
             continue
@@ -91,10 +94,12 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 def outline_tensors(file_name: str, header: SafetensorsHeader) -> dict[str, torch.Tensor]:
     """Name → tensor of ones with the shape and dtype that the header gives: views of one element, without memory.
 
-    Raises VerificationFailed as `read_tensors` does.
+    Raises Mismatch as `read_tensors` does.
     """
     return {
         name: torch.ones((), dtype=torch.float32).to(_dtype(info.dtype, name, file_name)).expand(info.shape)
+        if info.dtype in DTYPES or split_name(name)[1]
+        else torch.empty(0)
         for name, info in header.tensors.items()
     }
 
@@ -102,10 +107,10 @@ def outline_tensors(file_name: str, header: SafetensorsHeader) -> dict[str, torc
 def _dtype(text: str, tensor: str, file_name: str) -> torch.dtype:
     dtype = DTYPES.get(text)
     if dtype is None:
-        raise VerificationFailed(
+        raise Mismatch(
             f"{file_name}: the tensor {tensor!r} has dtype {text}, which is not supported",
             code="unsupportedDtype",
-            remedy="Convert the file to fp16, bf16 or fp32.",
+            remedy="Convert the file to fp16, bf16 or fp32, or set on_mismatch to skip.",
         )
     return dtype
 
