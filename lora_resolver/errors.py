@@ -45,6 +45,10 @@ __all__ = [
 ]
 
 
+MOST_SHOWN = 20
+"""Errors that one message shows; the rest are counted."""
+
+
 class LoraResolverError(Exception):
     """Something that a user can act on.
 
@@ -130,7 +134,10 @@ class _Collected(LoraResolverError):
         self.errors = tuple(errors)
 
     def _sentence(self) -> str:
-        return "\n".join(str(error) for error in self.errors)
+        lines = [str(error) for error in self.errors[:MOST_SHOWN]]
+        if len(self.errors) > MOST_SHOWN:
+            lines.append(f"And {len(self.errors) - MOST_SHOWN:,} more.")
+        return "\n".join(lines)
 
     def each(self) -> tuple[LoraResolverError, ...]:
         """The errors that this one stands for."""

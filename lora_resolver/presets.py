@@ -104,7 +104,14 @@ def _change(path: Path, change: Callable[[dict[str, Preset]], None]) -> None:
             presets = {preset.name: preset for preset in read_presets(path)}
             change(presets)
             kept = [asdict(preset) for preset in presets.values()]
-            write_atomically(path, json.dumps(kept, indent=1, ensure_ascii=False).encode())
+            content = json.dumps(kept, indent=1, ensure_ascii=False).encode("utf-8", "replace")
+            if len(content) > MAX_BYTES:
+                raise _refused(
+                    "lora",
+                    f"with it the presets would take {len(content):,} bytes, and {MAX_BYTES:,} are read",
+                    "Delete presets that are not needed, or shorten this one.",
+                )
+            write_atomically(path, content)
     except OSError as error:
         raise storage_error(error, path) from error
 

@@ -121,7 +121,14 @@ def save_settings(path: Path, changes: Mapping[str, str | None]) -> None:
         with FileLock(path.with_name(path.name + ".lock"), mode=0o600):
             settings = {**read_settings(path), **{key: value or "" for key, value in changes.items()}}
             kept = {key: value.strip() for key, value in sorted(settings.items()) if value.strip()}
-            write_atomically(path, json.dumps(kept, indent=1).encode(), private=True)
+            content = json.dumps(kept, indent=1).encode()
+            if len(content) > MAX_BYTES:
+                raise InvalidInput(
+                    f"with it the settings would take {len(content):,} bytes, and {MAX_BYTES:,} are read",
+                    code="invalidSetting",
+                    remedy="Write a shorter value.",
+                )
+            write_atomically(path, content, private=True)
     except OSError as error:
         raise storage_error(error, path) from error
 

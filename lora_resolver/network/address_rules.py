@@ -86,11 +86,36 @@ def _trusted(host: str, services: Sequence[Service]) -> bool:
 
 
 def _internal(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = _inner_v4(address)
+        if inner is not None:
+            return _internal(inner)
     if isinstance(address, ipaddress.IPv4Address) and address in _VPN_FAKE_ADDRESSES:
         return False
     return not address.is_global
+
+
+# IPv6 networks whose addresses lead to an IPv4 address in them: network → bits behind that address.
+_LEADING_TO_V4 = (
+    (ipaddress.IPv6Network("64:ff9b::/96"), 0),  # NAT64 (RFC 6052)
+    (ipaddress.IPv6Network("64:ff9b:1::/48"), 0),  # NAT64 for local use (RFC 8215)
+    (ipaddress.IPv6Network("2002::/16"), 80),  # 6to4 (RFC 3056)
+    (ipaddress.IPv6Network("::/96"), 0),  # compatible addresses, long out of use
+)
+
+
+def _inner_v4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that packets for this one reach, if it is of that kind."""
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address.teredo is not None:
+        return address.teredo[1]
+    if address.is_loopback or address.is_unspecified:
+        return None
+    for network, behind in _LEADING_TO_V4:
+        if address in network:
+            return ipaddress.IPv4Address(int(address) >> behind & 0xFFFFFFFF)
+    return None
 
 
 def _origin(url: str) -> _Origin:

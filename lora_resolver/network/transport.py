@@ -31,6 +31,8 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.cookies import RequestsCookieJar
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from ..bounded import parse_json, whole_number
 from ..errors import LoraResolverError, TransferFailed
@@ -190,6 +192,7 @@ class Transport:
         `given_by_server` holds the address itself to the rules for redirects.
         Raises TransferFailed when no answer comes or a redirect must not be followed.
         """
+        url = _as_sent(url)
         if given_by_server:
             check_address(url, self._services)
         seen = {url}
@@ -199,7 +202,7 @@ class Transport:
             if download.status not in _REDIRECTS or not location:
                 return download
             download.__exit__()
-            url = urljoin(url, location)
+            url = _as_sent(urljoin(url, location))
             check_address(url, self._services)
             if url in seen:
                 break
@@ -249,6 +252,23 @@ class Transport:
             return self._session.get(
                 url, headers=dict(headers), stream=True, timeout=timeout, allow_redirects=False
             )
+
+
+def _as_sent(url: str) -> str:
+    """The address as `requests` puts it into its request: what is judged must be what is asked.
+
+    Raises TransferFailed for one that its parser and Python's read differently (`http://one.example\\@other.example/`).
+    """
+    if not url.lower().startswith(("http:", "https:")):
+        return url  # `check_address` refuses it
+    try:
+        prepared = requests.Request("GET", url).prepare().url or ""
+        asked, judged = parse_url(prepared).host, urlsplit(prepared).hostname
+    except (ValueError, requests.RequestException, LocationParseError):
+        asked, judged, prepared = None, "", ""
+    if asked is None or asked.strip("[]").lower() != judged or "\\" in url.partition("?")[0]:
+        raise _failed(url, "is no address that can be asked", "redirectRefused")
+    return prepared
 
 
 def may_pass(status: int) -> bool:
@@ -438,4 +458,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _failed(url: str, what: str, code: str, remedy: str = "Run it again later.") -> TransferFailed:
-    return TransferFailed(f"{urlsplit(url).netloc.rpartition('@')[2]} {what}", code=code, remedy=remedy)
+    try:
+        host = urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:  # such as https://[::1/
+        host = ""
+    return TransferFailed(f"{host or 'the address'} {what}", code=code, remedy=remedy)

@@ -35,7 +35,9 @@ BIAS_OF_DOWN = "is a bias of the first factor, which no loader applies"
 NO_FORMULA = "is a factor that ComfyUI's formula for its kind does not have"
 NO_BIAS = "is for a bias that the loaded model does not have"
 NO_WEIGHT = "belongs to no weight of the loaded model"
-SECOND_EXPERT = "is for the second of two experts (transformer_2, Wan 2.2's for low noise): convert it to a file of its own"
+SECOND_EXPERT = (
+    "is for the second of two experts (transformer_2, Wan 2.2's for low noise): make it a file of its own"
+)
 TWICE = "is for a weight that other tensors of the file change in the same way"
 NO_ADAPTER = "is no part of an adapter"
 EMBEDDING = "is an embedding: copy the file into the folder embeddings as well, and name it in the prompt"

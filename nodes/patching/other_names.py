@@ -1,8 +1,8 @@
 """Names of modules that no key map of ComfyUI has, mostly diffusers': a plain name → the weight's plain name.
 
 A plain name has no prefix, and underscores for dots (`name_index.py`). What comes out counts only where the loaded
-model has a weight of that name. Sources: the conversion scripts of diffusers (`scripts/convert_*_to_diffusers.py`: wan, lumina,
-cosmos, flux2, hunyuan_video), its class `AceStepTransformer1DModel`, and XLabs-AI/x-flux
+model has a weight of that name. Sources: diffusers' conversion scripts (`scripts/convert_*_to_diffusers.py` for Wan,
+Lumina, Cosmos, FLUX.2 and HunyuanVideo) and its class `AceStepTransformer1DModel`; XLabs-AI/x-flux
 (`src/flux/modules/layers.py`).
 """
 

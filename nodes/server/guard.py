@@ -66,7 +66,7 @@ class Refused(LoraResolverError):
         self.status = status
 
 
-def guarded(handler: Handler, *, changes: bool = False) -> Handler:
+def guarded(handler: Handler, *, changes: bool = False, private: bool = False) -> Handler:
     """The handler behind all checks. It may return a document, which becomes the JSON answer, or a whole answer."""
 
     async def guarded_handler(request: web.Request) -> web.StreamResponse:
@@ -74,6 +74,8 @@ def guarded(handler: Handler, *, changes: bool = False) -> Handler:
             refuse_foreign_pages(request)
             if changes:
                 refuse_other_computers(request)
+            if private:
+                refuse_rebound_names(request)
             answer = await handler(request)
         except LoraResolverError as error:
             return error_answer(error)
@@ -117,6 +119,21 @@ def refuse_other_computers(request: web.Request) -> None:
         )
 
 
+def refuse_rebound_names(request: web.Request) -> None:
+    """Raises Refused where a foreign name leads to this very computer: a page of that name would read what is the
+    user's own (DNS rebinding). Where a proxy on this computer has such a name, AIR_LORA_ALLOW_REMOTE says that it may.
+    """
+    rebound = _is_here(request.remote or "") and not _is_here(_host(request))
+    forwarded = any(_PROXYS_HEADER.match(name) for name in request.headers)
+    if rebound and not forwarded and not remote_changes_allowed():
+        raise Refused(
+            403,
+            "notFromHere",
+            "this computer was asked under a name that is not its own",
+            "Open ComfyUI as http://127.0.0.1, or start it with AIR_LORA_ALLOW_REMOTE=1.",
+        )
+
+
 def _place(origin: str) -> str | None:
     """Host and port of an origin; None for "null" and for what is none."""
     try:
@@ -126,6 +143,8 @@ def _place(origin: str) -> str | None:
 
 
 def _host(request: web.Request) -> str:
+    if "Host" not in request.headers:  # HTTP/1.0: aiohttp would say the name of this computer
+        return ""
     try:
         parts = urlsplit(f"//{request.host}")
     except ValueError:

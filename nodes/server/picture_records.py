@@ -22,7 +22,7 @@ from .running import running_server
 from .settings import listed_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ...lora_resolver import ResolvedLora
 
@@ -52,7 +52,8 @@ def with_known_records(request: dict[str, Any]) -> dict[str, Any]:
     workflow = request.get("prompt")
     if not isinstance(workflow, dict):
         return request
-    recording = [node_id for node_id in workflow if _is_told(workflow, node_id)]
+    taken = _taken_by_others(workflow)
+    recording = [node_id for node_id in workflow if _is_told(workflow, node_id, taken)]
     if not recording:
         return request
     extra = request.get("extra_data")
@@ -60,9 +61,10 @@ def with_known_records(request: dict[str, Any]) -> dict[str, Any]:
     saved = extra.get("extra_pnginfo")
     saved = extra["extra_pnginfo"] = saved if isinstance(saved, dict) else {}
     nodes: dict[str, list[Rows]] = {}
+    signatures: dict[str, str] = {}
     with _lock:
-        for node_id in recording:
-            runs = _known.get(_signature(workflow, node_id))
+        for node_id in recording if _known else ():
+            runs = _known.get(_signature(workflow, node_id, signatures))
             if runs:
                 nodes[node_id] = list(runs)
     _write(saved, nodes)
@@ -72,7 +74,8 @@ def with_known_records(request: dict[str, Any]) -> dict[str, Any]:
 def record_run(hidden: Any, rows: Rows) -> None:
     """Adds the entries of one run of this node; `hidden` are the node's hidden inputs, `rows` those of its report."""
     node_id, workflow, saved = str(hidden.unique_id), hidden.prompt, hidden.extra_pnginfo
-    signature = _signature(workflow, node_id) if isinstance(workflow, dict) and node_id in workflow else ""
+    there = isinstance(workflow, dict) and node_id in workflow
+    signature = _signature(workflow, node_id, {}) if there else ""
     context = get_executing_context()
     begins = context is None or not context.list_index
     with _lock:
@@ -83,7 +86,7 @@ def record_run(hidden: Any, rows: Rows) -> None:
             _known.move_to_end(signature)
             while len(_known) > _MOST_KEPT:
                 _known.popitem(last=False)
-    if isinstance(saved, dict) and (not signature or _is_told(workflow, node_id)):
+    if isinstance(saved, dict) and (not there or _is_told(workflow, node_id, _taken_by_others(workflow))):
         _write(saved, {**_rows_in(saved), node_id: runs})
 
 
@@ -98,19 +101,35 @@ def handed_on(identifier: object, file: ResolvedLora) -> dict[str, Any]:
     }
 
 
-def _is_told(workflow: Mapping[str, Any], node_id: str) -> bool:
+_Taken = dict[str, set[int]]
+
+
+def _taken_by_others(workflow: Mapping[str, Any]) -> _Taken:
+    """Node → numbers of its outputs that nodes of other packs take. Linear in the links."""
+    taken: _Taken = {}
+    for taker in workflow.values():
+        if isinstance(taker, dict) and _is_foreign(str(taker.get("class_type"))):
+            for origin, output in _links_into(taker):
+                if isinstance(output, int):
+                    taken.setdefault(origin, set()).add(output)
+    return taken
+
+
+def _is_told(workflow: Mapping[str, Any], node_id: str, taken: _Taken) -> bool:
     """Whether the node's LoRAs change the picture, and no node behind it tells of them."""
     node = workflow.get(node_id)
     kind = node.get("class_type") if isinstance(node, dict) else None
     if kind == RECORDING:
         return True
     outputs = HANDING_ON.get(str(kind))
-    return outputs is not None and any(
-        isinstance(value, list) and len(value) == 2 and str(value[0]) == node_id and value[1] in outputs
-        for taker in workflow.values()
-        if isinstance(taker, dict) and _is_foreign(str(taker.get("class_type")))
-        for value in _inputs(taker).values()
-    )
+    return outputs is not None and not taken.get(node_id, set()).isdisjoint(outputs)
+
+
+def _links_into(node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(node, number of its output) for each input that is a link."""
+    for value in _inputs(node).values():
+        if isinstance(value, list) and len(value) == 2 and isinstance(value[0], (str, int)):
+            yield str(value[0]), value[1]
 
 
 def _is_foreign(kind: str) -> bool:
@@ -147,26 +166,35 @@ def _write(saved: dict[str, Any], nodes: Mapping[str, list[Rows]]) -> None:
         saved[HASHES_NAME] = hashes
 
 
-def _signature(workflow: Mapping[str, Any], node_id: str) -> str:
-    """Of a node and all nodes before it, with their inputs."""
-    before: dict[str, Any] = {}
+def _signature(workflow: Mapping[str, Any], node_id: str, known: dict[str, str]) -> str:
+    """Of a node and all nodes before it, with their inputs. `known` are signatures of this workflow's nodes.
+
+    Each node's holds those of the nodes before it, so a whole workflow takes one step for each node.
+    """
     waiting = [node_id]
+    entered: set[str] = set()
     while waiting:
-        current = waiting.pop()
+        current = waiting[-1]
         node = workflow.get(current)
-        if current in before or not isinstance(node, dict):
+        if current in known or not isinstance(node, dict):
+            known.setdefault(current, "")
+            waiting.pop()
             continue
-        inputs = _inputs(node)
-        before[current] = [
+        before = [origin for origin, _ in _links_into(node) if origin not in known]
+        if before and current not in entered:
+            entered.add(current)
+            waiting += [
+                origin for origin in before if origin not in entered
+            ]  # one that is, is part of a circle
+            continue
+        described = [
             str(node.get("class_type")),
-            {name: _plain(value) for name, value in inputs.items()},
+            {name: _plain(value) for name, value in _inputs(node).items()},
+            [known.get(origin, origin) for origin, _ in _links_into(node)],
         ]
-        waiting += [
-            str(value[0])
-            for value in inputs.values()
-            if isinstance(value, list) and len(value) == 2 and isinstance(value[0], (str, int))
-        ]
-    return hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()
+        known[current] = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+        waiting.pop()
+    return known[node_id]
 
 
 def _plain(value: Any) -> Any:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-READ, CHANGE = False, True
+READ, PRIVATE, CHANGE = "read", "private", "change"
 
 _ROUTES = (
     ("POST", "/air_lora/parse", READ, "pasting", "parse"),
@@ -38,18 +38,18 @@ _ROUTES = (
     ("POST", "/air_lora/info", READ, "info", "info"),
     ("POST", "/air_lora/search", READ, "searching", "search"),
     ("POST", "/air_lora/versions", READ, "searching", "versions"),
-    ("GET", "/air_lora/library", READ, "searching", "library"),
+    ("GET", "/air_lora/library", PRIVATE, "searching", "library"),
     ("GET", "/air_lora/thumbnail", READ, "thumbnails", "thumbnail"),
     ("POST", "/air_lora/prefetch", CHANGE, "prefetch", "start"),
     ("POST", "/air_lora/prefetch/cancel", CHANGE, "prefetch", "cancel"),
-    ("GET", "/air_lora/settings", READ, "preferences", "get_settings"),
+    ("GET", "/air_lora/settings", PRIVATE, "preferences", "get_settings"),
     ("POST", "/air_lora/settings", CHANGE, "preferences", "post_setting"),
     ("POST", "/air_lora/token", CHANGE, "preferences", "post_token"),
-    ("GET", "/air_lora/presets", READ, "saved_presets", "get_presets"),
+    ("GET", "/air_lora/presets", PRIVATE, "saved_presets", "get_presets"),
     ("POST", "/air_lora/presets", CHANGE, "saved_presets", "post_preset"),
     ("POST", "/air_lora/presets/delete", CHANGE, "saved_presets", "delete"),
 )
-"""Method, path, whether it changes anything, and where its handler is."""
+"""Method, path, whether it shows what is the user's own or changes anything, and where its handler is."""
 
 
 def register_routes() -> None:
@@ -57,11 +57,11 @@ def register_routes() -> None:
     server = running_server()
     if server is None:
         return
-    for method, path, changes, module, name in _ROUTES:
-        server.routes.route(method, path)(_handler(module, name, changes=changes))
+    for method, path, kind, module, name in _ROUTES:
+        server.routes.route(method, path)(_handler(module, name, kind))
 
 
-def _handler(module: str, name: str, *, changes: bool) -> Callable[[web.Request], Awaitable[Any]]:
+def _handler(module: str, name: str, kind: str) -> Callable[[web.Request], Awaitable[Any]]:
     """The handler, imported by the first request for it."""
 
     async def handler(request: web.Request) -> Any:
@@ -70,6 +70,6 @@ def _handler(module: str, name: str, *, changes: bool) -> Callable[[web.Request]
         from .guard import guarded
 
         own = getattr(import_module(f".{module}", __package__), name)
-        return await guarded(own, changes=changes)(request)
+        return await guarded(own, changes=kind == CHANGE, private=kind == PRIVATE)(request)
 
     return handler
