@@ -182,7 +182,8 @@ def test_a_file_larger_than_its_kind_may_be(tmp_path: Path) -> None:
     assert read_json_file(tmp_path / "small", 100) == {"a": 1}
 
 
-def test_presets_never_outgrow_what_can_be_read(tmp_path: Path) -> None:
+def test_presets_never_outgrow_what_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lora_resolver.presets.MAX_BYTES", 100_000)
     path = tmp_path / "presets.json"
     long = json.dumps([{"model": f"local:{'x' * 200}{number}.safetensors"} for number in range(60)])
     saved, refused = 0, None

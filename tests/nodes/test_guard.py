@@ -35,6 +35,7 @@ def serving(listening: socket.socket) -> Iterator[int]:
         app = web.Application()
         app.router.add_post("/change", guarded(changed, changes=True))
         app.router.add_get("/odd", guarded(odd))
+        app.router.add_get("/own", guarded(changed, private=True))
         runner = web.AppRunner(app)
         await runner.setup()
         await web.SockSite(runner, listening).start()
@@ -179,3 +180,25 @@ def test_a_text_that_utf_8_cannot_have_still_is_json(port: int) -> None:
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json; charset=utf-8")
     assert json.loads(answer.read()) == {"name": "a\udcff\U0001f600b"}
     connection.close()
+
+
+def raw(port: int, request: str) -> int:
+    """The status of the answer to a request that no client library would write."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(request.encode())
+        return int(connection.recv(1000).split()[1])
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("", 403), ("Host: evil.example\r\n", 403), ("Host: 127.0.0.1\r\n", 200)]
+)
+def test_http_1_0_has_to_say_the_host_as_well(port: int, host: str, status: int) -> None:
+    assert raw(port, f"POST /change HTTP/1.0\r\n{host}Content-Length: 0\r\n\r\n") == status
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("evil.example:8188", 403), ("127.0.0.1", 200), ("localhost:8188", 200), ("[::1]", 200)],
+)
+def test_what_is_the_users_own_is_not_shown_under_a_rebound_name(port: int, host: str, status: int) -> None:
+    assert raw(port, f"GET /own HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n") == status
