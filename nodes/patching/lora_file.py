@@ -18,6 +18,7 @@ from ...lora_resolver import (
     read_header,
     split_name,
 )
+from .interruptible import interruptible
 from .kept import Kept
 from .modules import sort_into_modules
 from .tensor_file import outline_tensors, read_content, read_tensors
@@ -103,13 +104,9 @@ def open_lora(path: Path, sha256: str, state: FileState | None = None) -> LoraFi
     known = _files.get(sha256)
     if known is not None:
         return known
-    header = read_header(path)
-    if not any(split_name(name)[1] for name in header.tensors):
-        return outline(header, path.name, sha256)  # no LoRA: it is refused, and may be larger than the memory
-    content, now = read_content(path, header.file_size)
-    if now is None or now != state:
-        _check_content(content, header.file_size, sha256, path.name)
-        header = parse_header(content[: header.data_start], header.file_size)
+    header, content = interruptible(lambda: _read(path, sha256, state))
+    if content is None:
+        return outline(header, path.name, sha256)
     file = LoraFile(
         path=path,
         sha256=sha256,
@@ -118,6 +115,18 @@ def open_lora(path: Path, sha256: str, state: FileState | None = None) -> LoraFi
     )
     _files.put(sha256, file, file.size)
     return file
+
+
+def _read(path: Path, sha256: str, state: FileState | None) -> tuple[SafetensorsHeader, Content | None]:
+    """The header and the content; no content of what is no LoRA, which is refused, and may not fit into the memory."""
+    header = read_header(path)
+    if not any(split_name(name)[1] for name in header.tensors):
+        return header, None
+    content, now = read_content(path, header.file_size)
+    if now is None or now != state:
+        _check_content(content, header.file_size, sha256, path.name)
+        header = parse_header(content[: header.data_start], header.file_size)
+    return header, content
 
 
 def _check_content(content: Content, size: int, sha256: str, file_name: str) -> None:

@@ -6,12 +6,16 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
+import comfy.model_management
 import pytest
 import torch
 from air_lora_pack.lora_resolver import LoraResolverError, StorageFailed, file_state
 from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
+from air_lora_pack.nodes.patching.interruptible import interruptible
 from air_lora_pack.nodes.patching.lora_file import open_lora
 from air_lora_pack.nodes.patching.tensor_file import read_content
 
@@ -133,6 +137,7 @@ def test_a_file_that_is_cut_short_while_it_is_read(files: tuple[Path, Path]) -> 
 KILLED = """
 import tests.nodes.conftest, os, sys
 from pathlib import Path
+from air_lora_pack.nodes.patching.interruptible import interruptible
 from air_lora_pack.nodes.patching.lora_file import open_lora
 path = Path(sys.argv[1])
 file = open_lora(path, sys.argv[2])
@@ -152,3 +157,21 @@ def test_cutting_a_file_short_does_not_end_the_process(files: tuple[Path, Path])
         timeout=120,
     )
     assert done.returncode == 0, done.stderr.decode()[-500:]
+
+
+def test_a_cancel_leaves_a_disk_that_does_not_answer() -> None:
+    hangs, left = threading.Event(), threading.Event()
+    threading.Timer(0.3, lambda: comfy.model_management.interrupt_current_processing(True)).start()
+
+    def read() -> None:
+        hangs.wait(60)
+        left.set()
+
+    started = time.monotonic()
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        interruptible(read)
+    assert not left.is_set()
+    assert time.monotonic() - started < 30
+    hangs.set()
+    with pytest.raises(ZeroDivisionError):
+        interruptible(lambda: 1 / 0)
