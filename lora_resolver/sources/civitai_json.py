@@ -135,7 +135,7 @@ def _primary(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         about = metadata if isinstance(metadata, dict) else {}
         safetensors = about.get("format") == "SafeTensor" or _text(entry.get("name")).endswith(".safetensors")
         details = 100 * safetensors + 10 * (about.get("size") == "pruned") + (about.get("fp") == "fp16")
-        return entry.get("primary") is True, entry.get("type") in _MODEL_FILES, details
+        return entry.get("primary") is True, _text(entry.get("type")) in _MODEL_FILES, details
 
     return max(entries, key=score, default=None)
 

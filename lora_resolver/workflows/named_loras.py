@@ -93,6 +93,9 @@ def loras_in(
     return NamedLoras(tuple(reader.loras), tuple(reader.errors), reader.chains)
 
 
+_LONGEST_PLACE = 200
+
+
 class _Reader:
     """Collects what one text or file names."""
 
@@ -112,7 +115,10 @@ class _Reader:
         self.loras.append(NamedLora(identifier, self._place(node, where), needed=True, node=_id_of(node)))
 
     def _place(self, node: str, where: str) -> str:
-        return ", ".join(part for part in (f"{self._name} {node}".strip(), where) if part)
+        parts = (f"{self._name} {node}".strip(), where)
+        # A key of a foreign workflow may be of any length, and every message begins with its place.
+        short = (part if len(part) <= _LONGEST_PLACE else f"{part[: _LONGEST_PLACE - 1]}…" for part in parts)
+        return ", ".join(part for part in short if part)
 
     def read_file(self, file: BinaryIO) -> None:
         """Raises InvalidInput."""
