@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .architecture.base_models import declared_families, declared_otherwise
     from .array.image_request import ImageRequest, LeftOut, parse_image_request
     from .array.lora_array import LoraEntry, format_lora_array, parse_lora_array
-    from .bounded import whole_number
+    from .bounded import parse_json, whole_number
     from .config import ResolverConfig
     from .errors import (
         AccessDenied,
@@ -135,6 +135,7 @@ __all__ = [
     "parse_header",
     "parse_identifier",
     "parse_image_request",
+    "parse_json",
     "parse_lora_array",
     "place_of",
     "plain_name",
@@ -168,7 +169,7 @@ _NAMES = {
         "family_name",
     ),
     ".architecture.base_models": ("declared_families", "declared_otherwise"),
-    ".bounded": ("whole_number",),
+    ".bounded": ("parse_json", "whole_number"),
     ".config": ("ResolverConfig",),
     ".errors": (
         "AccessDenied",

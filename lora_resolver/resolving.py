@@ -203,7 +203,8 @@ class Run:
             return None
         stored = self._store.find(identifier)
         if stored is not None:
-            if stored.unchanged:
+            # A record beside a file is believed for names; its hash counts once the file was read on this machine.
+            if stored.unchanged and self._library.known_state(stored.path, stored.sha256) is not None:
                 return Owned(stored.path, stored.sha256, stored.source, stored.record)
             if self._library.sha256(stored.path, meter) == stored.sha256:
                 self._store.confirm(stored)

@@ -10,9 +10,9 @@ ss_tag_frequency                    sd-scripts' count of the captions' tags: tho
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from .bounded import parse_json
 from .safe_files import read_bounded
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _parts(text: object) -> list[str]:
 
 def _object(text: str | bytes | None) -> dict[str, Any]:
     try:
-        content = json.loads(text or "{}")
-    except (ValueError, RecursionError):
+        content = parse_json(text or "{}")
+    except ValueError:
         return {}
     return content if isinstance(content, dict) else {}

@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ..bounded import parse_json
 from ..identifiers.rules import check_digest
 from ..records import LoraRecord
 
@@ -75,7 +76,7 @@ class Entry:
     def from_json(cls, text: bytes, identifier: str | None = None) -> Entry | None:
         """What lies under a name; None where it is not about that name, or not what `as_json` gave."""
         try:
-            content = json.loads(text)
+            content = parse_json(text)
             if content["format"] != _FORMAT or identifier not in (None, content["identifier"]):
                 return None
             sha256, preview = str(content["sha256"]), str(content["preview"])

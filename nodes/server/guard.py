@@ -180,8 +180,8 @@ async def read_fields(request: web.Request, limit: int = SMALL_BODY) -> Fields:
     if request.content_type != "application/json":
         raise Refused(415, "notJson", "the body must be JSON", "Send it with Content-Type: application/json.")
     try:
-        document = json.loads(await read_body(request, limit))
-    except (ValueError, RecursionError):
+        document = parse_json(await read_body(request, limit))
+    except ValueError:
         raise Refused(400, "notJson", "the body is not JSON", "Send one JSON object.") from None
     if not isinstance(document, dict):
         raise Refused(400, "notJson", "the body is not an object", "Send one JSON object.")

@@ -28,6 +28,7 @@ def test_the_seeds_are_sound(name: str, tmp_path: Path) -> None:
 
 # What has broken the promise once.
 BROKEN = {
+    "sidecars": b'{"civitai": {"id": 1, "modelId": 2, "trainedWords": ["two\\ud800, three"]}}',
     "answers": b'{"id": 1, "modelId": 2, "files": [{"type": []}, {"type": {}, "metadata": []}]}',
     "workflows": b'{"5": {"class_type": "AirLoraApply", "inputs": {"' + b"[" * 5000 + b'": "[7]"}}}',
 }

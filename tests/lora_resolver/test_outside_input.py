@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
 import os
@@ -268,3 +269,32 @@ def test_thousands_of_faults_make_a_short_message() -> None:
     assert len(str(caught.value)) < 6_000
     assert str(caught.value).count("\n") == MOST_SHOWN
     assert len(caught.value.each()) > MOST_SHOWN
+
+
+# ---- a hash is what the bytes say
+
+
+def record_beside(path: Path, sha256: str) -> None:
+    """As a download leaves it, with this hash in it."""
+    status = path.stat()
+    content = {
+        "format": 1, "identifiers": ["civitai:1@2"], "sha256": sha256, "source": "civitai", "record": None,
+        "size": status.st_size, "mtime_ns": status.st_mtime_ns,
+    }  # fmt: skip
+    path.with_suffix(".air.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("name", ["sha256", "civitai"])
+def test_a_record_beside_a_file_is_never_believed_for_its_hash(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "air" / "civitai" / "1@2"
+    folder.mkdir(parents=True)
+    path = lora_files.sd15_lora(folder / "a.safetensors")
+    true, false = hashlib.sha256(path.read_bytes()).hexdigest(), "f" * 64
+    resolver = Resolver(ResolverConfig(download_dir=tmp_path, state_dir=tmp_path / "state", offline=True))
+    record_beside(path, false)
+    with pytest.raises(LoraResolverError):
+        resolver.resolve(parse_identifier(f"sha256:{false}" if name == "sha256" else "civitai:1@2"))
+    record_beside(path, true)
+    found = resolver.resolve(parse_identifier(f"sha256:{true}" if name == "sha256" else "civitai:1@2"))
+    assert (found.sha256, found.path) == (true, path)
+    assert found.state is not None
