@@ -27,6 +27,7 @@ from ...lora_resolver import (
     Offline,
     StorageFailed,
     TransferFailed,
+    parse_json,
     whole_number,
 )
 from .settings import private_folders, private_texts, remote_changes_allowed
