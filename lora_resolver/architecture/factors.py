@@ -84,7 +84,7 @@ def _read_glora(roles: Roles) -> _Sizes:
         roles.get("a1", ()),
         roles.get("b2", ()),
     )  # (rank, in), (out, rank); once the other way round
-    return min(a, default=None), max(a, default=None), max(b, default=None), False
+    return min(a[:2], default=None), max(a[:2], default=None), max(b[:2], default=None), len(a) > 2
 
 
 def _read_diff(roles: Roles) -> _Sizes:

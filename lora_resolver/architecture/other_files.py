@@ -65,13 +65,18 @@ _NAMED = re.compile(
 # Adapters of a diffusion model's companions, whose names are that model's own but for these.
 _COMPANIONS = (
     (
-        re.compile(r"controlnet_(cond_embedding|(down_|single_)?blocks|mid_block|x_embedder|add)\b"),
+        re.compile(
+            r"controlnet_(cond_embedding|(down_|single_)?blocks|mid_block|x_embedder|add)\b"
+            r"|(^|[._])controlnet\.|(^|\.)control_model\.|^lora_controlnet"
+        ),
         "a ControlNet, written as a LoRA",
     ),
-    (re.compile(r"motion_modules[._]\d"), "a motion LoRA for AnimateDiff"),
+    (re.compile(r"(^|\.)(ip_adapter\.\d|image_proj\.)"), "an IP-Adapter"),
     (re.compile(r"(^|[._])(mask_decoder|prompt_encoder|sam2?_\w+)[._]"), "an adapter for SAM, a segmentation model"),
-    (re.compile(r"(^|[._])adapter\.body\.\d+\.resnets"), "a T2I adapter"),
+    (re.compile(r"(^|\.)vision_encoder\.(layers|blocks)\.\d"), "an adapter for SAM or another vision model"),
+    (re.compile(r"(^|[._])body\.\d+\.resnets"), "a T2I adapter"),
 )  # fmt: skip
+_MOTION = re.compile(r"motion_modules[._]\d")
 # A name with one of these may well be a diffusion model's that the table does not have.
 _DIFFUSION = re.compile(
     r"cross_attn|attn[12]\b|adaln|modulation|transformer_blocks|_blocks\.|time_embed|timestep|noise|diffusion_model|"
@@ -110,7 +115,8 @@ def describe_companion(names: Collection[str]) -> str:
     for pattern, what in _COMPANIONS:
         if any(map(pattern.search, names)):
             return f"It is {what}."
-    return ""
+    moving = sum(_MOTION.search(name) is not None for name in names)
+    return "It is a motion LoRA for AnimateDiff." if moving * 2 > len(names) else ""
 
 
 def describe_other_adapter(foreign: Sequence[Group]) -> str:

@@ -21,7 +21,12 @@ _KINDS = (
         re.compile(r"adaln|modulation|_mod(?:[._]|$)|norm.*linear|shift|scale_shift", re.IGNORECASE),
     ),
     ("attention", re.compile(r"attn|attention|to_[qkv]|qkv|transformer_layers?_\d+_[qkvo]_", re.IGNORECASE)),
-    ("feed-forward", re.compile(r"mlp|ff|feed_?forward|experts|linear[12]|proj_mlp|fc[12]", re.IGNORECASE)),
+    (
+        "feed-forward",
+        re.compile(
+            r"mlp|(?:^|[._])ffn?(?:[._]|$)|feed_?forward|experts|linear[12]|proj_mlp|fc[12]", re.IGNORECASE
+        ),
+    ),
     ("convolution", re.compile(r"conv|resnet|res_?block|in_layers|out_layers|[ud]p_?sampl", re.IGNORECASE)),
 )
 

@@ -155,6 +155,17 @@ RECENT = [
 ]  # fmt: skip
 
 
+def test_one_motion_module_among_many_of_a_unet_makes_no_motion_lora() -> None:
+    found = detect_architecture(
+        lora(
+            ("unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k", 768, 1280),
+            ("unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_k", 1280, 1280),
+            ("unet.mid_block.motion_modules.0.transformer_blocks.0.attn1.to_k", 1280, 1280),
+        )
+    )
+    assert found.verdict == "unknown"
+
+
 def test_a_token_that_is_replaced_is_no_evidence() -> None:
     shapes = {
         "diffusion_model.layers.0.attention.qkv.lora_A.weight": (8, 3840),
@@ -457,6 +468,20 @@ NO_DIFFUSION_LORA: dict[str, SafetensorsHeader] = {
     ),
     "T2I adapter": header(**{"body.0.block1.weight": (320, 320, 3, 3), "conv_in.weight": (320, 192, 3, 3)}),
     "T2I adapter of diffusers": header(**{"adapter.body.0.resnets.0.block1.weight": (320, 320, 3, 3)}),
+    "SAM's encoder in transformers' names": lora(
+        *blocks(PEFT + "vision_encoder.layers.{}.attn.qkv", 12, 768, 2304)
+    ),
+    "ControlNet of FLUX.1": lora(*blocks("controlnet.transformer_blocks.{}.attn.to_q", 5, 3072, 3072)),
+    "ControlNet in its original names": lora(
+        *blocks("control_model.input_blocks.{}.1.transformer_blocks.0.attn1.to_q", 2, 320, 320)
+    ),
+    "IP-Adapter with factors of a LoRA": header(
+        **{
+            "image_proj.proj.weight": (3072, 1024),
+            "ip_adapter.0.to_q_lora.down.weight": (8, 320),
+            "ip_adapter.0.to_q_lora.up.weight": (320, 8),
+        }
+    ),
     "SAM's decoder": lora(*blocks(PEFT + "mask_decoder.transformer.layers.{}.self_attn.q_proj", 2, 256, 256)),
     "SAM": header(w_a_000=(4, 768), w_b_000=(768, 4)),
     "SAM by PEFT": lora(*blocks(PEFT + "image_encoder.blocks.{}.attn.qkv", 4, 768, 2304)),
