@@ -60,7 +60,8 @@ SHORTEST_TOKEN = 8
 USER_AGENT = "air-lora/0.1 (+https://github.com/air-lora/air-lora)"
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})
+# The last six are Cloudflare's: it cannot reach the service behind it just now.
+_MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 530})
 
 _log = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, StorageFailed, TransferFailed
 from ..file_names import short_name
 from ..network.log_privacy import queries_hidden
+from ..network.transport import may_pass
 from ..records import FileRecord, LoraRecord
 from ..work import Stopped
 from .desk import Elsewhere, Offer, OnDisk
@@ -37,7 +38,6 @@ TOKEN_PAGE = "/settings/tokens"  # noqa: S105 - the page where a user makes a to
 _LONGEST_FOLDER = 100
 """Bytes of the path inside a repository; below a longer one, Windows would have no room for the file."""
 
-_MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _log = logging.getLogger(__name__)
 
@@ -293,7 +293,7 @@ def _explain(identifier: Identifier, desk: Desk, answer: Answer) -> LoraResolver
         return _no_repository(identifier, desk)
     if code == "RevisionNotFound":
         return _no_revision(identifier)
-    if answer.status in _MAY_PASS:
+    if may_pass(answer.status):
         return None
     return _refused(identifier, desk, answer.status)
 
@@ -321,7 +321,7 @@ def _refused(identifier: Identifier, desk: Desk, status: int) -> LoraResolverErr
             code="rateLimited",
             remedy="Run it again in some minutes; with HF_TOKEN set, the limit is higher.",
         )
-    if status in _MAY_PASS:
+    if may_pass(status):
         return TransferFailed(
             f"Hugging Face has a problem of its own (status {status})",
             code="serverError",

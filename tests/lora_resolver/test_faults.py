@@ -197,6 +197,7 @@ CASES = [
     ),
     Case("500 then fine", "download", fault.times(2, fault.status(500))),
     Case("503 for good", "download", fault.status(503), "serverError", "(status 503)"),
+    Case("a proxy's 522 for good", "download", fault.status(522), "serverError", "(status 522)"),
     Case("storage 500 then fine", "deliver", fault.times(2, fault.status(500))),
     Case("metadata 500 then fine", "version", fault.times(2, fault.status(500))),
     Case(
