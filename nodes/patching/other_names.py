@@ -52,6 +52,10 @@ _TABLE: tuple[tuple[str, str], ...] = (
     (r"transformer_blocks_(\d+)_ff_linear_out", r"double_blocks_\1_img_mlp_2"),
     (r"transformer_blocks_(\d+)_ff_context_linear_in", r"double_blocks_\1_txt_mlp_0"),
     (r"transformer_blocks_(\d+)_ff_context_linear_out", r"double_blocks_\1_txt_mlp_2"),
+    # diffusers with fused projections
+    (r"transformer_blocks_(\d+)_attn_to_qkv", r"double_blocks_\1_img_attn_qkv"),
+    (r"transformer_blocks_(\d+)_attn_to_added_qkv", r"double_blocks_\1_txt_attn_qkv"),
+    (r"single_transformer_blocks_(\d+)_attn_to_qkv", r"single_blocks_\1_linear1_qkv"),
     # HunyuanVideo and HunyuanImage, diffusers; their blocks are named as FLUX.1's, whose key map has these
     (r"transformer_blocks_(\d+)_attn_to_([qkv])", r"double_blocks_\1_img_attn_\2"),
     (r"transformer_blocks_(\d+)_attn_add_([qkv])_proj", r"double_blocks_\1_txt_attn_\2"),

@@ -49,6 +49,8 @@ NAMES = [
     ("FLUX.1 dev", "transformer.double_blocks.0.img_attn.qkv.1", part("double_blocks.0.img_attn.qkv", 3072, 1)),
     ("FLUX.1 dev", "transformer.single_blocks.7.linear1.2", part("single_blocks.7.linear1", 3072, 2)),
     ("FLUX.1 dev", "transformer.single_blocks.7.linear1.3", part("single_blocks.7.linear1", 3072, 3, 12288)),
+    ("FLUX.1 dev", "transformer_blocks.2.attn.to_added_qkv", "diffusion_model.double_blocks.2.txt_attn.qkv.weight"),
+    ("FLUX.1 dev", "single_transformer_blocks.2.attn.to_qkv", part("single_blocks.2.linear1", 3072, 0, 9216)),
     ("FLUX.1 dev", "single_blocks.1.processor.qkv_lora", part("single_blocks.1.linear1", 3072, 0, 9216)),
     ("SD 3.5 large", "transformer.joint_blocks.5.x_block.attn.qkv.0", part("joint_blocks.5.x_block.attn.qkv", 2432, 0)),
 ]  # fmt: skip
