@@ -71,6 +71,7 @@ def sort_into_modules(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, Mo
     """The modules by their name in the file, and the tensors that are no part of an adapter, with the reason."""
     modules: dict[str, Module] = {}
     others: dict[str, str] = {}
+    adapters_of: dict[str, str] = {}
     for name, tensor in tensors.items():
         stem, role = split_name(name)
         if not role:
@@ -79,12 +80,22 @@ def sort_into_modules(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, Mo
         module = modules.get(stem)
         if module is None:
             module = modules[stem] = Module(stem)
-        if role in module.tensors:
-            others[name] = TWICE
+        adapter = _adapter_name(name, stem)
+        if role in module.tensors or (adapter and adapters_of.setdefault(stem, adapter) != adapter):
+            others[name] = TWICE  # halves of two adapters would make a third
         else:
             module.tensors[role] = (name, tensor)
     _join_trimmings(modules)
     return modules, others
+
+
+def _adapter_name(name: str, stem: str) -> str | None:
+    """What peft calls the adapter, where the file says so: `….lora_A.my_style.weight`."""
+    parts = name[len(stem) :].split(".")
+    is_named = len(parts) > 3 and parts[1].startswith(
+        ("lora_A", "lora_B", "lora_magnitude", "hada_", "lokr_")
+    )
+    return parts[2] if is_named else None
 
 
 def _join_trimmings(modules: dict[str, Module]) -> None:

@@ -152,6 +152,22 @@ def test_a_factors_scale_counts_whatever_it_is_called(ending: str, tmp_path: Pat
     assert torch.allclose(found, 0.7 * 0.5 * (up.double() @ down.double()), rtol=1e-4)
 
 
+def test_two_adapters_in_one_file_are_never_mixed(tmp_path: Path) -> None:
+    """The widest numbers come first in a file, so halves of both would meet."""
+    tensors = roles(
+        LINEAR,
+        lora_A__a__weight=r(4, 640).half(), lora_B__a__weight=r(640, 4),
+        lora_A__b__weight=r(4, 640), lora_B__b__weight=r(640, 4).half(), alpha=torch.tensor(2.0),
+    )  # fmt: skip
+    for fit in both(tensors, tmp_path, "SDXL"):
+        (adapter,) = fit.diffusion.patches.values()
+        names = {name.split(".")[-2] for name in fit.diffusion.matched if name.endswith(".weight")}
+        assert len(names) == 1
+        assert f"{LINEAR}.alpha" in fit.diffusion.matched
+        assert len(fit.diffusion.unused) == 2
+        assert adapter.weights[0].shape == (640, 4)
+
+
 def test_whole_numbers_without_a_scale_are_refused(tmp_path: Path) -> None:
     numbers = torch.randint(-100, 100, (4, 640), dtype=torch.int8)
     tensors = roles(LINEAR, lora_A__weight=numbers, lora_B__weight=r(640, 4))
