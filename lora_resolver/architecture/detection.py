@@ -21,6 +21,7 @@ from .metadata import claims
 from .modules import read_contents
 from .notes import notes_on
 from .other_files import (
+    ENOUGH,
     WHOLE_MODELS,
     describe_companion,
     describe_other_adapter,
@@ -78,7 +79,8 @@ def detect_architecture(header: SafetensorsHeader) -> Architecture:
     contents = read_contents(header.tensors, index)
     if not contents.adapters:
         return _no_adapter(header)
-    companion = describe_companion([*(group.example for group in contents.groups), *contents.plain])
+    names = [group.example for group in contents.groups[:ENOUGH]] + contents.plain[:ENOUGH]
+    companion = describe_companion(names)
     if companion:
         return Architecture("not_a_diffusion_lora", sentence=companion)
     found = match(contents, index)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .modules import Group
 
 __all__ = [
+    "ENOUGH",
     "WHOLE_MODELS",
     "describe_companion",
     "describe_other_adapter",
@@ -83,7 +84,7 @@ _DIFFUSION = re.compile(
     r"lora_unet|lora_transformer|lycoris|img_|txt_|image_proj|latent|patch_embed",
     re.IGNORECASE,
 )
-_ENOUGH = 1_000
+ENOUGH = 1_000
 """Groups of modules that are looked at: only a made-up file has more."""
 _MAYBE_ADAPTER = re.compile(r"lora|lokr|loha|hada|adapter|vera|dora", re.IGNORECASE)
 
@@ -121,7 +122,7 @@ def describe_companion(names: Collection[str]) -> str:
 
 def describe_other_adapter(foreign: Sequence[Group]) -> str:
     """What an adapter is for, if most of its modules are a language or vision model's; else ""."""
-    names = [group.example for group in foreign[:_ENOUGH]]
+    names = [group.example for group in foreign[:ENOUGH]]
     if not names or any(map(_DIFFUSION.search, names)):
         return ""
     named = [name for name in names if _NAMED.match(name)]
