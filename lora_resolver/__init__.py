@@ -38,8 +38,8 @@ if TYPE_CHECKING:
         Unavailable,
         VerificationFailed,
     )
+    from .file_identity import FileState, file_state, state_of
     from .file_names import folded, name_below, safe_file_name
-    from .file_state import FileState, file_state, state_of
     from .headers.gguf_header import read_gguf_header
     from .headers.pickle_header import read_pickle_header
     from .headers.safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
@@ -209,7 +209,7 @@ _NAMES = {
     ".records": ("FileRecord", "LoraRecord", "PeekedLora", "Progress", "ResolvedLora"),
     ".resolver": ("Resolver",),
     ".safe_files": ("open_regular", "open_unbuffered", "read_bounded"),
-    ".file_state": ("FileState", "file_state", "state_of"),
+    ".file_identity": ("FileState", "file_state", "state_of"),
     ".headers.safetensors_header": ("SafetensorsHeader", "TensorInfo", "parse_header", "read_header"),
     ".headers.scale": ("MetadataAlphas", "alphas_of_metadata"),
     ".headers.tensor_names": ("place_of", "plain_name", "split_name"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .architecture import Architecture
-    from .file_state import FileState
+    from .file_identity import FileState
     from .headers.safetensors_header import SafetensorsHeader
     from .identifiers import Identifier
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..architecture import detect_architecture
 from ..download import file_sha256
 from ..errors import LoraResolverError, StorageFailed
-from ..file_state import FileState, file_state
+from ..file_identity import FileState, file_state
 from ..headers.safetensors_header import read_header
 from ..store import storage_error
 from ..trigger_words import trigger_words
