@@ -145,7 +145,7 @@ class Download:
             if len(data) > MAX_JSON_BYTES:
                 raise _failed(self.url, "answered with far too long a text", "badAnswer")
             if time.monotonic() > latest:
-                raise _failed(self.url, "sends its answer far too slowly", "timeout")
+                raise _failed(self.url, "sends its answer far too slowly", "tooSlow")
         text = _without_tokens(bytes(data).decode("utf-8", errors="replace"), self._services)
         try:
             body = parse_json(text)

@@ -85,6 +85,8 @@ def map_file(file: LoraFile, weights: LoadedWeights) -> MappedFile:
             unused.update((name, SECOND_EXPERT) for name, _ in module.tensors.values())
             continue
         slot = slot_of(stem)
+        if slot is None and file.has_joint_attention:
+            slot = slot_of(stem, joint=True)
         target = Target.of(slot) if slot is not None else None
         if target is None or target.key not in weights.shapes:
             unused.update((name, NO_WEIGHT) for name, _ in module.tensors.values())

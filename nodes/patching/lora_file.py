@@ -21,6 +21,7 @@ from ...lora_resolver import (
 from .interruptible import interruptible
 from .kept import Kept
 from .modules import sort_into_modules
+from .other_names import has_joint_attention
 from .tensor_file import outline_tensors, read_content, read_tensors
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class LoraFile:
     def modules(self) -> dict[str, Module]:
         """The tensors by the module that they belong to."""
         return self._sorted[0]
+
+    @cached_property
+    def has_joint_attention(self) -> bool:
+        """Whether it is for a transformer whose blocks have one attention for picture and text."""
+        return has_joint_attention(self.modules)
 
     @property
     def other_tensors(self) -> dict[str, str]:

@@ -32,8 +32,11 @@ class NameIndex:
         self._shapes = shapes
         self._has_encoders = any(stem.startswith("text_encoders.") for stem in self._key_map)
 
-    def slot_of(self, stem: str) -> Slot | None:
-        """The weight, or the part of one, that a module of a file changes; None where there is none."""
+    def slot_of(self, stem: str, *, joint: bool = False) -> Slot | None:
+        """The weight, or the part of one, that a module of a file changes; None where there is none.
+
+        `joint`: the file is for a transformer with joint attention, by which a few names mean one thing or another.
+        """
         slot = self._key_map.get(stem)
         if slot is not None:
             return slot
@@ -46,7 +49,7 @@ class NameIndex:
             if plain in known:
                 return _unless_ambiguous(known[plain])
         if not plain[0]:
-            for name in other_names(plain[1]):
+            for name in other_names(plain[1], joint=joint):
                 if ("", name) in index:
                     return _unless_ambiguous(index["", name])
         return None

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _WAN = r"((?:vace_)?blocks_\d+_)"
 _LUMINA = r"((?:layers|context_refiner|noise_refiner)_\d+_)"
@@ -61,12 +61,6 @@ _TABLE: tuple[tuple[str, str], ...] = (
     (r"transformer_blocks_(\d+)_attn_add_([qkv])_proj", r"double_blocks_\1_txt_attn_\2"),
     (r"transformer_blocks_(\d+)_attn_to_out_0", r"double_blocks_\1_img_attn_proj"),
     (r"transformer_blocks_(\d+)_attn_to_add_out", r"double_blocks_\1_txt_attn_proj"),
-    (r"transformer_blocks_(\d+)_ff_net_0_proj", r"double_blocks_\1_img_mlp_0"),
-    (r"transformer_blocks_(\d+)_ff_net_2", r"double_blocks_\1_img_mlp_2"),
-    (r"transformer_blocks_(\d+)_ff_context_net_0_proj", r"double_blocks_\1_txt_mlp_0"),
-    (r"transformer_blocks_(\d+)_ff_context_net_2", r"double_blocks_\1_txt_mlp_2"),
-    (r"transformer_blocks_(\d+)_norm1_linear", r"double_blocks_\1_img_mod_lin"),
-    (r"transformer_blocks_(\d+)_norm1_context_linear", r"double_blocks_\1_txt_mod_lin"),
     (r"single_transformer_blocks_(\d+)_attn_to_q", r"single_blocks_\1_linear1_0"),
     (r"single_transformer_blocks_(\d+)_attn_to_k", r"single_blocks_\1_linear1_1"),
     (r"single_transformer_blocks_(\d+)_attn_to_v", r"single_blocks_\1_linear1_2"),
@@ -112,12 +106,29 @@ _TABLE: tuple[tuple[str, str], ...] = (
     ),
     (r"layers_(\d+)_(.+)", r"decoder_layers_\1_\2"),
 )  # fmt: skip
+# Names that transformers with another kind of attention have as well (LTX-Video, Cosmos, CogVideoX): they are
+# HunyuanVideo's only in a file whose blocks have its joint attention.
+_BESIDE_JOINT_ATTENTION: tuple[tuple[str, str], ...] = (
+    (r"transformer_blocks_(\d+)_ff_net_0_proj", r"double_blocks_\1_img_mlp_0"),
+    (r"transformer_blocks_(\d+)_ff_net_2", r"double_blocks_\1_img_mlp_2"),
+    (r"transformer_blocks_(\d+)_ff_context_net_0_proj", r"double_blocks_\1_txt_mlp_0"),
+    (r"transformer_blocks_(\d+)_ff_context_net_2", r"double_blocks_\1_txt_mlp_2"),
+    (r"transformer_blocks_(\d+)_norm1_linear", r"double_blocks_\1_img_mod_lin"),
+    (r"transformer_blocks_(\d+)_norm1_context_linear", r"double_blocks_\1_txt_mod_lin"),
+)  # fmt: skip
 _PATTERNS = tuple((re.compile(pattern), other) for pattern, other in _TABLE)
+_JOINT_PATTERNS = tuple((re.compile(pattern), other) for pattern, other in _BESIDE_JOINT_ATTENTION)
+_JOINT_ATTENTION = re.compile(r"(?:^|[._])transformer_blocks[._]\d+[._]attn[._]")
 
 
-def other_names(name: str) -> Iterator[str]:
-    """The plain names that a weight for this plain name may have."""
-    for pattern, other in _PATTERNS:
+def has_joint_attention(stems: Iterable[str]) -> bool:
+    """Whether a file with these modules is for a transformer whose blocks have one attention for picture and text."""
+    return any(map(_JOINT_ATTENTION.search, stems))
+
+
+def other_names(name: str, *, joint: bool) -> Iterator[str]:
+    """The plain names that a weight for this plain name may have; `joint` is what `has_joint_attention` says."""
+    for pattern, other in (*_PATTERNS, *_JOINT_PATTERNS) if joint else _PATTERNS:
         match = pattern.fullmatch(name)
         if match:
             yield match.expand(other)

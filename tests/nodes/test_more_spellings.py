@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
+from air_lora_pack.nodes.patching.other_names import has_joint_attention
 from safetensors.torch import save_file
 
 from lora_resolver import SafetensorsHeader, TensorInfo, detect_architecture
@@ -60,7 +61,15 @@ NAMES = [
     ("model", "name", "slot"), NAMES, ids=[f"{model}-{name}" for model, name, _ in NAMES]
 )
 def test_a_name_finds_its_weight_or_its_part_of_one(model: str, name: str, slot: object) -> None:
-    assert loaded(model).diffusion.names.slot_of(name) == slot
+    assert loaded(model).diffusion.names.slot_of(name, joint=True) == slot
+
+
+def test_the_feed_forward_of_another_kind_of_transformer_is_not_hunyuanvideo_s() -> None:
+    """LTX-Video, Cosmos and CogVideoX call theirs the same, beside `attn1`."""
+    name = "transformer.transformer_blocks.0.ff.net.2"
+    assert loaded("HunyuanVideo").diffusion.names.slot_of(name) is None
+    assert not has_joint_attention([name, "transformer.transformer_blocks.0.attn1.to_q"])
+    assert has_joint_attention([name, "transformer.transformer_blocks.0.attn.to_q"])
 
 
 @pytest.mark.parametrize(
@@ -77,7 +86,7 @@ def test_every_module_of_the_blocks_of_diffusers_class_has_a_weight_of_its_size(
             ("transformer_blocks", "single_transformer")
         ):
             continue
-        slot = names.slot_of(f"transformer.{name}")
+        slot = names.slot_of(f"transformer.{name}", joint=True)
         assert slot is not None, name
         weight, offset = (slot, None) if isinstance(slot, str) else slot[:2]
         assert (offset[2] if offset else shapes[weight][0]) == shape[0], name
