@@ -27,7 +27,6 @@ from ...lora_resolver import (
     Offline,
     StorageFailed,
     TransferFailed,
-    parse_json,
     whole_number,
 )
 from .settings import private_folders, private_texts, remote_changes_allowed
@@ -181,8 +180,9 @@ async def read_fields(request: web.Request, limit: int = SMALL_BODY) -> Fields:
     if request.content_type != "application/json":
         raise Refused(415, "notJson", "the body must be JSON", "Send it with Content-Type: application/json.")
     try:
-        document = parse_json(await read_body(request, limit))
-    except ValueError:
+        # Not `parse_json`: what is sent is checked as it is, and a half of a surrogate pair in a token is refused.
+        document = json.loads(await read_body(request, limit))
+    except (ValueError, RecursionError):
         raise Refused(400, "notJson", "the body is not JSON", "Send one JSON object.") from None
     if not isinstance(document, dict):
         raise Refused(400, "notJson", "the body is not an object", "Send one JSON object.")
