@@ -247,7 +247,7 @@ def _places(document: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def try_one(name: str, content: bytes, folder: Path) -> str:
-    """What broke the promise, or nothing."""
+    """What broke a rule, or nothing."""
     from lora_resolver.errors import LoraResolverError
 
     began = time.thread_time()
@@ -263,7 +263,7 @@ def try_one(name: str, content: bytes, folder: Path) -> str:
 
 
 def run(name: str, count: int, seed: int, keep: Path) -> int:
-    """Reads so many mutations; how many broke the promise."""
+    """Reads so many mutations; how many broke a rule."""
     chance, pool, broken = random.Random(seed), seeds_of(name), 0  # noqa: S311 - no secrets
     seeds = list(pool)
     with tempfile.TemporaryDirectory() as folder:
@@ -276,7 +276,7 @@ def run(name: str, count: int, seed: int, keep: Path) -> int:
                 broken += 1
                 _keep(name, found, content, keep)
             if (number + 1) % 20_000 == 0:
-                print(f"{name}: {number + 1:,}, {broken} broke the promise", flush=True)
+                print(f"{name}: {number + 1:,}, {broken} broke a rule", flush=True)
     return broken
 
 
@@ -311,7 +311,7 @@ def _run_atheris(name: str, count: int, keep: Path) -> None:
             broken += 1
             _keep(name, found, content, keep)
         if done == count:
-            print(f"{name}: {done:,} led by coverage, {broken} broke the promise", flush=True)
+            print(f"{name}: {done:,} led by coverage, {broken} broke a rule", flush=True)
 
     def mutate(content: bytes, max_size: int, seed: int) -> bytes:
         if seed % 2:
@@ -329,7 +329,7 @@ def _run_atheris(name: str, count: int, keep: Path) -> None:
 
 
 def main() -> int:
-    """The status: 0 when everything was read or refused as promised."""
+    """The status: 0 when everything was read, or refused with an error."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.fuzz_readers", description=(__doc__ or "").partition("\n")[0]
     )
@@ -339,7 +339,7 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=1, help="for the same again (default: %(default)s)")
     parser.add_argument(
-        "--keep", type=Path, default=Path(".runtime/fuzz"), help="where goes what breaks the promise"
+        "--keep", type=Path, default=Path(".runtime/fuzz"), help="where goes what breaks a rule"
     )
     parser.add_argument("--atheris", action="store_true", help="led by coverage, one reader at a time")
     arguments = parser.parse_args()
@@ -347,7 +347,7 @@ def main() -> int:
     if arguments.atheris:
         _run_atheris(names[0], arguments.count, arguments.keep)
     broken = sum(run(name, arguments.count, arguments.seed, arguments.keep) for name in names)
-    print(f"{arguments.count:,} each of {', '.join(names)}: {broken} broke the promise")
+    print(f"{arguments.count:,} each of {', '.join(names)}: {broken} broke a rule")
     return int(broken > 0)
 
 

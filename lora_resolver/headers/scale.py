@@ -9,13 +9,13 @@ within the factors already, and so it is named and never applied.
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import json
 import math
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..bounded import parse_json
 from ..errors import Mismatch
 from .tensor_names import part_of_slot, place_of
 
@@ -30,6 +30,8 @@ _DIFFUSION = ("transformer.", "unet.", "transformer_2.", "prior.", "diffusion_mo
 _ENCODERS = {"te1": "text_encoder.", "te2": "text_encoder_2.", "te3": "text_encoder_3."}
 _FIELDS = (*_ALPHAS, "alpha_pattern", "use_rslora")
 _RULES = ("alpha_pattern", "use_rslora")
+_LONGEST_DICT = 2_000
+_PYTHON_DICT = re.compile(r"\{(?:\s*'[^'\"\\]*'\s*:\s*[-+.\deE]+\s*,?)*\s*\}")
 _LARGEST = 1_000_000
 """Characters of one field that are read as JSON."""
 
@@ -63,10 +65,10 @@ class MetadataAlphas:
             ("", None),
         )
         if alpha is None:  # the patterns may give every alpha
-            told = (
+            having = (
                 start for start in _prefixes(module) if any(start + name in self.fields for name in _RULES)
             )
-            prefix = next(told, "")
+            prefix = next(having, "")
         alpha = self._of_pattern(prefix, module, alpha)
         if alpha is None:
             return None
@@ -149,12 +151,12 @@ def _value(name: str, value: Any) -> Any:
 def _read(text: str) -> Any:
     if len(text) > _LARGEST:
         return None
-    for read in (
-        json.loads,
-        ast.literal_eval,
-    ):  # the latter: a Python dict that somebody has turned into text
-        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-            return read(text)
+    with contextlib.suppress(ValueError):
+        return parse_json(text)
+    # A Python dict of numbers that somebody has turned into text. No parser of Python reads a stranger's text here.
+    if _PYTHON_DICT.fullmatch(text[:_LONGEST_DICT]):
+        with contextlib.suppress(ValueError):
+            return parse_json(text.replace("'", '"'))
     return None
 
 

@@ -26,7 +26,7 @@ def test_the_seeds_are_sound(name: str, tmp_path: Path) -> None:
         assert try_one(name, content, tmp_path) == ""
 
 
-# What has broken the promise once.
+# What has broken a rule once.
 BROKEN = {
     "sidecars": b'{"civitai": {"id": 1, "modelId": 2, "trainedWords": ["two\\ud800, three"]}}',
     "answers": b'{"id": 1, "modelId": 2, "files": [{"type": []}, {"type": {}, "metadata": []}]}',
@@ -35,5 +35,5 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_has_broken_the_promise_once(name: str, tmp_path: Path) -> None:
+def test_what_has_broken_a_rule_once(name: str, tmp_path: Path) -> None:
     assert try_one(name, BROKEN[name], tmp_path) == ""

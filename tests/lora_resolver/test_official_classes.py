@@ -45,7 +45,7 @@ TOO_LITTLE = {("diffusers: ace_step 1.5", "feed-forward")}
 KNOWN = [model for model in official_classes() if model.family]
 STRANGERS = [model for model in official_classes() if not model.family]
 # Named together by rule, though no class in the file has all of it: for Stable Audio 3 only diffusers' class is there,
-# and a pruned UNet is told by the width of its text alone.
+# and a pruned UNet is known by the width of its text alone.
 BEYOND = {
     ("ComfyUI: Stable Audio", "feed-forward"): {"stable_audio_3"},
     ("diffusers: DreamLiteUNetModel", "attention"): {"sdxl"},
