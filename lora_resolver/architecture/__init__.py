@@ -1,8 +1,8 @@
 """What a file was made for, from its header alone: names and sizes decide, metadata is only compared.
 
 table.py       the language of the table, and its index
-layouts.py     the modules of each model, by name; recent_layouts.py: of models of 2025 and 2026; end_layouts.py: first
-               and last layers; unet.py: Stable Diffusion's modules, which follow from numbers
+layouts.py     the modules of each model, by name; flux_, video_, encoder_, recent_ (2025 and 2026) and end_layouts.py
+               (first and last layers) have those of a lineage; unet.py: Stable Diffusion's, which follow from numbers
 families.py    the table: one row for each size of each family
 modules.py     tensors of a LoRA file → the modules that it changes; factors.py: their kind, rank and sizes
 matching.py    modules × table → the rows that have them all

@@ -11,10 +11,13 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from . import encoder_layouts as text_encoders
 from . import end_layouts as ends
+from . import flux_layouts as flux_names
 from . import layouts as names
 from . import recent_layouts as recent
-from .layouts import in_slots
+from . import video_layouts as video
+from .encoder_layouts import in_slots
 from .table import Index, Layout, Row
 from .unet import cut_unet_layout, unet_layouts, unet_positional_layouts, video_unet_layout
 
@@ -120,7 +123,7 @@ def _stack(words: Sequence[str], sizes: Mapping[str, int]) -> tuple[tuple[str, i
 
 
 def _clip(*slots: str, w: int, layers: int) -> tuple[Layout, ...]:
-    return in_slots(names.CLIP, *slots, w=w, L=layers)
+    return in_slots(text_encoders.CLIP, *slots, w=w, L=layers)
 
 
 # Where trainers put the text encoders: kohya lora_te_, lora_te1_…; diffusers text_encoder, text_encoder_2…; ComfyUI
@@ -130,13 +133,13 @@ _CLIP_L_ALONE = _clip("te", "text_encoder", "clip_l", "bare", w=768, layers=12)
 _CLIP_H_ALONE = _clip("te", "text_encoder", "clip_h", "bare", w=1024, layers=24)
 _CLIP_G = _clip("te2", "text_encoder_2", "clip_g", "bare", w=1280, layers=32)
 _CLIP_G_PRIOR = _clip("prior_te", "text_encoder", w=1280, layers=32)
-_T5_SECOND = in_slots(names.T5, "te2", "text_encoder_2", "t5xxl")
-_T5_THIRD = in_slots(names.T5, "te3", "text_encoder_3", "t5xxl")
-_T5_ALONE = in_slots(names.T5, "te", "te1", "text_encoder", "t5xxl")
+_T5_SECOND = in_slots(text_encoders.T5, "te2", "text_encoder_2", "t5xxl")
+_T5_THIRD = in_slots(text_encoders.T5, "te3", "text_encoder_3", "t5xxl")
+_T5_ALONE = in_slots(text_encoders.T5, "te", "te1", "text_encoder", "t5xxl")
 
 
 def _llm(*slots: str, w: int, layers: int) -> tuple[Layout, ...]:
-    return in_slots(names.LLM, *slots, w=w, L=layers)
+    return in_slots(text_encoders.LLM, *slots, w=w, L=layers)
 
 
 def _dotted(*layouts: Layout) -> tuple[Layout, ...]:
@@ -150,7 +153,7 @@ def _sdxl_like() -> Iterable[Row]:
     )
     positional = unet_positional_layouts((640, 1280), context=2048, attentions=70)
     yield _row("sdxl", "", (diffusers, original, *positional, *_CLIP_L, *_CLIP_G))
-    chatglm = in_slots(names.CHATGLM, "te", "te1", "text_encoder")
+    chatglm = in_slots(text_encoders.CHATGLM, "te", "te1", "text_encoder")
     kolors, _ = unet_layouts((320, 640, 1280), (0, 2, 10), context=2048, middle=10, linear=True, added=5632)
     yield replace(
         _row("kolors", "", (kolors, names.KOLORS_PROJECTION, *chatglm)), essential=("encoder_hid_proj",)
@@ -207,20 +210,29 @@ _OF_A_MODEL = ("diffusion_model.", "lora_unet_", "lycoris_")
 def _flux_like() -> Iterable[Row]:
     stacks = ("double_blocks D single_blocks S", "transformer_blocks D single_transformer_blocks S")
     flux = {"D": 19, "S": 38, "h": 3072, "u": 12288, "m": 12288, "l": 21504, "k": 15360, "t": 4096, "x": 64}
-    shared = (names.FLUX, names.FLUX_ENDS, names.FLUX_DIFFUSERS, names.FLUX_DIFFUSERS_ENDS)
-    modulated = (names.FLUX_MODULATION, names.FLUX_DIFFUSERS_MODULATION)
-    yield _row("flux1", "", (*shared, *modulated, names.XLABS, *_CLIP_L, *_T5_SECOND), stacks, **flux, v=768)
+    shared = (
+        flux_names.FLUX,
+        flux_names.FLUX_ENDS,
+        flux_names.FLUX_DIFFUSERS,
+        flux_names.FLUX_DIFFUSERS_ENDS,
+    )
+    modulated = (flux_names.FLUX_MODULATION, flux_names.FLUX_DIFFUSERS_MODULATION)
     yield _row(
-        "chroma", "", (*shared, names.CHROMA_GUIDANCE, ends.CHROMA_RADIANCE, *_T5_ALONE), stacks, **flux
+        "flux1", "", (*shared, *modulated, flux_names.XLABS, *_CLIP_L, *_T5_SECOND), stacks, **flux, v=768
+    )
+    yield _row(
+        "chroma", "", (*shared, flux_names.CHROMA_GUIDANCE, ends.CHROMA_RADIANCE, *_T5_ALONE), stacks, **flux
     )
 
     # FLUX.1 with fewer blocks and the text encoder of Qwen; it has neither guidance nor a pooled text.
     longcat = {**flux, "D": 10, "S": 20, "t": 3584}
     yield _row("longcat_image", "", (*shared, *modulated, ends.LONGCAT_ENDS), stacks, **longcat, v=768)
     ovis = {**flux, "D": 6, "S": 27, "t": 2048, "u": 24576, "l": 33792}
-    yield _row("ovis_image", "", (*shared, *modulated, names.OVIS, ends.OVIS_ENDS), stacks, **ovis, v=768)
+    yield _row(
+        "ovis_image", "", (*shared, *modulated, flux_names.OVIS, ends.OVIS_ENDS), stacks, **ovis, v=768
+    )
 
-    flux2 = (names.FLUX, names.FLUX2, names.FLUX2_DIFFUSERS)
+    flux2 = (flux_names.FLUX, flux_names.FLUX2, flux_names.FLUX2_DIFFUSERS)
     for variant, h, t, double, single in (
         ("FLUX.2 dev", 6144, 15360, 8, 48),
         ("FLUX.2 klein 9B", 4096, 12288, 8, 24),
@@ -231,14 +243,14 @@ def _flux_like() -> Iterable[Row]:
 
     # As in ComfyUI its blocks are named as FLUX's, but trainers that flatten names use Tencent's (fc1, mod_linear).
     hunyuan = (
-        names.HUNYUAN,
-        names.HUNYUAN_TENCENT,
+        flux_names.HUNYUAN,
+        flux_names.HUNYUAN_TENCENT,
         recent.HUNYUAN_MUSUBI,
-        names.HUNYUAN_DIFFUSERS,
+        flux_names.HUNYUAN_DIFFUSERS,
         ends.HUNYUAN_ENDS,
-        names.FLUX_DIFFUSERS,
-        names.FLUX_DIFFUSERS_MODULATION,
-        *_dotted(names.FLUX, names.FLUX_MODULATION),
+        flux_names.FLUX_DIFFUSERS,
+        flux_names.FLUX_DIFFUSERS_MODULATION,
+        *_dotted(flux_names.FLUX, flux_names.FLUX_MODULATION),
     )
     clip = (*_CLIP_L, *_clip("te2", "text_encoder_2", w=768, layers=12))
     for family, h, t, double, single, encoders in (
@@ -250,11 +262,13 @@ def _flux_like() -> Iterable[Row]:
         sizes = {"h": h, "u": 4 * h, "m": 4 * h, "l": 7 * h, "k": 5 * h, "t": t, "v": 768}
         yield _row(family, "", (*hunyuan, *encoders), stacks, **sizes, D=double, S=single)
     shape = {"h": 1024, "u": 4096, "m": 4096, "l": 7168, "k": 5120, "t": 1536}
-    three_d = (names.FLUX, recent.HUNYUAN3D2_ENDS)
+    three_d = (flux_names.FLUX, recent.HUNYUAN3D2_ENDS)
     yield _row("hunyuan3d2", "Hunyuan3D 2", three_d, stacks, **shape, D=16, S=32)
     yield _row("hunyuan3d2", "Hunyuan3D 2 mini", three_d, stacks, **shape, D=8, S=16)
     yield _row("hunyuan3d2", "Hunyuan3D 2.1", (recent.HUNYUAN3D21,), ("blocks N",), N=21)
-    yield _row("hunyuan_dit", "", (names.HUNYUAN_DIT, ends.HUNYUAN_DIT_ENDS), ("blocks N",), h=1408, N=40)
+    yield _row(
+        "hunyuan_dit", "", (flux_names.HUNYUAN_DIT, ends.HUNYUAN_DIT_ENDS), ("blocks N",), h=1408, N=40
+    )
 
 
 def _layered() -> Iterable[Row]:
@@ -283,9 +297,9 @@ def _layered() -> Iterable[Row]:
 
 
 def _wan() -> Iterable[Row]:
-    layouts = (names.WAN, names.WAN_IMAGE, names.WAN_DIFFUSERS)
+    layouts = (video.WAN, video.WAN_IMAGE, video.WAN_DIFFUSERS)
     yield _row("wan_14b", "", (*layouts, recent.WAN_PARTS), ("blocks N",), h=5120, f=13824, N=40, V=8)
-    yield _row("wan_5b", "", (names.WAN, names.WAN_DIFFUSERS), ("blocks N",), h=3072, f=14336, N=30, V=15)
+    yield _row("wan_5b", "", (video.WAN, video.WAN_DIFFUSERS), ("blocks N",), h=3072, f=14336, N=30, V=15)
     yield _row("wan_1_3b", "", layouts, ("blocks N",), h=1536, f=8960, N=30, V=15)
 
 
@@ -295,29 +309,29 @@ def _others() -> Iterable[Row]:
     yield _row("mage_flow", "", (names.QWEN_IMAGE,), stacks, h=3072, N=12, t=2560, x=128)
     yield _row("qwen_image_2", "", (names.QWEN_IMAGE_2,), stacks, h=4096, N=32)
     # Anima is Cosmos-Predict2 2B with an adapter for its text encoder: without that part nothing tells them apart.
-    anima = (names.COSMOS_PREDICT2, names.ANIMA_ADAPTER, *_llm("te", w=1024, layers=28))
+    anima = (video.COSMOS_PREDICT2, video.ANIMA_ADAPTER, *_llm("te", w=1024, layers=28))
     yield replace(_row("anima", "", anima, ("blocks N",), h=2048, N=28), essential=("llm_adapter_",))
-    cosmos = (names.COSMOS_PREDICT2, recent.COSMOS_DIFFUSERS, ends.COSMOS_ENDS)
+    cosmos = (video.COSMOS_PREDICT2, recent.COSMOS_DIFFUSERS, ends.COSMOS_ENDS)
     blocks = ("blocks N", *stacks)
     yield _row("cosmos_predict2", "Cosmos-Predict2 2B", cosmos, blocks, h=2048, N=28)
     yield _row("cosmos_predict2", "Cosmos-Predict2 14B", cosmos, blocks, h=5120, N=36)
     for variant, h, count in (("Cosmos 1 7B", 4096, 28), ("Cosmos 1 14B", 5120, 36)):
         first = (recent.cosmos1(count), recent.COSMOS_DIFFUSERS, ends.COSMOS_ENDS)
         yield _row("cosmos1", variant, first, stacks, h=h, N=count)
-    yield _row("ltxv", "LTX-Video 2B", (names.LTXV, ends.LTXV_ENDS, *_T5_ALONE), stacks, h=2048, N=28)
-    yield _row("ltxv", "LTX-Video 13B", (names.LTXV, ends.LTXV_ENDS, *_T5_ALONE), stacks, h=4096, N=48)
+    yield _row("ltxv", "LTX-Video 2B", (video.LTXV, ends.LTXV_ENDS, *_T5_ALONE), stacks, h=2048, N=28)
+    yield _row("ltxv", "LTX-Video 13B", (video.LTXV, ends.LTXV_ENDS, *_T5_ALONE), stacks, h=4096, N=48)
     yield replace(
-        _row("ltx2", "", (names.LTX2, ends.LTX2_ENDS), stacks, h=4096, a=2048, N=48), essential=("audio_",)
+        _row("ltx2", "", (video.LTX2, ends.LTX2_ENDS), stacks, h=4096, a=2048, N=48), essential=("audio_",)
     )
-    pixart = (names.PIXART, names.PIXART_DIFFUSERS, *_T5_ALONE)
+    pixart = (video.PIXART, video.PIXART_DIFFUSERS, *_T5_ALONE)
     yield _row("pixart", "", pixart, (*stacks, "blocks N"), h=1152, N=28)
-    yield _row("sana", "Sana 0.6B", (names.SANA, ends.SANA_ENDS), stacks, h=1152, N=28)
-    yield _row("sana", "Sana 1.6B", (names.SANA, ends.SANA_ENDS), stacks, h=2240, N=20)
-    yield _row("sana", "Sana 4.8B", (names.SANA, ends.SANA_ENDS), stacks, h=2240, N=60)
+    yield _row("sana", "Sana 0.6B", (video.SANA, ends.SANA_ENDS), stacks, h=1152, N=28)
+    yield _row("sana", "Sana 1.6B", (video.SANA, ends.SANA_ENDS), stacks, h=2240, N=20)
+    yield _row("sana", "Sana 4.8B", (video.SANA, ends.SANA_ENDS), stacks, h=2240, N=60)
     yield _row(
-        "mochi", "", (names.MOCHI, names.MOCHI_DIFFUSERS, ends.MOCHI_ENDS), (*stacks, "blocks N"), N=48
+        "mochi", "", (video.MOCHI, video.MOCHI_DIFFUSERS, ends.MOCHI_ENDS), (*stacks, "blocks N"), N=48
     )
-    cogvideox = (names.COGVIDEOX, ends.COGVIDEOX_ENDS, recent.COGVIDEOX_COMFYUI, *_T5_ALONE)
+    cogvideox = (video.COGVIDEOX, ends.COGVIDEOX_ENDS, recent.COGVIDEOX_COMFYUI, *_T5_ALONE)
     yield _row("cogvideox", "CogVideoX 2B", cogvideox, blocks, h=1920, N=30)
     yield _row("cogvideox", "CogVideoX 5B", cogvideox, blocks, h=3072, N=42)
     hidream = (names.HIDREAM, *_CLIP_L, *_CLIP_G, *_T5_THIRD)
@@ -354,7 +368,7 @@ def _sound() -> Iterable[Row]:
         yield replace(row, proof=("cross_attn", *_OF_A_MODEL))
     yield _row("minimax_music3", "", (recent.MINIMAX_MUSIC3, recent.MINIMAX_MUSIC3_DIFFUSERS))
     yield _row("stable_audio_3", "", (recent.STABLE_AUDIO_3, recent.STABLE_AUDIO_3_DIFFUSERS))
-    stable_audio = (names.STABLE_AUDIO, names.STABLE_AUDIO_DIFFUSERS, ends.STABLE_AUDIO_ENDS)
+    stable_audio = (video.STABLE_AUDIO, video.STABLE_AUDIO_DIFFUSERS, ends.STABLE_AUDIO_ENDS)
     yield _row("stable_audio", "", stable_audio)
 
 
