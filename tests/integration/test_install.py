@@ -34,7 +34,7 @@ PARTS = {
     *("lora_resolver", "nodes"),
     *("web", "locales", "example_workflows"),
     *("pyproject.toml", "requirements.txt"),
-    *("README.md", "CHANGELOG.md", "LICENSE", "docs"),
+    *("README.md", "CHANGELOG.md", "LICENSE", "SECURITY.md", "docs"),
 }
 KINDS = {".py", ".typed", ".js", ".css", ".json", ".md", ".toml", ".txt", ".webp", ".jpg", ".png", ".svg", ""}
 LARGEST_PACKAGE = 2_000_000
