@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         VerificationFailed,
     )
     from .file_identity import FileState, file_state, state_of
-    from .file_names import folded, name_below, safe_file_name
+    from .file_names import folded, is_safetensors, name_below, safe_file_name, without_ending
     from .headers.gguf_header import read_gguf_header
     from .headers.pickle_header import read_pickle_header
     from .headers.safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
@@ -127,6 +127,7 @@ __all__ = [
     "folded",
     "format_lora_array",
     "format_record",
+    "is_safetensors",
     "lora_hashes",
     "loras_in",
     "name_below",
@@ -157,6 +158,7 @@ __all__ = [
     "storage_error",
     "whole_number",
     "with_settings",
+    "without_ending",
 ]
 
 _NAMES = {
@@ -187,7 +189,7 @@ _NAMES = {
         "Unavailable",
         "VerificationFailed",
     ),
-    ".file_names": ("folded", "name_below", "safe_file_name"),
+    ".file_names": ("folded", "is_safetensors", "name_below", "safe_file_name", "without_ending"),
     ".headers.gguf_header": ("read_gguf_header",),
     ".identifiers": ("Identifier", "parse_identifier"),
     ".array.image_request": ("ImageRequest", "LeftOut", "parse_image_request"),

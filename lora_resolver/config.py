@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from .bounded import MOST_BYTES, whole_number
 from .errors import InvalidInput
+from .identifiers.addresses import know_mirror
 from .safe_files import read_bounded
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class ResolverConfig:
         object.__setattr__(self, "search_dirs", tuple(folders))
         object.__setattr__(self, "civitai_url", _base_address("AIR_LORA_CIVITAI_URL", self.civitai_url))
         object.__setattr__(self, "hf_endpoint", _base_address("HF_ENDPOINT", self.hf_endpoint))
+        know_mirror(self.hf_endpoint)
         if self.archive_url is not None:
             object.__setattr__(self, "archive_url", _base_address("AIR_LORA_ARCHIVE", self.archive_url))
         if self.store is not None:

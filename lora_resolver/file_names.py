@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 __all__ = [
     "fitted",
     "folded",
+    "is_safetensors",
     "listed_name",
     "marked",
     "name_below",
     "safe_file_name",
     "safe_folder",
     "short_name",
+    "without_ending",
 ]
 
 MAX_BYTES = 150
@@ -31,6 +33,8 @@ WINDOWS_MAX_PATH = 259
 https://learn.microsoft.com/windows/win32/fileio/maximum-file-path-limitation"""
 
 _ENDING = ".safetensors"
+_ENDINGS = (_ENDING, ".sft")
+"""ComfyUI's loaders list both (folder_paths.supported_pt_extensions)."""
 _LONGEST_ENDING = f"{_ENDING}.air-part.json"
 """Of all that is written beside a file."""
 _SHORTEST_STEM = 16
@@ -44,6 +48,24 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-
 _MARK_DIGITS = 8
 
 
+def is_safetensors(name: str) -> bool:
+    """Whether a name ends as the files do that are read here, in whatever case.
+
+    >>> is_safetensors("flux/a.SFT")
+    True
+    """
+    return name.lower().endswith(_ENDINGS)
+
+
+def without_ending(name: str) -> str:
+    """`name` without `.safetensors` or `.sft` at its end.
+
+    >>> without_ending("flux/a.sft")
+    'flux/a'
+    """
+    return next((name[: -len(each)] for each in _ENDINGS if name.lower().endswith(each)), name)
+
+
 def safe_file_name(name: str, *, fallback: str = "lora") -> str:
     """A name that means the same file on Linux, macOS and Windows, ends in `.safetensors` and has no path in it.
 
@@ -55,7 +77,7 @@ def safe_file_name(name: str, *, fallback: str = "lora") -> str:
     'Ränder & Töne.safetensors'
     """
     last = _harmless_text(re.split(r"[/\\]", name)[-1])
-    return _safe_part(re.sub(r"\.safetensors$", "", last, flags=re.IGNORECASE), fallback) + _ENDING
+    return _safe_part(without_ending(last), fallback) + _ENDING
 
 
 def safe_folder(name: str) -> str:
@@ -106,7 +128,7 @@ def folded(name: str) -> str:
 def listed_name(name: str, names: Sequence[str]) -> str:
     """The file among these names that a shorter one means: its path without the ending, or its bare name; exactly, or
     in any case of letters. The name itself, with the ending, where there is none."""
-    whole = name if name.lower().endswith(_ENDING) else name + _ENDING
+    whole = name if is_safetensors(name) else name + _ENDING
     exact = {whole.replace("\\", "/"), name.replace("\\", "/")}.intersection(names)
     if exact:
         return exact.pop()
@@ -117,7 +139,7 @@ def listed_name(name: str, names: Sequence[str]) -> str:
 
 
 def _stem(name: str) -> str:
-    return folded(name.replace("\\", "/")).removesuffix(_ENDING)
+    return without_ending(folded(name.replace("\\", "/")))
 
 
 def name_below(path: PurePath, folders: Iterable[PurePath]) -> str | None:

@@ -40,6 +40,10 @@ class FileRecord:
     format: str = ""
     primary: bool = True
     """What the name without a file id stands for."""
+    traits: tuple[tuple[str, str], ...] = ()
+    """What else tells it from the version's other files, in lower case: format, fp, size, type."""
+    is_model: bool = True
+    """Whether it is a model that can be loaded, and no training data, text encoder or archive beside one."""
     scan: str = ""
     """What the source's own virus and pickle scans found: "Success", "Danger", …"""
     storage_url: str = field(default="", repr=False)
@@ -60,6 +64,9 @@ class LoraRecord:
     files: tuple[FileRecord, ...] = ()
     preview_url: str = ""
     page_url: str = ""
+    model_files: tuple[tuple[str, str, str], ...] = ()
+    """(file id, name, traits as an address says them) of the version's models, where it has several: Wan's High and
+    Low, say."""
     document: str = field(default="", repr=False)
     """The source's own JSON, for the `.civitai.info` that other tools read."""
 
@@ -69,13 +76,27 @@ class LoraRecord:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> LoraRecord:
-        """The record that `as_dict` gave. Raises AttributeError or TypeError for something else."""
+        """The record that `as_dict` gave. Raises AttributeError, TypeError or ValueError for something else."""
         fields: dict[str, Any] = {name: str(content.get(name, "")) for name in _KEPT}
         fields["trigger_words"] = tuple(str(word) for word in content.get("trigger_words", ()))
+        fields["model_files"] = tuple(
+            (str(number), str(name), str(traits))
+            for number, name, traits in content.get("model_files", ())[:MOST_MODEL_FILES]
+        )
         return cls(**fields)
 
 
-_KEPT = ("identifier", "name", "version_name", "base_model", "trigger_words", "preview_url", "page_url")
+_KEPT = (
+    "identifier",
+    "name",
+    "version_name",
+    "base_model",
+    "trigger_words",
+    "preview_url",
+    "page_url",
+    "model_files",
+)
+MOST_MODEL_FILES = 20
 
 
 @dataclass(frozen=True)

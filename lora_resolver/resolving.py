@@ -19,15 +19,17 @@ from .errors import (
     VerificationFailed,
 )
 from .headers.safetensors_header import read_header
+from .identifiers.file_choice import traits_of
 from .library import Library, Owned
 from .peek import RemoteHeader, peek_header
 from .preview import keep_preview
-from .records import FileRecord, PeekedLora, ResolvedLora
+from .records import FileRecord, LoraRecord, PeekedLora, ResolvedLora
 from .safe_files import read_bounded
 from .shared_store import Entry, NotInStore, SharedStore
 from .sources import archive, locate
 from .sources.desk import Desk, Elsewhere, Offer, OnDisk
 from .trigger_words import trigger_words
+from .wording import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -274,7 +276,7 @@ class Run:
             self._resolved(asked, Owned(target, digest, offer.source, offer.record)),
             downloaded=downloaded,
             from_store=from_store,
-            warnings=self._warnings,
+            warnings=(*self._warnings, *_several_files(asked, offer.record)),
         )
 
     def _from_store(self, offer: Offer, target: Path, meter: Meter) -> bool:
@@ -343,7 +345,23 @@ class Run:
                 owned.record.trigger_words if owned.record else (), header.metadata, owned.path
             ),
             state=self._library.known_state(owned.path, owned.sha256),
+            warnings=_several_files(asked, owned.record),
         )
+
+
+def _several_files(asked: Identifier, record: LoraRecord | None) -> tuple[str, ...]:
+    """Says so where the version has several models, and nothing that the user wrote tells them apart: one may be for
+    Wan's High, the other for its Low."""
+    if record is None or asked.source != "civitai" or asked.file_id is not None:
+        return ()
+    wanted = traits_of(asked.choice or "").items()
+    alike = [file for file in record.model_files if wanted <= traits_of(file[2]).items()]
+    if len(alike) < 2:
+        return ()
+    named = ", ".join(f"{record.identifier}+{number} is {quoted(name, 60)}" for number, name, _ in alike)
+    return (
+        f"{asked}: this version has {len(alike)} files, and the one that CivitAI calls the first is taken; {named}",
+    )
 
 
 def _document(path: Path) -> str:

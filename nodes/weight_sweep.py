@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..lora_resolver import InvalidInput, format_lora_array
+from ..lora_resolver import InvalidInput, format_lora_array, without_ending
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +96,7 @@ def _short(name: str) -> str:
     """A file's name without its folder and ending; other identifiers as they are."""
     if not name.startswith(("local:", "huggingface:")):
         return name
-    return name.rpartition("/")[2].removeprefix("local:").removesuffix(".safetensors")
+    return without_ending(name.rpartition("/")[2].removeprefix("local:"))
 
 
 def _span(text: str, first: float, last: float, step_text: str | None) -> list[float]:

@@ -10,6 +10,29 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# What takes longest comes first, so that no worker is left alone with it at the end.
+ORDER = ("browser", "integration", "nodes", "lora_resolver")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What one worker runs (`-n`, see tools/dev.py): tests that share a server, and else those of one file."""
+    items.sort(key=lambda item: ORDER.index(_part(item)) if _part(item) in ORDER else len(ORDER))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _part(item: pytest.Item) -> str:
+    return item.path.relative_to(ROOT / "tests").parts[0]
+
+
+def _group(item: pytest.Item) -> str:
+    if _part(item) == "browser":
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        return f"browser {parameters.get('comfyui')} {parameters.get('shared_page')}"
+    shared = "studio" in getattr(item, "fixturenames", ())
+    return "studio" if shared else str(item.path.relative_to(ROOT))
+
 
 def comfyui_path() -> Path:
     """The ComfyUI that `make test` chose, or the development runtime."""

@@ -60,7 +60,14 @@ def test(arguments: list[str]) -> int:
         ensure_browser()
     # A script that starts this in the background lets it ignore Ctrl-C, and the tests of Ctrl-C with it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    return _run(python, "-m", "pytest", *arguments, comfyui=comfyui)
+    return _run(python, "-m", "pytest", *(arguments or _IN_PARALLEL), comfyui=comfyui)
+
+
+# For the whole suite alone: each worker starts servers of its own, and there are four groups of browser tests.
+_IN_PARALLEL = (
+    *("-n", str(max(1, min(os.cpu_count() or 1, 4)))),
+    *("--dist", "loadgroup", "--no-loadscope-reorder", "--durations", "30"),
+)
 
 
 def check(arguments: list[str]) -> int:

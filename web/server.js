@@ -27,7 +27,7 @@ export class Server {
   /** Sends a dropped file, or of a .safetensors its beginning: that is enough to find it among the user's files. */
   async dropped(file) {
     let content = file;
-    if (/\.safetensors$/i.test(file.name) && file.size > 8) {
+    if (/\.(safetensors|sft)$/i.test(file.name) && file.size > 8) {
       const start = new DataView(await file.slice(0, 8).arrayBuffer());
       content = file.slice(0, Math.min(file.size, 8 + start.getUint32(0, true) + 4096));
     }

@@ -1,18 +1,21 @@
 """Addresses of model pages and downloads, rewritten to the short form that `identifier` parses.
 
-CivitAI (civitai.com, .red, .green) and Hugging Face (huggingface.co, hf.co); routes that name no file are refused, not
-guessed. Whatever else an address carries (tokens, logins, tracking) is dropped here and goes nowhere.
+CivitAI (civitai.com, .red, .green) and Hugging Face (huggingface.co, hf.co, and the mirror that HF_ENDPOINT names);
+routes that name no file are refused, not guessed. What chooses a file of a version is kept (see `file_choice`);
+whatever else an address carries (tokens, logins, tracking) is dropped here and goes nowhere.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from ..wording import quoted
+from .file_choice import file_choice
 from .rules import invalid, revision_text
 
-__all__ = ["short_form"]
+__all__ = ["know_mirror", "short_form"]
 
 _CIVITAI_HOSTS = frozenset({"civitai.com", "civitai.red", "civitai.green"})
 _HUGGING_FACE_HOSTS = frozenset({"huggingface.co", "hf.co"})
@@ -27,6 +30,14 @@ _CIVITAI_VERSION = re.compile(
 
 _PASTE_CIVITAI = "Open the model's page and copy its address, as in https://civitai.com/models/120096?modelVersionId=135931."
 _PASTE_HUGGING_FACE = "Open the file's page and copy its address, as in https://huggingface.co/org/repo/blob/main/file.safetensors."
+
+
+_mirrors: set[str] = set()
+
+
+def know_mirror(endpoint: str) -> None:
+    """Takes the addresses below this one for Hugging Face's, as those below HF_ENDPOINT are from the beginning."""
+    _mirrors.add(endpoint)
 
 
 def short_form(text: str) -> str | None:
@@ -49,16 +60,34 @@ def short_form(text: str) -> str | None:
             return _civitai(address.path, address.query)
         if host in _HUGGING_FACE_HOSTS:
             return _hugging_face(address.path)
+        for mirror in filter(None, (os.environ.get("HF_ENDPOINT", "").strip(), *sorted(_mirrors))):
+            inside = _path_below(mirror, host, address)
+            if inside is not None:
+                return _hugging_face(inside)
     raise invalid(
         "only addresses of CivitAI and Hugging Face are read",
-        'Put a file from elsewhere into a "loras" folder and write "local:name.safetensors".',
+        'Put a file from elsewhere into a "loras" folder and write "local:name.safetensors". '
+        "If it is a mirror of Hugging Face, set HF_ENDPOINT to its address.",
         "unknownAddress",
     )
 
 
+def _path_below(mirror: str, host: str, address: SplitResult) -> str | None:
+    """The path on the Hub that an address of a mirror stands for; None where it is another site's."""
+    try:
+        base = urlsplit(mirror)
+        same = (base.hostname or "").removeprefix("www.") == host and base.port == address.port
+    except ValueError:  # a port that is no number
+        return None
+    before = base.path.rstrip("/")
+    return address.path[len(before) :] if same and address.path.startswith(f"{before}/") else None
+
+
 def _civitai(path: str, query: str) -> str:
+    file_id, choice = file_choice(query)
+    file = f"+{file_id}" if file_id is not None else f"?{choice}" if choice else ""
     if version := _CIVITAI_VERSION.fullmatch(path):
-        return f"civitai:@{version[1]}"
+        return f"civitai:@{version[1]}{file}"
     model = _CIVITAI_MODEL.fullmatch(path)
     if not model:
         raise invalid("this page of CivitAI is not a model's", _PASTE_CIVITAI, "unknownAddress")
@@ -66,10 +95,10 @@ def _civitai(path: str, query: str) -> str:
         value for key, value in parse_qsl(query, keep_blank_values=True) if key.lower() == "modelversionid"
     ]
     if not versions:
-        return f"civitai:{model[1]}"
+        return f"civitai:{model[1]}{file}"
     if not re.fullmatch(r"[0-9]{1,18}", versions[0]):
         raise invalid(f"modelVersionId is {quoted(versions[0])}, which is not a number", _PASTE_CIVITAI)
-    return f"civitai:{model[1]}@{versions[0]}"
+    return f"civitai:{model[1]}@{versions[0]}{file}"
 
 
 def _hugging_face(path: str) -> str:

@@ -2,6 +2,7 @@
 
     civitai:<model>@<version>[+<file>]            civitai:120096@135931, civitai:120096@latest, civitai:120096
     civitai:@<version>                            a download address names no model; the version is enough to find it
+    civitai:<model>@<version>?fp=fp16&size=full   that file of the version, as download addresses say it
     huggingface:<org>/<repo>@<revision>/<path>    huggingface:alvdansen/flux-koda@main/flux_dev_koda.safetensors
     sha256:<64 lower-case hex digits>
     local:<path as ComfyUI's loaders list it>     local:styles/pixel.safetensors
@@ -23,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from ..errors import InvalidIdentifier
 from ..wording import nearest, quoted
 from .addresses import short_form
+from .file_choice import check_choice, file_choice
 from .rules import (
     HUGGING_FACE_NAME,
     LOCAL_NAME,
@@ -51,6 +53,8 @@ __all__ = ["DOWNLOADABLE_SOURCES", "MAX_CHARACTERS", "Identifier", "parse_identi
 DOWNLOADABLE_SOURCES = ("civitai", "huggingface", "sha256", "local")
 MAX_CHARACTERS = 4096
 
+# `civitai:120096 @ 135931`, as people type it.
+_BLANKS_AT_SIGNS = re.compile(r"(?<=[0-9])[ \t]*([@+])[ \t]*(?=[0-9])")
 _HINT = re.compile(r"[A-Za-z0-9_/.-]{1,64}")
 # What copying out of a browser or a chat puts around a text, unseen.
 _INVISIBLE_EDGES = " \t\r\n\f\v\u00a0\u200b\u200c\u200d\u2060\ufeff"
@@ -65,7 +69,8 @@ class Identifier:
     `id` is the model id of CivitAI (empty where only the version is known), `org/repo`, the digest, the local path
     with forward slashes, or a hosted model's id. `version` is CivitAI's version id or `latest`, a Hugging Face
     revision, or a hosted model's version; `path` is the file inside a Hugging Face repository. The last three
-    fields are what a URN said besides (in lower case): hints that may be wrong, and no part of the identity.
+    fields are what a URN said besides (in lower case): hints that may be wrong, and no part of the identity. `choice`
+    is what a download address of CivitAI says of the file in place of its id: "format=safetensor&fp=fp16".
 
     Raises InvalidIdentifier when built of parts that the canonical text could not carry.
     """
@@ -75,6 +80,7 @@ class Identifier:
     version: str | None = None
     file_id: int | None = None
     path: str | None = None
+    choice: str | None = None
     ecosystem: str | None = field(default=None, compare=False)
     resource_type: str | None = field(default=None, compare=False)
     file_format: str | None = field(default=None, compare=False)
@@ -106,10 +112,13 @@ class Identifier:
     def _check_unused_parts(self) -> None:
         if self.file_id is not None:
             check_number("file id", str(self.file_id))
+        if self.choice is not None:
+            check_choice(self.choice)
         named_by_file = self.source in ("sha256", "local")
         if (
             (named_by_file and self.version is not None)
             or (self.file_id is not None and (named_by_file or self.source == "huggingface"))
+            or (self.choice is not None and (self.source != "civitai" or self.file_id is not None))
             or (self.path is not None and (self.source != "huggingface" or self.version is None))
         ):
             raise invalid(f"a {self.source} identifier has no such part", SPELLINGS)
@@ -120,6 +129,8 @@ class Identifier:
             text += f"@{revision_text(self.version) if self.source == 'huggingface' else self.version}"
         if self.file_id is not None:
             text += f"+{self.file_id}"
+        if self.choice is not None:
+            text += f"?{self.choice}"
         return text if self.path is None else f"{text}/{self.path}"
 
     @property
@@ -181,6 +192,7 @@ def _parse(text: str) -> Identifier:
 
 def _parse_air(text: str) -> Identifier:
     """`[urn:][air:][{ecosystem}:][{type}:]{source}:{id}…`"""
+    text = _BLANKS_AT_SIGNS.sub(r"\1", text)
     text = re.sub(r"\A(?:urn:)?(?:air:)?", "", text, flags=re.IGNORECASE)
     head, at, tail = text.partition("@")
     if ":" not in head:
@@ -241,10 +253,14 @@ def _plain(number: str) -> str:
 
 
 def _civitai(body: str) -> Identifier:
+    body, _, query = body.partition("?")
     model, version, file_id, file_format = _numbered_parts(body)
+    asked_id, choice = file_choice(query)
+    if file_id is not None or asked_id is not None:
+        file_id, choice = file_id or asked_id, None
     if version is not None:
         version = "latest" if version.lower() == "latest" else _plain(version)
-    return Identifier("civitai", _plain(model), version, file_id, file_format=file_format)
+    return Identifier("civitai", _plain(model), version, file_id, choice=choice, file_format=file_format)
 
 
 def _hosted(source: str, body: str) -> Identifier:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from ..errors import InvalidIdentifier
+from ..file_names import is_safetensors, without_ending
 from ..wording import quoted
 
 __all__ = [
@@ -71,7 +72,7 @@ NOT_LORA_TYPES = {
     "visionlanguage": "a vision language model",
 }
 
-_SAFE_FORMATS = frozenset({"safetensors", "safetensor"})
+_SAFE_FORMATS = frozenset({"safetensors", "safetensor", "sft"})
 _OTHER_FORMATS = frozenset(
     {
         "bin",
@@ -215,11 +216,11 @@ def check_file_path(path: str, remedy: str) -> None:
     for part in path.split("/"):
         _check_path_part(path, part, remedy)
     name = path.rpartition("/")[2]
-    if name.lower() == ".safetensors":
-        raise invalid("the file has no name before .safetensors", remedy, "unsafePath")
-    if split_format(name)[1] not in (None, "safetensors"):
+    if is_safetensors(name) and not without_ending(name):
+        raise invalid(f"the file has no name before {name}", remedy, "unsafePath")
+    if split_format(name)[1] not in (None, "safetensors", "sft"):
         raise invalid(f"{quoted(name)} is not a .safetensors file", _ONLY_SAFETENSORS, "unsupportedFormat")
-    if not name.lower().endswith(".safetensors"):
+    if not is_safetensors(name):
         whole = quoted(f"{name}.safetensors")
         raise invalid(
             f"{quoted(name)} does not end in .safetensors",

@@ -7,6 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..file_names import is_safetensors
 from .sidecars import SIDECARS, sidecar_names
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def walk(roots: Sequence[Path], check: Callable[[], None]) -> Iterator[FoundFile
         waiting += [os.path.join(folder, name) for name in reversed(inside)]
         has_sidecars = any(name.endswith(_ENDINGS) for name in entries)
         for name in sorted(entries):
-            if name.lower().endswith(".safetensors") and name not in inside:
+            if is_safetensors(name) and name not in inside:
                 try:
                     yield _found(entries, name, look_for_sidecars=has_sidecars)
                 except OSError:  # a FIFO or a device, gone since the folder was listed, or a link to nowhere

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LoraResolverError
+from ..file_names import is_safetensors
 from ..records import FileRecord, LoraRecord
 from .desk import Offer
 
@@ -74,7 +75,7 @@ def _mirrors(body: Any, sha256: str) -> tuple[list[str], list[str]]:
             url, name = mirror.get("url"), mirror.get("filename")
             if isinstance(url, str) and re.match(r"https?://", url):
                 urls.append(url)
-            if isinstance(name, str) and name.lower().endswith(".safetensors"):
+            if isinstance(name, str) and is_safetensors(name):
                 names.append(name)
     return list(dict.fromkeys(urls)), names
 

@@ -11,18 +11,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode, urlsplit
 
 from ..architecture.base_models import declared_families
 from ..config import KINDS
-from ..errors import AccessDenied, NotFound, Offline, TransferFailed, VerificationFailed
+from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, TransferFailed, VerificationFailed
+from ..file_names import is_safetensors
+from ..identifiers.file_choice import traits_of
 from . import civitai_json as api
 from .desk import Elsewhere, Offer
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from ..errors import LoraResolverError
     from ..identifiers import Identifier
     from ..network.transport import Answer
     from ..records import FileRecord, LoraRecord
@@ -64,8 +65,20 @@ def locate(identifier: Identifier, desk: Desk) -> Offer | Elsewhere:
     if identifier.version == "latest":
         return Elsewhere(replace(identifier, version=_newest(identifier, desk)))
     version = identifier.version
-    document = _ask(desk, f"/api/v1/model-versions/{version}", f"CivitAI has no version {version} of a model")
-    belongs_to = str(document.get("modelId"))
+    try:
+        document = _ask(
+            desk, f"/api/v1/model-versions/{version}", f"CivitAI has no version {version} of a model"
+        )
+    except NotFound as error:
+        raise _with_other_versions(error, identifier, desk) from None
+    belongs_to = api.model_id(document)
+    if belongs_to is None:
+        raise TransferFailed(
+            f"CivitAI does not say which model version {version} is of",
+            code="badAnswer",
+            remedy=f"Open {desk.config.civitai_url}/api/v1/model-versions/{version} to see what it says, or run it "
+            "again later.",
+        )
     if identifier.id and belongs_to != identifier.id:
         raise NotFound(
             f"version {version} belongs to CivitAI model {belongs_to}, not to {identifier.id}",
@@ -147,8 +160,8 @@ def _offer(document: dict[str, Any], desk: Desk, *, asked: Identifier, sha256: s
     record = api.lora_record(document, desk.config.civitai_url)
     _check_kind(document, record, desk.config.kind)
     _check_availability(document, record)
-    file = _choose(record, asked.file_id, sha256)
-    if not file.name.lower().endswith(".safetensors") and file.format != "SafeTensor":
+    file = _choose(record, asked, sha256)
+    if not is_safetensors(file.name) and file.format != "SafeTensor":
         raise VerificationFailed(
             f"{file.name!r} of {record.identifier} is not a .safetensors file",
             code="notSafetensors",
@@ -163,6 +176,8 @@ def _offer(document: dict[str, Any], desk: Desk, *, asked: Identifier, sha256: s
     answers_to = [f"{record.identifier}+{file.id}"] if file.id is not None else []
     if file.primary:
         answers_to.append(record.identifier)
+    if asked.choice:
+        answers_to.append(f"{record.identifier}?{asked.choice}")
     if file.sha256:
         answers_to.append(f"sha256:{file.sha256}")
     return Offer(
@@ -177,25 +192,36 @@ def _offer(document: dict[str, Any], desk: Desk, *, asked: Identifier, sha256: s
     )
 
 
-def _choose(record: LoraRecord, file_id: int | None, sha256: str | None) -> FileRecord:
-    if file_id is not None:
+def _choose(record: LoraRecord, asked: Identifier, sha256: str | None) -> FileRecord:
+    if asked.file_id is not None:
         for file in record.files:
-            if file.id == file_id:
+            if file.id == asked.file_id:
                 return file
-        known = ", ".join(f"+{file.id} {file.name}" for file in record.files) or "none"
-        raise NotFound(
-            f"{record.identifier} has no file {file_id}",
-            code="notFound",
-            remedy=f"Its files: {known}.",
-        )
-    for file in record.files:
-        if (sha256 is not None and file.sha256 == sha256) or (sha256 is None and file.primary):
-            return file
+        raise _no_such_file(record, f"{record.identifier} has no file {asked.file_id}")
+    if sha256 is not None:
+        fitting = [file for file in record.files if file.sha256 == sha256]
+    else:
+        wanted = traits_of(asked.choice or "").items()
+        fitting = [file for file in record.files if wanted <= dict(file.traits).items()]
+        if not fitting and record.files:
+            raise _no_such_file(record, f"{record.identifier} has no file with {unquote(str(asked.choice))}")
+    if fitting:
+        return next((file for file in fitting if file.primary), fitting[0])
     raise NotFound(
         f"{record.identifier} ({record.name}) has no file to download",
         code="noFile",
         remedy=f"Look at {record.page_url}.",
     )
+
+
+def _no_such_file(record: LoraRecord, message: str) -> NotFound:
+    files = (
+        f"+{file.id} {file.name} ({', '.join(value for _, value in file.traits)})" for file in record.files
+    )
+    return NotFound(message, code="notFound", remedy=f"Its files: {', '.join(files) or 'none'}.")
+
+
+_MOST_SHOWN = 8
 
 
 def _check_kind(document: dict[str, Any], record: LoraRecord, wanted: str) -> None:
@@ -257,30 +283,62 @@ def _explain(record: LoraRecord, answer: Answer, *, has_token: bool, site: str) 
             remedy=f"Look at {record.page_url} for what it asks for.",
         )
     if answer.status == 404:
-        return _not_found(f"CivitAI no longer has the file of {record.identifier} ({record.name})")
+        return _not_found(f"CivitAI no longer has the file of {record.identifier} ({record.name})", site)
+    if answer.status == _UNAVAILABLE_FOR_LEGAL_REASONS:
+        return _region_blocked(
+            f"CivitAI does not give {record.identifier} ({record.name}) to this machine (451)"
+        )
     if answer.status == 410:
         return _archived(record)
     return None
 
 
+def _with_other_versions(error: NotFound, identifier: Identifier, desk: Desk) -> NotFound:
+    """A version that is gone: those that are there are named."""
+    if not identifier.id:
+        return error
+    try:
+        name, versions = _versions(identifier, desk)
+    except LoraResolverError:  # the model is gone too, or cannot be asked for
+        return error
+    if not versions:
+        return error
+    named = f" ({name})" if name else ""
+    return NotFound(
+        f"CivitAI model {identifier.id}{named} has no version {identifier.version} any more, or never had",
+        code=error.code,
+        remedy=f"It has: {_shown(identifier, versions)}.",
+    )
+
+
 def _newest(identifier: Identifier, desk: Desk) -> str:
     versions = _versions(identifier, desk)[1]
     if not versions:
-        raise _not_found(f"CivitAI model {identifier.id} has no version that can be had")
+        raise _not_found(
+            f"CivitAI model {identifier.id} has no version that can be had", desk.config.civitai_url
+        )
     return versions[0][0]
 
 
 def _version_missing(identifier: Identifier, desk: Desk) -> NotFound:
     name, versions = _versions(identifier, desk)
-    found = [f"{identifier}@{number}" + (f" ({called})" if called else "") for number, called in versions]
-    shown = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
     return NotFound(
         f"{identifier}{f' ({name})' if name else ''} does not say which version",
         code="versionMissing",
-        remedy=f"Write one of: {shown}. Or {identifier}@latest for the newest, whatever it is."
-        if found
+        remedy=f"Write one of: {_shown(identifier, versions)}. "
+        f"Or civitai:{identifier.id}@latest for the newest, whatever it is."
+        if versions
         else f"Look at {desk.config.civitai_url}/models/{identifier.id} for the versions.",
     )
+
+
+def _shown(identifier: Identifier, versions: list[tuple[str, str]]) -> str:
+    found = [
+        f"civitai:{identifier.id}@{number}" + (f" ({called})" if called else "")
+        for number, called in versions
+    ]
+    more = f" and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
+    return ", ".join(found[:_MOST_SHOWN]) + more
 
 
 def _versions(identifier: Identifier, desk: Desk) -> tuple[str, list[tuple[str, str]]]:
@@ -302,7 +360,9 @@ def _ask(desk: Desk, path: str, missing: str) -> dict[str, Any]:
     if answer.status == 200 and isinstance(answer.body, dict):
         return answer.body
     if answer.status in (400, 404):
-        raise _not_found(missing)
+        raise _not_found(missing, desk.config.civitai_url)
+    if answer.status == _UNAVAILABLE_FOR_LEGAL_REASONS:
+        raise _region_blocked("CivitAI does not answer this machine (451)")
     if answer.status == 401:
         raise AccessDenied(
             "CivitAI does not accept the token",
@@ -322,11 +382,24 @@ def _ask(desk: Desk, path: str, missing: str) -> dict[str, Any]:
     )
 
 
-def _not_found(message: str) -> NotFound:
-    return NotFound(
+def _not_found(message: str, site: str) -> NotFound:
+    remedy = "Check the numbers. It may also be unpublished, or hidden from you without a token."
+    if urlsplit(site).hostname in ("civitai.com", "www.civitai.com"):
+        # reference/services.md, 3.5: civitai.com answers for what everybody may see.
+        remedy += f" What is for adults is at {ADULT_SITE} alone: set AIR_LORA_CIVITAI_URL to it."
+    return NotFound(message, code="notFound", remedy=remedy)
+
+
+ADULT_SITE = "https://civitai.red"
+_UNAVAILABLE_FOR_LEGAL_REASONS = 451  # RFC 7725
+
+
+def _region_blocked(message: str) -> AccessDenied:
+    return AccessDenied(
         message,
-        code="notFound",
-        remedy="Check the numbers. It may also be unpublished, or hidden from you without a token.",
+        code="regionBlocked",
+        remedy="The law where this machine's address is does not allow it, or CivitAI does not serve that region. A "
+        "token does not help. If you have the file, put it in a loras folder and name it local:….",
     )
 
 

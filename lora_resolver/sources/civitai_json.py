@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from ..bounded import MOST_BYTES
-from ..records import FileRecord, LoraRecord
+from ..file_names import is_safetensors
+from ..records import MOST_MODEL_FILES, FileRecord, LoraRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "lora_record",
     "mode",
+    "model_id",
     "model_type",
     "models",
     "name",
@@ -24,6 +27,8 @@ __all__ = [
 ]
 
 _MODEL_FILES = frozenset({"Model", "Pruned Model", "Diffusion Model", "UNet", "Enhancement LoRA"})
+
+_TRAITS = ("format", "fp", "quantType", "size", "type")
 
 
 def name(document: dict[str, Any]) -> str:
@@ -36,6 +41,12 @@ def model_type(document: dict[str, Any]) -> str:
     """ "LORA", "Checkpoint", …; empty where a version's document does not say."""
     model = document.get("model")
     return _text(model.get("type")) if isinstance(model, dict) else ""
+
+
+def model_id(document: dict[str, Any]) -> str | None:
+    """Of the model that a version's document belongs to; None where it does not say."""
+    number = _whole(document.get("modelId"))
+    return None if number is None else str(number)
 
 
 def mode(document: dict[str, Any]) -> str:
@@ -83,15 +94,22 @@ def lora_record(document: dict[str, Any], base_url: str) -> LoraRecord:
     primary = _primary(entries)
     images = [each for each in _list(document.get("images")) if isinstance(each, dict)]
     pictures = [_text(each.get("url")) for each in images if each.get("type", "image") == "image"]
+    files = tuple(
+        _file(each, f"{base_url}/api/download/models/{version}", each is primary) for each in entries
+    )
+    choices = [file for file in files if file.is_model and file.id is not None]
     return LoraRecord(
         identifier=f"civitai:{model}@{version}",
         name=name(document),
         version_name=_text(document.get("name")),
         base_model=_text(document.get("baseModel")),
         trigger_words=_trigger_words(document.get("trainedWords")),
-        files=tuple(
-            _file(each, f"{base_url}/api/download/models/{version}", each is primary) for each in entries
-        ),
+        files=files,
+        model_files=tuple(
+            (str(file.id), file.name, urlencode(file.traits)) for file in choices[:MOST_MODEL_FILES]
+        )
+        if len(choices) > 1
+        else (),
         preview_url=next((url for url in pictures if url), ""),
         page_url=f"{base_url}/models/{model}?modelVersionId={version}",
         document=json.dumps(document, indent=2, ensure_ascii=False),
@@ -101,7 +119,6 @@ def lora_record(document: dict[str, Any], base_url: str) -> LoraRecord:
 def _file(entry: dict[str, Any], url: str, primary: bool) -> FileRecord:
     hashes, number = entry.get("hashes"), _whole(entry.get("id"))
     digest = _text(hashes.get("SHA256")).lower() if isinstance(hashes, dict) else ""
-    metadata = entry.get("metadata")
     scans = (_text(entry.get("pickleScanResult")), _text(entry.get("virusScanResult")))
     return FileRecord(
         name=_text(entry.get("name")) or "lora.safetensors",
@@ -110,10 +127,24 @@ def _file(entry: dict[str, Any], url: str, primary: bool) -> FileRecord:
         size=_size(entry.get("sizeKB")),
         sha256=digest if re.fullmatch(r"[0-9a-f]{64}", digest) else None,
         id=number,
-        format=_text(metadata.get("format")) if isinstance(metadata, dict) else "",
+        format=_format(entry),
+        traits=_traits(entry),
         primary=primary,
+        is_model=_text(entry.get("type")) in _MODEL_FILES
+        and (is_safetensors(_text(entry.get("name"))) or _format(entry) == "SafeTensor"),
         scan="Danger" if "Danger" in scans else scans[0],
     )
+
+
+def _format(entry: dict[str, Any]) -> str:
+    metadata = entry.get("metadata")
+    return _text(metadata.get("format")) if isinstance(metadata, dict) else ""
+
+
+def _traits(entry: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    metadata = entry.get("metadata")
+    said = {**(metadata if isinstance(metadata, dict) else {}), "type": entry.get("type")}
+    return tuple((key.lower(), _text(said.get(key)).lower()) for key in _TRAITS if _text(said.get(key)))
 
 
 def _size(kilobytes: object) -> int | None:
@@ -133,7 +164,7 @@ def _primary(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     def score(entry: dict[str, Any]) -> tuple[bool, bool, float]:
         metadata = entry.get("metadata")
         about = metadata if isinstance(metadata, dict) else {}
-        safetensors = about.get("format") == "SafeTensor" or _text(entry.get("name")).endswith(".safetensors")
+        safetensors = about.get("format") == "SafeTensor" or is_safetensors(_text(entry.get("name")))
         details = 100 * safetensors + 10 * (about.get("size") == "pruned") + (about.get("fp") == "fp16")
         return entry.get("primary") is True, _text(entry.get("type")) in _MODEL_FILES, details
 

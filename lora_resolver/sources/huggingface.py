@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, StorageFailed, TransferFailed
-from ..file_names import short_name
+from ..file_names import is_safetensors, short_name
 from ..network.log_privacy import queries_hidden
 from ..network.transport import may_pass
 from ..records import FileRecord, LoraRecord
@@ -152,7 +152,7 @@ def _only_file(identifier: Identifier, repository: Any) -> str:
     names = sorted(
         name
         for name in (str(getattr(each, "rfilename", "")) for each in repository.siblings or ())
-        if name.lower().endswith(".safetensors")
+        if is_safetensors(name)
     )
     if len(names) == 1:
         return names[0]
@@ -278,7 +278,7 @@ class _Hub:
 
 def _close(path: str, names: Sequence[str]) -> list[str]:
     """Up to three .safetensors files: the same name in another folder first, then small slips."""
-    names = [name for name in names if name.lower().endswith(".safetensors")]
+    names = [name for name in names if is_safetensors(name)]
     last = path.rpartition("/")[2].lower()
     same = [name for name in names if name.rpartition("/")[2].lower() == last]
     return list(dict.fromkeys([*same, *difflib.get_close_matches(path, names, n=3, cutoff=0.5)]))[:3]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..config import KINDS
 from ..errors import NotFound
-from ..file_names import folded
+from ..file_names import folded, is_safetensors, without_ending
 from .desk import OnDisk
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def find(name: str, folders: Sequence[Path]) -> Path | None:
         return None
     for folder in folders:
         path = folder.joinpath(*relative.parts)
-        if path.suffix.lower() == ".safetensors" and path.is_file():
+        if is_safetensors(path.name) and path.is_file():
             return path
     for folder in folders:
         alike = _alike(folder, relative.parts)
@@ -63,7 +63,7 @@ def find(name: str, folders: Sequence[Path]) -> Path | None:
 def _alike(folder: Path, parts: Sequence[str]) -> list[Path]:
     """The files below the folder whose names fold to these parts."""
     if not parts:
-        return [folder] if folder.suffix.lower() == ".safetensors" and folder.is_file() else []
+        return [folder] if is_safetensors(folder.name) and folder.is_file() else []
     wanted = folded(parts[0])
     try:
         there = sorted(path for path in folder.iterdir() if folded(path.name) == wanted)
@@ -84,14 +84,14 @@ def list_names(folders: Sequence[Path]) -> Iterator[str]:
             seen.add(real)
             folders_inside[:] = sorted(each for each in folders_inside if not each.startswith("."))
             for file in files:
-                if file.lower().endswith(".safetensors"):
+                if is_safetensors(file):
                     yield Path(folder, file).relative_to(root).as_posix()
 
 
 def _close_names(name: str, names: Sequence[str]) -> list[str]:
     """Up to three: the same file name in another folder first, then small differences in spelling."""
-    stem = PurePosixPath(name.replace("\\", "/")).name.lower().removesuffix(".safetensors")
-    same = [each for each in names if PurePosixPath(each).name.lower().removesuffix(".safetensors") == stem]
-    by_stem = {PurePosixPath(each).name.lower().removesuffix(".safetensors"): each for each in names}
+    stem = without_ending(PurePosixPath(name.replace("\\", "/")).name.lower())
+    same = [each for each in names if without_ending(PurePosixPath(each).name.lower()) == stem]
+    by_stem = {without_ending(PurePosixPath(each).name.lower()): each for each in names}
     similar = [by_stem[each] for each in difflib.get_close_matches(stem, by_stem, n=3, cutoff=0.6)]
     return list(dict.fromkeys([*same, *similar]))[:3]

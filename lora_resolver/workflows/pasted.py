@@ -215,7 +215,8 @@ def _lost(text: str, place: str) -> list[PastedLora | LoraResolverError]:
     return [
         _from_word(word.strip(_AROUND), (), place)
         for word in text.split()
-        if _BARE.search(word) or word.strip(_AROUND).lower().endswith((".safetensors", ".ckpt", ".pt"))
+        if _BARE.search(word)
+        or word.strip(_AROUND).lower().endswith((".safetensors", ".sft", ".ckpt", ".pt"))
     ]
 
 

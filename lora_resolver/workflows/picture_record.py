@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..array.lenient_json import parse_json
 from ..array.lora_array import LoraEntry
 from ..errors import InvalidInput
+from ..file_names import without_ending
 from ..identifiers import parse_identifier
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def lora_hashes(rows: Iterable[Mapping[str, Any]]) -> str:
     for row in rows:
         if row.get("status") in ("applied", HANDED_ON) and row.get("sha256"):
             stem = str(row.get("file") or row.get("name") or row["model"]).rpartition("/")[2]
-            name = re.sub(r"[,:\s]+", "_", stem.removesuffix(".safetensors"))
+            name = re.sub(r"[,:\s]+", "_", without_ending(stem))
             hashes.setdefault(row["sha256"][:_AUTOV2_DIGITS], name)
     return ", ".join(f"{name}: {digits}" for digits, name in hashes.items())
 

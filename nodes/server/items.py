@@ -25,6 +25,7 @@ from ...lora_resolver import (
     family_name,
     find_preview,
     parse_identifier,
+    without_ending,
 )
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def item_of_peek(model: str, lora: PeekedLora) -> Item:
     if lora.record is not None and lora.record.preview_url:
         facts["thumbnail"] = thumbnail_of(model)
     if not facts.get("title"):
-        facts["title"] = plain(lora.file_name.removesuffix(".safetensors"))
+        facts["title"] = plain(without_ending(lora.file_name))
     if architecture is not None:
         facts |= {"kind": architecture.kind or None, "rank": architecture.rank}
         if architecture.families:

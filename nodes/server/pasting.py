@@ -13,6 +13,7 @@ from ...lora_resolver import (
     LoraResolverError,
     Pasted,
     detect_architecture,
+    is_safetensors,
     open_regular,
     parse_header,
     read_dropped,
@@ -87,7 +88,7 @@ def _found(found: Pasted) -> dict[str, Any]:
 def _read_file(name: str, size: int, content: bytes) -> dict[str, Any]:
     if len(content) > size:
         raise Refused(400, "invalidValue", "there are more bytes than the file has", "Drop it again.", "size")
-    if content[8:9] == b"{" and name.lower().endswith((".safetensors", ".latent")):
+    if content[8:9] == b"{" and (is_safetensors(name) or name.lower().endswith(".latent")):
         saved = _workflow_of_latent(content, size)
         if saved:
             return _found(read_pasted(saved, _names_for(saved)))
@@ -135,7 +136,7 @@ def _same_beginning(name: str, size: int, content: bytes) -> Iterator[str]:
     is_proof = len(content) >= min(size, 8 + int.from_bytes(content[:8], "little") + LEAST_NUMBERS)
     # The same name first: most files are dropped as they lie there.
     for listed in sorted(lora_names(), key=lambda each: each.rpartition("/")[2] != own):
-        if not (is_proof or listed.rpartition("/")[2] == own) or not listed.lower().endswith(".safetensors"):
+        if not (is_proof or listed.rpartition("/")[2] == own) or not is_safetensors(listed):
             continue
         path = _path_of(listed)
         try:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import tempfile
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...lora_resolver import InvalidInput, StorageFailed, safe_file_name, storage_error
+from ...lora_resolver import InvalidInput, StorageFailed, safe_file_name, storage_error, without_ending
 from .settings import lora_folders
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def checked_name(name: str) -> str:
     # One may type an accent as one character or as two; they are one name.
     parts = unicodedata.normalize("NFC", name).strip().replace("\\", "/").split("/")
     *folders, last = parts
-    last = re.sub(r"\.safetensors$", "", last, flags=re.IGNORECASE) + ENDING
+    last = without_ending(last) + ENDING
     sound = len(folders) <= _MOST_FOLDERS and all(
         safe_file_name(part).removesuffix(ENDING) == part for part in folders
     )

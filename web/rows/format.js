@@ -37,8 +37,8 @@ export function plain(text, most = 120) {
 /** A name for a model of which nothing is known but its identifier. */
 export function shortModel(model) {
   const text = plain(model, 400);
-  if (text.startsWith("local:")) return plain(text.slice(6).split("/").pop().replace(/\.safetensors$/i, ""), 80);
-  if (/^(huggingface|hf):/.test(text)) return plain(text.split("/").pop().replace(/\.safetensors$/i, ""), 80);
+  if (text.startsWith("local:")) return plain(text.slice(6).split("/").pop().replace(/\.(safetensors|sft)$/i, ""), 80);
+  if (/^(huggingface|hf):/.test(text)) return plain(text.split("/").pop().replace(/\.(safetensors|sft)$/i, ""), 80);
   if (/^sha256:/.test(text)) return `${text.slice(0, 19)}…`;
   return plain(text.replace(/^urn:air:[^:]*:lora:/, ""), 80);
 }
