@@ -13,16 +13,12 @@ from ..wording import quoted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["is_prompt_tag", "prompt_tags", "suggestion", "without_prompt_tags"]
+__all__ = ["is_prompt_tag", "suggestion"]
 
 _WEIGHT = r"(?P<weight>-?(?:[0-9]{1,3}(?:\.[0-9]{0,6})?|\.[0-9]{1,6}))"
 _PROMPT_TAG = re.compile(
     rf"<\s*(?:lora|lyco|lycoris)\s*:(?P<name>[^<>]+?)(?::{_WEIGHT})?(?::[^<>:]*)?>", re.IGNORECASE
 )
-_ANY_PROMPT_TAG = re.compile(
-    r"<\s*(?:lora|lyco|lycoris)\s*:(?P<name>[^<>:\n]{1,500})(?P<weights>(?::[^<>\n]{0,200})?)>", re.IGNORECASE
-)
-_NUMBER = re.compile(r"-?(?:[0-9]{1,3}(?:\.[0-9]{0,6})?|\.[0-9]{1,6})")
 _NAME_AND_WEIGHT = re.compile(rf"(?P<name>.+):{_WEIGHT}")
 _WRAPPING = "\"'`“”‘’<>()[]{},; "
 
@@ -30,24 +26,6 @@ _WRAPPING = "\"'`“”‘’<>()[]{},; "
 def is_prompt_tag(text: str) -> bool:
     """Whether `text` is `<lora:name:0.7>`, as other programs write it in the prompt."""
     return bool(_PROMPT_TAG.fullmatch(text))
-
-
-def prompt_tags(text: str) -> list[tuple[str, tuple[float, ...]]]:
-    """(name, weights) of every `<lora:name:0.7>` in a prompt; `<lora:name:0.7:0.5>` has one for the text encoder too.
-
-    Further options behind them (`lbw=…`) are left out.
-    """
-    tags = []
-    for tag in _ANY_PROMPT_TAG.finditer(text):
-        numbers = (_NUMBER.fullmatch(part.strip()) for part in tag["weights"].split(":")[1:3])
-        weights = tuple(float(number[0]) for number in numbers if number)
-        tags.append((tag["name"].strip(), weights))
-    return tags
-
-
-def without_prompt_tags(text: str) -> str:
-    """What else a prompt says."""
-    return _ANY_PROMPT_TAG.sub(" ", text)
 
 
 def suggestion(text: str, parse: Callable[[str], object]) -> str | None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .other_loaders import LoaderRow
     from .picture_record import RecordedLora
 
-__all__ = ["NamedLora", "NamedLoras", "loras_in", "text_of"]
+__all__ = ["NamedLora", "NamedLoras", "is_like_json", "loras_in", "text_of"]
 
 OUR_NODES = "AirLora"
 
@@ -316,10 +316,15 @@ def text_of(file: BinaryIO) -> str:
         raise _unreadable(message, "Save it as UTF-8.") from None
 
 
+def is_like_json(text: str) -> bool:
+    """Whether a text begins as JSON does: with a bracket, a member or a comment, and with no path."""
+    return text.startswith(("[", "{", '"', "//", "/*"))
+
+
 def _is_json(text: str) -> bool:
     """Whether this is meant as JSON, and not as one identifier."""
     begin = text.lstrip("\ufeff \t\r\n")
-    return not begin or begin[0] in '[{"/' or "\n" in begin.rstrip()
+    return not begin or is_like_json(begin) or "\n" in begin.rstrip()
 
 
 def _document(text: str) -> object:

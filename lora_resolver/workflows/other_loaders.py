@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..identifiers.suggestions import prompt_tags
+from .prompt_tags import prompt_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -160,9 +160,9 @@ def _of_manager(inputs: Mapping[str, Any]) -> Iterator[LoaderRow]:
     if rows:
         return
     for value in inputs.values():
-        for name, weights in prompt_tags(value) if isinstance(value, str) else ():
-            model, clip = (*weights, None, None)[:2]
-            yield LoaderRow(f"<lora:{name[:40]}>", name, (model, clip), anywhere=True)
+        for tag in prompt_tags(value) if isinstance(value, str) else ():
+            model, clip = (*tag.weights, None, None)[:2]
+            yield LoaderRow(f"<lora:{tag.name[:40]}>", tag.name, (model, clip), anywhere=True)
 
 
 def _manager_rows(value: object) -> Sequence[Mapping[str, Any]]:

@@ -2,37 +2,46 @@
 
     [{"model": "civitai:120096@135931"}]              a `lora` array, or a Runware request that has one
     {"nodes": […], "links": […]}                      a workflow, on the canvas or in API format; see `named_loras`
+    lora=[ILora(model="civitai:1@2", weight=0.4)]     a piece of a program, or a curl command; see `pasted_code`
+    {"sui_image_params": …}, Steps: 20, Civitai …     another program's record of a picture; see `other_programs`
     a red house <lora:pixel-art-xl:0.7>               a prompt of other programs, with tags in it
     civitai:120096@135931 0.7                         identifiers and addresses, line by line, a weight behind each
-    - Pixel art: https://civitai.com/models/120096    the same among other words
-    picture.png                                       what ComfyUI (or A1111, in `parameters`) saved in it
+    - Pixel art: https://civitai.com/models/120096    the same among other words; see `weighted_names`
+    picture.png                                       what ComfyUI (or another program, as text) saved in it
 
-Several names of a line stand apart by commas or blanks. What names nothing is an error at its line that shows it; the
-rest is taken all the same.
+Of a program, an array or a record either every LoRA is taken, or none, with one error. Of lines, what names nothing is
+an error at its line that shows it, and the rest is taken all the same.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import chain, islice
 from typing import TYPE_CHECKING, BinaryIO
 
+from ..array.lenient_json import parse_json
 from ..array.lora_array import LoraEntry
 from ..errors import InvalidIdentifier, InvalidInput, LoraResolverError
 from ..file_names import listed_name
 from ..identifiers import parse_identifier
-from ..identifiers.suggestions import prompt_tags, without_prompt_tags
 from ..wording import quoted
-from .named_loras import loras_in
+from .code_literals import TooLong
+from .entries_of_others import NotUnderstood
+from .named_loras import is_like_json, loras_in
+from .other_programs import from_tag, loras_in_document, loras_in_record_text
+from .pasted_code import embedded_json, loras_in_code
 from .png_text import png_texts
+from .prompt_tags import prompt_tags, without_prompt_tags
+from .weighted_names import NAME, WeightedName, names_in_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ..identifiers import Identifier
+    from .entries_of_others import OtherLora
     from .named_loras import NamedLora, NamedLoras
+    from .prompt_tags import PromptTag
 
 __all__ = ["DEFAULT_WEIGHT", "Pasted", "PastedLora", "read_dropped", "read_pasted"]
 
@@ -44,24 +53,8 @@ MAX_LORAS = 1000
 _MAX_ERRORS = 100
 _MOST_WORDS_OF_ONE_FAULT = 5  # more lines that name nothing are some other text altogether
 
-_NUMBER = r"-?(?:[0-9]{1,3}(?:\.[0-9]{0,6})?|\.[0-9]{1,6})"
-_WEIGHT_BEHIND = re.compile(rf"(?P<name>.*?\S)(?:\s*[,;:=×*]\s*|\s+)(?P<weight>{_NUMBER})")
-# Names that can be told from the words around them.
-_NAME = re.compile(
-    r"(?:https?://|urn:air:|air:|civitai:|huggingface:|hf:|sha256:|local:)[^\s,;<>\"'`()\[\]{}|]+",
-    re.IGNORECASE,
-)
-# Model and version of CivitAI without saying so.
-_BARE = re.compile(r"[0-9]@[0-9]")
-_BETWEEN = re.compile(r"[,;]")
-_DECIMAL_COMMA = re.compile(r"(?:(?<=\s[0-4])|(?<=\s-[0-4])),(?=[0-9]{1,3}(?![\w.@]))")
-_ALONE = re.compile(rf"[\s:=×*()\]]*({_NUMBER})[\s)]*")  # a weight, and nothing else but marks
-_NUMBERS = re.compile(rf"(?:[\s:=×*()\]]+{_NUMBER})+[\s)]*")
 _OPEN_TAG = re.compile(r"<\s*(?:lora|lyco|lycoris)\s*:[^<>\n]{0,60}", re.IGNORECASE)
 _LINK = re.compile(r"\[[^\[\]{}]{0,300}\]\(")  # in Markdown; else it begins like an array
-_BULLET = re.compile(r"(?:[-*•–]|[0-9]{1,3}[.)])\s+")
-_EDGES = " \t\r\n\f\v\u00a0\u200b\u2060\ufeff,;\"'`“”‘’"
-_AROUND = _EDGES + "()[]{}<>:"
 
 
 @dataclass(frozen=True)
@@ -89,27 +82,104 @@ def read_pasted(text: str, local_names: Sequence[str] = ()) -> Pasted:
     begin = text.lstrip("\ufeff \t\r\n")
     if not begin:
         return Pasted((), ())
-    if begin[0] in '[{"/' and not _LINK.match(begin):
-        return _from_named(loras_in(text, local_names=lambda: local_names))
-    tags = prompt_tags(text)
+    try:
+        if is_like_json(begin) and not _LINK.match(begin):
+            return _from_json(text, local_names)
+        found = _from_program(text, local_names)
+        if found is not None:
+            return found
+        recorded = loras_in_record_text(text)
+        if recorded is not None and (recorded or not NAME.search(text)):
+            return _from_others(recorded, local_names, text)
+    except NotUnderstood as fault:
+        return Pasted((), (_not_understood(fault),))
+    except TooLong:
+        return Pasted((), (_not_understood(NotUnderstood("all of a text this long. Paste the array alone")),))
+    tags = [*islice(prompt_tags(text), MAX_LORAS + 1)]
     if tags:
         rest = without_prompt_tags(text)
-        beside = [
-            _from_word(each[0], (), "") for pattern in (_NAME, _OPEN_TAG) for each in pattern.finditer(rest)
-        ]
-        return _collect([*(_from_tag(name, weights, local_names) for name, weights in tags), *beside])
+        beside = (
+            _from_word(each[0], (), "") for pattern in (NAME, _OPEN_TAG) for each in pattern.finditer(rest)
+        )
+        return _collect(chain((_from_tag(tag, local_names) for tag in tags), beside))
     return _from_lines(text)
 
 
 def read_dropped(file: BinaryIO, local_names: Sequence[str] = ()) -> Pasted:
     """The same for a file: a picture or another result that ComfyUI saved, or a text."""
     found = _from_named(loras_in(file, local_names=lambda: local_names), local_names)
-    if found.loras or not any(error.code == "noWorkflow" for error in found.errors):
+    if found.loras or not any(error.code in ("noWorkflow", "invalidJson") for error in found.errors):
         return found
     file.seek(0)
     parameters = png_texts(file, ("parameters",)).get("parameters", "")
-    tags = prompt_tags(parameters)
-    return _collect(_from_tag(name, weights, local_names) for name, weights in tags) if tags else found
+    if not parameters:
+        return found
+    read = read_pasted(parameters, local_names)
+    return read if read.loras or any(error.code == "notUnderstood" for error in read.errors) else found
+
+
+def _from_json(text: str, local_names: Sequence[str]) -> Pasted:
+    """Raises NotUnderstood."""
+    try:
+        document = parse_json(text)
+    except InvalidInput:
+        found = _from_program(text, local_names)
+        if found is not None:
+            return found
+        return _from_named(loras_in(text, local_names=lambda: local_names))
+    if isinstance(document, list) and len(document) > MAX_LORAS:
+        return Pasted((), (_too_much(f"{len(document):,} entries", f"At most {MAX_LORAS:,} are read."),))
+    others = loras_in_document(document)
+    if others is not None:
+        return _from_others(others, local_names, text)
+    return _from_named(loras_in(text, local_names=lambda: local_names))
+
+
+def _from_program(text: str, local_names: Sequence[str]) -> Pasted | None:
+    """What a curl command sends, or what a program text writes out. Raises NotUnderstood."""
+    bodies = embedded_json(text)
+    if not bodies:
+        found = loras_in_code(text)
+        return None if found is None else _from_others(found, local_names, text)
+    read = [_from_json(body, local_names) for body in bodies if body.strip()]
+    faults = [error for each in read for error in each.errors]
+    if faults:
+        return Pasted((), tuple(faults))
+    filled = [each for each in read if each.loras]
+    if any(each.loras != filled[0].loras for each in filled[1:]):
+        raise NotUnderstood("which of the commands in it is meant: their LoRAs differ. Paste one alone")
+    return filled[0] if filled else Pasted((), (_names_nothing(text),))
+
+
+def _from_others(loras: Sequence[OtherLora], local_names: Sequence[str], text: str) -> Pasted:
+    """Raises NotUnderstood where one of them cannot be an entry: then none is taken."""
+    if not loras:
+        return Pasted((), (_names_nothing(text),))
+    entries: list[PastedLora] = []
+    for lora in loras:
+        read = _of_other(lora, local_names)
+        if isinstance(read, LoraResolverError):
+            raise NotUnderstood(read.message, [f"{each.entry.identifier}" for each in entries])
+        entries.append(read)
+    return _collect(entries)
+
+
+def _of_other(lora: OtherLora, local_names: Sequence[str], place: str = "") -> PastedLora | LoraResolverError:
+    try:
+        name = f"local:{listed_name(lora.name, local_names)}" if lora.is_file else lora.name
+        identifier = parse_identifier(name)
+    except InvalidIdentifier as error:
+        return error.at(place) if place else error
+    return _entry(identifier, lora.weights, place, lora.enabled, lora.transformer)
+
+
+def _not_understood(fault: NotUnderstood) -> InvalidInput:
+    understood = f"; understood was {', '.join(fault.understood[:5])}" if fault.understood else ""
+    return InvalidInput(
+        f"not understood: {fault}{understood}",
+        code="notUnderstood",
+        remedy='Nothing was added. Write it out as [{ "model": "civitai:120096@135931", "weight": 0.7 }].',
+    )
 
 
 def _from_named(named: NamedLoras, local_names: Sequence[str] = ()) -> Pasted:
@@ -134,90 +204,36 @@ def _found_anywhere(named: NamedLora, local_names: Sequence[str]) -> Identifier:
     return named.identifier if is_here else parse_identifier(f"sha256:{named.sha256}")
 
 
-def _from_tag(
-    name: str, weights: Sequence[float], local_names: Sequence[str]
-) -> PastedLora | LoraResolverError:
-    place = f"<lora:{name[:40]}>"
-    try:
-        identifier = parse_identifier(f"local:{listed_name(name, local_names)}")
-    except InvalidIdentifier as error:
-        return error.at(place)
-    return _entry(identifier, weights, place)
+def _from_tag(tag: PromptTag, local_names: Sequence[str]) -> PastedLora | LoraResolverError:
+    place = f"<lora:{tag.name[:40]}>"
+    read = _of_other(from_tag(tag), local_names, place)
+    if isinstance(read, PastedLora) and not tag.weights:
+        return _entry(read.entry.identifier, (), place)
+    return read
 
 
 def _from_lines(text: str) -> Pasted:
     lines = text.splitlines()
     several = sum(1 for line in lines if line.strip()) > 1
-    outcomes: list[PastedLora | LoraResolverError] = []
-    for number, line in enumerate(lines[:MAX_LINES], start=1):
-        outcomes += _from_line(line, f"line {number}" if several else "")
+    found = _collect(
+        outcome
+        for number, line in enumerate(lines[:MAX_LINES], start=1)
+        for outcome in _from_line(line, f"line {number}" if several else "")
+    )
     if len(lines) > MAX_LINES:
-        outcomes.append(_too_much(f"{len(lines):,} lines", f"The first {MAX_LINES:,} were read."))
-    found = _collect(outcomes)
+        more = _too_much(f"{len(lines):,} lines", f"The first {MAX_LINES:,} were read.")
+        found = Pasted(found.loras, (*found.errors[: _MAX_ERRORS - 1], more))
     if not found.loras and len(found.errors) > _MOST_WORDS_OF_ONE_FAULT:
         return Pasted((), (_names_nothing(text),))
     return found
 
 
-def _from_line(line: str, place: str) -> list[PastedLora | LoraResolverError]:
-    line = _BULLET.sub("", line.strip(_EDGES), count=1).strip(_EDGES)
-    if not line:
-        return []
-    whole = _from_name(line, place)
-    if not isinstance(whole, InvalidIdentifier) or not (_NAME.search(line) or _BARE.search(line)):
-        return [whole]
-    outcomes: list[PastedLora | LoraResolverError] = []
-    for part in _BETWEEN.split(_DECIMAL_COMMA.sub(".", line)):
-        last = outcomes[-1] if outcomes else None
-        number = _ALONE.fullmatch(part)
-        if number and isinstance(last, PastedLora) and not last.weight_given:
-            outcomes[-1] = _entry(last.entry.identifier, (float(number[1]),), place)
-        elif part.strip(_EDGES):
-            outcomes += _from_part(part.strip(_EDGES), place)
-    return outcomes
-
-
-def _from_name(text: str, place: str) -> PastedLora | LoraResolverError:
-    """The LoRA that the whole text names, with or without a weight behind; InvalidIdentifier where it names none."""
-    try:
-        return _entry(parse_identifier(text), (), place)
-    except InvalidIdentifier as error:
-        fault = error.at(place)
-    weighted = _WEIGHT_BEHIND.fullmatch(text)
-    if weighted:
-        with contextlib.suppress(InvalidIdentifier):
-            return _entry(
-                parse_identifier(weighted["name"].strip(_EDGES)), (float(weighted["weight"]),), place
-            )
-    return fault
-
-
-def _from_part(part: str, place: str) -> list[PastedLora | LoraResolverError]:
-    """What stands between two commas: a name and its weight, or names among other words."""
-    whole = _from_name(part, place)
-    names = [*_NAME.finditer(part)]
-    if not isinstance(whole, InvalidIdentifier) or not names:
-        return [whole]
-    outcomes = _lost(part[: names[0].start()], place)
-    for name, following in zip_longest(names, names[1:]):
-        behind = part[name.end() : following.start() if following else None]
-        weight = _ALONE.fullmatch(behind)
-        outcomes.append(_from_word(name[0].rstrip(".:!?*_"), (float(weight[1]),) if weight else (), place))
-        if not weight:
-            outcomes += _lost(behind, place)
-    return outcomes
-
-
-def _lost(text: str, place: str) -> list[PastedLora | LoraResolverError]:
-    """Errors for what looks like a name or like weights, beside a name; other words only tell what it is."""
-    if _NUMBERS.fullmatch(text):
-        return [_from_word(text.strip(), (), place)]
-    return [
-        _from_word(word.strip(_AROUND), (), place)
-        for word in text.split()
-        if _BARE.search(word)
-        or word.strip(_AROUND).lower().endswith((".safetensors", ".sft", ".ckpt", ".pt"))
-    ]
+def _from_line(line: str, place: str) -> Iterator[PastedLora | LoraResolverError]:
+    for each in names_in_line(line):
+        if isinstance(each, WeightedName):
+            yield _entry(each.identifier, each.weights, place)
+        else:
+            yield each.at(place)
 
 
 def _from_word(word: str, weights: Sequence[float], place: str) -> PastedLora | LoraResolverError:
@@ -257,6 +273,8 @@ def _collect(outcomes: Iterable[PastedLora | LoraResolverError]) -> Pasted:
     for outcome in outcomes:
         if isinstance(outcome, LoraResolverError):
             errors.append(outcome)
+            if len(errors) > _MAX_ERRORS:
+                break
         elif len(loras) < MAX_LORAS:
             loras.append(outcome)
         else:

@@ -45,7 +45,7 @@ async def parse(request: web.Request) -> dict[str, Any]:
     """{text} → {entries, errors}."""
     fields = await read_fields(request, 4 * MAX_TEXT)
     text = fields.text("text", MAX_TEXT)
-    return await workers.disk.do(lambda: _found(read_pasted(text, _names_for(text))))
+    return await workers.disk.do(lambda: _found(read_pasted(text, lora_names())))
 
 
 async def dropped(request: web.Request) -> dict[str, Any]:
@@ -61,11 +61,6 @@ async def dropped(request: web.Request) -> dict[str, Any]:
     size = query_number(request, "size", None, MAX_FILE_SIZE)
     content = await read_body(request, MAX_FILE)
     return await workers.disk.do(lambda: _read_file(name, size, content))
-
-
-def _names_for(text: str) -> list[str]:
-    """Only some texts leave out folders: tags of a prompt, and Lora Manager's rows."""
-    return lora_names() if "<" in text or "(LoraManager)" in text else []
 
 
 def _found(found: Pasted) -> dict[str, Any]:
@@ -91,7 +86,7 @@ def _read_file(name: str, size: int, content: bytes) -> dict[str, Any]:
     if content[8:9] == b"{" and (is_safetensors(name) or name.lower().endswith(".latent")):
         saved = _workflow_of_latent(content, size)
         if saved:
-            return _found(read_pasted(saved, _names_for(saved)))
+            return _found(read_pasted(saved, lora_names()))
         return _read_lora(name, size, content)
     if len(content) < size:
         raise Refused(400, "invalidValue", "only a part of the file was sent", "Drop it again.", "size")

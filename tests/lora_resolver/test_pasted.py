@@ -101,7 +101,7 @@ NOT_UNDERSTOOD = [
     ("9000001@9100001 civitai:9000002@9100002", ["civitai:9000002@9100002"], ["9000001@9100001"]),
     ("civitai:1@2, my style.safetensors", ["civitai:1@2"], ["my style.safetensors"]),
     ("civitai:1@2, some words, civitai:3@4", ["civitai:1@2", "civitai:3@4"], ["some words"]),
-    ("civitai:1@2 0.5 0.7", ["civitai:1@2"], ["0.5 0.7"]),
+    ("civitai:1@2 0.5 0.7", [], ["0.5 0.7"]),
     ("civitai:1@2, 0.5, 0.7", ["civitai:1@2"], ["0.7"]),
     ("civitai:1@2 0.5 civitai:3@4", ["civitai:1@2", "civitai:3@4"], []),
     ("<lora:a:0.5> and <lora:b:0.7", ["local:a.safetensors"], ["<lora:b:0.7"]),

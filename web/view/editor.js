@@ -17,6 +17,8 @@ import { dragRow } from "./row_drag.js";
 import { changeVersion, openRowMenu } from "./row_menu.js";
 import { nameOf, RowView } from "./row.js";
 
+const MOST_REASONS = 5; // toasts about one paste
+
 /**
  * @typedef {object} Host
  * @property {(text: string) => void} commit writes the widget's text
@@ -176,11 +178,10 @@ export class LoraEditor {
     if (!answer.ok) return t("pasteFailed", { reason: told(answer.error) });
     const { entries = [], errors = [] } = answer.data;
     if (entries.length) this.addEntries(entries.map((entry) => edits.entryOfParsed(entry, this.host.settings().newWeight)));
-    if (errors.length) {
-      const reason = told(errors[0]);
-      if (!entries.length) return t("pasteFailed", { reason });
-      this.host.toast("warn", t("addLora"), t("pasteFailed", { reason }));
-    }
+    const reasons = [...new Set(errors.map((error) => (error.parameter ? `${plain(error.parameter, 80)}: ${told(error)}` : told(error))))];
+    if (reasons.length && !entries.length) return t("pasteFailed", { reason: reasons.join("\n") });
+    for (const reason of reasons.slice(0, MOST_REASONS)) this.host.toast("warn", t("addLora"), t("pasteFailed", { reason }));
+    if (reasons.length > MOST_REASONS) this.host.toast("warn", t("addLora"), t("errorsMore", { count: reasons.length - MOST_REASONS }));
     return entries.length ? null : t("pasteFailed", { reason: t("jsonEmpty") });
   }
 

@@ -1,0 +1,282 @@
+"""Reads the values that are written out in a piece of program text: Python, JavaScript, TypeScript, PHP, Go.
+
+    lora=[ILora(model="civitai:1@2", weight=0.4)]        lora: [{ model: 'civitai:1@2', weight: 0.4 }]
+    'lora' => [['model' => 'civitai:1@2', 'weight' => 0.4]]        []models.LoRA{{Model: "civitai:1@2"}}
+
+Nothing is run. What is computed (`scale * 0.5`, f-strings) is an `Unknown` with its text; names that are assigned once
+are `Name`s, which `Code.value_of` looks up. Comments count as not written.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+__all__ = ["Call", "Code", "Name", "TooLong", "Unknown"]
+
+_TOKEN = re.compile(
+    r'''
+\s*(?:(?P<comment>//[^\n]*|\#[^\n]*|/\*.*?(?:\*/|\Z))
+    | (?P<string>(?P<prefix>[rRbBfFuU]{0,2})
+        (?P<quoted>"""(?:[^"\\]|\\.|"(?!""))*"""|\'\'\'(?:[^'\\]|\\.|'(?!''))*\'\'\'
+        |"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`))
+    | (?P<number>[-+]?(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?(?![\w.]))
+    | (?P<name>\$?[^\W\d]\w*)
+    | (?P<sign>=>|->|::|\?\.|:=|===?|!==?|<=|>=|\.\.\.|[\[\]{}(),:=;.])
+    | (?P<other>\S)|\Z)
+    ''',
+    re.VERBOSE | re.DOTALL,
+)
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|\r?\n|.)", re.DOTALL)
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "0": "\0"}
+_WORDS = {
+    "true": True, "false": False, "none": None, "null": None, "nil": None, "undefined": None,
+}  # fmt: skip
+_OPEN = {"[": "]", "{": "}", "(": ")"}
+_ASSIGNS = frozenset({":", "=", "=>", ":="})
+_JOINS = frozenset({".", "::", "->", "?."})
+_ENDS = frozenset({",", "]", "}", ")", ";"})
+MAX_DEPTH = 60
+MAX_TOKENS = 60_000
+"""A request with a thousand LoRAs has ten thousand."""
+_LONGEST_SHOWN = 40
+
+
+class TooLong(Exception):
+    """There are more than MAX_TOKENS."""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A value that only running the program would tell."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name that stands where a value is expected."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """`ILora("civitai:1@2", weight=0.4)`, `new Lora(…)`, or `models.LoRA{…}`."""
+
+    name: str
+    """The last part of what is called."""
+    arguments: tuple[Any, ...] = ()
+    named: dict[str, Any] = field(default_factory=dict)
+
+
+class _Token(NamedTuple):
+    kind: str
+    text: str
+    start: int
+    end: int
+    value: Any = None
+
+
+class Code:
+    """A program text as tokens, and the values that begin at each."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens: list[_Token] = []
+        for match in _TOKEN.finditer(text):
+            kind = match.lastgroup
+            if kind is None or kind == "comment":
+                continue
+            if len(self.tokens) == MAX_TOKENS:
+                raise TooLong
+            start, end = match.span(kind)
+            value: Any = None
+            if kind == "string":
+                value = _text_of(match["prefix"], match["quoted"])
+            elif kind == "number":
+                value = _number_of(match["number"])
+            self.tokens.append(_Token(kind, text[start:end], start, end, value))
+        self._assigned: dict[str, list[int]] = {}
+        for index, token in enumerate(self.tokens):
+            if token.kind == "name" and self.sign(index + 1) in ("=", ":="):
+                self._assigned.setdefault(token.text, []).append(index + 2)
+
+    def sign(self, index: int) -> str:
+        """The sign at a place; "" where another thing stands there, or nothing."""
+        token = self.tokens[index] if index < len(self.tokens) else None
+        return token.text if token is not None and token.kind == "sign" else ""
+
+    def word(self, index: int) -> str:
+        """The name, or the text in quotation marks, at a place; "" where there is neither."""
+        token = self.tokens[index] if index < len(self.tokens) else None
+        if token is None or token.kind not in ("name", "string"):
+            return ""
+        return (
+            token.value
+            if isinstance(token.value, str)
+            else token.text.lstrip("$")
+            if token.kind == "name"
+            else ""
+        )
+
+    def is_key(self, index: int) -> bool:
+        """Whether what stands here names the value behind it: `lora:`, `"lora":`, `lora=`, `'lora' =>`."""
+        return bool(self.word(index)) and self.sign(index + 1) in _ASSIGNS
+
+    def is_call(self, index: int) -> bool:
+        """Whether what stands here is called."""
+        return index < len(self.tokens) and self.tokens[index].kind == "name" and self.sign(index + 1) == "("
+
+    def value_of(self, value: Any) -> Any:
+        """The value itself, or the one that its name was given; `Unknown` for a name given several times or never."""
+        for _ in range(MAX_DEPTH):
+            if not isinstance(value, Name):
+                return value
+            places = self._assigned.get(value.text, [])
+            if len(places) != 1:
+                return Unknown(value.text[:_LONGEST_SHOWN])
+            value = self.value(places[0])[0]
+        return Unknown("…")
+
+    def value(self, index: int, depth: int = 0) -> tuple[Any, int]:
+        """(the value that begins here, the place behind it): up to the next comma or closing bracket."""
+        if index >= len(self.tokens):
+            return Unknown(""), index
+        value, behind = self._primary(index, depth)
+        if behind >= len(self.tokens) or self.sign(behind) in _ENDS or self._line_ends(behind):
+            return value, behind
+        end = self._end_of_item(behind)
+        begin = self.tokens[index].start
+        return Unknown(self.text[begin : self.tokens[end - 1].end][:_LONGEST_SHOWN]), end
+
+    def call(self, index: int) -> tuple[Any, int]:
+        """(the call that begins here, the place behind it), whatever is done with what it gives."""
+        return self._primary(index, 0)
+
+    def _line_ends(self, behind: int) -> bool:
+        """Whether a statement may end before this token: the next line begins with no operator."""
+        gap = self.text[self.tokens[behind - 1].end : self.tokens[behind].start]
+        return "\n" in gap and (self.tokens[behind].kind == "name" or self.tokens[behind].kind == "string")
+
+    def _end_of_item(self, index: int) -> int:
+        depth = 0
+        while index < len(self.tokens):
+            sign = self.sign(index)
+            if sign in _OPEN:
+                depth += 1
+            elif sign in _ENDS:
+                if depth == 0:
+                    break
+                depth -= sign in ("]", "}", ")")
+            index += 1
+        return index
+
+    def _primary(self, index: int, depth: int) -> tuple[Any, int]:
+        token = self.tokens[index]
+        if depth > MAX_DEPTH:
+            return Unknown("…"), self._end_of_item(index)
+        if token.kind == "string":
+            return token.value, index + 1
+        if token.kind == "number":
+            return token.value, index + 1
+        if token.kind == "name":
+            return self._named(index, depth)
+        if token.text == "[" and self.sign(index + 1) == "]" and self.word(index + 2):
+            return self._primary(index + 2, depth + 1)  # Go's []models.LoRA{…}
+        if token.kind == "sign" and token.text in _OPEN:
+            return self._bracket(index, depth)
+        return Unknown(token.text), index + 1
+
+    def _named(self, index: int, depth: int) -> tuple[Any, int]:
+        first = self.tokens[index].text
+        if first == "new" and index + 1 < len(self.tokens) and self.tokens[index + 1].kind == "name":
+            return self._named(index + 1, depth)
+        if first.lower() in _WORDS:
+            return _WORDS[first.lower()], index + 1
+        name, behind = first, index + 1
+        while (
+            self.sign(behind) in _JOINS
+            and behind + 1 < len(self.tokens)
+            and self.tokens[behind + 1].kind == "name"
+        ):
+            name, behind = self.tokens[behind + 1].text, behind + 2
+        if self.sign(behind) in ("(", "{"):
+            items, end = self._bracket(behind, depth)
+            if isinstance(items, Unknown):
+                return items, end
+            if isinstance(items, dict):
+                return Call(name, (), items), end
+            if isinstance(items, _Arguments):
+                return Call(name, tuple(items.positional), items.named), end
+            if name.lower() == "array":
+                return items, end
+            return Call(name, tuple(items)), end
+        return (Name(first) if behind == index + 1 else Unknown(name)), behind
+
+    def _bracket(self, index: int, depth: int) -> tuple[Any, int]:
+        """A list, or an object where its items have keys; both for the arguments of a call."""
+        opening = self.tokens[index].text
+        closing = _OPEN[opening]
+        items: list[Any] = []
+        named: dict[str, Any] = {}
+        index += 1
+        while index < len(self.tokens) and self.sign(index) != closing:
+            if self.sign(index) in (",", ";"):
+                index += 1
+            elif self.sign(index) in _ENDS:  # of another bracket
+                return Unknown(opening), index
+            elif self.is_key(index):
+                key = self.word(index)
+                value, index = self.value(index + 2, depth + 1)
+                named[key] = value
+            else:
+                start = index
+                value, index = self.value(index, depth + 1)
+                if opening == "{" and isinstance(value, Name):
+                    named[value.text] = value  # { model, weight: 0.3 }
+                else:
+                    items.append(value)
+                index = max(index, start + 1)
+        if index >= len(self.tokens):
+            return Unknown(opening), index
+        if opening == "(" and named:
+            return _Arguments(items, named), index + 1
+        if named:
+            return ({**named} if not items else Unknown(f"{opening}…{closing}")), index + 1
+        return items, index + 1
+
+
+@dataclass(frozen=True)
+class _Arguments:
+    positional: list[Any]
+    named: dict[str, Any]
+
+
+def _text_of(prefix: str, quoted: str) -> Any:
+    marks = 3 if quoted[:3] in ('"""', "'''") and len(quoted) > 5 else 1
+    inside = quoted[marks:-marks]
+    computed = ("f" in prefix.lower() and "{" in inside) or (quoted[0] == "`" and "${" in inside)
+    if computed:
+        return Unknown(quoted[:_LONGEST_SHOWN])
+    if "r" in prefix.lower():
+        return inside
+    text = _ESCAPE.sub(_unescaped, inside)
+    # Two \\u escapes may make one character; half of one makes none.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if "\\u" in inside else text
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    what = match[1]
+    if what[0] in "ux" and len(what) > 1:
+        return chr(int(what[1:], 16))
+    return "" if what.endswith("\n") else _ESCAPES.get(what, what)
+
+
+def _number_of(text: str) -> float | int | Unknown:
+    plain = text.replace("_", "")
+    try:
+        return float(plain) if any(sign in plain for sign in ".eE") else int(plain[:30])
+    except ValueError:
+        return Unknown(text[:_LONGEST_SHOWN])

@@ -1,0 +1,87 @@
+"""`<lora:name:0.7>`, as prompts of other programs name LoRAs.
+
+Two numbers are the model's and the text encoder's in ComfyUI's packs, SwarmUI and Lora Manager; in A1111 and Forge
+it is the other way round (extra_networks_lora.py: `<lora:name:te:unet>`), and both take `te=` and `unet=` by name.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["PromptTag", "prompt_tags", "without_prompt_tags"]
+
+_TAG = re.compile(r"<\s*(?:lora|lyco|lycoris)\s*:(?P<inside>[^<>\n]{1,700})>", re.IGNORECASE)
+_NUMBER = re.compile(r"\s*[-+]?(?:[0-9]{1,3}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})\s*")
+_IDENTIFIER = re.compile(
+    r"\s*(?:urn:air:|air:|civitai:|huggingface:|hf:|sha256:|local:|https?://)", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class PromptTag:
+    """One tag of a prompt."""
+
+    name: str
+    """Of a file without its ending; or an identifier, where `is_identifier`."""
+    numbers: tuple[float, ...] = ()
+    named: dict[str, str] = field(default_factory=dict)
+    """Its options: `unet`, `te`, `lbw`, `start`, …"""
+    is_identifier: bool = False
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The model's and the text encoder's, as many as are given, where the model's comes first."""
+        return self._with_named(self.numbers[:2])
+
+    @property
+    def weights_of_a1111(self) -> tuple[float, ...]:
+        """The same, where the text encoder's comes first."""
+        return self._with_named(self.numbers[1::-1])
+
+    def _with_named(self, weights: tuple[float, ...]) -> tuple[float, ...]:
+        model, text_encoder = self.named.get("unet", ""), self.named.get("te", "")
+        if not _NUMBER.fullmatch(model) and not _NUMBER.fullmatch(text_encoder):
+            return weights
+        first = float(model) if _NUMBER.fullmatch(model) else weights[0] if weights else 1.0
+        second = float(text_encoder) if _NUMBER.fullmatch(text_encoder) else weights[-1] if weights else 1.0
+        return first, second
+
+
+def prompt_tags(text: str) -> Iterator[PromptTag]:
+    """Every `<lora:name:0.7>` in a prompt."""
+    for match in _TAG.finditer(text):
+        tag = _read(match["inside"])
+        if tag is not None:
+            yield tag
+
+
+def without_prompt_tags(text: str) -> str:
+    """What else a prompt says."""
+    return _TAG.sub(" ", text)
+
+
+def _read(inside: str) -> PromptTag | None:
+    parts = inside.split(":")
+    is_identifier = bool(_IDENTIFIER.match(inside))
+    length = 1
+    if is_identifier:
+        length = len(parts)
+        while length > 1 and (_NUMBER.fullmatch(parts[length - 1]) or _is_option(parts[length - 1])):
+            length -= 1
+    name = ":".join(parts[:length]).strip()
+    options = dict(part.split("=", 1) for part in map(str.strip, parts[length:]) if _is_option(part))
+    numbers = tuple(float(part) for part in parts[length:] if _NUMBER.fullmatch(part))
+    if not name or len(name) > 500:
+        return None
+    return PromptTag(
+        name, numbers, {key.strip().lower(): value for key, value in options.items()}, is_identifier
+    )
+
+
+def _is_option(part: str) -> bool:
+    return bool(re.match(r"\s*\w+\s*=", part))

@@ -1,0 +1,190 @@
+"""A line of text that names LoRAs among other words, with a weight behind each: exactly, or an error.
+
+    civitai:120096@135931 0.7                             civitai:1@2, civitai:3@4: 0.5
+    - Pixel: https://civitai.com/models/1?modelVersionId=2 (weight 0.4)
+    civitai:5@6 → 0.6        civitai:5 @ 6 = 60 %         | Pixel | civitai:1@2 | strength: 0.5 |
+
+A number behind a name that is not understood is an error, and never the default weight.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidIdentifier, InvalidInput
+from ..identifiers import parse_identifier
+from ..wording import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..identifiers import Identifier
+
+__all__ = ["NAME", "WeightedName", "names_in_line"]
+
+NAME = re.compile(
+    r"(?:https?://|urn:air:|air:|civitai:|huggingface:|hf:|sha256:|local:)[^\s,;<>\"'`()\[\]{}|]+",
+    re.IGNORECASE,
+)
+"""A name that can be told from the words around it."""
+
+_NUMBER = r"-?(?:[0-9]{1,3}(?:\.[0-9]{0,6})?|\.[0-9]{1,6})"
+_WORD = (
+    r"(?:(?:(?:model|lora)\s)?(?:weight|strength|scale|multiplier)(?:\s(?:of|is))?"
+    r"|gewicht|stärke|权重|强度|重み|強度)"
+)
+_SIGNS = r"(?:->|=>|[\s:=×*@→(|\[–—~≈_`])"
+# A number, and nothing else but signs and a word for what it is.
+_PHRASE = re.compile(
+    rf"{_SIGNS}{{0,9}}(?:(?:at|with|w/)\s{{1,3}})?(?:[-,]?\s?{_WORD}){{0,1}}{_SIGNS}{{0,9}}"
+    rf"(?P<weight>{_NUMBER})(?P<percent>\s?%)?[\s)\]|*_`.!]*",
+    re.IGNORECASE,
+)
+_NAMED_WEIGHT = re.compile(
+    rf"\b{_WORD}{_SIGNS}{{0,9}}(?P<weight>{_NUMBER})(?P<percent>\s?%)?(?![\w.%])", re.IGNORECASE
+)
+_WHOLE = re.compile(rf"(?P<name>.*?\S)(?P<behind>(?:\s*[,;:=×*]\s*|\s+){_NUMBER})")
+# Numbers that belong to the name of a base model or of a version: "SDXL 1.0", "v2", "Wan 2.2".
+_OTHER_NUMBER = re.compile(
+    r"\b(?:stable diffusion|sd|sdxl|flux\.?|wan|ltx|pony|qwen|hunyuan|krea|lumina|version|ver\.?|v)[\s._-]?"
+    r"[0-9]{1,2}(?:\.[0-9]{1,2}){0,2}\b(?!\s?%)",
+    re.IGNORECASE,
+)
+_NUMBERLIKE = re.compile(r"(?<![\w@])[-+]?\.?[0-9][0-9.,:/–-]*%?(?![\w@])")
+# Model and version of CivitAI without saying so.
+_BARE = re.compile(r"[0-9]@[0-9]")
+_BETWEEN = re.compile(r"[,;]")
+_DECIMAL_COMMA = re.compile(r"(?:(?<=[\s(=:@×*|][0-4])|(?<=\s-[0-4])),(?=[0-9]{1,3}(?![\w.@]))")
+_SPACED_VERSION = re.compile(
+    r"(\bcivitai:[0-9]{1,18})[ \t]*@[ \t]+([0-9]{1,18})(?![\w.,]?[0-9])|"
+    r"(\bcivitai:[0-9]{1,18})[ \t]+@[ \t]*([0-9]{2,18})(?![\w.,]?[0-9])",
+    re.IGNORECASE,
+)
+_BULLET = re.compile(r"(?:[-*•–+]|[0-9]{1,3}[.)])\s+")
+_EDGES = " \t\r\n\f\v\u00a0\u200b\u2060\ufeff,;\"'`“”‘’|"
+_AROUND = _EDGES + "()[]{}<>:"
+_LONGEST_NAME = 4500
+_NEAR = 500  # characters behind a name in which a number may be its weight
+_FILE_ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt")
+
+
+@dataclass(frozen=True)
+class WeightedName:
+    """One LoRA that a line names."""
+
+    identifier: Identifier
+    weights: tuple[float, ...] = ()
+    """Its weight; empty where the line says none."""
+
+
+def names_in_line(line: str) -> Iterator[WeightedName | InvalidInput]:
+    """What a line names, and errors for what looks like a name or a weight and is none."""
+    line = _BULLET.sub("", line.strip(_EDGES), count=1).strip(_EDGES)
+    if " @" in line or "@ " in line:
+        line = _SPACED_VERSION.sub(lambda match: f"{match[1] or match[3]}@{match[2] or match[4]}", line)
+    if not line:
+        return
+    whole = _whole(line)
+    if isinstance(whole, WeightedName) or not ((":" in line and NAME.search(line)) or _BARE.search(line)):
+        yield whole
+        return
+    last: WeightedName | InvalidInput | None = None
+    for part in _BETWEEN.split(_DECIMAL_COMMA.sub(".", line)):
+        alone = _PHRASE.fullmatch(part) if part.strip(_EDGES) else None
+        if alone and isinstance(last, WeightedName) and not last.weights:
+            last = WeightedName(last.identifier, (_weight(alone),))
+        elif part.strip(_EDGES):
+            for each in _in_part(part.strip(_EDGES)):
+                if last is not None:
+                    yield last
+                last = each
+    if last is not None:
+        yield last
+
+
+def _whole(text: str) -> WeightedName | InvalidInput:
+    """The LoRA that the whole text names, with or without a weight behind; the fault where it names none."""
+    try:
+        return WeightedName(parse_identifier(text))
+    except InvalidIdentifier as error:
+        fault = error
+    weighted = _WHOLE.fullmatch(text) if len(text) <= _LONGEST_NAME else None
+    if weighted:
+        with contextlib.suppress(InvalidIdentifier):
+            number = _PHRASE.fullmatch(weighted["behind"].replace(",", " ").replace(";", " "))
+            if number:
+                return WeightedName(parse_identifier(weighted["name"].strip(_EDGES)), (_weight(number),))
+    return fault
+
+
+def _in_part(part: str) -> Iterator[WeightedName | InvalidInput]:
+    """What stands between two commas: a name and its weight, or names among other words."""
+    whole = _whole(part)
+    names = [*NAME.finditer(part)]
+    if isinstance(whole, WeightedName) or not names:
+        yield whole
+        return
+    before = [*_before(part[: names[0].start()])]
+    yield from before
+    for name, following in zip_longest(names, names[1:]):
+        behind = part[name.end() : following.start() if following else None]
+        read = _named(name[0].rstrip(".:!?*_"), behind)
+        if (
+            not (any(fault.code == "unclearWeight" for fault in before) and isinstance(read, WeightedName))
+            or read.weights
+        ):
+            yield read
+        before = []
+        yield from _lost_names(behind)
+
+
+def _named(name: str, behind: str) -> WeightedName | InvalidInput:
+    try:
+        identifier = parse_identifier(name)
+    except InvalidIdentifier as error:
+        return error
+    rest = _OTHER_NUMBER.sub(" ", behind[:_NEAR])
+    said = _PHRASE.fullmatch(rest)
+    if said is None and len(_NUMBERLIKE.findall(rest)) == 1:
+        said = _NAMED_WEIGHT.search(rest)
+    if said is not None:
+        return WeightedName(identifier, (_weight(said),))
+    if _NUMBERLIKE.search(rest):
+        return InvalidInput(
+            f"{identifier}: what the number in {quoted(behind.strip(), 60)} means is not understood",
+            code="unclearWeight",
+            remedy=f'Write "{identifier} 0.7" with the weight that you want.',
+        )
+    return WeightedName(identifier)
+
+
+def _before(text: str) -> Iterator[InvalidInput]:
+    """Errors for what stands before the first name: a number alone is no title."""
+    numbers = _NUMBERLIKE.findall(text)
+    if numbers and (not _NUMBERLIKE.sub("", text).strip(_AROUND + "=×*@→-") or _NAMED_WEIGHT.search(text)):
+        yield InvalidInput(
+            f"what {quoted(text.strip(), 60)} means is not understood",
+            code="unclearWeight",
+            remedy='Write the weight behind the name, as in "civitai:120096@135931 0.7".',
+        )
+    yield from _lost_names(text)
+
+
+def _lost_names(text: str) -> Iterator[InvalidInput]:
+    """Errors for what looks like a name; other words only tell what it is."""
+    for word in text.split():
+        inside = word.strip(_AROUND)
+        if _BARE.search(word) or inside.lower().endswith(_FILE_ENDINGS):
+            try:
+                parse_identifier(inside)
+            except InvalidIdentifier as error:
+                yield error
+
+
+def _weight(said: re.Match[str]) -> float:
+    number = float(said["weight"])
+    return round(number / 100, 6) if said["percent"] else number
