@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         lora_hashes,
         read_record,
     )
+    from .workflows.prompt_tags import tags_as_array
 
 __all__ = [
     "DEFAULT_WEIGHT",
@@ -156,6 +157,7 @@ __all__ = [
     "split_name",
     "state_of",
     "storage_error",
+    "tags_as_array",
     "whole_number",
     "with_settings",
     "without_ending",
@@ -219,6 +221,7 @@ _NAMES = {
     ".settings_file": ("SETTING_KEYS", "SETTINGS_FILE", "read_settings", "save_settings", "with_settings"),
     ".store": ("storage_error",),
     ".workflows.named_loras": ("NamedLora", "NamedLoras", "loras_in"),
+    ".workflows.prompt_tags": ("tags_as_array",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 

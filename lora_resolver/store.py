@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from .config import ResolverConfig
     from .identifiers import Identifier
 
-__all__ = ["Store", "StoredFile", "storage_error", "write_atomically"]
+__all__ = ["Store", "StoredFile", "name_as", "storage_error", "write_atomically"]
 
 RECORD_SUFFIX = ".air.json"
 LOCK_FOLDER = ".locks"
@@ -192,6 +193,27 @@ def contained(root: Path, path: Path) -> Path:
             remedy="Use a name without “..”, and no links that lead elsewhere.",
         )
     return path
+
+
+def name_as(path: Path, folder: Path, name: str) -> None:
+    """Lets a file also lie at `folder/name`, where a loader looks for it: by a second name of the same file where the
+    disk knows that, else as a copy. What lies there already stays.
+
+    Raises StorageFailed.
+    """
+    target = contained(folder, folder / name)
+    if os.path.lexists(target):
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, target)
+        except OSError:
+            part = target.with_name(f"{target.name}.air-copy")
+            shutil.copyfile(path, part)
+            part.replace(target)
+    except OSError as error:
+        raise storage_error(error, target) from error
 
 
 def storage_error(error: OSError, path: Path) -> StorageFailed:

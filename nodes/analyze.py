@@ -8,8 +8,9 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..lora_resolver import format_lora_array, parse_lora_array
+from ..lora_resolver import format_lora_array
 from .array_inputs import TakesArray, expert_input, lora_input
+from .array_text import read_array
 
 
 class AirLoraAnalyze(TakesArray):
@@ -58,7 +59,7 @@ class AirLoraAnalyze(TakesArray):
         from .drawing import to_tensor
 
         started = time.perf_counter()
-        entries = parse_lora_array(lora)
+        entries = read_array(lora)
         outcome = apply_array(
             model, clip, entries, skip_mismatches=False, expert=expert, node_id=cls.hidden.unique_id
         )

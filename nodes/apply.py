@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..lora_resolver import parse_lora_array
 from .array_inputs import TakesArray, expert_input, lora_input
+from .array_text import read_array
 from .error_facts import facts_for_programs
 from .lora_stack import LoraStack, stack_entries
 from .server.picture_records import record_run
@@ -84,7 +84,7 @@ class AirLoraApply(TakesArray):
         """MODEL, CLIP, trigger words, report; the page's rows show what ran, whatever wire it came over."""
         from .array_application import apply_array  # late: no start of ComfyUI waits for the patching
 
-        entries = [*parse_lora_array(lora), *stack_entries(lora_stack)]
+        entries = [*read_array(lora), *stack_entries(lora_stack)]
         with facts_for_programs():
             outcome = apply_array(
                 model,

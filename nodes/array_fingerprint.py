@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..lora_resolver import LoraResolverError, format_lora_array, parse_lora_array
+from ..lora_resolver import LoraResolverError, format_lora_array
+from .array_text import read_array
 from .server.settings import resolver_config
 
 
@@ -17,7 +18,7 @@ def array_fingerprint(text: str | None) -> str:
     if text is None:
         return ""
     try:
-        entries = parse_lora_array(text)
+        entries = read_array(text)
         local = [entry.identifier for entry in entries if entry.active and entry.identifier.source == "local"]
         resolver = Resolver(resolver_config()) if local else None
         marks = []

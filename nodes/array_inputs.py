@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..lora_resolver import LoraResolverError, parse_lora_array
+from ..lora_resolver import LoraResolverError
 from .array_fingerprint import array_fingerprint
+from .array_text import read_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ class TakesArray(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, lora: str | None) -> bool | str:
         """Refuses a malformed array when the prompt is queued. A wired-in text is not known yet: None."""
-        return refusal(lambda: lora is None or parse_lora_array(lora))
+        return refusal(lambda: lora is None or read_array(lora))
 
     @classmethod
     def fingerprint_inputs(cls, lora: str | None = None, **_others: Any) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..lora_resolver import InvalidLoraArray, LoraEntry, LoraResolverError, parse_lora_array
+from ..lora_resolver import InvalidLoraArray, LoraEntry, LoraResolverError
+from .array_text import read_array
 
 
 def joined_entries(**arrays: str | None) -> tuple[LoraEntry, ...]:
@@ -26,7 +27,7 @@ def joined_entries(**arrays: str | None) -> tuple[LoraEntry, ...]:
 
 def _entries_of(text: str | None, name: str) -> list[LoraEntry]:
     try:
-        entries = parse_lora_array(text)
+        entries = read_array(text)
     except InvalidLoraArray as error:
         raise InvalidLoraArray([each.at(_placed(each.parameter, name)) for each in error.errors]) from None
     return [replace(entry, place=_placed(entry.place, name)) for entry in entries]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..lora_resolver import parse_lora_array
 from .array_inputs import TakesArray, expert_input, lora_input, refusal
+from .array_text import read_array
 from .loader_names import LoaderName
 from .lora_stack import LoraStack, stack_entries
 from .server.model_folders import loader_name
@@ -91,7 +91,7 @@ class AirLoraSave(TakesArray):
 
         def check() -> None:
             if lora is not None:
-                parse_lora_array(lora)
+                read_array(lora)
             if file_name is not None:
                 checked_name(file_name)
 
@@ -118,7 +118,7 @@ class AirLoraSave(TakesArray):
         outcome = apply_array(
             model,
             clip,
-            [*parse_lora_array(lora), *stack_entries(lora_stack)],
+            [*read_array(lora), *stack_entries(lora_stack)],
             skip_mismatches=False,
             expert=expert,
             node_id=cls.hidden.unique_id,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from ..lora_resolver import parse_lora_array
 from .array_inputs import lora_input, refusal
+from .array_text import read_array
 from .server.settings import resolver_config
 from .weight_sweep import read_values, sweep
 
@@ -67,7 +67,7 @@ class AirLoraSweep(io.ComfyNode):
         """Refuses what cannot be swept when the prompt is queued. What is wired in is not known yet: None."""
 
         def check() -> None:
-            entries = parse_lora_array(lora) if lora is not None else None
+            entries = read_array(lora) if lora is not None else None
             numbers = read_values(values) if values is not None else ()
             if entries is not None and entry is not None:
                 sweep(entries, entry, numbers)
@@ -77,7 +77,7 @@ class AirLoraSweep(io.ComfyNode):
     @classmethod
     def execute(cls, lora: str, entry: int, values: str) -> io.NodeOutput:
         """Arrays and labels, as lists of one length."""
-        entries = parse_lora_array(lora)
+        entries = read_array(lora)
         swept = sweep(entries, entry, read_values(values), _name_of(entries, entry))
         return io.NodeOutput([each.lora for each in swept], [each.label for each in swept])
 

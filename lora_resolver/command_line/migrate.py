@@ -59,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "so that the array means the same on every computer",
     )
     parser.add_argument(
+        "--allow-unknown",
+        action="store_true",
+        help="name what looks like a LoRA loader and is not read, without failing for it",
+    )
+    parser.add_argument(
         "files",
         metavar="FILE",
         nargs="+",
@@ -80,7 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for report in reports:
             _print(report, several=len(reports) > 1)
-    return 1 if any(report["errors"] for report in reports) else 0
+    faults = [error for report in reports for error in report["errors"]]
+    return 1 if any(not arguments.allow_unknown or error["code"] != "unknownLoader" for error in faults) else 0
 
 
 def _config(folders: Sequence[str]) -> ResolverConfig:
@@ -128,6 +134,13 @@ def _entries(loras: Sequence[NamedLora]) -> tuple[list[LoraEntry], list[InvalidI
 
 
 def _entry(named: NamedLora) -> LoraEntry | InvalidInput:
+    if not named.weight_known:
+        fault = InvalidInput(
+            f"{named.identifier}: its strength comes from a node that makes it while it runs",
+            code="computedWeight",
+            remedy="Write the strength into the loader, then run this again.",
+        )
+        return fault.at(named.place)
     try:
         return LoraEntry(named.identifier, named.weight, named.clip_weight, named.enabled, named.transformer)
     except InvalidInput as error:

@@ -15,7 +15,9 @@ from ..errors import (
     NotFound,
     Offline,
 )
+from ..records import ResolvedLora
 from ..settings_file import user_config
+from ..store import name_as
 from .bars import Bars
 from .phrases import ERROR_FIELDS, describe, error_fields, size
 from .reading import named_in
@@ -23,9 +25,10 @@ from .reading import named_in
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from ..identifiers import Identifier
-    from ..records import PeekedLora, ResolvedLora
+    from ..records import PeekedLora
     from ..resolver import Resolver
 
 __all__ = ["add_arguments", "run"]
@@ -33,7 +36,9 @@ __all__ = ["add_arguments", "run"]
 _HELP = f"""
 Reads lora arrays, Runware requests, identifiers, ComfyUI workflows (as saved, or in API format), and what ComfyUI
 saves with a workflow inside: PNG, WebP, MP4, FLAC and latents. What is switched off, or of weight zero, is named and
-left alone.
+left alone. Where a workflow says where a file comes from, and CivitAI or Hugging Face has it, it is downloaded
+from there and put under the name that the loader looks for. A node that looks like a LoRA loader and is not read is an
+error.
 
 --json prints one object:
   dry_run            whether --dry-run was given
@@ -71,6 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `prefetch`."""
     describe(parser, _HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--allow-unknown",
+        action="store_true",
+        help="name what looks like a LoRA loader and is not read, without failing for it",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be downloaded")
     parser.add_argument(
         "--store",
@@ -88,6 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what is needed, and download it. Returns the exit status: 2 for bad input, 1 where one cannot be had."""
     wanted, errors = _read(arguments.sources)
+    allowed = [error for error in errors if arguments.allow_unknown and error.code == "unknownLoader"]
     needed = [each for each in wanted if each.needed]
     if needed:
         from ..resolver import Resolver  # it needs an HTTP client, which bad input does not
@@ -111,7 +122,8 @@ def run(arguments: argparse.Namespace) -> int:
             print("No LoRA is named there.")
     if needed and not arguments.dry_run:
         here = [each for each in needed if each.state == "local"]
-        _download(resolver, [each for each in needed if each.state == "download"], quiet=arguments.json)
+        coming = [each for each in needed if each.state == "download"]
+        _download(resolver, coming, config.download_dir, quiet=arguments.json)
         if arguments.store:
             _share(resolver, here)
         for warning in dict.fromkeys(warning for each in needed for warning in each.warnings):
@@ -126,7 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(document, indent=2))
     if any(isinstance(error, InvalidInput) for error in errors):
         return 2
-    return 1 if errors or any(each.error for each in wanted) else 0
+    return 1 if len(errors) > len(allowed) or any(each.error for each in wanted) else 0
 
 
 @dataclass
@@ -141,6 +153,10 @@ class _Wanted:
     resolved: ResolvedLora | None = None
     error: LoraResolverError | None = None
     not_shared: tuple[str, ...] = ()
+    file: str = ""
+    """The name under which a workflow's own loader looks for it."""
+    address: str = ""
+    """Where a workflow says that it is, at none of our sources."""
 
     @property
     def warnings(self) -> list[str]:
@@ -158,6 +174,9 @@ class _Wanted:
     def fail(self, error: LoraResolverError) -> None:
         """Takes up why it cannot be had; the error stands at the first place that names it."""
         self.state = _state(error)
+        if self.address and self.state == "missing":
+            remedy = f"The workflow says that it is at {self.address}: download it into a loras folder."
+            error = NotFound(error.message, code=error.code, remedy=remedy)
         self.error = error.at(self.places[0]) if self.places[0] else error
 
     def take(self, outcome: ResolvedLora | LoraResolverError) -> None:
@@ -205,6 +224,7 @@ def _read(sources: Iterable[str]) -> tuple[list[_Wanted], list[LoraResolverError
             each = wanted.setdefault(lora.identifier, _Wanted(lora.identifier))
             each.places.append(lora.place)
             each.needed = each.needed or lora.needed
+            each.file, each.address = each.file or lora.file, each.address or lora.address
     return list(wanted.values()), errors
 
 
@@ -215,13 +235,18 @@ def _look(resolver: Resolver, needed: Sequence[_Wanted]) -> None:
         each.look(outcome)
 
 
-def _download(resolver: Resolver, missing: Sequence[_Wanted], *, quiet: bool) -> None:
+def _download(resolver: Resolver, missing: Sequence[_Wanted], folder: Path, *, quiet: bool) -> None:
     if not missing:
         return
     with Bars() as bars:
         outcomes = resolver.resolve_each([each.identifier for each in missing], on_progress=bars)
     for each, outcome in zip(missing, outcomes):
         each.take(outcome)
+        if isinstance(outcome, ResolvedLora) and each.file:
+            try:
+                name_as(outcome.path, folder, each.file)
+            except LoraResolverError as error:
+                each.fail(error)
         if not quiet:
             _print(each)
 

@@ -5,7 +5,7 @@
             "links": [[7, 5, 0, 3, 2, "STRING"], …],                   (objects in subgraphs and in newer files)
             "definitions": {"subgraphs": [{"id": "…", "nodes": …, "links": …, "inputs": …}, …]}}
     out    {"3": {"class_type": "AirLoraApply", "inputs": {"lora": ["5", 0], …}},
-            "12:4": a node 4 inside the subgraph that node 12 stands for, …}
+            "12:4": a node 4 inside the subgraph or the group that node 12 stands for, …}
 
 As in ComfyUI's own graphToPrompt, muted nodes go, bypassed nodes and reroutes hand on what comes in. The file names a
 node's values only where it has a socket for each; otherwise they are called `widget 0`, `widget 1`, ….
@@ -34,6 +34,8 @@ _MUTED, _BYPASSED = 2, 4
 _OUTSIDE = "-10"  # where links inside a subgraph begin that come in from its node
 _RESULT = "-20"  # where those end that go out
 _REROUTES = ("Reroute", "Reroute (rgthree)")
+_GROUPS = ("workflow/", "workflow>")  # group nodes, which came before subgraphs
+_GROUP = _GROUPS[0]
 
 
 def is_canvas(document: object) -> bool:
@@ -42,13 +44,15 @@ def is_canvas(document: object) -> bool:
 
 
 def nodes_that_run(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Id → {"class_type", "inputs"} of every node that is switched on, inside subgraphs too.
+    """Id → {"class_type", "inputs"} of every node that is switched on, inside subgraphs and group nodes too; with
+    "pack", "models" and "properties" where the page saved something of them.
 
     An input is a value, or a link [id, output]. Raises InvalidInput for a workflow that is too large.
     """
     definitions = document.get("definitions")
     listed = definitions.get("subgraphs") if isinstance(definitions, dict) else None
     subgraphs = {str(each.get("id")): each for each in _objects(listed)}
+    groups = _groups(document)
     found: dict[str, dict[str, Any]] = {}
     looked_at = 0
     waiting = [_Graph(document, subgraphs)]
@@ -63,11 +67,65 @@ def nodes_that_run(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             inside = graph.inside(key)
             if inside is not None:
                 waiting.append(inside)
+                continue
+            whole = {"class_type": str(node.get("type")), "inputs": graph.inputs_of(node), **_said(node)}
+            members = _of_group(node, whole["inputs"], groups)
+            if members is None:
+                found[graph.prefix + key] = whole
             else:
-                found[graph.prefix + key] = {
-                    "class_type": str(node.get("type")),
-                    "inputs": graph.inputs_of(node),
-                }
+                looked_at += len(members)
+                found |= {f"{graph.prefix}{key}:{index}": member for index, member in members.items()}
+    return found
+
+
+def _said(node: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page saved of a node beside its values: its pack, and where its models come from."""
+    properties = node.get("properties")
+    if not isinstance(properties, dict):
+        return {}
+    pack = " ".join(
+        str(properties[key]) for key in ("cnr_id", "aux_id") if isinstance(properties.get(key), str)
+    )
+    return {"pack": pack, "models": _objects(properties.get("models")), "properties": properties}
+
+
+def _groups(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    extra = document.get("extra")
+    groups = extra.get("groupNodes") if isinstance(extra, dict) else None
+    return groups if isinstance(groups, dict) else {}
+
+
+def _of_group(
+    node: Mapping[str, Any], inputs: Mapping[str, Any], groups: Mapping[str, Any]
+) -> dict[int, dict[str, Any]] | None:
+    """The nodes that a group node of the page stands for, by their index; None for any other node.
+
+    Its widgets are those of its nodes one behind the other, and their values win over what the definition saved. What
+    is linked inside is not followed; every node gets what comes into the group.
+    """
+    kind = str(node.get("type"))
+    definition = groups.get(kind[len(_GROUP) :]) if kind.startswith(_GROUPS) else None
+    if not isinstance(definition, dict):
+        return None
+    members = _objects(definition.get("nodes"))
+    counts = [
+        len(each["widgets_values"]) if isinstance(each.get("widgets_values"), list) else 0 for each in members
+    ]
+    values = node.get("widgets_values")
+    if not isinstance(values, list) or sum(counts) != len(values) or len(members) > MAX_NODES:
+        return None
+    links = {name: value for name, value in inputs.items() if isinstance(value, list)}
+    found: dict[int, dict[str, Any]] = {}
+    at = 0
+    for index, (member, count) in enumerate(zip(members, counts)):
+        own = {**member, "widgets_values": values[at : at + count]}
+        at += count
+        if member.get("mode") not in (_MUTED, _BYPASSED):
+            found[index] = {
+                "class_type": str(member.get("type")),
+                "inputs": {**_widgets(own), **links},
+                **_said(member),
+            }
     return found
 
 

@@ -7,7 +7,8 @@
 
 Of a workflow, these are read: the arrays of our own nodes (node ids that begin with `AirLora`), written there or linked
 in from a node that holds the text; and the file names in the LoRA loaders of ComfyUI and of other packs (see
-`other_loaders`), as `local:` names.
+`other_loaders`), as `local:` names, or as where the workflow says that the file comes from (`properties.models`), where
+it is not on this disk. What looks like a loader and is not read is an error that names it (see `unknown_loaders`).
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ from ..array.lora_array import parse_lora_array
 from ..errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError, Unavailable
 from ..file_names import listed_name
 from ..identifiers import parse_identifier
+from ..wording import quoted
 from .canvas import is_canvas, nodes_that_run
+from .linked_texts import is_link, linked_array, single_text
 from .loader_chains import LoaderChain, chains_of
-from .other_loaders import rows_of_loader
+from .origins import origin_of
+from .other_loaders import TagsBehind, rows_of_loader, tagged_rows
 from .picture_record import RECORD_NAME, read_record
 from .saved_texts import TEXT_NAMES, saved_texts
+from .unknown_loaders import known_names, loras_of_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,8 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["NamedLora", "NamedLoras", "is_like_json", "loras_in", "text_of"]
 
 OUR_NODES = "AirLora"
-
-_MAX_HOPS = 50  # nodes that a text may come through
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,12 @@ class NamedLora:
     """Of the file that was used, where a picture's record tells."""
     node: str = ""
     """Id of the workflow's node that names it."""
+    file: str = ""
+    """The file that its loader looks for, where another name of it is `identifier`."""
+    address: str = ""
+    """Where the workflow says that the file is, if that is none of our sources."""
+    weight_known: bool = True
+    """False where a node makes the weight while it runs; it is 1 here then."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,7 @@ class _Reader:
         self._name = name
         self._local_names = local_names
         self._listed: Sequence[str] | None = None
+        self._is_known: Callable[[str], bool] | None = None
         self.loras: list[NamedLora] = []
         self.errors: list[LoraResolverError] = []
         self.chains: tuple[LoaderChain, ...] = ()
@@ -213,10 +223,24 @@ class _Reader:
             elif kind.startswith(OUR_NODES) and kind not in _NO_LORAS:
                 self._read_our_node(f"node {key}", kind, inputs, nodes)
             else:
-                for row in rows_of_loader(kind, inputs):
-                    if not _comes_from_us(row.file, nodes):  # else read where it stands
-                        self._add_row(row, f"node {key}")
+                self._read_loader(key, kind, node, nodes)
         self.chains = chains_of(nodes, [each.node for each in self.loras])
+
+    def _read_loader(self, key: str, kind: str, node: Mapping[str, Any], nodes: Mapping[str, Any]) -> None:
+        for row in rows_of_loader(kind, node["inputs"], node.get("properties")):
+            if not _comes_from_us(row.file, nodes):  # else read where it stands
+                self._add_row(row, f"node {key}", nodes, node.get("models") or ())
+        names = loras_of_unknown(kind, node["inputs"], str(node.get("pack", "")), self._is_listed)
+        if names:
+            shown = ", ".join(quoted(name, 100)[1:-1] for name in names)
+            self.fail(
+                Unavailable(
+                    f"looks like a LoRA loader that is not read; it names {shown}",
+                    code="unknownLoader",
+                    remedy="Name those LoRAs in a list of their own.",
+                ),
+                f"node {key}, {quoted(kind, 60)[1:-1]}",
+            )
 
     def _read_our_node(
         self, node: str, kind: str, inputs: Mapping[str, Any], nodes: Mapping[str, Any]
@@ -225,10 +249,16 @@ class _Reader:
         for name in dict.fromkeys((first, "lora", "more")):
             # On the canvas, the first widget of each of our nodes is the one that names LoRAs.
             value = inputs.get(name, inputs.get("widget 0") if name == first else None)
-            if _is_link(value):
+            if is_link(value):
                 if _comes_from_us(value, nodes):
                     continue  # read where it stands
-                value = _linked_text(value, nodes)
+                link = value
+                value = linked_array(link, nodes)
+                text = single_text(link, nodes) if value is None and name != "identifier" else None
+                if text is not None and (rows := [*tagged_rows(text)]):
+                    for row in rows:
+                        self._add_row(row, node, nodes)
+                    continue
                 if value is None:
                     self.fail(_only_known_later(), node, name)
             if value in (None, "", [], {}):
@@ -253,35 +283,78 @@ class _Reader:
         except InvalidInput as error:
             self.fail(error, node)
 
-    def _add_row(self, row: LoaderRow, node: str) -> None:
+    def _add_row(
+        self,
+        row: LoaderRow,
+        node: str,
+        nodes: Mapping[str, Any],
+        models: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         """A row of another loader, by the name of its file."""
-        if not isinstance(row.file, str):
+        file = single_text(row.file, nodes) if is_link(row.file) else row.file
+        if isinstance(row.file, TagsBehind) and isinstance(file, str):
+            for tagged in tagged_rows(file, row.file.clip):
+                self._add_row(tagged, node, nodes)
+            return
+        if not isinstance(file, str):
             self.fail(_only_known_later(), node, row.where)
             return
-        given = [strength for strength in row.strengths if strength is not None]
         try:
-            identifier = parse_identifier(f"local:{self._found(row.file) if row.anywhere else row.file}")
+            identifier = self._identifier_of(row, file)
         except InvalidIdentifier as error:
             # Not a fault of the workflow: ComfyUI's own loaders take other kinds of files too.
             self.fail(Unavailable(error.message, code=error.code, remedy=error.remedy), node, row.where)
             return
-        weight = _number(row.strengths[0], 1.0)
+        origin = origin_of(file, models)
+        renamed = origin.identifier is not None and not self._is_listed(file)
+        strengths = [_strength(each, nodes) for each in row.strengths]
+        given = [each for each in strengths if each is not None]
+        weight = _number(strengths[0], 1.0)
         self.loras.append(
             NamedLora(
-                identifier=identifier,
+                identifier=origin.identifier if renamed and origin.identifier is not None else identifier,
                 place=self._place(node, row.where),
                 needed=row.enabled and (not given or any(strength != 0 for strength in given)),
                 weight=weight,
-                clip_weight=0.0 if row.model_only else _number(row.strengths[1], weight),
+                clip_weight=0.0 if row.model_only else _number(strengths[1], weight),
                 enabled=row.enabled,
+                sha256=origin.sha256,
                 node=_id_of(node),
+                file=file.replace("\\", "/") if renamed else "",
+                address=origin.address,
+                weight_known=not any(isinstance(each, list) for each in strengths),
             )
         )
 
+    def _identifier_of(self, row: LoaderRow, file: str) -> Identifier:
+        """Raises InvalidIdentifier."""
+        if row.is_identifier:
+            return parse_identifier(file)
+        return parse_identifier(f"local:{self._found(file) if row.anywhere else file}")
+
     def _found(self, file: str) -> str:
+        return listed_name(file, self._names())
+
+    def _names(self) -> Sequence[str]:
         if self._listed is None:
             self._listed = self._local_names()
-        return listed_name(file, self._listed)
+        return self._listed
+
+    def _is_listed(self, file: str) -> bool:
+        if self._is_known is None:
+            self._is_known = known_names(self._names())
+        return self._is_known(file)
+
+
+def _strength(value: object, nodes: Mapping[str, Any]) -> object:
+    """The number that comes over a link from a node that holds it; the link where it is made by running."""
+    if not is_link(value) or not isinstance(value, list):
+        return value
+    node = nodes.get(str(value[0]))
+    inputs = node.get("inputs") if isinstance(node, dict) else None
+    held = [each for each in inputs.values() if each is not None] if isinstance(inputs, dict) else []
+    numbers = [each for each in held if isinstance(each, (int, float)) and not isinstance(each, bool)]
+    return numbers[0] if len(numbers) == 1 and len(held) == 1 else value
 
 
 def _id_of(node: str) -> str:
@@ -355,7 +428,7 @@ def _nodes_before(ids: Iterable[str], nodes: Mapping[str, Any]) -> set[str]:
     waiting = [nodes[key].get("inputs", {}).get(name) for key in ids for name in _ARRAY_INPUTS]
     while waiting:
         link = waiting.pop()
-        key = str(link[0]) if _is_link(link) else ""
+        key = str(link[0]) if is_link(link) else ""
         if key and key not in before and isinstance(nodes.get(key), dict):
             before.add(key)
             inputs = nodes[key].get("inputs")
@@ -368,38 +441,7 @@ def _is_ours(node: object) -> bool:
 
 
 def _comes_from_us(value: Any, nodes: Mapping[str, Any]) -> bool:
-    return _is_link(value) and _is_ours(nodes.get(str(value[0])))
-
-
-def _is_link(value: object) -> bool:
-    """[id of a node, number of its output]"""
-    return (
-        isinstance(value, list)
-        and len(value) == 2
-        and isinstance(value[0], (str, int))
-        and isinstance(value[1], int)
-    )
-
-
-def _linked_text(link: list[Any], nodes: Mapping[str, Any]) -> str | None:
-    """The array that comes through a link from a node that holds it as text; None where it is made by running."""
-    for _ in range(_MAX_HOPS):
-        node = nodes.get(str(link[0]))
-        inputs = node.get("inputs") if isinstance(node, dict) else None
-        if not isinstance(inputs, dict):
-            return None
-        texts = [value for value in inputs.values() if isinstance(value, str)]
-        # It may have other texts as well: a separator, a mode.
-        arrays = [text for text in texts if text.lstrip()[:1] in ("[", "{", "/")]
-        links = [value for value in inputs.values() if _is_link(value)]
-        if len(arrays) == 1 and not links:
-            return arrays[0]
-        if texts and not links and not any(text.strip() for text in texts):
-            return ""
-        if texts or len(links) != 1:
-            return None
-        link = links[0]
-    return None
+    return is_link(value) and _is_ours(nodes.get(str(value[0])))
 
 
 def _only_known_later() -> Unavailable:

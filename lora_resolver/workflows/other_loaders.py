@@ -1,14 +1,16 @@
 """The LoRA loaders and stackers of ComfyUI and of other packs: which files a node names, and how strongly.
 
-    LoraLoader, LoraLoaderModelOnly, CreateHookLora…   lora_name, strength_model, strength_clip
-    Power Lora Loader (rgthree)     lora_1: {"on": true, "lora": "a.safetensors", "strength": 0.7, "strengthTwo": null}
-    Lora Loader Stack (rgthree)     lora_01, strength_01, … lora_04, strength_04
-    … (LoraManager)                 loras: [{"name": "name", "strength": "0.70", "clipStrength": 0.5, "active": true}],
-                                    or {"__value__": […]}; where there are none, `<lora:name:0.7:0.5>` in its text
-    CR LoRA Stack                   switch_1: "On", lora_name_1, model_weight_1, clip_weight_1, … of three
-    LoRA Stacker                    input_mode, lora_count; lora_name_1, lora_wt_1, model_str_1, clip_str_1, … of fifty
-    easy loraStack                  toggle, mode, num_loras; lora_1_name, lora_1_strength, lora_1_model_strength,
-                                    lora_1_clip_strength, … of ten
+Most are rows of `loader_table`. These have a form of their own:
+
+    LoadLoraModel, LoadLoraTextEncoder    loras.0.lora_name, loras.0.strength, loras.0.enabled, loras.1.…
+    Power Lora Loader (rgthree)           lora_1: {"on": true, "lora": "a.safetensors", "strength": 0.7,
+                                          "strengthTwo": null}
+    … (LoraManager)                       loras: [{"name": "a", "strength": "0.70", "clipStrength": 0.5,
+                                          "active": true}], or {"__value__": […]}
+    Nunchaku…LoraStackV1 to V4            lora_1: {"enabled", "lora_name", "lora_strength"}; lora_name_1, …
+    CivitaiLoraLoader                     loras_json: '[{"air": "urn:air:…", "strength": 0.8, "on": true}]'
+    CivitAI_Lora_Loader                   lora_air: "120096@135931", or lora_name
+    Runware Lora Search                   LoraList: "civitai:1@2 (title)", weight
 
 Inputs have these names in the API format; what the page saves names them too where each has a socket, and else tells
 their order alone: `widget 0`, `widget 1`, … (see `canvas`).
@@ -16,19 +18,24 @@ their order alone: `widget 0`, `widget 1`, … (see `canvas`).
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .loader_table import NO_LOADERS, SAME, SINGLE, STACKS, TAGGED
 from .prompt_tags import prompt_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["LoaderRow", "rows_of_loader"]
+    from .loader_table import Input, Single, Stack, Tagged
 
-_CORE = frozenset({"LoraLoader", "LoraLoaderModelOnly", "CreateHookLora", "CreateHookLoraModelOnly"})
+__all__ = ["LoaderRow", "TagsBehind", "is_known", "rows_of_loader", "tagged_rows"]
+
 _POWER_LOADER = "Power Lora Loader (rgthree)"
 _MANAGER = "(LoraManager)"
+_CORE_ROW = re.compile(r"loras\.([0-9]{1,3})\.lora_name")
 
 
 @dataclass(frozen=True)
@@ -45,135 +52,216 @@ class LoaderRow:
     model_only: bool = False
     anywhere: bool = False
     """Whether the loader finds the file in any folder below `loras` by its bare name."""
+    is_identifier: bool = False
+    """Whether `file` is an AIR, and no file."""
 
 
-def rows_of_loader(kind: str, inputs: Mapping[str, Any]) -> list[LoaderRow]:
-    """What a node of this class names; nothing for classes that are not known here, and for rows that are empty."""
-    if kind in _CORE:
-        rows = _of_core(inputs, model_only=kind.endswith("ModelOnly"))
-    elif kind == _POWER_LOADER:
-        rows = _of_power_loader(inputs)
-    elif kind.endswith(_MANAGER):
-        rows = _of_manager(inputs)
-    elif kind in _STACKS:
-        rows = _STACKS[kind](_Ordered(inputs))
-    else:
-        return []
-    return [row for row in rows if row.file not in (None, "", "None")]
+def is_known(kind: str) -> bool:
+    """Whether nodes of this class are read here, or are known to load no LoRA."""
+    return (
+        kind in SINGLE
+        or kind in STACKS
+        or kind in TAGGED
+        or kind in NO_LOADERS
+        or kind in _OTHERS
+        or kind == _POWER_LOADER
+        or kind in _MANAGER_LOADERS
+    )
+
+
+def rows_of_loader(
+    kind: str, inputs: Mapping[str, Any], properties: Mapping[str, Any] | None = None
+) -> list[LoaderRow]:
+    """What a node of this class names; nothing for classes that are not known here, and for rows that are empty.
+
+    `properties` are those that the page saved; None in the API format.
+    """
+    ordered = _Ordered(inputs)
+    rows: list[LoaderRow] = []
+    if kind in SINGLE:
+        rows += _of_single(SINGLE[kind], ordered)
+    for stack in STACKS.get(kind, ()):
+        rows += _of_stack(stack, ordered)
+    if kind in TAGGED:
+        rows += _of_texts(TAGGED[kind], ordered)
+    if kind in _OTHERS:
+        rows += _OTHERS[kind](ordered)
+    if kind == _POWER_LOADER:
+        rows += _of_power_loader(inputs, properties)
+    if kind in _MANAGER_LOADERS:
+        rows += _of_manager(inputs, model_only="WanVideo" in kind)
+    return [row for row in rows if not _is_empty(row.file)]
+
+
+def _is_empty(file: object) -> bool:
+    return file is None or (isinstance(file, str) and file.strip().lower() in ("", "none", "[none]"))
 
 
 class _Ordered:
     """Inputs by name, or by their place on the canvas."""
 
     def __init__(self, inputs: Mapping[str, Any]) -> None:
-        self._inputs = inputs
+        self.inputs = inputs
 
     def get(self, name: str, position: int) -> Any:
-        return self._inputs.get(name, self._inputs.get(f"widget {position}"))
+        return self.inputs.get(name, self.inputs.get(f"widget {position}"))
+
+    def of(self, named: Input | None, number: int | None = None, shift: int = 0) -> Any:
+        """The value of an input of the table, in a numbered row."""
+        if named is None:
+            return None
+        name = named[0] if number is None else named[0].format(number)
+        return self.get(name, named[1] + shift)
+
+    @property
+    def widgets(self) -> list[Any]:
+        """The values whose names the page did not save, in order."""
+        numbered = [
+            (int(key[7:]), value)
+            for key, value in self.inputs.items()
+            if re.fullmatch("widget [0-9]{1,5}", key)
+        ]
+        return [value for _, value in sorted(numbered, key=lambda pair: pair[0])]
 
 
-def _of_core(inputs: Mapping[str, Any], *, model_only: bool) -> Iterator[LoaderRow]:
-    ordered = _Ordered(inputs)
-    strengths = (ordered.get("strength_model", 1), ordered.get("strength_clip", 2))
-    yield LoaderRow("lora_name", ordered.get("lora_name", 0), strengths, model_only=model_only)
+def _of_single(node: Single, ordered: _Ordered) -> Iterator[LoaderRow]:
+    file = ordered.of(node.name)
+    if isinstance(file, dict):  # pysssss: {"content": "a.safetensors", "image": "a.png"}
+        file = file.get("content")
+    model = ordered.of(node.model)
+    clip = model if node.clip == SAME else ordered.of(node.clip)
+    enabled = ordered.of(node.switch) not in (False, "Off") and ordered.of(node.bypass) is not True
+    yield LoaderRow(node.name[0], file, (model, clip), enabled=enabled, model_only=node.clip is None)
 
 
-def _of_power_loader(inputs: Mapping[str, Any]) -> Iterator[LoaderRow]:
-    for name, row in inputs.items():
-        if isinstance(row, dict) and "lora" in row:
-            strengths = (row.get("strength"), row.get("strengthTwo"))
-            yield LoaderRow(name, row["lora"], strengths, enabled=row.get("on") is not False)
+def _of_stack(node: Stack, ordered: _Ordered) -> Iterator[LoaderRow]:
+    is_simple = ordered.of(node.mode) == "simple"
+    is_on = node.toggle is None or ordered.of(node.toggle) not in (False, None, "False")
+    most = _count(ordered.of(node.count), len(node.numbers)) if node.count else len(node.numbers)
+    for place, number in enumerate(node.numbers[:most]):
+        shift = node.step * place
 
+        def value(named: Input | None, number: int = number, shift: int = shift) -> Any:
+            return ordered.of(named, number, shift)
 
-def _of_rgthree_stack(ordered: _Ordered) -> Iterator[LoaderRow]:
-    for number in range(1, 5):
-        name = f"lora_{number:02}"
-        strength = ordered.get(f"strength_{number:02}", 2 * number - 1)
-        yield LoaderRow(name, ordered.get(name, 2 * number - 2), (strength, strength))
-
-
-def _of_comfyroll(ordered: _Ordered) -> Iterator[LoaderRow]:
-    for number in range(1, 4):
-        first = 4 * (number - 1)
+        model = value(node.simple) if is_simple else value(node.model)
+        clip = model if is_simple or node.clip == SAME else value(node.clip)
+        enabled = is_on and (node.switch is None or value(node.switch) == "On")
         yield LoaderRow(
-            f"lora_name_{number}",
-            ordered.get(f"lora_name_{number}", first + 1),
-            (
-                ordered.get(f"model_weight_{number}", first + 2),
-                ordered.get(f"clip_weight_{number}", first + 3),
-            ),
-            enabled=ordered.get(f"switch_{number}", first) == "On",
+            node.name[0].format(number),
+            value(node.name),
+            (model, clip),
+            enabled,
+            model_only=node.clip is None,
         )
-
-
-def _of_efficiency(ordered: _Ordered) -> Iterator[LoaderRow]:
-    simple = ordered.get("input_mode", 0) == "simple"
-    for number in range(1, _count(ordered.get("lora_count", 1), 50) + 1):
-        first = 2 + 4 * (number - 1)
-        both = ordered.get(f"lora_wt_{number}", first + 1)
-        model, clip = (
-            ordered.get(f"model_str_{number}", first + 2),
-            ordered.get(f"clip_str_{number}", first + 3),
-        )
-        name = f"lora_name_{number}"
-        yield LoaderRow(name, ordered.get(name, first), (both, both) if simple else (model, clip))
-
-
-def _of_easy_use(ordered: _Ordered) -> Iterator[LoaderRow]:
-    simple = ordered.get("mode", 1) == "simple"
-    for number in range(1, _count(ordered.get("num_loras", 2), 10) + 1):
-        first = 3 + 4 * (number - 1)
-        both = ordered.get(f"lora_{number}_strength", first + 1)
-        model = ordered.get(f"lora_{number}_model_strength", first + 2)
-        clip = ordered.get(f"lora_{number}_clip_strength", first + 3)
-        yield LoaderRow(
-            f"lora_{number}_name",
-            ordered.get(f"lora_{number}_name", first),
-            (both, both) if simple else (model, clip),
-            enabled=ordered.get("toggle", 0) is not False,
-        )
-
-
-_STACKS = {
-    "Lora Loader Stack (rgthree)": _of_rgthree_stack,
-    "CR LoRA Stack": _of_comfyroll,
-    "LoRA Stacker": _of_efficiency,
-    "easy loraStack": _of_easy_use,
-}
 
 
 def _count(value: object, most: int) -> int:
     return min(most, max(0, value)) if isinstance(value, int) else most
 
 
-def _of_manager(inputs: Mapping[str, Any]) -> Iterator[LoaderRow]:
+def _of_texts(node: Tagged, ordered: _Ordered) -> Iterator[LoaderRow]:
+    populates = ordered.of(node.mode) in (True, "populate")
+    for named in node.populated_from if populates else node.texts:
+        text = ordered.of(named)
+        if named[1] < 0 and text is None:
+            text = " ".join(each for each in ordered.widgets if isinstance(each, str))
+        if isinstance(text, list):  # over a wire: followed by whoever knows the other nodes
+            yield LoaderRow(named[0], TagsBehind(text, node.clip), (None, None), anywhere=True)
+        elif isinstance(text, str):
+            yield from tagged_rows(text, node.clip)
+
+
+class TagsBehind(list[Any]):
+    """The link to a text whose tags are meant."""
+
+    def __init__(self, link: list[Any], clip: str) -> None:
+        super().__init__(link)
+        self.clip = clip
+
+
+def tagged_rows(text: str, clip_rule: str = "model") -> Iterator[LoaderRow]:
+    """The rows of a prompt's tags; each file once, as the packs load it."""
+    seen: set[str] = set()
+    for tag in prompt_tags(text):
+        if tag.name in seen:
+            continue
+        seen.add(tag.name)
+        model = tag.weights[0] if tag.weights else 1.0
+        clip = tag.weights[1] if len(tag.weights) > 1 else 1.0 if clip_rule == "one" else model
+        yield LoaderRow(
+            f"<lora:{tag.name[:40]}>", tag.name, (model, clip), anywhere=True, is_identifier=tag.is_identifier
+        )
+
+
+def _of_core_rows(ordered: _Ordered, *, on_text: bool) -> Iterator[LoaderRow]:
+    """The rows of ComfyUI's own row nodes, for the model or for the text encoder alone."""
+    numbers = sorted(int(match[1]) for key in ordered.inputs if (match := _CORE_ROW.fullmatch(str(key))))
+    rows = [
+        tuple(ordered.inputs.get(f"loras.{number}.{part}") for part in ("lora_name", "strength", "enabled"))
+        for number in numbers
+    ]
+    widgets = ordered.widgets
+    if not rows and widgets:
+        # [count, name, strength, enabled, name, …]; the first versions had no switch.
+        count = widgets[0] if isinstance(widgets[0], int) and not isinstance(widgets[0], bool) else None
+        values = widgets[1:] if count is not None else widgets
+        width = 3 if any(isinstance(each, bool) for each in values) else 2
+        rows = [(*values[at : at + width], None)[:3] for at in range(0, len(values), width)]
+        numbers = list(range(len(rows)))
+    for number, (name, strength, enabled) in zip(numbers, rows):
+        strengths = (0.0, strength) if on_text else (strength, None)
+        yield LoaderRow(
+            f"loras.{number}.lora_name", name, strengths, enabled is not False, model_only=not on_text
+        )
+
+
+def _of_power_loader(inputs: Mapping[str, Any], properties: Mapping[str, Any] | None) -> Iterator[LoaderRow]:
+    shows_both = properties is None or properties.get("Show Strengths") == "Separate Model & Clip"
+    for name, row in inputs.items():
+        if isinstance(row, dict) and "lora" in row:
+            strengths = (row.get("strength"), row.get("strengthTwo") if shows_both else None)
+            yield LoaderRow(name, row["lora"], strengths, enabled=row.get("on") is not False)
+
+
+_MANAGER_LOADERS = frozenset(
+    f"{name} {_MANAGER}"
+    for name in ("Lora Loader", "Lora Stacker", "Create Hook LoRA", "WanVideo Lora Select", "Lora Randomizer")
+)
+
+
+def _of_manager(inputs: Mapping[str, Any], *, model_only: bool) -> Iterator[LoaderRow]:
     """Its rows hold what runs. What the page saved names none of its inputs; a row is known by its members."""
-    rows = [row for value in inputs.values() for row in _manager_rows(value)]
-    for number, row in enumerate(rows):
+    lists = [rows for value in inputs.values() if (rows := _manager_rows(value)) is not None]
+    for number, row in enumerate(row for rows in lists for row in rows):
         yield LoaderRow(
             f"loras[{number}]",
             row["name"],
             (_number_of(row.get("strength")), _number_of(row.get("clipStrength"))),
             enabled=row.get("active") is True,
+            model_only=model_only,
             anywhere=True,
         )
-    if rows:
+    if lists:  # then the text is only how they were written down
         return
     for value in inputs.values():
-        for tag in prompt_tags(value) if isinstance(value, str) else ():
-            model, clip = (*tag.weights, None, None)[:2]
-            yield LoaderRow(f"<lora:{tag.name[:40]}>", tag.name, (model, clip), anywhere=True)
+        if isinstance(value, str):
+            yield from tagged_rows(value)
 
 
-def _manager_rows(value: object) -> Sequence[Mapping[str, Any]]:
+def _manager_rows(value: object) -> Sequence[Mapping[str, Any]] | None:
     listed = value.get("__value__") if isinstance(value, dict) else value
-    if not isinstance(listed, list):
-        return []
+    if not isinstance(listed, list) or _is_link(listed):
+        return None
     return [
         row
         for row in listed
         if isinstance(row, dict) and isinstance(row.get("name"), str) and "strength" in row
     ]
+
+
+def _is_link(value: list[Any]) -> bool:
+    return len(value) == 2 and isinstance(value[0], (str, int)) and isinstance(value[1], int)
 
 
 def _number_of(value: object) -> object:
@@ -182,3 +270,125 @@ def _number_of(value: object) -> object:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return None
+
+
+def _of_lora_switcher(ordered: _Ordered) -> Iterator[LoaderRow]:
+    selected = ordered.get("select", 1)
+    if isinstance(selected, int):
+        strength = ordered.get("lora_strength", 3)
+        name = f"lora_{selected}_name"
+        is_on = ordered.get("toggle", 0) not in (False, None, "False")
+        yield LoaderRow(name, ordered.get(name, 3 + selected), (strength, strength), is_on)
+
+
+def _of_objects(ordered: _Ordered) -> Iterator[LoaderRow]:
+    """Nunchaku's V1 stacks: each row is an object."""
+    switches = [each for each in ordered.widgets if isinstance(each, bool)]
+    is_on = ordered.inputs.get("stack_enabled", switches[-1] if len(switches) > 1 else True) is not False
+    for name, row in ordered.inputs.items():
+        if isinstance(row, dict) and "lora_name" in row:
+            enabled = is_on and row.get("enabled") is not False
+            yield LoaderRow(
+                name, row["lora_name"], (row.get("lora_strength"), None), enabled, model_only=True
+            )
+
+
+def _of_shown_rows(ordered: _Ordered, width: int) -> Iterator[LoaderRow]:
+    """Nunchaku's V2 to V4: the page saves the rows that it shows, behind settings that differ between versions."""
+    widgets = ordered.widgets
+    if widgets:
+        text = widgets[0] if isinstance(widgets[0], str) else ""
+        shown = int(text) if re.fullmatch("[0-9]{1,2}", text) else 0
+        values = widgets[len(widgets) - shown * width :] if shown * width < len(widgets) else []
+        for number in range(shown):
+            row = values[number * width : (number + 1) * width]
+            if row:
+                enabled = width == 2 or row[0] is not False
+                yield LoaderRow(f"lora_name_{number + 1}", row[-2], (row[-1], None), enabled, model_only=True)
+        return
+    for number in range(1, _count(ordered.get("lora_count", -1), 10) + 1):
+        enabled = ordered.inputs.get(f"enabled_{number}") is not False
+        strength = ordered.inputs.get(f"lora_strength_{number}")
+        name = f"lora_name_{number}"
+        yield LoaderRow(name, ordered.inputs.get(name), (strength, None), enabled, model_only=True)
+
+
+def _of_json_list(ordered: _Ordered) -> Iterator[LoaderRow]:
+    """CivitAI's loader: AIRs as JSON, or (in its first versions) one AIR and its strength."""
+    text = ordered.get("loras_json", 0)
+    if isinstance(text, str) and text.lstrip()[:1] == "[":
+        for number, row in enumerate(_objects_in(text)):
+            air, strength = row.get("air"), row.get("strength", 1.0)
+            yield LoaderRow(
+                f"loras_json[{number}].air",
+                air,
+                (strength, strength),
+                row.get("on") is not False,
+                is_identifier=True,
+            )
+    else:
+        air, strength = ordered.get("air", 0), ordered.get("strength", 1)
+        yield LoaderRow("air", air, (strength, strength), is_identifier=True)
+
+
+def _of_data_list(ordered: _Ordered) -> Iterator[LoaderRow]:
+    text = ordered.get("data", 0)
+    for number, row in enumerate(_objects_in(text) if isinstance(text, str) else []):
+        yield LoaderRow(f"data[{number}].name", row.get("name"), (row.get("strength"), row.get("strength")))
+
+
+def _objects_in(text: str) -> list[dict[str, Any]]:
+    try:
+        listed = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+
+
+def _of_old_civitai(ordered: _Ordered) -> Iterator[LoaderRow]:
+    strengths = (ordered.get("strength_model", 2), ordered.get("strength_clip", 3))
+    name, air = ordered.get("lora_name", 1), ordered.get("lora_air", 0)
+    if not _is_empty(name):
+        yield LoaderRow("lora_name", name, strengths)
+    elif isinstance(air, str) and re.fullmatch(r"\s*[0-9]+(?:@[0-9]+)?\s*", air):
+        yield LoaderRow("lora_air", f"civitai:{air.strip()}", strengths, is_identifier=True)
+
+
+def _of_runware_search(ordered: _Ordered) -> Iterator[LoaderRow]:
+    typed, listed = ordered.get("Lora Search", 0), ordered.get("LoraList", 3)
+    air = typed if ordered.get("Use Search Value", 5) is True else listed
+    if isinstance(air, str):
+        weight = ordered.get("weight", 4)
+        yield LoaderRow(
+            "LoraList", air.strip().split(" ")[0], (weight, None), model_only=True, is_identifier=True
+        )
+
+
+def _of_runware_video(ordered: _Ordered) -> Iterator[LoaderRow]:
+    yield LoaderRow(
+        "model",
+        ordered.get("model", 0),
+        (ordered.get("weight", 1), None),
+        model_only=True,
+        is_identifier=True,
+    )
+
+
+_OTHERS: dict[str, Callable[[_Ordered], Iterator[LoaderRow]]] = {
+    "LoadLoraModel": lambda ordered: _of_core_rows(ordered, on_text=False),
+    "LoadLoraTextEncoder": lambda ordered: _of_core_rows(ordered, on_text=True),
+    "easy loraSwitcher": _of_lora_switcher,
+    "NunchakuQwenImageLoraStackV1": _of_objects,
+    "NunchakuZImageTurboLoraStackV1": _of_objects,
+    "NunchakuQwenImageLoraStack": lambda ordered: _of_shown_rows(ordered, 2),
+    "NunchakuQwenImageLoraStackV2": lambda ordered: _of_shown_rows(ordered, 2),
+    "NunchakuQwenImageLoraStackV3": lambda ordered: _of_shown_rows(ordered, 3),
+    "NunchakuZImageTurboLoraStackV3": lambda ordered: _of_shown_rows(ordered, 3),
+    "NunchakuZImageTurboLoraStackV4": lambda ordered: _of_shown_rows(ordered, 3),
+    "CivitaiLoraLoader": _of_json_list,
+    "CivitAI_Lora_Loader": _of_old_civitai,
+    "AV_LoraListLoader": _of_data_list,
+    "AV_LoraListStacker": _of_data_list,
+    "Runware Lora Search": _of_runware_search,
+    "Runware Video Inference Lora": _of_runware_video,
+}

@@ -191,9 +191,19 @@ def _from_named(named: NamedLoras, local_names: Sequence[str] = ()) -> Pasted:
             each.enabled,
             each.transformer,
         )
+        if each.weight_known
+        else _computed_weight(each)
         for each in named.loras
     )
     return Pasted(found.loras, (*named.errors[:_MAX_ERRORS], *found.errors))
+
+
+def _computed_weight(named: NamedLora) -> LoraResolverError:
+    return InvalidInput(
+        f"{named.identifier}: its strength comes from a node that makes it while it runs",
+        code="computedWeight",
+        remedy="Add it with the weight that you want.",
+    ).at(named.place)
 
 
 def _found_anywhere(named: NamedLora, local_names: Sequence[str]) -> Identifier:

@@ -10,10 +10,12 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from ..file_names import listed_name
 
-__all__ = ["PromptTag", "prompt_tags", "without_prompt_tags"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["PromptTag", "prompt_tags", "tags_as_array", "without_prompt_tags"]
 
 _TAG = re.compile(r"<\s*(?:lora|lyco|lycoris)\s*:(?P<inside>[^<>\n]{1,700})>", re.IGNORECASE)
 _NUMBER = re.compile(r"\s*[-+]?(?:[0-9]{1,3}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})\s*")
@@ -58,6 +60,22 @@ def prompt_tags(text: str) -> Iterator[PromptTag]:
         tag = _read(match["inside"])
         if tag is not None:
             yield tag
+
+
+def tags_as_array(text: str, local_names: Callable[[], Sequence[str]]) -> list[dict[str, object]] | None:
+    """The `lora` array that a prompt's tags stand for; None for a text without tags, and for one that is JSON.
+
+    A name may leave out folder and ending: `local_names` are the files as ComfyUI's loaders list them.
+    """
+    if "<" not in text or text.lstrip("\ufeff \t\r\n")[:1] in ("[", "{", '"', "/"):
+        return None
+    entries: list[dict[str, object]] = []
+    for tag in prompt_tags(text):
+        name = tag.name if tag.is_identifier else f"local:{listed_name(tag.name, local_names())}"
+        weights = tag.weights or (1.0,)
+        clip = {"clip_weight": weights[1]} if len(weights) > 1 else {}
+        entries.append({"model": name, "weight": weights[0], **clip})
+    return entries or None
 
 
 def without_prompt_tags(text: str) -> str:

@@ -1,0 +1,59 @@
+"""Texts that come over a link, from a node that holds them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["is_link", "linked_array", "single_text"]
+
+_MAX_HOPS = 50  # nodes that a text may come through
+
+
+def is_link(value: object) -> bool:
+    """[id of a node, number of its output]"""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and isinstance(value[0], (str, int))
+        and isinstance(value[1], int)
+    )
+
+
+def linked_array(link: list[Any], nodes: Mapping[str, Any]) -> str | None:
+    """The array that comes through a link from a node that holds it as text; None where it is made by running."""
+    for _ in range(_MAX_HOPS):
+        texts, links = _held(link, nodes)
+        # It may have other texts as well: a separator, a mode.
+        arrays = [text for text in texts if text.lstrip()[:1] in ("[", "{", "/")]
+        if len(arrays) == 1 and not links:
+            return arrays[0]
+        if texts and not links and not any(text.strip() for text in texts):
+            return ""
+        if texts or len(links) != 1:
+            return None
+        link = links[0]
+    return None
+
+
+def single_text(link: Any, nodes: Mapping[str, Any]) -> str | None:
+    """The text that comes through a link from a node that holds one alone; None where it is made by running."""
+    for _ in range(_MAX_HOPS):
+        texts, links = _held(link, nodes)
+        if len(texts) == 1 and not links:
+            return texts[0]
+        if texts or len(links) != 1:
+            return None
+        link = links[0]
+    return None
+
+
+def _held(link: list[Any], nodes: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    node = nodes.get(str(link[0]))
+    inputs = node.get("inputs") if isinstance(node, dict) else None
+    values = inputs.values() if isinstance(inputs, dict) else ()
+    return [value for value in values if isinstance(value, str)], [
+        value for value in values if is_link(value)
+    ]

@@ -1,0 +1,88 @@
+"""Nodes that look like LoRA loaders and that no reader knows: named, so that nothing is left out in silence.
+
+A node looks like one where a value of it looks like a LoRA: an AIR of type lora; a model's file under an input that is
+named lora…, in a node that is named for LoRAs, or that lies in a `loras` folder; `<lora:…>` in such a node's text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .other_loaders import is_known
+from .prompt_tags import prompt_tags
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+__all__ = ["known_names", "loras_of_unknown"]
+
+_FILE = re.compile(r"[^\n\r<>|\"*?]{1,300}\.(?:safetensors|sft|ckpt|pt|pth|bin|gguf)", re.IGNORECASE)
+_AIR = re.compile(r"urn:air:[\w.-]{1,40}:(?:lora|lycoris|dora|locon):\S{1,300}", re.IGNORECASE)
+_LORA = re.compile(r"lora|lycoris|locon", re.IGNORECASE)
+# Their files are made, not loaded; or they are named for a LoRA and hold something else.
+_MAKERS = re.compile(
+    r"save|train|extract|merge|resize|convert|download|metadata|info\b|caption", re.IGNORECASE
+)
+_LORA_INPUT = re.compile(r"_?loras?(?:$|[\W_0-9])|loras?(?:name|model|path|file|list|stack)", re.IGNORECASE)
+# Nodes and inputs for other models: a checkpoint may have the very name of a LoRA.
+_OTHER_KIND = re.compile(
+    r"ckpt|checkpoint|unet|vae|clip|control_?net|diffusion|style_?model|upscale|gligen|encoder"
+    r"|hypernet|embed"
+    r"|model_name",
+    re.IGNORECASE,
+)
+_MOST_NAMES = 5
+_MAX_DEPTH = 6
+_MAX_VALUES = 2000
+_LONGEST_TEXT = 20_000
+
+
+def loras_of_unknown(
+    kind: str, inputs: Mapping[str, Any], packs: str, is_listed: Callable[[str], bool]
+) -> list[str]:
+    """What a node of a class that is not read names as LoRAs; nothing for a node that names none.
+
+    `packs` is what the page saved of the node's pack. `is_listed` tells whether a file lies in a `loras` folder.
+    """
+    if is_known(kind) or _MAKERS.search(kind):
+        return []
+    of_pack = bool(_LORA.search(kind) or _LORA.search(packs))
+    holds_others = not of_pack and bool(_OTHER_KIND.search(kind))
+    found: dict[str, None] = {}
+    for name, value in _texts(inputs):
+        under = of_pack if name.startswith("widget ") else bool(_LORA_INPUT.match(name)) or of_pack
+        text = value.strip()
+        is_other = holds_others or bool(_OTHER_KIND.search(name))
+        if _AIR.fullmatch(text) or (_FILE.fullmatch(text) and (under or (not is_other and is_listed(text)))):
+            found[text] = None
+        elif of_pack and "<" in value and len(value) <= _LONGEST_TEXT:
+            found |= dict.fromkeys(tag.name for tag in prompt_tags(value))
+        if len(found) >= _MOST_NAMES:
+            break
+    return list(found)
+
+
+def _texts(inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(the input, a text in its value) of every text, inside lists and objects too."""
+    waiting = [(str(name), value, 0) for name, value in reversed(list(inputs.items()))]
+    for _ in range(_MAX_VALUES):
+        if not waiting:
+            return
+        name, value, depth = waiting.pop()
+        if isinstance(value, str):
+            yield name, value
+        elif isinstance(value, Mapping) and depth < _MAX_DEPTH:
+            waiting += [
+                (name if _LORA_INPUT.match(name) else str(key), each, depth + 1)
+                for key, each in reversed(list(value.items()))
+            ]
+        elif isinstance(value, list) and depth < _MAX_DEPTH:
+            waiting += [(name, each, depth + 1) for each in reversed(value)]
+
+
+def known_names(local_names: Collection[str]) -> Callable[[str], bool]:
+    """Whether one of these files is meant, with either slash."""
+    names = {each.lower() for each in local_names}
+    return lambda text: text.replace("\\", "/").lower() in names

@@ -1,0 +1,127 @@
+"""Every workflow that ComfyUI's page offers as a template is read, and held against a second reader that takes the
+nodes' own input lists from the ComfyUI that is there."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import folder_paths
+import pytest
+
+import nodes as core_nodes
+from lora_resolver.identifiers import parse_identifier
+from lora_resolver.workflows.named_loras import loras_in
+from lora_resolver.workflows.pasted import read_pasted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXTRAS = ("nodes_hooks", "nodes_lora_debug", "nodes_lora_stack", "nodes_lora_extract", "nodes_train")
+MUTED = (2, 4)
+
+
+def templates() -> dict[str, dict[str, Any]]:
+    """Name → document of every workflow in the packages of templates, those beside pictures included."""
+    found = {}
+    folders = [Path(folder) for folder in dict.fromkeys(sys.path) if Path(folder).is_dir()]
+    for file in sorted(
+        file for each in folders for file in each.glob("comfyui_workflow_templates*/**/*.json")
+    ):
+        document = json.loads(file.read_bytes())
+        if isinstance(document, dict) and isinstance(document.get("nodes"), list):
+            found[file.name] = document
+    return found
+
+
+@pytest.fixture(scope="module")
+def workflows() -> dict[str, dict[str, Any]]:
+    return templates()
+
+
+@pytest.fixture(scope="module")
+def lora_inputs() -> dict[str, tuple[int, str]]:
+    """Class → place and name of the widget whose choices are the files of the `loras` folder."""
+    classes = dict(core_nodes.NODE_CLASS_MAPPINGS)
+    for name in EXTRAS:
+        if importlib.util.find_spec(f"comfy_extras.{name}"):
+            module = importlib.import_module(f"comfy_extras.{name}")
+            classes |= getattr(module, "NODE_CLASS_MAPPINGS", {})
+    asked = folder_paths.get_filename_list
+    found = {}
+    try:
+        folder_paths.get_filename_list = lambda folder: [f"a file of {folder}"]
+        for kind, node in classes.items():
+            widgets = [*_widgets_of(node)]
+            for place, (name, options) in enumerate(widgets):
+                if options == ["a file of loras"]:
+                    found[kind] = (place, name)
+    finally:
+        folder_paths.get_filename_list = asked
+    return found
+
+
+def _widgets_of(node: Any) -> Iterator[tuple[str, Any]]:
+    types = node.INPUT_TYPES()
+    for part in ("required", "optional"):
+        for name, (kind, *about) in types.get(part, {}).items():
+            options = about[0].get("options") if about and isinstance(about[0], dict) else None
+            if isinstance(kind, list):
+                yield name, kind
+            elif kind in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"):
+                yield name, options
+
+
+def expected(document: dict[str, Any], inputs: dict[str, tuple[int, str]]) -> list[tuple[str, str]]:
+    """(file, its address) of every loader that is switched on, subgraphs once for each node that stands for one."""
+    subgraphs = {each["id"]: each for each in document.get("definitions", {}).get("subgraphs", [])}
+
+    def of(graph: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        for node in graph["nodes"]:
+            if node.get("mode") in MUTED:
+                continue
+            if node["type"] in subgraphs:
+                yield from of(subgraphs[node["type"]])
+            elif node["type"] in inputs:
+                file = node["widgets_values"][inputs[node["type"]][0]]
+                models = node.get("properties", {}).get("models", [])
+                yield file, next((each["url"] for each in models if each["name"] == file), "")
+
+    return [*of(document)]
+
+
+def test_each_lora_of_each_template_is_named_with_its_source(
+    workflows: dict[str, dict[str, Any]], lora_inputs: dict[str, tuple[int, str]]
+) -> None:
+    assert set(lora_inputs) >= {"LoraLoader", "LoraLoaderModelOnly"}
+    counts: Counter[str] = Counter()
+    for name, document in workflows.items():
+        wanted = expected(document, lora_inputs)
+        found = loras_in(json.dumps(document), name)
+        assert [str(error) for error in found.errors] == [], "no false alarm"
+        assert sorted(
+            each.file or str(each.identifier).removeprefix("local:") for each in found.loras
+        ) == sorted(file for file, _ in wanted), name
+        for lora in found.loras:
+            (address,) = {url for file, url in wanted if file == lora.file}
+            assert lora.identifier == parse_identifier(address)
+        counts.update(workflows=1, loras=len(wanted), with_source=sum(bool(url) for _, url in wanted))
+        counts["with loras"] += bool(wanted)
+    print(f"\ntemplates: {dict(counts)}")
+    assert counts["workflows"] >= 100
+    assert counts["loras"] == counts["with_source"] >= 29
+
+
+def test_what_prefetch_names_a_paste_adds(workflows: dict[str, dict[str, Any]]) -> None:
+    """And `migrate`, which reads with the very same reader: tests/lora_resolver/test_other_loaders.py."""
+    for name, document in workflows.items():
+        text = json.dumps(document)
+        named, pasted = loras_in(text), read_pasted(text)
+        assert [str(each.entry.identifier) for each in pasted.loras] == [
+            str(each.identifier) for each in named.loras
+        ], name
