@@ -17,6 +17,7 @@ BENCHMARKS = (
     "peek",
     "refusal",
     "library",
+    "workflows",
     "reading",
     "patching",
     "each_forward",

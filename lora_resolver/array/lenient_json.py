@@ -28,6 +28,9 @@ _STRUCTURE = re.compile(
     rf"(?P<string>{_STRING})|(?P<blank>//[^\r\n]*|/\*.*?(?:\*/|\Z)|[{_ODD_SPACES}])|(?P<bracket>[\[\]{{}}])",
     re.DOTALL,
 )
+_ANY_STRING = re.compile(_STRING, re.DOTALL)
+_ANY_BLANK = re.compile(rf"//|/\*|[{_ODD_SPACES}]")
+_BRACKET = re.compile(r"[\[\]{}]")
 _TRAILING_COMMA = re.compile(rf"(?P<string>{_STRING})|,(?=[ \t\r\n]*[\]}}])", re.DOTALL)
 _ANY_TRAILING_COMMA = re.compile(r",[ \t\r\n]*[\]}]")
 _MEMBER = re.compile(rf"[ \t\r\n]*{_STRING}[ \t\r\n]*:", re.DOTALL)
@@ -79,11 +82,22 @@ class _Source:
     def __init__(self, text: str) -> None:
         self.text = text
         self.open_brackets: list[int] = []
-        plain = self._without_comments()
+        plain = text if self._is_simple() else self._without_comments()
         self.shift = 0
         if _MEMBER.match(plain):
             plain, self.shift = f"{{{plain}}}", 1
         self.plain = _without_trailing_commas(plain)
+
+    def _is_simple(self) -> bool:
+        """Whether there are no comments and no odd spaces, and brackets are not nested too deep."""
+        bare = _ANY_STRING.sub("", self.text)
+        if _ANY_BLANK.search(bare):
+            return False
+        depth = deepest = 0
+        for bracket in _BRACKET.findall(bare):
+            depth += 1 if bracket in "[{" else -1
+            deepest = max(deepest, depth)
+        return deepest <= MAX_DEPTH
 
     def _without_comments(self) -> str:
         """Comments become blanks. Counts brackets on the way: where nesting is too deep, nothing may recurse."""
@@ -111,6 +125,8 @@ class _Source:
 
     def explain(self, error: json.JSONDecodeError) -> NoReturn:
         """Raise what the standard library found in words that say what to do."""
+        if not self.open_brackets:
+            self._without_comments()
         position = min(error.pos - self.shift, len(self.text))
         message, remedy = self._reason(error.msg, position)
         raise InvalidInput(f"{self.place(position)}: {message}", code="invalidJson", remedy=remedy) from None

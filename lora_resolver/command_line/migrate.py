@@ -86,7 +86,9 @@ def run(arguments: argparse.Namespace) -> int:
         for report in reports:
             _print(report, several=len(reports) > 1)
     faults = [error for report in reports for error in report["errors"]]
-    return 1 if any(not arguments.allow_unknown or error["code"] != "unknownLoader" for error in faults) else 0
+    return (
+        1 if any(not arguments.allow_unknown or error["code"] != "unknownLoader" for error in faults) else 0
+    )
 
 
 def _config(folders: Sequence[str]) -> ResolverConfig:

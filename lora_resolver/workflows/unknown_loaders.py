@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from .linked_texts import is_link
 from .other_loaders import is_known
 from .prompt_tags import prompt_tags
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["known_names", "loras_of_unknown"]
 
 _FILE = re.compile(r"[^\n\r<>|\"*?]{1,300}\.(?:safetensors|sft|ckpt|pt|pth|bin|gguf)", re.IGNORECASE)
+_ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 _AIR = re.compile(r"urn:air:[\w.-]{1,40}:(?:lora|lycoris|dora|locon):\S{1,300}", re.IGNORECASE)
 _LORA = re.compile(r"lora|lycoris|locon", re.IGNORECASE)
 # Their files are made, not loaded; or they are named for a LoRA and hold something else.
@@ -46,17 +49,24 @@ def loras_of_unknown(
 
     `packs` is what the page saved of the node's pack. `is_listed` tells whether a file lies in a `loras` folder.
     """
-    if is_known(kind) or _MAKERS.search(kind):
+    about = _about(kind, packs)
+    if about is None:
         return []
-    of_pack = bool(_LORA.search(kind) or _LORA.search(packs))
-    holds_others = not of_pack and bool(_OTHER_KIND.search(kind))
+    of_pack, holds_others = about
     found: dict[str, None] = {}
     for name, value in _texts(inputs):
-        under = of_pack if name.startswith("widget ") else bool(_LORA_INPUT.match(name)) or of_pack
-        text = value.strip()
-        is_other = holds_others or bool(_OTHER_KIND.search(name))
-        if _AIR.fullmatch(text) or (_FILE.fullmatch(text) and (under or (not is_other and is_listed(text)))):
-            found[text] = None
+        if (
+            value.endswith(_ENDINGS)
+            or value[-12:].lower().endswith(_ENDINGS)
+            or value[:8].lower() == "urn:air:"
+        ):
+            text = value.strip()
+            under = of_pack if name.startswith("widget ") else of_pack or bool(_LORA_INPUT.match(name))
+            is_other = holds_others or bool(_OTHER_KIND.search(name))
+            if _AIR.fullmatch(text) or (
+                _FILE.fullmatch(text) and (under or (not is_other and is_listed(text)))
+            ):
+                found[text] = None
         elif of_pack and "<" in value and len(value) <= _LONGEST_TEXT:
             found |= dict.fromkeys(tag.name for tag in prompt_tags(value))
         if len(found) >= _MOST_NAMES:
@@ -64,9 +74,23 @@ def loras_of_unknown(
     return list(found)
 
 
+@lru_cache(1000)
+def _about(kind: str, packs: str) -> tuple[bool, bool] | None:
+    """(whether it is a LoRA pack's, whether it is for other models); None for a class that needs no look."""
+    if is_known(kind) or _MAKERS.search(kind):
+        return None
+    of_pack = bool(_LORA.search(kind) or _LORA.search(packs))
+    return of_pack, not of_pack and bool(_OTHER_KIND.search(kind))
+
+
 def _texts(inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(the input, a text in its value) of every text, inside lists and objects too."""
-    waiting = [(str(name), value, 0) for name, value in reversed(list(inputs.items()))]
+    waiting: list[tuple[str, Any, int]] = []
+    for name, value in inputs.items():
+        if isinstance(value, str):
+            yield str(name), value
+        elif isinstance(value, (dict, list)) and not is_link(value):
+            waiting.append((str(name), value, 0))
     for _ in range(_MAX_VALUES):
         if not waiting:
             return
