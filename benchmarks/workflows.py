@@ -33,17 +33,15 @@ def run() -> list[BenchmarkResult]:
     results = []
     for name, make in (("API format", _api), ("as the page saves it", _canvas)):
         times = _times(loras_in, make(WORKFLOW_BYTES))
-        print(
-            f"  workflow, {name}: a text of twice the size takes {_growth(loras_in, make, WORKFLOW_BYTES):.1f} times as long"
-        )
+        growth = _growth(loras_in, make, WORKFLOW_BYTES)
+        print(f"  workflow, {name}: a text of twice the size takes {growth:.1f} times as long")
         results.append(
             lower_is_better(f"workflow of 5 MB, {name}", times, [WORKFLOW_LIMIT_S] * RUNS, "limit", "s")
         )
     for name, make in PASTES.items():
         times = _times(read_pasted, make(PASTE_BYTES))
-        print(
-            f"  paste, {name}: a text of twice the size takes {_growth(read_pasted, make, PASTE_BYTES):.1f} times as long"
-        )
+        growth = _growth(read_pasted, make, PASTE_BYTES)
+        print(f"  paste, {name}: a text of twice the size takes {growth:.1f} times as long")
         results.append(lower_is_better(f"paste of 1 MB, {name}", times, [PASTE_LIMIT_S] * RUNS, "limit", "s"))
     return results
 

@@ -111,6 +111,13 @@ class ComfyProcess:
             return 0
         return self._process.wait()
 
+    @property
+    def pid(self) -> int:
+        """Of the running server. Raises SetupError where none runs."""
+        if self._process is None:
+            raise SetupError("ComfyUI does not run.")
+        return self._process.pid
+
     def log_tail(self, lines: int = 30) -> str:
         """The last lines that the server printed."""
         text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""

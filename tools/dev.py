@@ -60,12 +60,17 @@ def test(arguments: list[str]) -> int:
         ensure_browser()
     # A script that starts this in the background lets it ignore Ctrl-C, and the tests of Ctrl-C with it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    return _run(python, "-m", "pytest", *(arguments or _IN_PARALLEL), comfyui=comfyui)
+    if not arguments:
+        arguments = list(_IN_PARALLEL)
+        # Each worker, and each ComfyUI of its, has its share of the cores; more threads would wait for each other.
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _WORKERS)))
+    return _run(python, "-m", "pytest", *arguments, comfyui=comfyui)
 
 
 # For the whole suite alone: each worker starts servers of its own, and there are four groups of browser tests.
+_WORKERS = max(1, min(os.cpu_count() or 1, 4))
 _IN_PARALLEL = (
-    *("-n", str(max(1, min(os.cpu_count() or 1, 4)))),
+    *("-n", str(_WORKERS)),
     *("--dist", "loadgroup", "--no-loadscope-reorder", "--durations", "30"),
 )
 

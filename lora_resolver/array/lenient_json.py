@@ -19,6 +19,7 @@ from ..errors import InvalidInput
 __all__ = ["MAX_CHARACTERS", "MAX_DEPTH", "ObjectWithDuplicates", "parse_json"]
 
 MAX_CHARACTERS = 64_000_000  # a whole request may carry pictures as base64
+MAX_BRACKETS = 2_000_000  # each list takes 56 bytes and more, of a text of three
 MAX_DEPTH = 200  # far below what the standard library's parser takes, which calls itself for each level
 
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)'
@@ -65,6 +66,12 @@ def parse_json(text: str) -> Any:
             code="inputTooLarge",
             remedy=f"At most {MAX_CHARACTERS:,} are read.",
         )
+    if sum(map(text.count, "[{")) > MAX_BRACKETS:
+        raise InvalidInput(
+            f"the text has more than {MAX_BRACKETS:,} brackets",
+            code="inputTooLarge",
+            remedy="An array or a workflow has far fewer.",
+        )
     source = _Source(text.removeprefix("\ufeff"))
     if not source.plain.strip(" \t\r\n"):
         return None
@@ -93,11 +100,12 @@ class _Source:
         bare = _ANY_STRING.sub("", self.text)
         if _ANY_BLANK.search(bare):
             return False
-        depth = deepest = 0
-        for bracket in _BRACKET.findall(bare):
-            depth += 1 if bracket in "[{" else -1
-            deepest = max(deepest, depth)
-        return deepest <= MAX_DEPTH
+        depth = 0
+        for bracket in _BRACKET.finditer(bare):
+            depth += 1 if bracket[0] in "[{" else -1
+            if depth > MAX_DEPTH:
+                return False
+        return True
 
     def _without_comments(self) -> str:
         """Comments become blanks. Counts brackets on the way: where nesting is too deep, nothing may recurse."""

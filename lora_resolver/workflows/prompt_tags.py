@@ -19,8 +19,11 @@ __all__ = ["PromptTag", "prompt_tags", "tags_as_array", "without_prompt_tags"]
 
 _TAG = re.compile(r"<\s*(?:lora|lyco|lycoris)\s*:(?P<inside>[^<>\n]{1,700})>", re.IGNORECASE)
 _NUMBER = re.compile(r"\s*[-+]?(?:[0-9]{1,3}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})\s*")
+# Not `local:0.7`: a file may be called "local".
 _IDENTIFIER = re.compile(
-    r"\s*(?:urn:air:|air:|civitai:|huggingface:|hf:|sha256:|local:|https?://)", re.IGNORECASE
+    r"\s*(?:(?:urn:)?air:[\w.-]+:|civitai:@?[0-9]|(?:huggingface|hf):[\w.-]+/|sha256:[0-9a-f]{64}"
+    r"|local:[^:]+\.(?:safetensors|sft)|https?://)",
+    re.IGNORECASE,
 )
 
 

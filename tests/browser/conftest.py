@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.comfy_page import ComfyPage
 from tests.browser.many_states import BrowserStage
@@ -45,6 +45,9 @@ def comfyui(
 
 _AFTER_THE_LAST = ExitStack()
 
+# Whoever tests on a busy machine waits; a state that never comes fails all the same.
+expect.set_options(timeout=20_000)
+
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
@@ -73,7 +76,7 @@ def shared_page(
     page = browser.new_page(viewport={"width": 1500, "height": 900})
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=process.url)
     name = f"{version}-{'vue' if request.param else 'canvas'}"
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(30_000)
     comfy = ComfyPage(page, process.url, RUNTIME / "screenshots" / name)
     comfy.open()
     yield comfy

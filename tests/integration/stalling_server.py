@@ -38,6 +38,10 @@ class StallingCivitai(CivitaiServer):
         self.stalled = threading.Event()
         self._answering = threading.Event()
         self._answering.set()
+        self.asked_for_version = threading.Event()
+        self.asked_for_bytes = threading.Event()
+        self._delivering = threading.Event()
+        self._delivering.set()
 
     @contextlib.contextmanager
     def version_documents_stalled(self) -> Iterator[None]:
@@ -48,13 +52,26 @@ class StallingCivitai(CivitaiServer):
         finally:
             self._answering.set()
 
+    @contextlib.contextmanager
+    def deliveries_stalled(self) -> Iterator[threading.Event]:
+        """Lets whoever asks for a file's bytes wait while the block runs; the event tells that somebody does."""
+        self._delivering.clear()
+        self.asked_for_bytes.clear()
+        try:
+            yield self.asked_for_bytes
+        finally:
+            self._delivering.set()
+
     def version(self, exchange: Exchange, version_id: str) -> None:
         """As the server does, once it may."""
+        self.asked_for_version.set()
         self._answering.wait(60)
         super().version(exchange, version_id)
 
     def deliver(self, exchange: Exchange, file_id: str) -> None:
         """As the server does, but for those two files."""
+        self.asked_for_bytes.set()
+        self._delivering.wait(60)
         if int(file_id) == SLOW_VERSION * 10 + 1:
             exchange.send_range = partial(_send_slowly, exchange)
         if int(file_id) != STALLED_VERSION * 10 + 1 or self.go_on.is_set():

@@ -52,6 +52,10 @@ SCANNED = {
 # Every place in the package that the scan hits, and why it is there. docs/registry-review.md tells it to a reviewer.
 REASONS = {
     (
+        "lora_resolver/identifiers/addresses.py",
+        "environment",
+    ): "HF_ENDPOINT, the mirror whose addresses count as Hugging Face's",
+    (
         "lora_resolver/network/transport.py",
         "network",
     ): "the only module that talks HTTP: downloads and their checks",

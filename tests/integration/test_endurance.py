@@ -1,0 +1,185 @@
+"""Many at once, many one after the other, and a cancel in every phase: nothing grows, nothing hangs, and the next run
+ends well."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import struct
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests import lora_files
+from tests.integration.conftest import air, tiny
+from tools.comfy_client import Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.integration.conftest import Studio
+
+pytestmark = pytest.mark.integration
+
+REQUESTS = 500
+PROMPTS = 200
+LARGE = 12 * 2**30  # sparse: it takes no room on the disk, and its hash takes seconds
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+
+def usage(studio: Studio) -> dict[str, int]:
+    """Of ComfyUI's process: resident memory in MB, threads, open files."""
+    pid = studio.process.pid
+    process = Path("/proc", str(pid))
+    said = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+    return {
+        "MB": int(said["VmRSS"].split()[0]) // 1024,
+        "threads": int(said["Threads"]),
+        "files": len([*(process / "fd").iterdir()]),
+    }
+
+
+@linux
+def test_five_hundred_requests_at_once_are_answered(studio: Studio) -> None:
+    address = urlsplit(studio.client.url)
+    asked = [
+        ("POST", "/air_lora/parse", {"text": f"civitai:{number}@{number} 0.5"})
+        for number in range(1, REQUESTS, 2)
+    ] + [("GET", "/air_lora/presets", None) for _ in range(REQUESTS // 2)]
+    before = usage(studio)
+
+    def ask(method: str, path: str, body: object) -> int:
+        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=120)
+        try:
+            headers = {"Content-Type": "application/json"}
+            connection.request(method, path, json.dumps(body) if body else None, headers if body else {})
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        statuses = Counter(pool.map(lambda each: ask(*each), asked))
+    after = usage(studio)
+    print(f"\n{REQUESTS} requests at once: {dict(statuses)}; {before} before, {after} after")
+    assert set(statuses) <= {200, 429, 503}, "an answer, or that there are too many"
+    assert statuses[200] >= REQUESTS // 2
+    assert after["threads"] <= before["threads"] + 40, "a pool of them, not one for each request"
+    assert after["files"] <= before["files"] + 40
+    assert ask("GET", "/air_lora/presets", None) == 200
+
+
+@linux
+def test_two_hundred_prompts_with_changing_arrays_leave_nothing_behind(studio: Studio) -> None:
+    """It takes longer than other tests: what grows by a little shows only after many."""
+    models = (101, 102, 103)
+
+    def array(number: int) -> list[dict[str, Any]]:
+        chosen = [model for place, model in enumerate(models) if (number >> place) & 1 or number % 3 == place]
+        return [{"model": air(model), "weight": round(0.1 + (number % 17) / 20, 2)} for model in chosen]
+
+    def run(numbers: range) -> None:
+        prompts = [
+            studio.client.queue(tiny("sd15", array(number), steps=1, seed=number).workflow())
+            for number in numbers
+        ]
+        for prompt in prompts:
+            studio.client.wait(prompt, seconds=300)
+
+    seen = []
+    for start in range(0, PROMPTS, 50):
+        run(range(start, start + 50))
+        seen.append(usage(studio))
+    print(f"\nafter 50, 100, 150 and {PROMPTS} prompts: {seen}")
+    first, last = seen[0], seen[-1]
+    assert last["MB"] <= first["MB"] + 100
+    assert last["threads"] <= first["threads"] + 4
+    assert last["files"] <= first["files"] + 8
+
+
+@pytest.fixture
+def fresh(studio: Studio) -> Iterator[list[dict[str, Any]]]:
+    """An array whose file is not on this disk, and that ComfyUI has not run yet."""
+    studio.without_downloads(air(104))
+    yield [{"model": air(104), "weight": 0.31}]
+    studio.without_downloads(air(104))
+
+
+def cancelled(studio: Studio, prompt: str) -> None:
+    """Cancels, and sees that the run ends at once; a second is for us, the rest for a busy machine and polling."""
+    started = time.monotonic()
+    studio.client.post("/interrupt", {})
+    with pytest.raises(Failed):
+        studio.client.wait(prompt, seconds=30)
+    assert time.monotonic() - started < 5
+
+
+def ends_well(studio: Studio, array: list[dict[str, Any]]) -> None:
+    (entry,) = studio.report(studio.run(tiny("sd15", array).workflow()))["entries"]
+    assert entry["status"] == "applied"
+
+
+def test_a_cancel_while_a_version_is_looked_up(studio: Studio, fresh: list[dict[str, Any]]) -> None:
+    with studio.civitai.version_documents_stalled():
+        studio.civitai.asked_for_version.clear()
+        prompt = studio.client.queue(tiny("sd15", fresh).workflow())
+        assert studio.civitai.asked_for_version.wait(30)
+        cancelled(studio, prompt)
+    ends_well(studio, fresh)
+
+
+def test_a_cancel_while_a_header_is_awaited(studio: Studio, fresh: list[dict[str, Any]]) -> None:
+    with studio.civitai.deliveries_stalled() as asked:
+        prompt = studio.client.queue(tiny("sd15", fresh).workflow())
+        assert asked.wait(30)
+        cancelled(studio, prompt)
+    ends_well(studio, fresh)
+
+
+def large_lora(path: Path) -> Path:
+    """A LoRA for SD 1.5 with a huge tensor of nothing beside its own."""
+    lora_files.sd15_lora(path, seed=77)
+    content = path.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
+    header["notes"] = {"dtype": "U8", "shape": [LARGE], "data_offsets": [len(data), len(data) + LARGE]}
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + data)
+        file.truncate(8 + len(text) + len(data) + LARGE)
+    return path
+
+
+@linux
+def test_a_cancel_while_a_file_is_verified(studio: Studio) -> None:
+    path = large_lora(studio.process.base / "models" / "loras" / "mine" / "large.safetensors")
+    try:
+        prompt = studio.client.queue(tiny("sd15", [{"model": "local:mine/large.safetensors"}]).workflow())
+        time.sleep(1.5)  # its hash takes several times as long
+        cancelled(studio, prompt)
+    finally:
+        path.unlink()
+    ends_well(studio, [{"model": air(101), "weight": 0.32}])
+
+
+def test_a_cancel_while_a_picture_is_sampled(studio: Studio) -> None:
+    array = [{"model": air(101), "weight": 0.33}]
+    prompt = studio.client.queue(tiny("sd15", array, steps=10_000).workflow())
+    deadline = time.monotonic() + 60
+    while not studio.client.get("/queue")["queue_running"] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(2)
+    cancelled(studio, prompt)
+    ends_well(studio, array)
+
+
+def test_a_cancel_between_two_runs_stops_nothing_that_comes_later(studio: Studio) -> None:
+    studio.client.post("/interrupt", {})
+    ends_well(studio, [{"model": air(102), "weight": 0.34}])
