@@ -10,7 +10,7 @@ from pathlib import Path, PurePath, PureWindowsPath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = [
     "fitted",
@@ -19,6 +19,7 @@ __all__ = [
     "listed_name",
     "marked",
     "name_below",
+    "name_finder",
     "safe_file_name",
     "safe_folder",
     "short_name",
@@ -128,14 +129,28 @@ def folded(name: str) -> str:
 def listed_name(name: str, names: Sequence[str]) -> str:
     """The file among these names that a shorter one means: its path without the ending, or its bare name; exactly, or
     in any case of letters. The name itself, with the ending, where there is none."""
-    whole = name if is_safetensors(name) else name + _ENDING
-    exact = {whole.replace("\\", "/"), name.replace("\\", "/")}.intersection(names)
-    if exact:
-        return exact.pop()
-    wanted = _stem(name)
-    by_path = {_stem(each): each for each in reversed(names)}
-    by_name = {_stem(each).rpartition("/")[2]: each for each in reversed(names)}
-    return by_path.get(wanted) or by_name.get(wanted.rpartition("/")[2]) or whole
+    return name_finder(names)(name)
+
+
+def name_finder(names: Sequence[str]) -> Callable[[str], str]:
+    """`listed_name` for many names among the same files, which are looked at once."""
+    listed = set(names)
+    by_path: dict[str, str] = {}
+    by_name: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        whole = name if is_safetensors(name) else name + _ENDING
+        for exact in (whole.replace("\\", "/"), name.replace("\\", "/")):
+            if exact in listed:
+                return exact
+        if names and not by_path:
+            for each in reversed(names):
+                by_path[_stem(each)] = each
+                by_name[_stem(each).rpartition("/")[2]] = each
+        wanted = _stem(name)
+        return by_path.get(wanted) or by_name.get(wanted.rpartition("/")[2]) or whole
+
+    return find
 
 
 def _stem(name: str) -> str:

@@ -19,7 +19,7 @@ from .errors import (
     VerificationFailed,
 )
 from .headers.safetensors_header import read_header
-from .identifiers.file_choice import traits_of
+from .identifiers.file_choice import agrees, traits_of
 from .library import Library, Owned
 from .peek import RemoteHeader, peek_header
 from .preview import keep_preview
@@ -354,8 +354,8 @@ def _several_files(asked: Identifier, record: LoraRecord | None) -> tuple[str, .
     Wan's High, the other for its Low."""
     if record is None or asked.source != "civitai" or asked.file_id is not None:
         return ()
-    wanted = traits_of(asked.choice or "").items()
-    alike = [file for file in record.model_files if wanted <= traits_of(file[2]).items()]
+    wanted = traits_of(asked.choice or "")
+    alike = [file for file in record.model_files if agrees(wanted, traits_of(file[2]))]
     if len(alike) < 2:
         return ()
     named = ", ".join(f"{record.identifier}+{number} is {quoted(name, 60)}" for number, name, _ in alike)

@@ -25,7 +25,8 @@ _ADDRESS = re.compile(
 )
 _CIVITAI_MODEL = re.compile(r"/(?:api/v1/)?models/([0-9]{1,18})(?:/.*)?")
 _CIVITAI_VERSION = re.compile(
-    r"/(?:api/download/models|api/v1/model-versions|model-versions)/([0-9]{1,18})(?:/.*)?"
+    r"/(?:api/download/models|api/v1/model-versions|(?:models/(?P<model>[0-9]{1,18})/)?model-versions)"
+    r"/(?P<version>[0-9]{1,18})(?:/.*)?"
 )
 
 _PASTE_CIVITAI = "Open the model's page and copy its address, as in https://civitai.com/models/120096?modelVersionId=135931."
@@ -47,6 +48,8 @@ def short_form(text: str) -> str | None:
     """
     if not _ADDRESS.match(text):
         return None
+    if re.search(r"\s", text):
+        raise invalid("an address has no blanks in it", _PASTE_CIVITAI, "unknownAddress")
     if text.lower().startswith("hf://"):
         return f"huggingface:{text[5:]}"
     has_scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text)
@@ -87,7 +90,7 @@ def _civitai(path: str, query: str) -> str:
     file_id, choice = file_choice(query)
     file = f"+{file_id}" if file_id is not None else f"?{choice}" if choice else ""
     if version := _CIVITAI_VERSION.fullmatch(path):
-        return f"civitai:@{version[1]}{file}"
+        return f"civitai:{version['model'] or ''}@{version['version']}{file}"
     model = _CIVITAI_MODEL.fullmatch(path)
     if not model:
         raise invalid("this page of CivitAI is not a model's", _PASTE_CIVITAI, "unknownAddress")

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote
 from ..bounded import whole_number
 from .rules import check_format, invalid
 
-__all__ = ["check_choice", "file_choice", "traits_of"]
+__all__ = ["agrees", "check_choice", "file_choice", "traits_of"]
 
 _TRAITS = ("format", "fp", "quanttype", "size", "type")
 _VALUE = re.compile(r"[a-z0-9][a-z0-9 ._-]{0,39}")
@@ -62,3 +62,11 @@ def check_choice(text: str) -> None:
 def traits_of(text: str) -> dict[str, str]:
     """Name → value, in lower case: what the file must be."""
     return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+
+
+def agrees(wanted: dict[str, str], traits: dict[str, str]) -> bool:
+    """Whether a file may be the one that is wanted: of its type, and with nothing that contradicts.
+
+    What the file does not say is no contradiction, as at the site (civitai: file.service.ts, getFileForModelVersion).
+    """
+    return all(traits.get(key, "" if key == "type" else value) == value for key, value in wanted.items())

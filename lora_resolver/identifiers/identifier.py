@@ -255,7 +255,11 @@ def _plain(number: str) -> str:
 def _civitai(body: str) -> Identifier:
     body, _, query = body.partition("?")
     model, version, file_id, file_format = _numbered_parts(body)
+    if " " in query:
+        raise invalid("there is a blank behind its ?", 'Write it like "?fp=fp16&size=pruned".')
     asked_id, choice = file_choice(query)
+    if file_id is not None and asked_id not in (None, file_id):
+        raise invalid(f"it names two files, {file_id} and {asked_id}", "Leave one of them out.")
     if file_id is not None or asked_id is not None:
         file_id, choice = file_id or asked_id, None
     if version is not None:

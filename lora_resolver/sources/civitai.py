@@ -17,7 +17,7 @@ from ..architecture.base_models import declared_families
 from ..config import KINDS
 from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, TransferFailed, VerificationFailed
 from ..file_names import is_safetensors
-from ..identifiers.file_choice import traits_of
+from ..identifiers.file_choice import agrees, traits_of
 from . import civitai_json as api
 from .desk import Elsewhere, Offer
 
@@ -201,17 +201,28 @@ def _choose(record: LoraRecord, asked: Identifier, sha256: str | None) -> FileRe
     if sha256 is not None:
         fitting = [file for file in record.files if file.sha256 == sha256]
     else:
-        wanted = traits_of(asked.choice or "").items()
-        fitting = [file for file in record.files if wanted <= dict(file.traits).items()]
+        wanted = traits_of(asked.choice or "")
+        models = [file for file in record.files if file.is_model and "type" not in wanted]
+        fitting = [file for file in models or record.files if agrees(wanted, dict(file.traits))]
+        fitting.sort(key=lambda file: -_matches(file, asked))  # stable: else in the site's order
         if not fitting and record.files:
             raise _no_such_file(record, f"{record.identifier} has no file with {unquote(str(asked.choice))}")
     if fitting:
-        return next((file for file in fitting if file.primary), fitting[0])
+        best = [
+            file
+            for file in fitting
+            if not asked.choice or _matches(file, asked) == _matches(fitting[0], asked)
+        ]
+        return next((file for file in best if file.primary), best[0])
     raise NotFound(
         f"{record.identifier} ({record.name}) has no file to download",
         code="noFile",
         remedy=f"Look at {record.page_url}.",
     )
+
+
+def _matches(file: FileRecord, asked: Identifier) -> int:
+    return len(traits_of(asked.choice or "").items() & set(file.traits))
 
 
 def _no_such_file(record: LoraRecord, message: str) -> NotFound:

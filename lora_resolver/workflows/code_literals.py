@@ -20,7 +20,7 @@ _TOKEN = re.compile(
 \s*(?:(?P<comment>//[^\n]*|\#[^\n]*|/\*.*?(?:\*/|\Z))
     | (?P<string>(?P<prefix>[rRbBfFuU]{0,2})
         (?P<quoted>"""(?:[^"\\]|\\.|"(?!""))*"""|\'\'\'(?:[^'\\]|\\.|'(?!''))*\'\'\'
-        |"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`))
+        |"(?:[^"\\\n]|\\.)*"|(?<![A-Za-z])'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`))
     | (?P<number>[-+]?(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?(?![\w.]))
     | (?P<name>\$?[^\W\d]\w*)
     | (?P<sign>=>|->|::|\?\.|:=|===?|!==?|<=|>=|\.\.\.|[\[\]{}(),:=;.])
@@ -35,6 +35,10 @@ _WORDS = {
 }  # fmt: skip
 _OPEN = {"[": "]", "{": "}", "(": ")"}
 _ASSIGNS = frozenset({":", "=", "=>", ":="})
+_OPERATORS = frozenset({"if", "else", "or", "and", "for", "in", "not", "is"})
+_CHANGES = frozenset(
+    {"append", "extend", "insert", "push", "unshift", "splice", "concat", "add", "pop", "remove", "clear"}
+)
 _JOINS = frozenset({".", "::", "->", "?."})
 _ENDS = frozenset({",", "]", "}", ")", ";"})
 MAX_DEPTH = 60
@@ -98,10 +102,52 @@ class Code:
             elif kind == "number":
                 value = _number_of(match["number"])
             self.tokens.append(_Token(kind, text[start:end], start, end, value))
-        self._assigned: dict[str, list[int]] = {}
+        # Name → where its value begins, None where it is changed in another way.
+        self._assigned: dict[str, list[int | None]] = {}
+        self._values: dict[str, Any] = {}
+        depth = 0
         for index, token in enumerate(self.tokens):
-            if token.kind == "name" and self.sign(index + 1) in ("=", ":="):
-                self._assigned.setdefault(token.text, []).append(index + 2)
+            depth += (token.text == "(") - (token.text == ")") if token.kind == "sign" else 0
+            if token.kind == "name" and self.sign(index - 1) not in _JOINS:
+                change = self._change(index, depth)
+                if change is not False:
+                    self._assigned.setdefault(token.text, []).append(change)
+
+    def _change(self, index: int, depth: int) -> int | bool | None:
+        """Where the value begins that is given to the name here; None for another change of it; False for none."""
+        behind = self.sign(index + 1)
+        if behind in ("=", ":="):
+            # Inside brackets it names an argument; in a function's own, it is a value that a caller may change.
+            return index + 2 if depth == 0 else None if self._in_a_definition(index) else False
+        operator = self.tokens[index + 1] if index + 1 < len(self.tokens) else None
+        if (
+            operator is not None
+            and operator.text in ("+", "-", "*", "/", "|", "??")
+            and self.sign(index + 2) == "="
+        ):
+            return None
+        if behind in _JOINS:
+            if self.word(index + 2).lower() in _CHANGES and self.sign(index + 3) == "(":
+                return None
+            return None if self.word(index + 2) and self.sign(index + 3) == "=" else False
+        if behind == "[":
+            end = index + 2
+            while end < min(len(self.tokens), index + 12) and self.sign(end) != "]":
+                end += 1
+            rest = [self.sign(place) for place in range(end + 1, min(len(self.tokens), end + 6))]
+            return None if rest[:1] == ["="] or (rest[:1] in (["["], ["."]) and "=" in rest) else False
+        return False
+
+    def _in_a_definition(self, index: int) -> bool:
+        """Whether the innermost bracket around this token is opened by `def name(`, `function (` or an arrow's."""
+        depth = 0
+        for place in range(index - 1, max(-1, index - 200), -1):
+            sign = self.sign(place)
+            depth += (sign == ")") - (sign == "(")
+            if depth < 0:
+                makers = ("def", "function", "fn", "func", "lambda")
+                return self.word(place - 1) in makers or self.word(place - 2) in makers
+        return False
 
     def sign(self, index: int) -> str:
         """The sign at a place; "" where another thing stands there, or nothing."""
@@ -134,22 +180,33 @@ class Code:
         for _ in range(MAX_DEPTH):
             if not isinstance(value, Name):
                 return value
-            places = self._assigned.get(value.text, [])
-            if len(places) != 1:
-                return Unknown(value.text[:_LONGEST_SHOWN])
-            value = self.value(places[0])[0]
+            name = value.text
+            if name not in self._values:
+                places = self._assigned.get(name, [])
+                place = places[0] if len(places) == 1 else None
+                self._values[name] = Unknown(name[:_LONGEST_SHOWN]) if place is None else self.value(place)[0]
+            value = self._values[name]
         return Unknown("…")
+
+    def is_changed(self, name: str) -> bool:
+        """Whether the text changes what it has given to this name."""
+        places = self._assigned.get(name, [])
+        return None in places or len(places) > 1
 
     def value(self, index: int, depth: int = 0) -> tuple[Any, int]:
         """(the value that begins here, the place behind it): up to the next comma or closing bracket."""
         if index >= len(self.tokens):
             return Unknown(""), index
         value, behind = self._primary(index, depth)
-        if behind >= len(self.tokens) or self.sign(behind) in _ENDS or self._line_ends(behind):
+        if (
+            behind >= len(self.tokens)
+            or self.sign(behind) in _ENDS
+            or (depth == 0 and self._line_ends(behind))
+        ):
             return value, behind
         end = self._end_of_item(behind)
         begin = self.tokens[index].start
-        return Unknown(self.text[begin : self.tokens[end - 1].end][:_LONGEST_SHOWN]), end
+        return Unknown(_without_texts(self.text[begin : self.tokens[end - 1].end])), end
 
     def call(self, index: int) -> tuple[Any, int]:
         """(the call that begins here, the place behind it), whatever is done with what it gives."""
@@ -158,7 +215,12 @@ class Code:
     def _line_ends(self, behind: int) -> bool:
         """Whether a statement may end before this token: the next line begins with no operator."""
         gap = self.text[self.tokens[behind - 1].end : self.tokens[behind].start]
-        return "\n" in gap and (self.tokens[behind].kind == "name" or self.tokens[behind].kind == "string")
+        token = self.tokens[behind]
+        return (
+            token.text not in _OPERATORS
+            and ("\n" in gap or token.text == "as")
+            and token.kind in ("name", "string")
+        )
 
     def _end_of_item(self, index: int) -> int:
         depth = 0
@@ -191,6 +253,12 @@ class Code:
 
     def _named(self, index: int, depth: int) -> tuple[Any, int]:
         first = self.tokens[index].text
+        if first == "new" and self.sign(index + 1) == "[" and self.sign(index + 2) == "]":
+            return (
+                self._bracket(index + 3, depth)
+                if self.sign(index + 3) == "{"
+                else (Unknown("new[]"), index + 3)
+            )
         if first == "new" and index + 1 < len(self.tokens) and self.tokens[index + 1].kind == "name":
             return self._named(index + 1, depth)
         if first.lower() in _WORDS:
@@ -254,12 +322,17 @@ class _Arguments:
     named: dict[str, Any]
 
 
+def _without_texts(text: str) -> str:
+    """What is computed, as it may be shown: a text in it may be a secret."""
+    return re.sub(r"""(["'`]).*?(?:\1|\Z)""", r"\1…\1", text[:1000], flags=re.DOTALL)[:_LONGEST_SHOWN]
+
+
 def _text_of(prefix: str, quoted: str) -> Any:
     marks = 3 if quoted[:3] in ('"""', "'''") and len(quoted) > 5 else 1
     inside = quoted[marks:-marks]
     computed = ("f" in prefix.lower() and "{" in inside) or (quoted[0] == "`" and "${" in inside)
     if computed:
-        return Unknown(quoted[:_LONGEST_SHOWN])
+        return Unknown("a text that is put together")
     if "r" in prefix.lower():
         return inside
     text = _ESCAPE.sub(_unescaped, inside)

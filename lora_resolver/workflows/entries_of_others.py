@@ -42,6 +42,7 @@ KEYS = frozenset(
 _NUMBER = re.compile(r"\s*[-+]?(?:[0-9]{1,4}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})\s*")
 _OTHER_ENDINGS = re.compile(r"(?:_lora_(?:f16|f32|q\w+))?\.(?:ckpt|pt|bin|safetensors|sft)\Z", re.IGNORECASE)
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_WRAPPING = re.compile(r"float|ptr|pointer|number|decimal", re.IGNORECASE)
 _LONGEST_SHOWN = 60
 
 
@@ -136,7 +137,7 @@ def _identifier_or_file(text: str) -> tuple[str, bool]:
     except InvalidIdentifier as error:
         if _REPOSITORY.fullmatch(text) and not _OTHER_ENDINGS.search(text):
             return f"huggingface:{text}", False
-        if ":" in text or text.startswith(("/", "\\", "~")):
+        if re.search(r'[:<>"|?*$]', text) or text.startswith(("/", "\\", "~")):
             raise NotUnderstood(error.message) from None
         return file_stem(text), True
 
@@ -150,7 +151,7 @@ def _first_number(members: Mapping[str, Any], keys: tuple[str, ...], name: str) 
             return float(value)
         # floatPtr(0.8), Float(0.8): one number in a wrapping that says its type.
         inside: tuple[Any, ...] = getattr(value, "arguments", ())
-        if len(inside) == 1 and not isinstance(value, str):
+        if len(inside) == 1 and _WRAPPING.search(str(getattr(value, "name", ""))):
             value = inside[0]
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise NotUnderstood(f"the {key} of {_short(name)}, {_short(_text_of(value))}")

@@ -391,7 +391,7 @@ def text_of(file: BinaryIO) -> str:
 
 def is_like_json(text: str) -> bool:
     """Whether a text begins as JSON does: with a bracket, a member or a comment, and with no path."""
-    return text.startswith(("[", "{", '"', "//", "/*"))
+    return text.startswith(("[", "{", '"', "/*")) or (text.startswith("//") and "\n" in text.rstrip())
 
 
 def _is_json(text: str) -> bool:

@@ -23,8 +23,10 @@ from typing import Any
 from .entries_of_others import NotUnderstood, OtherLora, file_stem, key_of, other_lora
 from .prompt_tags import PromptTag, prompt_tags
 
-__all__ = ["from_tag", "loras_in_document", "loras_in_record_text"]
+__all__ = ["RECORD_MARKS", "from_tag", "loras_in_document", "loras_in_record_text"]
 
+RECORD_MARKS = ("Steps: ", "Civitai resources:", "Recipe metadata:", "Civitai metadata:", "AddNet Model ")
+"""Words that no program and no list has."""
 _LORA_TYPES = frozenset({"lora", "lycoris", "dora", "locon", "loha", "lokr"})
 _INSIDE = (
     "sui_image_params",
@@ -52,9 +54,9 @@ _DRAW_THINGS = re.compile(
     rf"LoRA(?: [0-9]{{1,3}})? Model: (?P<name>[^,\n]{{0,300}}), LoRA(?: [0-9]{{1,3}})? Weight: (?P<weight>{_NUMBER})"
 )
 _LOG_LINE = re.compile(
-    rf"^\W*(?:lora_combined_|LoRA )[0-9]{{1,3}}\"?[:\t ]+\"?(?P<value>[^\"\n]+? : {_NUMBER})\"?,?\s*$",
-    re.MULTILINE,
+    rf"\W*(?:lora_combined_|LoRA )[0-9]{{1,3}}\"?[:\t ]{{1,4}}\"?(?P<value>[^\"\n]{{1,400}} : {_NUMBER})\"?,?\s*$"
 )
+_LONGEST_LINE = 500
 _A1111 = re.compile(r"Version: (?:v[0-9]|f[0-9]|neo|1\.[0-9]+\.)")
 _AWAY = frozenset({"none", ""})
 
@@ -197,7 +199,17 @@ def _resources(entries: list[Any]) -> list[OtherLora]:
 
 def _resource(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Only what names and weighs it: `modelName` is a title there, no file."""
-    kept = ("air", "modelVersionId", "weight", "strength", "strengthClip")
+    kept = (
+        "air",
+        "modelVersionId",
+        "weight",
+        "strength",
+        "strengthClip",
+        "on",
+        "enabled",
+        "active",
+        "exclude",
+    )
     named = {key: entry[key] for key in kept if entry.get(key) is not None}
     if "air" in named:
         named.pop("modelVersionId", None)
@@ -307,7 +319,9 @@ def _of_log(text: str) -> list[OtherLora]:
         for match in _DRAW_THINGS.finditer(text)
         if match["name"]
     ]
-    found += [each for match in _LOG_LINE.finditer(text) if (each := _of_pair(match["value"])) is not None]
+    lines = (line for line in text.splitlines() if len(line) < _LONGEST_LINE and "lora" in line.lower())
+    pairs = (_of_pair(match["value"]) for line in lines if (match := _LOG_LINE.match(line)))
+    found += [each for each in pairs if each is not None]
     weights = re.search(r'Lora weights: (?:"([^"\n]*)"|([^,\n]*))', text)
     if weights and not found:
         for part in (weights[1] or weights[2]).split(", "):
@@ -322,6 +336,7 @@ def _of_addnet(text: str) -> list[OtherLora]:
     found: dict[str, dict[str, str]] = {}
     for match in _ADDNET.finditer(text):
         found.setdefault(match["number"], {})[match["what"]] = match["value"].strip()
+    enabled = "AddNet Enabled: False" not in text
     loras = []
     for row in found.values():
         name = re.sub(r"\([0-9a-fA-F]+\)\Z", "", row.get("Model", ""))
@@ -331,7 +346,7 @@ def _of_addnet(text: str) -> list[OtherLora]:
         if model is None:
             raise NotUnderstood(f"how strong {name[:60]} shall be")
         numbers = (model, *((row["Weight B"],) if "Weight B" in row else ()))
-        loras.append(OtherLora(file_stem(name), tuple(_float(each, name) for each in numbers), is_file=True))
+        loras.append(OtherLora(file_stem(name), tuple(_float(each, name) for each in numbers), True, enabled))
     return loras
 
 

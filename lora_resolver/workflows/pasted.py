@@ -23,17 +23,17 @@ from typing import TYPE_CHECKING, BinaryIO
 from ..array.lenient_json import parse_json
 from ..array.lora_array import LoraEntry
 from ..errors import InvalidIdentifier, InvalidInput, LoraResolverError
-from ..file_names import listed_name
+from ..file_names import name_finder
 from ..identifiers import parse_identifier
 from ..wording import quoted
 from .code_literals import TooLong
 from .entries_of_others import NotUnderstood
 from .named_loras import is_like_json, loras_in
-from .other_programs import from_tag, loras_in_document, loras_in_record_text
+from .other_programs import RECORD_MARKS, from_tag, loras_in_document, loras_in_record_text
 from .pasted_code import embedded_json, loras_in_code
 from .png_text import png_texts
 from .prompt_tags import prompt_tags, without_prompt_tags
-from .weighted_names import NAME, WeightedName, names_in_line
+from .weighted_names import NAME, WeightedName, is_heading, names_in_line, weight_alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -54,6 +54,19 @@ _MAX_ERRORS = 100
 _MOST_WORDS_OF_ONE_FAULT = 5  # more lines that name nothing are some other text altogether
 
 _OPEN_TAG = re.compile(r"<\s*(?:lora|lyco|lycoris)\s*:[^<>\n]{0,60}", re.IGNORECASE)
+_FENCED = re.compile(
+    r"^[ \t]*(?:```|~~~)[^\n`]*\n(.*?)(?:^[ \t]*(?:```|~~~)[ \t]*$|\Z)", re.MULTILINE | re.DOTALL
+)
+_SECRET = re.compile(
+    r"(?:api[_-]?key|token|bearer|authorization|password|passwd|secret|(?<=\s)-u|await \w+\()"
+    r"[\"']{0,2}\s{0,3}[:=\s,(]\s{0,3}"
+    r"[\"'`]?(?:bearer\s+)?([^\s\"'`,;&<>()\[\]{}]{3,400})",
+    re.IGNORECASE,
+)
+_MOST_SECRETS = 100
+_SHORTEST_SECRET = 4
+_TYPOGRAPHIC = "“”„‟‘’‚"
+_STRAIGHT = str.maketrans(_TYPOGRAPHIC, 4 * '"' + 3 * "'")
 _LINK = re.compile(r"\[[^\[\]{}]{0,300}\]\(")  # in Markdown; else it begins like an array
 
 
@@ -79,35 +92,13 @@ def read_pasted(text: str, local_names: Sequence[str] = ()) -> Pasted:
 
     `local_names` are files as ComfyUI's loaders list them: `<lora:name:0.7>` leaves out folder and ending.
     """
-    begin = text.lstrip("\ufeff \t\r\n")
-    if not begin:
-        return Pasted((), ())
-    try:
-        if is_like_json(begin) and not _LINK.match(begin):
-            return _from_json(text, local_names)
-        found = _from_program(text, local_names)
-        if found is not None:
-            return found
-        recorded = loras_in_record_text(text)
-        if recorded is not None and (recorded or not NAME.search(text)):
-            return _from_others(recorded, local_names, text)
-    except NotUnderstood as fault:
-        return Pasted((), (_not_understood(fault),))
-    except TooLong:
-        return Pasted((), (_not_understood(NotUnderstood("all of a text this long. Paste the array alone")),))
-    tags = [*islice(prompt_tags(text), MAX_LORAS + 1)]
-    if tags:
-        rest = without_prompt_tags(text)
-        beside = (
-            _from_word(each[0], (), "") for pattern in (NAME, _OPEN_TAG) for each in pattern.finditer(rest)
-        )
-        return _collect(chain((_from_tag(tag, local_names) for tag in tags), beside))
-    return _from_lines(text)
+    return without_secrets(_Reader(local_names).read(text), text)
 
 
 def read_dropped(file: BinaryIO, local_names: Sequence[str] = ()) -> Pasted:
     """The same for a file: a picture or another result that ComfyUI saved, or a text."""
-    found = _from_named(loras_in(file, local_names=lambda: local_names), local_names)
+    reader = _Reader(local_names)
+    found = reader.from_named(loras_in(file, local_names=lambda: local_names), in_a_picture=True)
     if found.loras or not any(error.code in ("noWorkflow", "invalidJson") for error in found.errors):
         return found
     file.seek(0)
@@ -118,59 +109,172 @@ def read_dropped(file: BinaryIO, local_names: Sequence[str] = ()) -> Pasted:
     return read if read.loras or any(error.code == "notUnderstood" for error in read.errors) else found
 
 
-def _from_json(text: str, local_names: Sequence[str]) -> Pasted:
-    """Raises NotUnderstood."""
-    try:
-        document = parse_json(text)
-    except InvalidInput:
-        found = _from_program(text, local_names)
+def without_secrets(found: Pasted, text: str) -> Pasted:
+    """The same, with what stands behind `token=`, `apiKey:` and the like in the text taken out of what is said."""
+    whole = [match[1] for match in islice(_SECRET.finditer(text), _MOST_SECRETS)] if found.errors else []
+    secrets = {*whole, *(part for each in whole for part in each.split(":") if len(part) >= _SHORTEST_SECRET)}
+    if not secrets:
+        return found
+
+    def masked(said: str) -> str:
+        for secret in sorted(secrets, key=len, reverse=True):
+            said = said.replace(secret, "…")
+        return said
+
+    errors = tuple(
+        InvalidInput(
+            masked(error.message),
+            code=error.code,
+            parameter=None if error.parameter is None else masked(error.parameter),
+            remedy=masked(error.remedy),
+        )
+        for error in found.errors
+    )
+    return Pasted(found.loras, errors)
+
+
+class _Reader:
+    """Reads one text; knows the user's files."""
+
+    def __init__(self, local_names: Sequence[str]) -> None:
+        self._names = local_names
+        self._find = name_finder(local_names)
+
+    def read(self, text: str) -> Pasted:
+        """What the whole text names."""
+        try:
+            if "```" in text or "~~~" in text:
+                return self._fenced(text)
+            return self._plain(text)
+        except NotUnderstood as fault:
+            return Pasted((), (_not_understood(fault),))
+        except TooLong:
+            return Pasted(
+                (), (_not_understood(NotUnderstood("all of a text this long. Paste the array alone")),)
+            )
+
+    def _fenced(self, text: str) -> Pasted:
+        """A chat's answer or a README: what stands in ``` blocks counts, unless the words around name LoRAs too."""
+        outside = _FENCED.sub("\n", text)
+        blocks = [match[1] for match in _FENCED.finditer(text) if match[1].strip()]
+        if NAME.search(outside) or next(prompt_tags(outside), None) or not blocks:
+            return self._plain(
+                "\n".join(line for line in text.splitlines() if not line.strip().startswith(("```", "~~~")))
+            )
+        read = [self._plain(block) for block in blocks]
+        return self._one_of([each for each in read if each.loras] or read, "blocks", text)
+
+    def _one_of(self, read: Sequence[Pasted], what: str, text: str) -> Pasted:
+        """That which all of them say. Raises NotUnderstood where they differ."""
+        if not read:
+            return Pasted((), (_names_nothing(text),))
+        if any(each.loras != read[0].loras for each in read[1:]):
+            raise NotUnderstood(f"which of the {what} in it is meant: their LoRAs differ. Paste one alone")
+        return read[0]
+
+    def _plain(self, text: str) -> Pasted:
+        """Raises NotUnderstood."""
+        begin = text.lstrip("\ufeff \t\r\n")
+        if not begin:
+            return Pasted((), ())
+        if is_like_json(begin) and not _LINK.match(begin):
+            return self._from_json(text)
+        is_record = any(mark in text for mark in RECORD_MARKS)
+        recorded = loras_in_record_text(text) if is_record else None
+        found = None if recorded is not None else self._from_program(text)
         if found is not None:
             return found
-        return _from_named(loras_in(text, local_names=lambda: local_names))
-    if isinstance(document, list) and len(document) > MAX_LORAS:
-        return Pasted((), (_too_much(f"{len(document):,} entries", f"At most {MAX_LORAS:,} are read."),))
-    others = loras_in_document(document)
-    if others is not None:
-        return _from_others(others, local_names, text)
-    return _from_named(loras_in(text, local_names=lambda: local_names))
+        if recorded is None and not is_record:
+            recorded = loras_in_record_text(text)
+        if recorded is not None and (recorded or not NAME.search(text)):
+            return self._from_others(recorded, text)
+        tags = [*islice(prompt_tags(text), MAX_LORAS + 1)]
+        return self._from_prompt(text, tags) if tags else _from_lines(text)
 
+    def _from_prompt(self, text: str, tags: Sequence[PromptTag]) -> Pasted:
+        rest = without_prompt_tags(text)
+        beside = (
+            outcome for line in rest.splitlines() if NAME.search(line) for outcome in _from_line(line, "")
+        )
+        opened = (_from_word(each[0], (), "") for each in _OPEN_TAG.finditer(rest))
+        return _collect(chain((self._from_tag(tag) for tag in tags), beside, opened))
 
-def _from_program(text: str, local_names: Sequence[str]) -> Pasted | None:
-    """What a curl command sends, or what a program text writes out. Raises NotUnderstood."""
-    bodies = embedded_json(text)
-    if not bodies:
-        found = loras_in_code(text)
-        return None if found is None else _from_others(found, local_names, text)
-    read = [_from_json(body, local_names) for body in bodies if body.strip()]
-    faults = [error for each in read for error in each.errors]
-    if faults:
-        return Pasted((), tuple(faults))
-    filled = [each for each in read if each.loras]
-    if any(each.loras != filled[0].loras for each in filled[1:]):
-        raise NotUnderstood("which of the commands in it is meant: their LoRAs differ. Paste one alone")
-    return filled[0] if filled else Pasted((), (_names_nothing(text),))
+    def _from_json(self, text: str) -> Pasted:
+        """Raises NotUnderstood."""
+        try:
+            document = parse_json(text)
+        except InvalidInput:
+            found = self._from_program(text)
+            return found if found is not None else self.from_named(self._named(text))
+        if isinstance(document, list) and len(document) > MAX_LORAS:
+            return Pasted((), (_too_much(f"{len(document):,} entries", f"At most {MAX_LORAS:,} are read."),))
+        others = loras_in_document(document)
+        return self._from_others(others, text) if others is not None else self.from_named(self._named(text))
 
+    def _named(self, text: str) -> NamedLoras:
+        return loras_in(text, local_names=lambda: self._names)
 
-def _from_others(loras: Sequence[OtherLora], local_names: Sequence[str], text: str) -> Pasted:
-    """Raises NotUnderstood where one of them cannot be an entry: then none is taken."""
-    if not loras:
-        return Pasted((), (_names_nothing(text),))
-    entries: list[PastedLora] = []
-    for lora in loras:
-        read = _of_other(lora, local_names)
-        if isinstance(read, LoraResolverError):
-            raise NotUnderstood(read.message, [f"{each.entry.identifier}" for each in entries])
-        entries.append(read)
-    return _collect(entries)
+    def _from_program(self, text: str) -> Pasted | None:
+        """What a curl command sends, or what a program text writes out. Raises NotUnderstood."""
+        if any(quote in text for quote in _TYPOGRAPHIC):
+            text = text.translate(_STRAIGHT)
+        bodies = embedded_json(text)
+        if not bodies:
+            found = loras_in_code(text)
+            return None if found is None else self._from_others(found, text)
+        read = [self._from_json(body) for body in bodies if body.strip()]
+        faults = [error for each in read for error in each.errors]
+        if faults:
+            return Pasted((), tuple(faults))
+        return self._one_of([each for each in read if each.loras], "commands", text)
 
+    def _from_others(self, loras: Sequence[OtherLora], text: str) -> Pasted:
+        """Raises NotUnderstood where one of them cannot be an entry: then none is taken."""
+        if not loras:
+            return Pasted((), (_names_nothing(text),))
+        entries: list[PastedLora] = []
+        for lora in loras:
+            read = self._of_other(lora)
+            if isinstance(read, LoraResolverError):
+                raise NotUnderstood(read.message, [f"{each.entry.identifier}" for each in entries])
+            entries.append(read)
+        return _collect(entries)
 
-def _of_other(lora: OtherLora, local_names: Sequence[str], place: str = "") -> PastedLora | LoraResolverError:
-    try:
-        name = f"local:{listed_name(lora.name, local_names)}" if lora.is_file else lora.name
-        identifier = parse_identifier(name)
-    except InvalidIdentifier as error:
-        return error.at(place) if place else error
-    return _entry(identifier, lora.weights, place, lora.enabled, lora.transformer)
+    def _of_other(self, lora: OtherLora, place: str = "") -> PastedLora | LoraResolverError:
+        try:
+            identifier = parse_identifier(f"local:{self._find(lora.name)}" if lora.is_file else lora.name)
+        except InvalidIdentifier as error:
+            return error.at(place) if place else error
+        return _entry(identifier, lora.weights, place, lora.enabled, lora.transformer)
+
+    def _from_tag(self, tag: PromptTag) -> PastedLora | LoraResolverError:
+        place = f"<lora:{tag.name[:40]}>"
+        if tag.unread:
+            return InvalidInput(
+                f"what {quoted(tag.unread, 60)} says of its weight is not understood",
+                code="unclearWeight",
+                remedy="Write one number, as in <lora:name:0.7>.",
+            ).at(place)
+        read = self._of_other(from_tag(tag), place)
+        if isinstance(read, PastedLora) and not tag.weights:
+            return _entry(read.entry.identifier, (), place)
+        return read
+
+    def from_named(self, named: NamedLoras, *, in_a_picture: bool = False) -> Pasted:
+        """What a workflow, an array or a picture's record names."""
+        found = _collect(
+            _entry(
+                _found_anywhere(each, self._names) if in_a_picture else each.identifier,
+                (each.weight, each.clip_weight),
+                each.place,
+                each.enabled,
+                each.transformer,
+            )
+            if each.weight_known
+            else _computed_weight(each)
+            for each in named.loras
+        )
+        return Pasted(found.loras, (*named.errors[:_MAX_ERRORS], *found.errors))
 
 
 def _not_understood(fault: NotUnderstood) -> InvalidInput:
@@ -180,22 +284,6 @@ def _not_understood(fault: NotUnderstood) -> InvalidInput:
         code="notUnderstood",
         remedy='Nothing was added. Write it out as [{ "model": "civitai:120096@135931", "weight": 0.7 }].',
     )
-
-
-def _from_named(named: NamedLoras, local_names: Sequence[str] = ()) -> Pasted:
-    found = _collect(
-        _entry(
-            _found_anywhere(each, local_names),
-            (each.weight, each.clip_weight),
-            each.place,
-            each.enabled,
-            each.transformer,
-        )
-        if each.weight_known
-        else _computed_weight(each)
-        for each in named.loras
-    )
-    return Pasted(found.loras, (*named.errors[:_MAX_ERRORS], *found.errors))
 
 
 def _computed_weight(named: NamedLora) -> LoraResolverError:
@@ -214,28 +302,33 @@ def _found_anywhere(named: NamedLora, local_names: Sequence[str]) -> Identifier:
     return named.identifier if is_here else parse_identifier(f"sha256:{named.sha256}")
 
 
-def _from_tag(tag: PromptTag, local_names: Sequence[str]) -> PastedLora | LoraResolverError:
-    place = f"<lora:{tag.name[:40]}>"
-    read = _of_other(from_tag(tag), local_names, place)
-    if isinstance(read, PastedLora) and not tag.weights:
-        return _entry(read.entry.identifier, (), place)
-    return read
-
-
 def _from_lines(text: str) -> Pasted:
     lines = text.splitlines()
     several = sum(1 for line in lines if line.strip()) > 1
-    found = _collect(
-        outcome
-        for number, line in enumerate(lines[:MAX_LINES], start=1)
-        for outcome in _from_line(line, f"line {number}" if several else "")
-    )
+    found = _collect(_of_lines(lines[:MAX_LINES], several=several))
     if len(lines) > MAX_LINES:
         more = _too_much(f"{len(lines):,} lines", f"The first {MAX_LINES:,} were read.")
         found = Pasted(found.loras, (*found.errors[: _MAX_ERRORS - 1], more))
-    if not found.loras and len(found.errors) > _MOST_WORDS_OF_ONE_FAULT:
+    if not found.loras and (len(found.errors) > _MOST_WORDS_OF_ONE_FAULT or not found.errors):
         return Pasted((), (_names_nothing(text),))
     return found
+
+
+def _of_lines(lines: Sequence[str], *, several: bool) -> Iterator[PastedLora | LoraResolverError]:
+    """A weight on a line of its own is that of the LoRA before it."""
+    last: PastedLora | LoraResolverError | None = None
+    for number, line in enumerate(lines, start=1):
+        place = f"line {number}" if several else ""
+        weight = weight_alone(line) if isinstance(last, PastedLora) and not last.weight_given else None
+        if weight is not None and isinstance(last, PastedLora):
+            last = _entry(last.entry.identifier, (weight,), place)
+        elif not (several and is_heading(line)):
+            for outcome in _from_line(line, place):
+                if last is not None:
+                    yield last
+                last = outcome
+    if last is not None:
+        yield last
 
 
 def _from_line(line: str, place: str) -> Iterator[PastedLora | LoraResolverError]:

@@ -26,29 +26,47 @@ __all__ = ["embedded_json", "loras_in_code"]
 
 MAX_COMMANDS = 100
 _LISTS = frozenset({"lora", "loras", "imageloras", "loraarray"})
+_BY_AIR = "additionalnetworks"
+_PATHS = {
+    "loraweights": "lorascale",
+    "extralora": "extralorascale",
+    "hflora": "lorascale",
+    "loraurl": "loraweight",
+}
+"""One address, and where its weight is (Replicate, muapi)."""
 _ADDERS = frozenset({"addlora", "withlora"})
 _MAKERS = frozenset({"ilora", "lora", "runwarelora"})
 _ELSEWHERE = frozenset({"loadloraweights", "setadapters"})
 _LIKE_CODE = re.compile(
-    r"""\bi?loras?["'`]?\s*(?::=|=>|[:=])\s*(?:[\[\{(\$\w]) | \bI?Lora\s*[({] | lora\s*\( | \blora\.[0-9]
-    | load_lora_weights""",
+    r"""(?:\bi?|image_?)loras?["'`]?\s*(?::=|=>|[:=])\s*(?:[\[\{(\$\w"'`]) | \bI?Lora[({] | \bI?Lora\s+\{ | lora\(
+    | \blora\.[0-9] | load_lora_weights | additionalNetworks | lora_weights | extra_lora | hf_lora | lora_url""",
     re.IGNORECASE | re.VERBOSE,
 )
-_REQUEST = ("positiveprompt", "positive_prompt", "imageinference", "requestimages", "texttoimage")
+_REQUEST = re.compile(
+    r"""positive_?prompt["'`]?\s*[:=]\s*["'`]|imageInference\s*[({]|requestImages\s*\(|textToImage\s*\("""
+    r"""|IEmbedding\s*\(|ILycoris\s*\(|\b(?:embeddings|lycoris)\s*[:=]\s*\[|->model\s*\(""",
+    re.IGNORECASE,
+)
 _DOTTED = re.compile(r"""["']?\blora\.([0-9]{1,3})\.(\w+)=("[^"\n]*"|'[^'\n]*'|[^\s"']+)["']?""")
 _CURL = re.compile(r"(?:^|[\s;&|$(`])curl(?:\.exe)?\s", re.IGNORECASE)
 _HERE_DOCUMENT = re.compile(r"<<-?\s*(['\"]?)(\w+)\1[^\n]*\n(.*?)\n[ \t]*\2[ \t]*(?:\n|\Z)", re.DOTALL)
-_DATA = re.compile(r"(?:-d|--data(?:-raw|-binary|-ascii|-urlencode)?|--json)(?:=(.*))?", re.DOTALL)
-_JSON_STRING = re.compile(r"""=\s*[rb]?["'`]{1,3}\s*[\[{].{0,2000}?\\?"loras?\\?"\s*:""", re.DOTALL)
-_JSON_WITH_LORA = re.compile(r"\s*[\[{].*lora", re.DOTALL | re.IGNORECASE)
+_DATA = re.compile(r"(?:-[a-zA-Z]*d|--data(?:-raw|-binary|-ascii|-urlencode)?|--json)(?:=(.*))?", re.DOTALL)
+_ANSI_C = re.compile(r"\$'((?:[^'\\]|\\.)*)'", re.DOTALL)
+_MOST_HERE_DOCUMENTS = 20
+_JSON_STRING = re.compile(r"""["'`]\s{0,9}[\[{]""")
+_JSON_WITH_LORA = re.compile(r"""\s*[\[{].*["']loras?["']\s*:""", re.DOTALL | re.IGNORECASE)
 
 
 def embedded_json(text: str) -> list[str]:
     """The bodies that the curl commands in a text send. Raises NotUnderstood for one that is not in the text."""
     if "curl" not in text.lower() or not _CURL.search(text):
-        return _json_strings(text) if _JSON_STRING.search(text) else []
-    here = [match[3] for match in _HERE_DOCUMENT.finditer(text)]
-    joined = re.sub(r"[\\^`][ \t]*\r?\n", " ", _HERE_DOCUMENT.sub("\n", text))
+        return _json_strings(text) if "lora" in text.lower() and _JSON_STRING.search(text) else []
+    text = _ANSI_C.sub(lambda match: shlex.quote(match[1].replace("\\'", "'").replace("\\n", "\n")), text)
+    if '^"' in text:  # cmd.exe
+        text = text.replace('^\\^"', '\\"').replace('^"', '"')
+    few = text.count("<<") <= _MOST_HERE_DOCUMENTS
+    here = [match[3] for match in _HERE_DOCUMENT.finditer(text)] if few else []
+    joined = re.sub(r"[\\^`][ \t]*\r?\n", " ", _HERE_DOCUMENT.sub("\n", text) if few else text)
     bodies: list[str] = []
     for command in re.split(r"(?=(?:^|(?<=\n))[ \t]*(?:\$ )?curl)", joined):
         if not _CURL.search(command):
@@ -63,15 +81,21 @@ def embedded_json(text: str) -> list[str]:
     files = [body for body in bodies if body.startswith("@") and body != "@-"]
     if files:
         raise NotUnderstood(f"what {files[0][1:60]} holds, the file that the curl command sends")
-    return [body for body in bodies if body != "@-"] + here
+    bodies = [body for body in bodies if body != "@-" and not re.fullmatch(r"\$\{?\w+\}?", body)] + here
+    return bodies or _json_strings(text)
 
 
 def _json_strings(text: str) -> list[str]:
     """The texts of a program that are requests themselves."""
-    strings = [
-        token.value for token in Code(text).tokens if token.kind == "string" and isinstance(token.value, str)
+    code = Code(text)
+    return [
+        token.value
+        for place, token in enumerate(code.tokens)
+        if token.kind == "string"
+        and isinstance(token.value, str)
+        and _JSON_WITH_LORA.match(token.value[:20_000])
+        and not (place > 1 and key_of(code.word(place - 2)) in _LISTS)  # the array itself
     ]
-    return [each for each in strings if _JSON_WITH_LORA.match(each)]
 
 
 def _bodies(words: list[str]) -> list[str]:
@@ -79,7 +103,7 @@ def _bodies(words: list[str]) -> list[str]:
     for word, following in zip(words, [*words[1:], ""]):
         match = _DATA.fullmatch(word)
         if match:
-            bodies.append(match[1] if match[1] is not None else following.removeprefix("$"))
+            bodies.append(match[1] if match[1] is not None else following)
         elif word.startswith("-d") and word[2:3] in ("[", "{", "@"):
             bodies.append(word[2:])
     return bodies
@@ -110,8 +134,7 @@ def loras_in_code(text: str) -> list[OtherLora] | None:
 
 def _is_request(text: str) -> bool:
     """Whether it is a program's request for a picture, if perhaps for one without LoRAs."""
-    lower = text.lower()
-    return any(word in lower for word in _REQUEST)
+    return bool(_REQUEST.search(text))
 
 
 def _rows(text: str) -> list[OtherLora] | None:
@@ -122,7 +145,8 @@ def _rows(text: str) -> list[OtherLora] | None:
         return None
     if not isinstance(value, list) or not value or not all(isinstance(each, dict) for each in value):
         return None
-    if not all("model" in each and {key_of(str(key)) for key in each} <= KEYS for each in value):
+    keys = [{key_of(str(key)) for key in each} for each in value]
+    if not all("model" in each and each <= KEYS and not each & _LISTS for each in keys):
         return None
     return [other_lora(each, code.value_of) for each in value]
 
@@ -153,6 +177,11 @@ class _Finder:
             key = key_of(word) if word and len(word) <= 40 else ""
             if key in _LISTS and code.is_key(index):
                 index = self._list(index)
+            elif key == _BY_AIR and code.is_key(index):
+                value, index = code.value(index + 2)
+                self._take_by_air(code.value_of(value))
+            elif key in _PATHS and code.is_key(index) and isinstance(code.value(index + 2)[0], str):
+                index = self._path(key, index)
             elif key == "lycoris" and code.is_key(index):
                 value, index = code.value(index + 2)
                 if value:
@@ -167,30 +196,111 @@ class _Finder:
                 index += 1
 
     def _makes(self, index: int) -> bool:
-        return self._code.is_call(index) or (
-            self._code.tokens[index].kind == "name" and self._code.sign(index + 1) == "{"
+        """Whether a LoRA is made here: `ILora("…", 0.4)`, `Lora{Model: "…"}`, and no words such as "LoRA (style)"."""
+        code = self._code
+        if code.tokens[index].kind != "name":
+            return False
+        opening = code.sign(index + 1)
+        held = code.tokens[index + 2] if index + 2 < len(code.tokens) else None
+        return (
+            opening in ("(", "{")
+            and held is not None
+            and (
+                held.kind == "string"
+                or code.is_key(index + 2)
+                or (code.tokens[index].text.lower() == "ilora")
+            )
         )
 
-    def _list(self, index: int) -> int:
-        value, end = self._code.value(index + 2)
-        known = self._code.value_of(value)
-        if isinstance(known, (list, dict, Call)) or isinstance(value, Name):
-            self.is_code = True
-            self._lists.append(known)
-        elif isinstance(known, str) and _JSON_WITH_LORA.match(known):
-            return end
-        elif isinstance(known, Unknown) and self._code.sign(index + 2) in ("[", "{", "("):
-            self.is_code = True
-            self._lists.append(known)
+    def _take_by_air(self, networks: Any) -> None:
+        """CivitAI's generator: {"urn:air:…": {"type": "Lora", "strength": 0.4}}."""
+        self.is_code = True
+        if not isinstance(networks, dict):
+            raise NotUnderstood("additionalNetworks, which the program makes while it runs")
+        kinds = {
+            air: each.get("type", "lora") if isinstance(each, dict) else None
+            for air, each in networks.items()
+        }
+        self._lists.append(
+            [
+                {
+                    "air": air,
+                    **{key: value for key, value in networks[air].items() if key_of(key) == "strength"},
+                }
+                for air, kind in kinds.items()
+                if isinstance(kind, str) and kind.lower() in ("lora", "locon", "dora", "lycoris")
+            ]
+        )
+
+    def _path(self, key: str, index: int) -> int:
+        code = self._code
+        address, end = code.value(index + 2)
+        scales = [
+            place
+            for place in range(len(code.tokens))
+            if code.is_key(place) and key_of(code.word(place)) == _PATHS[key]
+        ]
+        weight = (
+            code.value_of(code.value(scales[0] + 2)[0])
+            if len(scales) == 1
+            else 1.0
+            if not scales
+            else Unknown("…")
+        )
+        self.is_code = True
+        self._single.append({"path": address, "weight": weight})
         return end
+
+    def _list(self, index: int) -> int:
+        code = self._code
+        start = self._behind_type(index + 2)
+        value, end = code.value(start)
+        known = code.value_of(value)
+        if isinstance(known, str):
+            if known.lstrip()[:1] in ("[", "{"):
+                known = Code(known).value(0)[0]
+            else:
+                return end
+        if isinstance(known, Unknown):
+            # Words may look like this; what has a text in quotation marks is a program.
+            if not isinstance(value, Name) and all(each.kind != "string" for each in code.tokens[start:end]):
+                return end
+        elif not isinstance(known, (list, dict, Call)) and known is not None:
+            return end
+        names = [code.word(index)] + ([value.text] if isinstance(value, Name) else [])
+        if any(
+            code.is_changed(name)
+            for name in names
+            if code.tokens[index].kind == "name" or name != code.word(index)
+        ):
+            known = Unknown(names[-1][:40])
+        self.is_code = True
+        self._lists.append(known)
+        return end
+
+    def _behind_type(self, index: int) -> int:
+        """The place behind a type: `lora: ILora[] = […]`."""
+        code = self._code
+        if code.sign(index - 1) != ":" or (index < len(code.tokens) and code.tokens[index].kind != "name"):
+            return index
+        for place in range(index, min(len(code.tokens), index + 12)):
+            if code.sign(place) == "=":
+                return place + 1
+            if code.sign(place) in (",", ";", "}", ")", "(") or code.tokens[place].kind == "string":
+                break
+        return index
 
     def loras(self) -> list[OtherLora]:
         """Raises NotUnderstood."""
         lists = [self._entries(each) for each in self._lists if each is not None]
         filled = [each for each in lists if each]
+        if filled and len(filled) < len(lists):
+            raise NotUnderstood("which of the requests in it is meant: one has no LoRA. Paste one alone")
         # Those of a variable stand in the text once more, where it is assigned.
         single = [self._entry(each) for each in self._single]
         if not filled:
+            if any(each.name == other.name for place, each in enumerate(single) for other in single[:place]):
+                raise NotUnderstood(f"which weight of {single[0].name} is meant")
             return single
         if any(each != filled[0] for each in filled[1:]):
             raise NotUnderstood("which of the requests in it is meant: their LoRAs differ. Paste one alone")

@@ -37,6 +37,8 @@ class PromptTag:
     named: dict[str, str] = field(default_factory=dict)
     """Its options: `unet`, `te`, `lbw`, `start`, …"""
     is_identifier: bool = False
+    unread: str = ""
+    """What of it is neither a number nor an option."""
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -97,11 +99,15 @@ def _read(inside: str) -> PromptTag | None:
     name = ":".join(parts[:length]).strip()
     options = dict(part.split("=", 1) for part in map(str.strip, parts[length:]) if _is_option(part))
     numbers = tuple(float(part) for part in parts[length:] if _NUMBER.fullmatch(part))
+    unread = [
+        part
+        for part in parts[length:]
+        if part.strip() and not _NUMBER.fullmatch(part) and not _is_option(part)
+    ]
     if not name or len(name) > 500:
         return None
-    return PromptTag(
-        name, numbers, {key.strip().lower(): value for key, value in options.items()}, is_identifier
-    )
+    named = {key.strip().lower(): value for key, value in options.items()}
+    return PromptTag(name, numbers, named, is_identifier, ":".join(unread))
 
 
 def _is_option(part: str) -> bool:

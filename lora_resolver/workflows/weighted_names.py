@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
     from ..identifiers import Identifier
 
-__all__ = ["NAME", "WeightedName", "names_in_line"]
+__all__ = ["NAME", "WeightedName", "is_heading", "names_in_line", "weight_alone"]
 
 NAME = re.compile(
-    r"(?:https?://|urn:air:|air:|civitai:|huggingface:|hf:|sha256:|local:)[^\s,;<>\"'`()\[\]{}|]+",
+    r"(?:https?://|(?:www\.)?civitai\.(?:com|red|green)/|(?:huggingface|hf)\.co/"
+    r"|urn:air:|air:|civitai:|huggingface:|hf:|sha256:|local:)[^\s,;<>\"'`()\[\]{}|]+",
     re.IGNORECASE,
 )
 """A name that can be told from the words around it."""
@@ -40,14 +41,15 @@ _WORD = (
 _SIGNS = r"(?:->|=>|[\s:=×*@→(|\[–—~≈_`])"
 # A number, and nothing else but signs and a word for what it is.
 _PHRASE = re.compile(
-    rf"{_SIGNS}{{0,9}}(?:(?:at|with|w/)\s{{1,3}})?(?:[-,]?\s?{_WORD}){{0,1}}{_SIGNS}{{0,9}}"
+    rf"{_SIGNS}{{0,9}}(?:(?:at|with|w/)\s{{1,3}})?(?:,?-{{0,2}}\s?{_WORD}){{0,1}}{_SIGNS}{{0,9}}"
     rf"(?P<weight>{_NUMBER})(?P<percent>\s?%)?[\s)\]|*_`.!]*",
     re.IGNORECASE,
 )
 _NAMED_WEIGHT = re.compile(
-    rf"\b{_WORD}{_SIGNS}{{0,9}}(?P<weight>{_NUMBER})(?P<percent>\s?%)?(?![\w.%])", re.IGNORECASE
+    rf"\b{_WORD}{_SIGNS}{{0,9}}(?P<weight>{_NUMBER})(?P<percent>\s?%)?(?![\w.%/–-])", re.IGNORECASE
 )
 _WHOLE = re.compile(rf"(?P<name>.*?\S)(?P<behind>(?:\s*[,;:=×*]\s*|\s+){_NUMBER})")
+_SIMPLE = re.compile(rf"\s*(?P<name>[A-Za-z][^\s,;|()\[\]{{}}]{{0,500}})(?:\s+(?P<weight>{_NUMBER}))?\s*")
 # Numbers that belong to the name of a base model or of a version: "SDXL 1.0", "v2", "Wan 2.2".
 _OTHER_NUMBER = re.compile(
     r"\b(?:stable diffusion|sd|sdxl|flux\.?|wan|ltx|pony|qwen|hunyuan|krea|lumina|version|ver\.?|v)[\s._-]?"
@@ -64,7 +66,20 @@ _SPACED_VERSION = re.compile(
     r"(\bcivitai:[0-9]{1,18})[ \t]+@[ \t]*([0-9]{2,18})(?![\w.,]?[0-9])",
     re.IGNORECASE,
 )
-_BULLET = re.compile(r"(?:[-*•–+]|[0-9]{1,3}[.)])\s+")
+_BULLET = re.compile(r"\A(?:[-*•–+]|[0-9]{1,3}[.)])\s+")
+_LINK = re.compile(r"\[([^\[\]]{0,300})\]\((\S{1,2000}?)\)")  # of Markdown
+# A weight in words, or a switch: nobody can say what it is in numbers.
+_UNCLEAR = re.compile(
+    r"[¼½¾⅓⅔⅛]|\A\W{0,9}(?:half|double|off|disabled)\b|\A\W{0,9}(?:(?:at|with)\s)?(?:weight|strength|scale)\b",
+    re.IGNORECASE,
+)
+_OTHER_MODEL = re.compile(
+    r"\b(?:check-?point|base[ _-]?model|vae|refiner|embeddings?|textual inversion|control-?net|up-?scaler|unet)\b"
+    r"\W{0,6}$"
+    r"|--(?:model|ckpt|checkpoint|vae)[ =]$|\bmodel\b[\"']?\s*[=:(]+\s*[\"'`]$",
+    re.IGNORECASE,
+)
+_TABLE_NUMBER = re.compile(r"\|\s*[0-9]{1,3}\s*(?=\|)")
 _EDGES = " \t\r\n\f\v\u00a0\u200b\u2060\ufeff,;\"'`“”‘’|"
 _AROUND = _EDGES + "()[]{}<>:"
 _LONGEST_NAME = 4500
@@ -83,7 +98,15 @@ class WeightedName:
 
 def names_in_line(line: str) -> Iterator[WeightedName | InvalidInput]:
     """What a line names, and errors for what looks like a name or a weight and is none."""
+    simple = _SIMPLE.fullmatch(line)
+    if simple:
+        with contextlib.suppress(InvalidIdentifier):
+            weights = (float(simple["weight"]),) if simple["weight"] else ()
+            yield WeightedName(parse_identifier(simple["name"]), weights)
+            return
+    line = _TABLE_NUMBER.sub("", line, count=1)
     line = _BULLET.sub("", line.strip(_EDGES), count=1).strip(_EDGES)
+    line = _LINK.sub(_link_text, line)
     if " @" in line or "@ " in line:
         line = _SPACED_VERSION.sub(lambda match: f"{match[1] or match[3]}@{match[2] or match[4]}", line)
     if not line:
@@ -128,17 +151,24 @@ def _in_part(part: str) -> Iterator[WeightedName | InvalidInput]:
     if isinstance(whole, WeightedName) or not names:
         yield whole
         return
-    before = [*_before(part[: names[0].start()])]
-    yield from before
+    previous = 0
     for name, following in zip_longest(names, names[1:]):
-        behind = part[name.end() : following.start() if following else None]
+        before, behind = (
+            part[previous : name.start()],
+            part[name.end() : following.start() if following else None],
+        )
+        previous = name.end()
+        if _OTHER_MODEL.search(before):
+            continue  # the checkpoint, or something else beside the LoRAs
+        faults = [*_before(before)] if name is names[0] else []
+        yield from faults
         read = _named(name[0].rstrip(".:!?*_"), behind)
-        if (
-            not (any(fault.code == "unclearWeight" for fault in before) and isinstance(read, WeightedName))
-            or read.weights
+        if not (
+            isinstance(read, WeightedName)
+            and not read.weights
+            and any(each.code == "unclearWeight" for each in faults)
         ):
             yield read
-        before = []
         yield from _lost_names(behind)
 
 
@@ -147,15 +177,15 @@ def _named(name: str, behind: str) -> WeightedName | InvalidInput:
         identifier = parse_identifier(name)
     except InvalidIdentifier as error:
         return error
-    rest = _OTHER_NUMBER.sub(" ", behind[:_NEAR])
+    rest = re.sub(r"\(\s*\)", " ", _OTHER_NUMBER.sub(" ", behind[:_NEAR]))
     said = _PHRASE.fullmatch(rest)
     if said is None and len(_NUMBERLIKE.findall(rest)) == 1:
         said = _NAMED_WEIGHT.search(rest)
     if said is not None:
         return WeightedName(identifier, (_weight(said),))
-    if _NUMBERLIKE.search(rest):
+    if _NUMBERLIKE.search(rest) or _UNCLEAR.search(rest):
         return InvalidInput(
-            f"{identifier}: what the number in {quoted(behind.strip(), 60)} means is not understood",
+            f"{identifier}: what {quoted(behind.strip(), 60)} says of its weight is not understood",
             code="unclearWeight",
             remedy=f'Write "{identifier} 0.7" with the weight that you want.',
         )
@@ -165,13 +195,40 @@ def _named(name: str, behind: str) -> WeightedName | InvalidInput:
 def _before(text: str) -> Iterator[InvalidInput]:
     """Errors for what stands before the first name: a number alone is no title."""
     numbers = _NUMBERLIKE.findall(text)
-    if numbers and (not _NUMBERLIKE.sub("", text).strip(_AROUND + "=×*@→-") or _NAMED_WEIGHT.search(text)):
+    rest = _OTHER_NUMBER.sub(" ", text)
+    alone = not _NUMBERLIKE.sub("", text).strip(_AROUND + "=×*@→–—-")
+    if numbers and (
+        alone or _NAMED_WEIGHT.search(text) or any("." in each for each in _NUMBERLIKE.findall(rest))
+    ):
         yield InvalidInput(
             f"what {quoted(text.strip(), 60)} means is not understood",
             code="unclearWeight",
             remedy='Write the weight behind the name, as in "civitai:120096@135931 0.7".',
         )
     yield from _lost_names(text)
+
+
+def _link_text(link: re.Match[str]) -> str:
+    """Both parts, or the first where it names the LoRA already."""
+    with contextlib.suppress(InvalidIdentifier):
+        return str(parse_identifier(link[1]))
+    return f"{link[1]} {link[2]}"
+
+
+def weight_alone(line: str) -> float | None:
+    """The weight that a line gives to the LoRA of the line before: "weight: 0.4"."""
+    said = _PHRASE.fullmatch(_BULLET.sub("", line.strip(_EDGES), count=1))
+    return _weight(said) if said else None
+
+
+def is_heading(line: str) -> bool:
+    """Whether a line only says what comes: a heading, a table's head or rule, a label, a fence."""
+    text = line.strip()
+    return bool(
+        text.startswith(("#", "```", "|--", "|:-", "---"))
+        or (text.startswith("|") and not re.search("[0-9]", text))
+        or re.fullmatch(r"[\w -]{0,30}loras?\W{0,5}", text, re.IGNORECASE)
+    )
 
 
 def _lost_names(text: str) -> Iterator[InvalidInput]:

@@ -68,7 +68,7 @@ CASES = {
     "a header that claims 99 MB": 'lora.write_bytes(struct.pack("<Q", 99_000_000) + b"{"); read_header(lora)',
     "a header of 90 MB": 'lora.write_bytes(struct.pack("<Q", 90_000_000) + b"{" + b" " * 89_999_998 + b"}"); '
     "read_header(lora)",
-    "a picture whose text unpacks to 800 MB": 'read_dropped(io.BytesIO(png((b"zTXt", b"prompt\\0\\0" + bomb(3 * 2**28)))))',
+    "a text that unpacks to 800 MB": 'read_dropped(io.BytesIO(png((b"zTXt", b"prompt\\0\\0" + bomb(3 * 2**28)))))',
     "a picture with a text of 50 MB": 'read_dropped(io.BytesIO(png((b"tEXt", b"workflow\\0" + b"[" * 50_000_000))))',
     "a paste of 20 MB": 'read_pasted("[" * 20_000_000)',
     "a paste of lists": 'read_pasted("[" + "[]," * 6_000_000 + "[]]")',

@@ -36,7 +36,7 @@ def test_what_is_not_understood_adds_nothing(name: str) -> None:
     assert found.loras == ()
     assert len(found.errors) == 1
     assert found.errors[0].remedy
-    assert not re.search("SECRET|Bearer", str(found.errors[0]))
+    assert not re.search("SECRET|Bearer|SECRETKEY", str(found.errors[0]))
 
 
 def test_a_request_without_loras_names_none_and_not_its_checkpoint() -> None:
