@@ -91,6 +91,12 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
 
+_BAD_INPUT = frozenset(
+    {"invalidJson", "jsonTooDeep", "inputTooLarge", "unreadableInput", "noWorkflow", "workflowTooLarge"}
+)
+"""What is wrong with the file as a whole."""
+
+
 def _config(folders: Sequence[str]) -> ResolverConfig:
     config = user_config()
     if not folders:
@@ -151,8 +157,11 @@ def _entry(named: NamedLora) -> LoraEntry | InvalidInput:
 
 
 def _by_chain(named: NamedLoras) -> Iterable[tuple[LoaderChain | None, list[NamedLora]]]:
+    by_node: dict[str, list[NamedLora]] = {}
+    for lora in named.loras:
+        by_node.setdefault(lora.node, []).append(lora)
     for chain in named.chains:
-        yield chain, [lora for node in chain.nodes for lora in named.loras if lora.node == node]
+        yield chain, [lora for node in chain.nodes for lora in by_node.get(node, ())]
     told = {node for chain in named.chains for node in chain.nodes}
     others = [
         lora for lora in named.loras if lora.node not in told

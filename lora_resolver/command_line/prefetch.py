@@ -14,6 +14,7 @@ from ..errors import (
     LoraResolverError,
     NotFound,
     Offline,
+    VerificationFailed,
 )
 from ..records import ResolvedLora
 from ..settings_file import user_config
@@ -155,6 +156,8 @@ class _Wanted:
     not_shared: tuple[str, ...] = ()
     file: str = ""
     """The name under which a workflow's own loader looks for it."""
+    sha256: str = ""
+    """What a workflow says of the file's content."""
     address: str = ""
     """Where a workflow says that it is, at none of our sources."""
 
@@ -225,6 +228,7 @@ def _read(sources: Iterable[str]) -> tuple[list[_Wanted], list[LoraResolverError
             each.places.append(lora.place)
             each.needed = each.needed or lora.needed
             each.file, each.address = each.file or lora.file, each.address or lora.address
+            each.sha256 = each.sha256 or lora.sha256
     return list(wanted.values()), errors
 
 
@@ -244,11 +248,22 @@ def _download(resolver: Resolver, missing: Sequence[_Wanted], folder: Path, *, q
         each.take(outcome)
         if isinstance(outcome, ResolvedLora) and each.file:
             try:
+                _check_hash(each, outcome)
                 name_as(outcome.path, folder, each.file)
             except LoraResolverError as error:
                 each.fail(error)
         if not quiet:
             _print(each)
+
+
+def _check_hash(wanted: _Wanted, file: ResolvedLora) -> None:
+    """Raises VerificationFailed where the workflow means another file."""
+    if wanted.sha256 and file.sha256 != wanted.sha256:
+        raise VerificationFailed(
+            f"{wanted.identifier} has SHA-256 {file.sha256}, and the workflow says {wanted.sha256}",
+            code="wrongHash",
+            remedy="The source has another file now. Ask whoever made the workflow which one is meant.",
+        )
 
 
 def _share(resolver: Resolver, here: Sequence[_Wanted]) -> None:

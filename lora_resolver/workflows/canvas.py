@@ -34,8 +34,11 @@ _MUTED, _BYPASSED = 2, 4
 _OUTSIDE = "-10"  # where links inside a subgraph begin that come in from its node
 _RESULT = "-20"  # where those end that go out
 _REROUTES = ("Reroute", "Reroute (rgthree)")
+_SETTERS = {"GetNode": "SetNode", "easy getNode": "easy setNode"}
+"""KJNodes and Easy Use: a value goes by its name from one to the other, on the page alone."""
 _GROUPS = ("workflow/", "workflow>")  # group nodes, which came before subgraphs
 _GROUP = _GROUPS[0]
+_VIRTUAL = frozenset({*_REROUTES, *_SETTERS, *_SETTERS.values()})
 
 
 def is_canvas(document: object) -> bool:
@@ -49,9 +52,7 @@ def nodes_that_run(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
     An input is a value, or a link [id, output]. Raises InvalidInput for a workflow that is too large.
     """
-    definitions = document.get("definitions")
-    listed = definitions.get("subgraphs") if isinstance(definitions, dict) else None
-    subgraphs = {str(each.get("id")): each for each in _objects(listed)}
+    subgraphs = _definitions(document)
     groups = _groups(document)
     found: dict[str, dict[str, Any]] = {}
     looked_at = 0
@@ -62,7 +63,7 @@ def nodes_that_run(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if looked_at > MAX_NODES:
             raise _too_large(f"it has more than {MAX_NODES:,} nodes")
         for key, node in graph.nodes.items():
-            if node.get("mode") in (_MUTED, _BYPASSED) or node.get("type") in _REROUTES:
+            if node.get("mode") in (_MUTED, _BYPASSED) or node.get("type") in _VIRTUAL:
                 continue
             inside = graph.inside(key)
             if inside is not None:
@@ -71,10 +72,24 @@ def nodes_that_run(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             whole = {"class_type": str(node.get("type")), "inputs": graph.inputs_of(node), **_said(node)}
             members = _of_group(node, whole["inputs"], groups)
             if members is None:
-                found[graph.prefix + key] = whole
+                kinds = _kinds_in_group(node, groups)
+                found[graph.prefix + key] = {**whole, "members": kinds} if kinds else whole
             else:
                 looked_at += len(members)
                 found |= {f"{graph.prefix}{key}:{index}": member for index, member in members.items()}
+    return found
+
+
+def _definitions(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Id → subgraph, those that a subgraph brings along included."""
+    found: dict[str, Mapping[str, Any]] = {}
+    waiting: list[Mapping[str, Any]] = [document]
+    while waiting and len(found) <= MAX_NODES:
+        definitions = waiting.pop().get("definitions")
+        for each in _objects(definitions.get("subgraphs") if isinstance(definitions, dict) else None):
+            if str(each.get("id")) not in found:
+                found[str(each.get("id"))] = each
+                waiting.append(each)
     return found
 
 
@@ -93,6 +108,17 @@ def _groups(document: Mapping[str, Any]) -> Mapping[str, Any]:
     extra = document.get("extra")
     groups = extra.get("groupNodes") if isinstance(extra, dict) else None
     return groups if isinstance(groups, dict) else {}
+
+
+def _kinds_in_group(node: Mapping[str, Any], groups: Mapping[str, Any]) -> list[str]:
+    """The classes in a group node."""
+    kind = str(node.get("type"))
+    definition = groups.get(kind[len(_GROUP) :]) if kind.startswith(_GROUPS) else None
+    return (
+        [str(each.get("type")) for each in _objects(definition.get("nodes"))]
+        if isinstance(definition, dict)
+        else []
+    )
 
 
 def _of_group(
@@ -148,6 +174,11 @@ class _Graph:
         self._stands_for = stands_for
         self._links = dict(_links(document))
         self._inside: dict[str, _Graph] = {}
+        self._origins: dict[str, object] = {}
+        self._setters: dict[tuple[str, object], str] | None = None
+        self._slots = [str(each.get("name")) for each in _objects(document.get("inputs"))]
+        self._results: dict[int, str] | None = None
+        self._outside: dict[str, tuple[str | None, object]] | None = None
         if self._depth > MAX_NESTING:
             raise _too_large(f"its subgraphs are nested more than {MAX_NESTING} deep")
 
@@ -172,46 +203,91 @@ class _Graph:
     def _origin(self, link: str) -> object:
         """[id, output] of the node that a link comes from, or a value; None where nothing arrives."""
         graph = self
+        passed: list[tuple[_Graph, str]] = []
+        found: object = None
         for _ in range(MAX_HOPS):
+            if link in graph._origins:
+                found = graph._origins[link]
+                break
             if link not in graph._links:
-                return None
+                break
+            passed.append((graph, link))
             key, slot = graph._links[link][:2]
             if key == _OUTSIDE:
                 outer = graph._outer
                 if outer is None:
-                    return None
+                    break
                 entry, value = graph._from_outside(outer.nodes[graph._stands_for], slot)
                 if entry is None:
-                    return value
+                    found = value
+                    break
                 graph, link = outer, entry
                 continue
             node = graph.nodes.get(key)
             if node is None or node.get("mode") == _MUTED:
-                return None
-            if node.get("mode") == _BYPASSED or node.get("type") in _REROUTES:
+                break
+            if node.get("type") in _SETTERS:
+                graph, link = graph._set_as(node)
+            elif node.get("mode") == _BYPASSED or node.get("type") in _VIRTUAL:
                 link = _hands_on(node, slot)
             elif node.get("type") == "PrimitiveNode":  # lives on the page alone
-                return next(iter(_widgets(node).values()), None)
+                found = next(iter(_widgets(node).values()), None)
+                break
             elif (inside := graph.inside(key)) is not None:
                 graph, link = inside, inside._link_to_result(slot)
             else:
-                return [graph.prefix + key, slot]
-        return None
+                found = [graph.prefix + key, slot]
+                break
+        for at, each in passed:
+            at._origins[each] = found
+        return found
+
+    def _set_as(self, getter: Mapping[str, Any]) -> tuple[_Graph, str]:
+        """(graph, link into the node) that sets the value that this node gets, here or further out."""
+        name, setter = _first_widget(getter), _SETTERS[str(getter.get("type"))]
+        graph: _Graph | None = self
+        while graph is not None:
+            if graph._setters is None:
+                graph._setters = {
+                    (str(each.get("type")), _first_widget(each)): _first_link(each)
+                    for each in graph.nodes.values()
+                    if each.get("type") in _SETTERS.values() and each.get("mode") not in (_MUTED, _BYPASSED)
+                }
+            if (setter, name) in graph._setters:
+                return graph, graph._setters[setter, name]
+            graph = graph._outer
+        return self, ""
 
     def _from_outside(self, node: Mapping[str, Any], slot: int) -> tuple[str | None, object]:
         """(link in the outer graph, None), or (None, value on the node that this stands for)."""
-        slots = _objects(self._document.get("inputs"))
-        name = str(slots[slot].get("name")) if slot < len(slots) else ""
-        for entry in _objects(node.get("inputs")):
-            if entry.get("name") == name and entry.get("link") is not None:
-                return str(entry["link"]), None
-        return None, _widgets(node).get(name)
+        if self._outside is None:
+            values: dict[str, tuple[str | None, object]] = {
+                name: (None, value) for name, value in _widgets(node).items()
+            }
+            for entry in reversed(_objects(node.get("inputs"))):
+                if entry.get("link") is not None:
+                    values[str(entry.get("name"))] = (str(entry["link"]), None)
+            self._outside = values
+        return self._outside.get(self._slots[slot] if slot < len(self._slots) else "", (None, None))
 
     def _link_to_result(self, slot: int) -> str:
-        for link, (_key, _slot, target, target_slot) in self._links.items():
-            if target == _RESULT and target_slot == slot:
-                return link
-        return ""
+        if self._results is None:
+            self._results = {}
+            for link, (_key, _slot, target, target_slot) in self._links.items():
+                if target == _RESULT:
+                    self._results.setdefault(target_slot, link)
+        return self._results.get(slot, "")
+
+
+def _first_widget(node: Mapping[str, Any]) -> object:
+    value = next(iter(_widgets(node).values()), None)
+    return value if isinstance(value, str) else None
+
+
+def _first_link(node: Mapping[str, Any]) -> str:
+    return next(
+        (str(each["link"]) for each in _objects(node.get("inputs")) if each.get("link") is not None), ""
+    )
 
 
 def _hands_on(node: Mapping[str, Any], slot: int) -> str:

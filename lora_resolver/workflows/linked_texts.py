@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["is_link", "linked_array", "single_text"]
+__all__ = ["held_value", "is_link", "linked_array", "single_text"]
 
 _MAX_HOPS = 50  # nodes that a text may come through
 
@@ -43,11 +44,43 @@ def single_text(link: Any, nodes: Mapping[str, Any]) -> str | None:
     for _ in range(_MAX_HOPS):
         texts, links = _held(link, nodes)
         if len(texts) == 1 and not links:
-            return texts[0]
+            return texts[0] if _holds(nodes[str(link[0])]) else None
         if texts or len(links) != 1:
             return None
         link = links[0]
     return None
+
+
+def held_value(link: Any, nodes: Mapping[str, Any]) -> Any:
+    """The text, number or switch that comes through a link from a node that holds it; the link where it is made by
+    running."""
+    if not is_link(link):
+        return link
+    text = single_text(link, nodes)
+    if text is not None:
+        return text
+    node = nodes.get(str(link[0]))
+    inputs = node.get("inputs") if isinstance(node, dict) else None
+    held = [each for each in inputs.values() if each is not None] if isinstance(inputs, dict) else []
+    return held[0] if len(held) == 1 and isinstance(held[0], (bool, int, float)) and _holds(node) else link
+
+
+# Nodes that only hold a value are named for it; others make a new one of what they hold.
+_HOLDER = re.compile(
+    r"primitive|string|text|prompt|constant|value|float|\bint\b|integer|number|bool|multiline|literal|names?\b|names\Z"
+    r"|note\b|input\b",
+    re.IGNORECASE,
+)
+_MAKER = re.compile(
+    r"random|load|file|generat|llm|ollama|gpt|chat|api\b|wildcard|translat|encode|caption|style|replace|split|join|concat"
+    r"|switch|math|regex|format|process|choice|pick|select|convert",
+    re.IGNORECASE,
+)
+
+
+def _holds(node: Any) -> bool:
+    kind = str(node.get("class_type"))
+    return bool(_HOLDER.search(kind)) and not _MAKER.search(kind)
 
 
 def _held(link: list[Any], nodes: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:

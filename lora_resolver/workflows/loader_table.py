@@ -111,7 +111,6 @@ SINGLE: dict[str, Single] = {
         ("LoraLoaderStackedVanilla", "LoraLoaderStackedAdvanced"),
         Single(("lora_name", 0), ("lora_weight", 1), SAME),
     ),
-    "AV_LoraLoader": Single(clip=("strength_clip", 2), switch=("enabled", 4)),
     **dict.fromkeys(
         ("CR Load LoRA", "Lora Loader (JPS)"),
         Single(("lora_name", 1), ("strength_model", 2), ("strength_clip", 3), switch=("switch", 0)),
@@ -204,7 +203,6 @@ STACKS: dict[str, tuple[Stack, ...]] = {
 
 TAGGED: dict[str, Tagged] = {
     "LoraTagLoader": Tagged((("text", 0),)),
-    "MultiLoraLoader-70bf3d77": Tagged((("text", 0),)),
     "LoraTextExtractor-b1f83aa2": Tagged((("text", 0),)),
     **dict.fromkeys(
         ("PCLazyLoraLoader", "PCLazyLoraLoaderAdvanced", "PCLoraHooksFromText"), Tagged((("text", 0),))

@@ -14,21 +14,23 @@ it is not on this disk. What looks like a loader and is not read is an error tha
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..array.image_request import image_task
 from ..array.lenient_json import MAX_CHARACTERS, parse_json
 from ..array.lora_array import parse_lora_array
 from ..errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError, Unavailable
-from ..file_names import listed_name
+from ..file_names import name_finder
 from ..identifiers import parse_identifier
 from ..wording import quoted
 from .canvas import is_canvas, nodes_that_run
-from .linked_texts import is_link, linked_array, single_text
+from .linked_texts import held_value, is_link, linked_array, single_text
 from .loader_chains import LoaderChain, chains_of
-from .origins import origin_of
-from .other_loaders import TagsBehind, rows_of_loader, tagged_rows
+from .origins import index_of, origin_of
+from .other_loaders import TagsBehind, is_known, rows_of_loader, tagged_rows
 from .picture_record import RECORD_NAME, read_record
 from .saved_texts import TEXT_NAMES, saved_texts
 from .unknown_loaders import known_names, loras_of_unknown
@@ -79,8 +81,13 @@ class NamedLoras:
     loras: tuple[NamedLora, ...]
     errors: tuple[LoraResolverError, ...]
     """Each at its place. InvalidInput is a fault of the text; others say what cannot be known before it runs."""
-    chains: tuple[LoaderChain, ...] = ()
-    """Of a workflow: the nodes whose LoRAs meet on one model."""
+    nodes: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """Of a workflow: what runs, in API format."""
+
+    @cached_property
+    def chains(self) -> tuple[LoaderChain, ...]:
+        """Of a workflow: the nodes whose LoRAs meet on one model."""
+        return chains_of(self.nodes, [each.node for each in self.loras])
 
 
 def loras_in(
@@ -99,7 +106,7 @@ def loras_in(
             reader.read_file(io.BytesIO(content) if isinstance(content, bytes) else content)
     except InvalidInput as error:
         reader.fail(error)
-    return NamedLoras(tuple(reader.loras), tuple(reader.errors), reader.chains)
+    return NamedLoras(tuple(reader.loras), tuple(reader.errors), reader.nodes)
 
 
 _LONGEST_PLACE = 200
@@ -113,9 +120,10 @@ class _Reader:
         self._local_names = local_names
         self._listed: Sequence[str] | None = None
         self._is_known: Callable[[str], bool] | None = None
+        self._find: Callable[[str], str] | None = None
         self.loras: list[NamedLora] = []
         self.errors: list[LoraResolverError] = []
-        self.chains: tuple[LoaderChain, ...] = ()
+        self.nodes: Mapping[str, Any] = {}
 
     def fail(self, error: LoraResolverError, node: str = "", where: str = "") -> None:
         """Keeps an error, at its place in this text or file."""
@@ -224,13 +232,20 @@ class _Reader:
                 self._read_our_node(f"node {key}", kind, inputs, nodes)
             else:
                 self._read_loader(key, kind, node, nodes)
-        self.chains = chains_of(nodes, [each.node for each in self.loras])
+        self.nodes = nodes
 
     def _read_loader(self, key: str, kind: str, node: Mapping[str, Any], nodes: Mapping[str, Any]) -> None:
-        for row in rows_of_loader(kind, node["inputs"], node.get("properties")):
+        inputs: Mapping[str, Any] = node["inputs"]
+        if is_known(kind):
+            inputs = {
+                name: value if _comes_from_us(value, nodes) else held_value(value, nodes)
+                for name, value in inputs.items()
+            }
+        models = index_of(node.get("models") or ())
+        for row in rows_of_loader(kind, inputs, node.get("properties")):
             if not _comes_from_us(row.file, nodes):  # else read where it stands
-                self._add_row(row, f"node {key}", nodes, node.get("models") or ())
-        names = loras_of_unknown(kind, node["inputs"], str(node.get("pack", "")), self._is_listed)
+                self._add_row(row, f"node {key}", nodes, models)
+        names = loras_of_unknown(kind, node, self._is_listed)
         if names:
             shown = ", ".join(quoted(name, 100)[1:-1] for name in names)
             self.fail(
@@ -288,7 +303,7 @@ class _Reader:
         row: LoaderRow,
         node: str,
         nodes: Mapping[str, Any],
-        models: Sequence[Mapping[str, Any]] = (),
+        models: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         """A row of another loader, by the name of its file."""
         file = single_text(row.file, nodes) if is_link(row.file) else row.file
@@ -305,16 +320,19 @@ class _Reader:
             # Not a fault of the workflow: ComfyUI's own loaders take other kinds of files too.
             self.fail(Unavailable(error.message, code=error.code, remedy=error.remedy), node, row.where)
             return
-        origin = origin_of(file, models)
-        renamed = origin.identifier is not None and not self._is_listed(file)
-        strengths = [_strength(each, nodes) for each in row.strengths]
+        origin = origin_of(file, models or {})
+        elsewhere = origin.identifier
+        if elsewhere is None and origin.sha256:
+            elsewhere = parse_identifier(f"sha256:{origin.sha256}")
+        renamed = elsewhere is not None and not self._is_listed(file)
+        strengths = list(row.strengths)
         given = [each for each in strengths if each is not None]
         weight = _number(strengths[0], 1.0)
         self.loras.append(
             NamedLora(
-                identifier=origin.identifier if renamed and origin.identifier is not None else identifier,
+                identifier=elsewhere if renamed and elsewhere is not None else identifier,
                 place=self._place(node, row.where),
-                needed=row.enabled and (not given or any(strength != 0 for strength in given)),
+                needed=row.enabled and (not given or any(_number(strength, 1.0) != 0 for strength in given)),
                 weight=weight,
                 clip_weight=0.0 if row.model_only else _number(strengths[1], weight),
                 enabled=row.enabled,
@@ -333,7 +351,9 @@ class _Reader:
         return parse_identifier(f"local:{self._found(file) if row.anywhere else file}")
 
     def _found(self, file: str) -> str:
-        return listed_name(file, self._names())
+        if self._find is None:
+            self._find = name_finder(self._names())
+        return self._find(file)
 
     def _names(self) -> Sequence[str]:
         if self._listed is None:
@@ -346,23 +366,14 @@ class _Reader:
         return self._is_known(file)
 
 
-def _strength(value: object, nodes: Mapping[str, Any]) -> object:
-    """The number that comes over a link from a node that holds it; the link where it is made by running."""
-    if not is_link(value) or not isinstance(value, list):
-        return value
-    node = nodes.get(str(value[0]))
-    inputs = node.get("inputs") if isinstance(node, dict) else None
-    held = [each for each in inputs.values() if each is not None] if isinstance(inputs, dict) else []
-    numbers = [each for each in held if isinstance(each, (int, float)) and not isinstance(each, bool)]
-    return numbers[0] if len(numbers) == 1 and len(held) == 1 else value
-
-
 def _id_of(node: str) -> str:
     return node.removeprefix("node ")
 
 
 def _number(value: object, otherwise: float) -> float:
-    """A strength; one that comes over a link is not known before it runs."""
+    """A strength, which some packs keep as a text; one that comes over a link is not known before it runs."""
+    if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,4}(?:\.[0-9]{1,20})?\s*", value):
+        return float(value)
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else otherwise
 
 

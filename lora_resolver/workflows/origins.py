@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..identifiers import Identifier
 
-__all__ = ["Origin", "origin_of"]
+__all__ = ["Origin", "index_of", "origin_of"]
 
 _ADDRESS = re.compile(r"https?://[^\s\"<>]{1,500}")
 
@@ -34,23 +34,34 @@ class Origin:
     sha256: str = ""
 
 
-def origin_of(file: str, models: Sequence[Mapping[str, Any]]) -> Origin:
-    """What these entries say of a file that a LoRA loader names."""
-    wanted = file.replace("\\", "/").rpartition("/")[2]
+def index_of(models: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Bare file name → the first entry for it in a `loras` folder."""
+    index: dict[str, Mapping[str, Any]] = {}
     for entry in models:
-        directory, name = str(entry.get("directory", "")), str(entry.get("name", ""))
-        if not directory.startswith("loras") or name.replace("\\", "/").rpartition("/")[2] != wanted:
-            continue
-        digest = str(entry.get("hash", "")).lower()
-        is_sha = str(entry.get("hash_type", "")).lower().replace("-", "") == "sha256"
-        sha256 = digest if is_sha and re.fullmatch("[0-9a-f]{64}", digest) else ""
-        url = entry.get("url")
-        if not isinstance(url, str):
-            return Origin(sha256=sha256)
-        try:
-            return Origin(parse_identifier(url), sha256=sha256)
-        except InvalidIdentifier:
-            address = _ADDRESS.match(url)
-            # What is behind the ? may be somebody's token.
-            return Origin(address=address[0].partition("?")[0] if address else "", sha256=sha256)
-    return Origin()
+        if str(entry.get("directory", "")).startswith("loras"):
+            index.setdefault(_bare(str(entry.get("name", ""))), entry)
+    return index
+
+
+def origin_of(file: str, models: Mapping[str, Mapping[str, Any]]) -> Origin:
+    """What the indexed entries say of a file that a LoRA loader names."""
+    entry = models.get(_bare(file))
+    if entry is None:
+        return Origin()
+    digest = str(entry.get("hash", "")).lower()
+    is_sha = str(entry.get("hash_type", "")).lower().replace("-", "") == "sha256"
+    sha256 = digest if is_sha and re.fullmatch("[0-9a-f]{64}", digest) else ""
+    url = entry.get("url")
+    if not isinstance(url, str):
+        return Origin(sha256=sha256)
+    try:
+        return Origin(parse_identifier(url), sha256=sha256)
+    except InvalidIdentifier:
+        # What is behind the ? or before an @ may be somebody's token or password.
+        address = _ADDRESS.match(url.partition("?")[0])
+        shown = re.sub(r"//[^/@]*@", "//", address[0]) if address else ""
+        return Origin(address=shown, sha256=sha256)
+
+
+def _bare(name: str) -> str:
+    return name.replace("\\", "/").rpartition("/")[2]

@@ -76,7 +76,7 @@ def rows_of_loader(
 
     `properties` are those that the page saved; None in the API format.
     """
-    ordered = _Ordered(inputs)
+    ordered = _Ordered(inputs, properties)
     rows: list[LoaderRow] = []
     if kind in SINGLE:
         rows += _of_single(SINGLE[kind], ordered)
@@ -100,8 +100,9 @@ def _is_empty(file: object) -> bool:
 class _Ordered:
     """Inputs by name, or by their place on the canvas."""
 
-    def __init__(self, inputs: Mapping[str, Any]) -> None:
+    def __init__(self, inputs: Mapping[str, Any], properties: Mapping[str, Any] | None = None) -> None:
         self.inputs = inputs
+        self.properties = properties or {}
 
     def get(self, name: str, position: int) -> Any:
         return self.inputs.get(name, self.inputs.get(f"widget {position}"))
@@ -187,8 +188,10 @@ def tagged_rows(text: str, clip_rule: str = "model") -> Iterator[LoaderRow]:
         if tag.name in seen:
             continue
         seen.add(tag.name)
-        model = tag.weights[0] if tag.weights else 1.0
-        clip = tag.weights[1] if len(tag.weights) > 1 else 1.0 if clip_rule == "one" else model
+        model: object = tag.weights[0] if tag.weights else 1.0
+        if tag.unread:  # {0.4|0.8}: what runs is not known
+            model = [tag.unread, 0]
+        clip: object = tag.weights[1] if len(tag.weights) > 1 else 1.0 if clip_rule == "one" else model
         yield LoaderRow(
             f"<lora:{tag.name[:40]}>", tag.name, (model, clip), anywhere=True, is_identifier=tag.is_identifier
         )
@@ -272,6 +275,30 @@ def _number_of(value: object) -> object:
         return None
 
 
+def _of_lines(ordered: _Ordered) -> Iterator[LoaderRow]:
+    """Coziness: one LoRA a line, `name:0.6`, `name:0.6:0.4` or a tag; `#` begins a comment."""
+    text = ordered.get("text", 0)
+    for line in text.splitlines() if isinstance(text, str) else ():
+        line = line.partition("#")[0].strip()
+        if line and "<" not in line:
+            yield from tagged_rows(f"<lora:{line}>")
+        else:
+            yield from tagged_rows(line)
+
+
+def _of_art_venture(ordered: _Ordered) -> Iterator[LoaderRow]:
+    named = ordered.get("lora_override", 3)
+    where, file = ("lora_name", ordered.get("lora_name", 0)) if _is_empty(named) else ("lora_override", named)
+    strengths = (ordered.get("strength_model", 1), ordered.get("strength_clip", 2))
+    yield LoaderRow(where, file, strengths, enabled=ordered.get("enabled", 4) is not False)
+
+
+def _made_while_it_runs(ordered: _Ordered) -> Iterator[LoaderRow]:
+    """Lora Manager's cycler takes the next file of its library at each run."""
+    if ordered.inputs:
+        yield LoaderRow("cycler_config", ["", 0], (None, None))
+
+
 def _of_lora_switcher(ordered: _Ordered) -> Iterator[LoaderRow]:
     selected = ordered.get("select", 1)
     if isinstance(selected, int):
@@ -283,8 +310,10 @@ def _of_lora_switcher(ordered: _Ordered) -> Iterator[LoaderRow]:
 
 def _of_objects(ordered: _Ordered) -> Iterator[LoaderRow]:
     """Nunchaku's V1 stacks: each row is an object."""
+    # On the page: [cpu_offload, apply_awq_mod, stack_enabled, (save…), {…}, …], or [stack_enabled, {…}, …].
     switches = [each for each in ordered.widgets if isinstance(each, bool)]
-    is_on = ordered.inputs.get("stack_enabled", switches[-1] if len(switches) > 1 else True) is not False
+    saved = switches[: 2 if isinstance((ordered.widgets or [None])[0], str) else 1]
+    is_on = ordered.inputs.get("stack_enabled", saved[-1] if saved else True) is not False
     for name, row in ordered.inputs.items():
         if isinstance(row, dict) and "lora_name" in row:
             enabled = is_on and row.get("enabled") is not False
@@ -297,9 +326,11 @@ def _of_shown_rows(ordered: _Ordered, width: int) -> Iterator[LoaderRow]:
     """Nunchaku's V2 to V4: the page saves the rows that it shows, behind settings that differ between versions."""
     widgets = ordered.widgets
     if widgets:
-        text = widgets[0] if isinstance(widgets[0], str) else ""
+        text = str(ordered.properties.get("visibleLoraCount", widgets[0]))
         shown = int(text) if re.fullmatch("[0-9]{1,2}", text) else 0
-        values = widgets[len(widgets) - shown * width :] if shown * width < len(widgets) else []
+        # Saved before the page had rebuilt the node: all ten rows, behind the count.
+        rows = 10 if not isinstance(widgets[0], str) and len(widgets) > 10 * width else shown
+        values = widgets[len(widgets) - rows * width :] if rows * width < len(widgets) else []
         for number in range(shown):
             row = values[number * width : (number + 1) * width]
             if row:
@@ -314,18 +345,23 @@ def _of_shown_rows(ordered: _Ordered, width: int) -> Iterator[LoaderRow]:
 
 
 def _of_json_list(ordered: _Ordered) -> Iterator[LoaderRow]:
-    """CivitAI's loader: AIRs as JSON, or (in its first versions) one AIR and its strength."""
+    """CivitAI's loader: AIRs as JSON, or (in its first versions) one AIR and its strength; another pack's of this name
+    has an address."""
+    url = ordered.inputs.get("url")
+    if isinstance(url, str):
+        strengths = (ordered.inputs.get("strength_model"), ordered.inputs.get("strength_clip"))
+        yield LoaderRow("url", url, strengths, is_identifier=True)
+        return
     text = ordered.get("loras_json", 0)
-    if isinstance(text, str) and text.lstrip()[:1] == "[":
-        for number, row in enumerate(_objects_in(text)):
+    listed = _objects_in(text) if isinstance(text, str) else []
+    if isinstance(text, list) or (isinstance(text, str) and text.lstrip()[:1] in ("[", "{") and not listed):
+        if text not in ("[]", "{}"):
+            yield LoaderRow("loras_json", text if isinstance(text, list) else [text, 0], (None, None))
+    elif listed:
+        for number, row in enumerate(listed):
             air, strength = row.get("air"), row.get("strength", 1.0)
-            yield LoaderRow(
-                f"loras_json[{number}].air",
-                air,
-                (strength, strength),
-                row.get("on") is not False,
-                is_identifier=True,
-            )
+            where = f"loras_json[{number}].air"
+            yield LoaderRow(where, air, (strength, strength), row.get("on") is not False, is_identifier=True)
     else:
         air, strength = ordered.get("air", 0), ordered.get("strength", 1)
         yield LoaderRow("air", air, (strength, strength), is_identifier=True)
@@ -350,8 +386,13 @@ def _of_old_civitai(ordered: _Ordered) -> Iterator[LoaderRow]:
     name, air = ordered.get("lora_name", 1), ordered.get("lora_air", 0)
     if not _is_empty(name):
         yield LoaderRow("lora_name", name, strengths)
-    elif isinstance(air, str) and re.fullmatch(r"\s*[0-9]+(?:@[0-9]+)?\s*", air):
-        yield LoaderRow("lora_air", f"civitai:{air.strip()}", strengths, is_identifier=True)
+    elif (
+        isinstance(air, str) and "{" not in air and not _is_empty(air)
+    ):  # "{model_id}@{model_version}" says how
+        bare = re.fullmatch(r"\s*[0-9]+(?:@[0-9]+)?\s*", air)
+        yield LoaderRow("lora_air", f"civitai:{air.strip()}" if bare else air, strengths, is_identifier=True)
+    elif isinstance(air, list):
+        yield LoaderRow("lora_air", air, strengths, is_identifier=True)
 
 
 def _of_runware_search(ordered: _Ordered) -> Iterator[LoaderRow]:
@@ -389,6 +430,9 @@ _OTHERS: dict[str, Callable[[_Ordered], Iterator[LoaderRow]]] = {
     "CivitAI_Lora_Loader": _of_old_civitai,
     "AV_LoraListLoader": _of_data_list,
     "AV_LoraListStacker": _of_data_list,
+    "AV_LoraLoader": _of_art_venture,
+    "MultiLoraLoader-70bf3d77": _of_lines,
+    "Lora Cycler (LoraManager)": _made_while_it_runs,
     "Runware Lora Search": _of_runware_search,
     "Runware Video Inference Lora": _of_runware_video,
 }

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .linked_texts import is_link
+from .loader_table import NO_LOADERS
 from .other_loaders import is_known
 from .prompt_tags import prompt_tags
 
@@ -28,13 +29,26 @@ _LORA = re.compile(r"lora|lycoris|locon", re.IGNORECASE)
 _MAKERS = re.compile(
     r"save|train|extract|merge|resize|convert|download|metadata|info\b|caption", re.IGNORECASE
 )
-_LORA_INPUT = re.compile(r"_?loras?(?:$|[\W_0-9])|loras?(?:name|model|path|file|list|stack)", re.IGNORECASE)
+_AIR_INSIDE = re.compile(
+    r"urn:air:[\w.-]{1,40}:(?:lora|lycoris|dora|locon):[^\s\"'\\,\]}]{1,300}", re.IGNORECASE
+)
+_FILE_INSIDE = re.compile(r"[\"']([^\"'\n]{1,200}\.(?:safetensors|sft))[\"']", re.IGNORECASE)
+_LORA_NAME = re.compile(r"loras?(?:_?name)?(?:_?[0-9]{1,2})?", re.IGNORECASE)
+_LINKED_NAME = re.compile(r"lora\w*(?:name|file|path)", re.IGNORECASE)
+_NOTHING = frozenset({"", "none", "[none]", "null", "undefined"})
+_LONGEST_NAME = 300
+_LORA_INPUT = re.compile(
+    r"(?:\A|[\W_])loras?(?:\Z|[\W_0-9])|loras?_?(?:name|model|path|file|list|stack)", re.IGNORECASE
+)
 # Nodes and inputs for other models: a checkpoint may have the very name of a LoRA.
 _OTHER_KIND = re.compile(
-    r"ckpt|checkpoint|unet|vae|clip|control_?net|diffusion|style_?model|upscale|gligen|encoder"
-    r"|hypernet|embed"
-    r"|model_name",
+    r"ckpt|checkpoint|unet|vae|clip|control_?net|diffusion|style_?model|upscale|gligen|encoder|hypernet|embed|model"
+    r"|patch|adapter|\bdit\b|supir|latent|sam\b|yolo|detect|face|motion",
     re.IGNORECASE,
+)
+# These only hold a text, or show one.
+_HOLDS = re.compile(
+    r"primitive|string|text|preview|show|note|get_?node|set_?node|display|label|literal", re.IGNORECASE
 )
 _MOST_NAMES = 5
 _MAX_DEPTH = 6
@@ -42,45 +56,65 @@ _MAX_VALUES = 2000
 _LONGEST_TEXT = 20_000
 
 
-def loras_of_unknown(
-    kind: str, inputs: Mapping[str, Any], packs: str, is_listed: Callable[[str], bool]
-) -> list[str]:
+def loras_of_unknown(kind: str, node: Mapping[str, Any], is_listed: Callable[[str], bool]) -> list[str]:
     """What a node of a class that is not read names as LoRAs; nothing for a node that names none.
 
-    `packs` is what the page saved of the node's pack. `is_listed` tells whether a file lies in a `loras` folder.
+    `node` is as `canvas` gives it. `is_listed` tells whether a file lies in a `loras` folder.
     """
-    about = _about(kind, packs)
+    about = _about(kind, str(node.get("pack", "")))
     if about is None:
         return []
     of_pack, holds_others = about
     found: dict[str, None] = {}
-    for name, value in _texts(inputs):
-        if (
-            value.endswith(_ENDINGS)
-            or value[-12:].lower().endswith(_ENDINGS)
-            or value[:8].lower() == "urn:air:"
-        ):
+    for entry in node.get("models") or ():
+        if str(entry.get("directory", "")).startswith("loras") and isinstance(entry.get("name"), str):
+            found[entry["name"]] = None
+    members = [each for each in node.get("members", ()) if each not in NO_LOADERS and is_known(each)]
+    for name, value in _texts(node["inputs"]):
+        if len(found) >= _MOST_NAMES:
+            break
+        is_other = holds_others or bool(_OTHER_KIND.search(name))
+        is_named = not name.startswith("widget ")
+        if value[-12:].lower().endswith(_ENDINGS) or value[:8].lower() == "urn:air:":
             text = value.strip()
-            under = of_pack if name.startswith("widget ") else of_pack or bool(_LORA_INPUT.match(name))
-            is_other = holds_others or bool(_OTHER_KIND.search(name))
+            under = bool(members) or (
+                (of_pack and not (is_named and is_other)) or bool(_LORA_INPUT.search(name))
+            )
             if _AIR.fullmatch(text) or (
                 _FILE.fullmatch(text) and (under or (not is_other and is_listed(text)))
             ):
                 found[text] = None
+        elif value.lstrip()[:1] in ("[", "{") and len(value) <= _LONGEST_TEXT:
+            found |= dict.fromkeys(match[0] for match in _AIR_INSIDE.finditer(value))
+            if of_pack or _LORA_INPUT.search(name):
+                found |= dict.fromkeys(match[1] for match in _FILE_INSIDE.finditer(value))
         elif of_pack and "<" in value and len(value) <= _LONGEST_TEXT:
             found |= dict.fromkeys(tag.name for tag in prompt_tags(value))
-        if len(found) >= _MOST_NAMES:
-            break
+        elif (
+            of_pack
+            and _LORA_NAME.fullmatch(name)
+            and value.strip().lower() not in _NOTHING
+            and len(value) < _LONGEST_NAME
+        ):
+            found[value.strip()] = None
+    if (
+        not found
+        and of_pack
+        and any(_LINKED_NAME.search(name) and is_link(value) for name, value in node["inputs"].items())
+    ):
+        found["a file that another node says"] = None
+    if not found and members:
+        found[f"what the {members[0]} inside it does"] = None
     return list(found)
 
 
 @lru_cache(1000)
 def _about(kind: str, packs: str) -> tuple[bool, bool] | None:
-    """(whether it is a LoRA pack's, whether it is for other models); None for a class that needs no look."""
+    """(whether it is a LoRA pack's, whether it is for other things); None for a class that needs no look."""
     if is_known(kind) or _MAKERS.search(kind):
         return None
     of_pack = bool(_LORA.search(kind) or _LORA.search(packs))
-    return of_pack, not of_pack and bool(_OTHER_KIND.search(kind))
+    return of_pack, not of_pack and bool(_OTHER_KIND.search(kind) or _HOLDS.search(kind))
 
 
 def _texts(inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -99,7 +133,7 @@ def _texts(inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, value
         elif isinstance(value, Mapping) and depth < _MAX_DEPTH:
             waiting += [
-                (name if _LORA_INPUT.match(name) else str(key), each, depth + 1)
+                (name if _LORA_INPUT.search(name) else str(key), each, depth + 1)
                 for key, each in reversed(list(value.items()))
             ]
         elif isinstance(value, list) and depth < _MAX_DEPTH:

@@ -250,3 +250,43 @@ def test_prefetch_downloads_from_where_the_workflow_says_under_the_name_that_its
         own = write_safetensors(named, 20_000, seed=2).read_bytes()
         assert main(["prefetch", str(file)]) == 0
         assert named.read_bytes() == own, "what is there stays"
+
+
+ODD = json.loads((ROOT / "tests" / "data" / "odd_workflows.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("case", ODD, ids=[case["name"] for case in ODD])
+def test_odd_workflows_are_read_or_told(case: dict[str, Any]) -> None:
+    """What a review found: computed texts, Get and Set nodes, groups that don't fit, JSON in a widget, other packs."""
+    names = ("a.safetensors", "c.safetensors", "styles/pixel.safetensors")
+    found = loras_in(json.dumps(case["workflow"]), local_names=lambda: names)
+    rows = [[str(each.identifier), each.weight, each.enabled, each.weight_known] for each in found.loras]
+    assert (rows, [error.code for error in found.errors]) == (case["loras"], case["errors"])
+    assert "KEY" not in "".join(each.address for each in found.loras)
+
+
+def test_a_file_that_is_not_the_one_that_the_workflow_means_is_an_error(
+    quiet: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(quiet / "hub-cache"))
+    served = write_safetensors(quiet / "served" / "ink.safetensors", 30_000)
+    with HuggingFaceServer([Repository("ink-org/ink", {"ink.safetensors": served})]) as hub:
+        monkeypatch.delenv("AIR_LORA_OFFLINE")
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("AIR_LORA_CIVITAI_URL", "http://localhost:9")
+        file = quiet / "workflow.json"
+        address = "https://huggingface.co/ink-org/ink/resolve/main/ink.safetensors"
+        file.write_text(json.dumps(located(address, "ink.safetensors", hash="ab" * 32, hash_type="SHA256")))
+        assert main(["prefetch", "--json", str(file)]) == 1
+        (lora,) = json.loads(capsys.readouterr().out)["loras"]
+        assert lora["error"]["code"] == "wrongHash"
+        assert not (quiet / "loras" / "ink.safetensors").exists()
+
+
+def test_a_file_that_is_no_workflow_is_bad_input(quiet: Path) -> None:
+    for text in ("{broken", "[[[", '{"nodes": 3'):
+        (quiet / "broken.json").write_text(text)
+        assert main(["migrate", str(quiet / "broken.json")]) == 2
+        assert main(["prefetch", str(quiet / "broken.json")]) == 2
