@@ -86,6 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
         for report in reports:
             _print(report, several=len(reports) > 1)
     faults = [error for report in reports for error in report["errors"]]
+    if any(error["code"] in _BAD_INPUT for error in faults):
+        return 2
     return (
         1 if any(not arguments.allow_unknown or error["code"] != "unknownLoader" for error in faults) else 0
     )
