@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from .settings_file import SETTING_KEYS, SETTINGS_FILE, read_settings, save_settings, with_settings
     from .store import storage_error
     from .workflows.named_loras import NamedLora, NamedLoras, loras_in
+    from .workflows.other_loaders import loaders_of_others
     from .workflows.pasted import DEFAULT_WEIGHT, Pasted, PastedLora, read_dropped, read_pasted
     from .workflows.picture_record import (
         HANDED_ON,
@@ -129,6 +130,7 @@ __all__ = [
     "format_lora_array",
     "format_record",
     "is_safetensors",
+    "loaders_of_others",
     "lora_hashes",
     "loras_in",
     "name_below",
@@ -221,6 +223,7 @@ _NAMES = {
     ".settings_file": ("SETTING_KEYS", "SETTINGS_FILE", "read_settings", "save_settings", "with_settings"),
     ".store": ("storage_error",),
     ".workflows.named_loras": ("NamedLora", "NamedLoras", "loras_in"),
+    ".workflows.other_loaders": ("loaders_of_others",),
     ".workflows.prompt_tags": ("tags_as_array",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from .loader_table import Input, Single, Stack, Tagged
 
-__all__ = ["LoaderRow", "TagsBehind", "is_known", "rows_of_loader", "tagged_rows"]
+__all__ = ["LoaderRow", "TagsBehind", "is_known", "loaders_of_others", "rows_of_loader", "tagged_rows"]
 
 _POWER_LOADER = "Power Lora Loader (rgthree)"
 _MANAGER = "(LoraManager)"
@@ -67,6 +67,19 @@ def is_known(kind: str) -> bool:
         or kind == _POWER_LOADER
         or kind in _MANAGER_LOADERS
     )
+
+
+def loaders_of_others(workflow: Mapping[str, Any]) -> list[dict[str, str]]:
+    """`node` and `class_type` of each loader in a prompt that names a LoRA by itself and is switched on."""
+    found = []
+    for key, node in workflow.items():
+        kind = str(node.get("class_type")) if isinstance(node, dict) else ""
+        if not is_known(kind) or not isinstance(node.get("inputs"), dict):
+            continue
+        rows = rows_of_loader(kind, node["inputs"])
+        if any(row.enabled and isinstance(row.file, str) for row in rows):
+            found.append({"node": str(key), "class_type": kind})
+    return found
 
 
 def rows_of_loader(

@@ -1,7 +1,8 @@
 """What a picture was made with, as our nodes write it into ComfyUI's metadata beside the workflow.
 
     "air_lora"      {"format": 1, "nodes": {"4": [[{"model", "weight", "clip_weight", "transformer", "enabled",
-                    "status", "name", "sha256", "autov2"}, …], …]}}
+                    "status", "name", "sha256", "autov2"}, …], …]},
+                    "others": [{"node": "7", "class_type": "LoraLoader"}, …]}    loaders of other packs beside ours
     "Lora hashes"   name: 0123456789, name: …     as A1111 writes it; sites look the hashes up
 
 A node ran once, or once for each value of a list: so each has a list of runs, and each run its entries in the array's
@@ -41,6 +42,7 @@ HASHES_NAME = "Lora hashes"
 _FORMAT = 1
 _AUTOV2_DIGITS = 10
 _MOST_RUNS = 1000
+_MOST_OTHERS = 100
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _KEPT = ("model", "weight", "clip_weight", "transformer", "enabled", "status", "name", "sha256")
 
@@ -53,9 +55,15 @@ class RecordedLora(NamedTuple):
     """Empty where the entry was off, and its file not looked up."""
 
 
-def format_record(nodes: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> dict[str, Any]:
-    """Node id → its runs → rows of a report, as the value of RECORD_NAME. Only what is in the format above is kept."""
+def format_record(
+    nodes: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], others: Sequence[Mapping[str, str]] = ()
+) -> dict[str, Any]:
+    """Node id → its runs → rows of a report, as the value of RECORD_NAME. Only what is in the format above is kept.
+
+    `others` are loaders of other packs that took part, which the record knows nothing more of: `node`, `class_type`.
+    """
     return {
+        **({"others": [dict(each) for each in others[:_MOST_OTHERS]]} if others else {}),
         "format": _FORMAT,
         "nodes": {node: [[_row(row) for row in run] for run in runs] for node, runs in nodes.items()},
     }

@@ -1,23 +1,34 @@
 """What each picture was made with goes into its metadata, with a browser or without one.
 
-ComfyUI's nodes that save write every member of `extra_pnginfo` into the file. It is a part of the request for a run,
-and one and the same dict for all nodes of that run. So each Apply LoRA Array adds its entries there when it runs, and
-LoRA Array and Resolve LoRA do so where nodes of other packs load what they found. When
-ComfyUI takes its result from the cache it does not run, so what it found is remembered, by all that its result depends
-on in the workflow, and is added when the next run is queued.
+ComfyUI's nodes that save write every member of `extra_pnginfo` into the file; ComfyUI takes it from the request's
+`extra_data` for each node that asks. So the request gets an `extra_data` of ours, which adds the records when a node
+asks: of the prompt as it runs, whatever other packs' hooks have made of it. Apply LoRA Array remembers its entries when
+it runs, and LoRA Array and Resolve LoRA do so where nodes of other packs load what they found, by all that their result
+depends on in the workflow: when ComfyUI takes a result from the cache, nothing runs.
+
+Where the request has no `extra_pnginfo`, ComfyUI's own nodes and ours alone get one: others may take it for a sign that
+there is a workflow in it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections import OrderedDict
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from comfy_execution.utils import get_executing_context
 
-from ...lora_resolver import HANDED_ON, HASHES_NAME, RECORD_NAME, format_record, lora_hashes
+from ...lora_resolver import (
+    HANDED_ON,
+    HASHES_NAME,
+    RECORD_NAME,
+    format_record,
+    loaders_of_others,
+    lora_hashes,
+)
 from .running import running_server
 from .settings import listed_name
 
@@ -48,27 +59,72 @@ def register_picture_records() -> None:
 
 
 def with_known_records(request: dict[str, Any]) -> dict[str, Any]:
-    """The body of POST /prompt, with room for records and those that are known, if one of its nodes makes any."""
+    """The body of POST /prompt, whose nodes will find records if one of them makes any."""
     workflow = request.get("prompt")
     if not isinstance(workflow, dict):
         return request
     taken = _taken_by_others(workflow)
-    recording = [node_id for node_id in workflow if _is_told(workflow, node_id, taken)]
-    if not recording:
-        return request
-    extra = request.get("extra_data")
-    extra = request["extra_data"] = extra if isinstance(extra, dict) else {}
-    saved = extra.get("extra_pnginfo")
-    saved = extra["extra_pnginfo"] = saved if isinstance(saved, dict) else {}
-    nodes: dict[str, list[Rows]] = {}
-    signatures: dict[str, str] = {}
-    with _lock:
-        for node_id in recording if _known else ():
-            runs = _known.get(_signature(workflow, node_id, signatures))
-            if runs:
-                nodes[node_id] = list(runs)
-    _write(saved, nodes)
+    if any(_is_told(workflow, node_id, taken) for node_id in workflow):
+        extra = request.get("extra_data")
+        request["extra_data"] = ExtraData(extra if isinstance(extra, dict) else {})
     return request
+
+
+class ExtraData(dict[str, Any]):
+    """A run's `extra_data`, as the request gives it; a node that asks for `extra_pnginfo` gets the records as well."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        super().__init__(given)
+        self.ran: dict[str, list[Rows]] = {}
+        """What ran that is not in the prompt: nodes that other nodes were expanded to."""
+
+    def copy(self) -> ExtraData:
+        """ComfyUI makes one before the run."""
+        made = ExtraData(self)
+        made.ran = self.ran
+        return made
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """As a dict's. ComfyUI's `get_input_data` asks here for each node; who asks is in its own variables."""
+        given = super().get(key, default)
+        if key != "extra_pnginfo":
+            return given
+        asking = sys._getframe(1).f_locals
+        dynprompt, node = asking.get("dynprompt"), asking.get("class_def")
+        workflow = getattr(dynprompt, "original_prompt", None)
+        if not isinstance(workflow, dict) or not (isinstance(given, dict) or _knows_of_records(node)):
+            return given
+        return self._with_records(given if isinstance(given, dict) else {}, workflow)
+
+    def _with_records(self, given: dict[str, Any], workflow: dict[str, Any]) -> _Saved:
+        taken = _taken_by_others(workflow)
+        nodes: dict[str, list[Rows]] = dict(self.ran)
+        signatures: dict[str, str] = {}
+        with _lock:
+            for node_id in workflow if _known else ():
+                if _is_told(workflow, node_id, taken):
+                    runs = _known.get(_signature(workflow, node_id, signatures))
+                    if runs:
+                        nodes[node_id] = list(runs)
+        saved = _Saved(given)
+        saved.extra = self
+        _write(saved, nodes, loaders_of_others(workflow) if nodes else ())
+        return saved
+
+
+class _Saved(dict[str, Any]):
+    """An `extra_pnginfo` with records, and the `extra_data` that it is a part of."""
+
+    extra: ExtraData
+
+
+def _knows_of_records(node: Any) -> bool:
+    """Whether this class is ComfyUI's own or ours: it takes an `extra_pnginfo` without a workflow in it."""
+    of_pack = str(getattr(node, "RELATIVE_PYTHON_MODULE", "nodes")).startswith("custom_nodes.")
+    return not of_pack or str(getattr(node, "__module__", "")).startswith(f"{_OUR_PACKAGE}.")
+
+
+_OUR_PACKAGE = __name__.rpartition(".nodes.")[0]
 
 
 def record_run(hidden: Any, rows: Rows) -> None:
@@ -86,8 +142,11 @@ def record_run(hidden: Any, rows: Rows) -> None:
             _known.move_to_end(signature)
             while len(_known) > _MOST_KEPT:
                 _known.popitem(last=False)
-    if isinstance(saved, dict) and (not there or _is_told(workflow, node_id, _taken_by_others(workflow))):
-        _write(saved, {**_rows_in(saved), node_id: runs})
+    if isinstance(saved, _Saved):
+        if not there:
+            saved.extra.ran[node_id] = runs
+    elif isinstance(saved, dict) and (not there or _is_told(workflow, node_id, _taken_by_others(workflow))):
+        _write(saved, {**_rows_in(saved), node_id: runs})  # somebody has replaced our `extra_data`
 
 
 def handed_on(identifier: object, file: ResolvedLora) -> dict[str, Any]:
@@ -152,13 +211,15 @@ def _rows_in(saved: dict[str, Any]) -> Mapping[str, list[Rows]]:
     return record.nodes if isinstance(record, _Record) else {}
 
 
-def _write(saved: dict[str, Any], nodes: Mapping[str, list[Rows]]) -> None:
+def _write(
+    saved: dict[str, Any], nodes: Mapping[str, list[Rows]], others: Sequence[Mapping[str, str]] = ()
+) -> None:
     """Replaces what the request may have brought under our names: it is of another run."""
     saved.pop(RECORD_NAME, None)
     saved.pop(HASHES_NAME, None)
     if not nodes:
         return
-    record = _Record(format_record(nodes))
+    record = _Record(format_record(nodes, others))
     record.nodes = nodes
     saved[RECORD_NAME] = record
     hashes = lora_hashes(row for runs in nodes.values() for run in runs for row in run)

@@ -11,6 +11,7 @@ from pathlib import Path
 import comfy.sd
 import comfy.utils
 import folder_paths
+from server import PromptServer
 
 
 class StackOfOthers:
@@ -67,6 +68,44 @@ class ShowStack:
         return {"ui": {"text": [json.dumps(lora_stack)], "kinds": [type(row).__name__ for row in lora_stack]}}
 
 
-NODE_CLASS_MAPPINGS = {
-    each.__name__: each for each in (StackOfOthers, StackOfOthersBehind, ApplyStackOfOthers, ShowStack)
-}
+class NeedsWorkflow:
+    """As Impact's Switch and Lora Manager's Save Image: an `extra_pnginfo` means that there is a workflow in it."""
+
+    CATEGORY = FUNCTION = "show"
+    RETURN_TYPES = ()
+    OUTPUT_NODE = True
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: N802 - the name that ComfyUI asks for
+        return {"required": {"model": ("MODEL",)}, "hidden": {"extra_pnginfo": "EXTRA_PNGINFO"}}
+
+    def show(self, model, extra_pnginfo=None):
+        known = "none" if extra_pnginfo is None else f"{len(extra_pnginfo['workflow']['nodes'])} nodes"
+        return {"ui": {"text": [known]}}
+
+
+class TextOfTheHook:
+    """Its text is what the hook below writes into the prompt, as packs of wildcards do."""
+
+    CATEGORY = FUNCTION = "text"
+    RETURN_TYPES = ("STRING",)
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: N802 - the name that ComfyUI asks for
+        return {"required": {"text": ("STRING", {}), "template": ("STRING", {})}}
+
+    def text(self, text, template):
+        return (text,)
+
+
+def write_texts(request):
+    for node in request.get("prompt", {}).values():
+        if node.get("class_type") == "TextOfTheHook":
+            node["inputs"]["text"] = node["inputs"]["template"]
+    return request
+
+
+PromptServer.instance.add_on_prompt_handler(write_texts)
+
+OTHERS = (StackOfOthers, StackOfOthersBehind, ApplyStackOfOthers, ShowStack, NeedsWorkflow, TextOfTheHook)
+NODE_CLASS_MAPPINGS = {each.__name__: each for each in OTHERS}

@@ -246,3 +246,41 @@ def test_the_command_line_reads_it(studio: Studio, tmp_path: Path) -> None:
         sha256_of(studio, 102)[:10],
         "",
     ]
+
+
+def test_a_prompt_without_a_workflow_brings_other_packs_none(studio: Studio) -> None:
+    workflow = tiny("sd15", STACK, seed=91).workflow()
+    workflow["other"] = {"class_type": "NeedsWorkflow", "inputs": {"model": ["apply", 0]}}
+    result = studio.run(workflow)
+    assert result.outputs["other"]["text"] == ["none"]
+    assert len(texts(saved(studio, result))["air_lora"]["nodes"]["apply"][0]) == 3, (
+        "and the picture has its record"
+    )
+
+
+def test_a_prompt_that_another_pack_s_hook_rewrites_has_its_record_every_time(studio: Studio) -> None:
+    for seed in (92, 93, 94):  # the last two take the array's result from the cache
+        workflow = tiny("sd15", [], seed=seed).workflow()
+        written = {"text": "[]", "template": json.dumps(STACK[:2])}
+        workflow["written"] = {"class_type": "TextOfTheHook", "inputs": written}
+        workflow["apply"]["inputs"]["lora"] = ["written", 0]
+        canvas = {"nodes": [], "links": [], "version": 0.4}
+        body = {"prompt": workflow, "extra_data": {"extra_pnginfo": {"workflow": canvas}}}
+        prompt_id = studio.client.post("/prompt", body)["prompt_id"]
+        found = texts(saved(studio, studio.client.wait(prompt_id, seconds=60)))
+        assert [row["model"] for row in found["air_lora"]["nodes"]["apply"][0]] == [A, B]
+        assert found["Lora hashes"].count(":") == 2
+
+
+def test_the_record_names_the_loaders_beside_ours(studio: Studio) -> None:
+    workflow = tiny("sd15", STACK[:1], seed=95).workflow()
+    core = {
+        "model": ["checkpoint", 0],
+        "clip": ["checkpoint", 1],
+        "strength_model": 0.5,
+        "strength_clip": 0.5,
+    }
+    workflow["core"] = {"class_type": "LoraLoader", "inputs": {**core, "lora_name": "mine/local.safetensors"}}
+    workflow["apply"]["inputs"] |= {"model": ["core", 0], "clip": ["core", 1]}
+    found = texts(saved(studio, studio.run(workflow)))
+    assert found["air_lora"]["others"] == [{"node": "core", "class_type": "LoraLoader"}]

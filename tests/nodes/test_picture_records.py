@@ -28,23 +28,87 @@ def chain(length: int) -> dict[str, Any]:
     return prompt
 
 
+class OwnSaver:
+    """A node of ComfyUI's own."""
+
+
+class ForeignSaver:
+    RELATIVE_PYTHON_MODULE = "custom_nodes.somebody"
+
+
+def asked(request: dict[str, Any], class_def: type = OwnSaver) -> Any:
+    """What a node that asks for `extra_pnginfo` gets, as ComfyUI's get_input_data asks for it."""
+    dynprompt = SimpleNamespace(original_prompt=request["prompt"])
+    extra_data = request["extra_data"].copy()
+    found = extra_data.get("extra_pnginfo", None)
+    assert class_def
+    assert dynprompt
+    return found
+
+
+def ran(request: dict[str, Any], node_id: str = "apply", sha256: str = "0" * 64) -> None:
+    hidden = SimpleNamespace(unique_id=node_id, prompt=request["prompt"], extra_pnginfo=asked(request))
+    picture_records.record_run(hidden, [{"model": "civitai:1@1", "status": "applied", "sha256": sha256}])
+
+
 def test_a_prompt_of_thousands_of_nodes() -> None:
     request = {"prompt": chain(20_000)}
     assert picture_records.with_known_records(request) is request
-    assert request["extra_data"]["extra_pnginfo"] == {}
+    assert "extra_pnginfo" not in request["extra_data"], "other packs take it for a sign of a workflow"
+    assert asked(request, ForeignSaver) is None
+    assert picture_records.RECORD_NAME not in (asked(request) or {})
 
 
 def test_records_are_found_again_at_the_end_of_a_long_chain() -> None:
-    prompt, saved = chain(3_000), {}
-    hidden = SimpleNamespace(unique_id="apply", prompt=prompt, extra_pnginfo=saved)
-    picture_records.record_run(hidden, [{"model": "civitai:1@1", "status": "applied", "sha256": "0" * 64}])
-    assert picture_records.RECORD_NAME in saved
+    request = picture_records.with_known_records({"prompt": chain(3_000)})
+    ran(request)
     again = picture_records.with_known_records({"prompt": chain(3_000)})
-    assert picture_records.RECORD_NAME in again["extra_data"]["extra_pnginfo"]
+    for each in (request, again):
+        assert picture_records.RECORD_NAME in asked(each)
+        assert asked(each, ForeignSaver) is None
     changed = chain(3_000)
     changed["0"]["inputs"]["lora"] = "[]"
     other = picture_records.with_known_records({"prompt": changed})
-    assert picture_records.RECORD_NAME not in other["extra_data"]["extra_pnginfo"]
+    assert picture_records.RECORD_NAME not in (asked(other) or {})
+
+
+def test_the_prompt_as_it_runs_counts_whoever_changes_it() -> None:
+    """Impact's "select on prompt" and packs of wildcards rewrite the prompt before or after our hook."""
+    request = picture_records.with_known_records(
+        {"prompt": chain(3), "extra_data": {"extra_pnginfo": {"workflow": {}}}}
+    )
+    request["prompt"]["0"]["inputs"]["lora"] = '[{"model":"civitai:77@1"}]'
+    ran(request, sha256="7" * 64)
+    again = picture_records.with_known_records(
+        {"prompt": chain(3), "extra_data": {"extra_pnginfo": {"workflow": {}}}}
+    )
+    again["prompt"]["0"]["inputs"]["lora"] = '[{"model":"civitai:77@1"}]'
+    for node in (OwnSaver, ForeignSaver):
+        saved = asked(again, node)
+        assert saved["workflow"] == {}
+        assert "7" * 10 in saved[picture_records.HASHES_NAME]
+    assert set(again["extra_data"]["extra_pnginfo"]) == {"workflow"}, "what the request brought is as it was"
+
+
+def test_other_loaders_are_named_in_the_record() -> None:
+    prompt = chain(1)
+    prompt["core"] = {
+        "class_type": "LoraLoader",
+        "inputs": {"lora_name": "a.safetensors", "strength_model": 1},
+    }
+    prompt["none"] = {"class_type": "LoraLoader", "inputs": {"lora_name": "None", "strength_model": 1}}
+    request = picture_records.with_known_records({"prompt": prompt})
+    ran(request)
+    record = asked(request)[picture_records.RECORD_NAME]
+    assert record["others"] == [{"node": "core", "class_type": "LoraLoader"}]
+
+
+def test_a_run_that_another_pack_took_apart_still_has_its_record() -> None:
+    request = picture_records.with_known_records({"prompt": chain(1)})
+    saved: dict[str, Any] = {}
+    hidden = SimpleNamespace(unique_id="apply", prompt=request["prompt"], extra_pnginfo=saved)
+    picture_records.record_run(hidden, [{"model": "civitai:1@1", "status": "applied", "sha256": "0" * 64}])
+    assert picture_records.RECORD_NAME in saved
 
 
 @pytest.mark.parametrize(
