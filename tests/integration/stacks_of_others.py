@@ -79,7 +79,7 @@ class NeedsWorkflow:
     def INPUT_TYPES(cls):  # noqa: N802 - the name that ComfyUI asks for
         return {"required": {"model": ("MODEL",)}, "hidden": {"extra_pnginfo": "EXTRA_PNGINFO"}}
 
-    def show(self, model, extra_pnginfo=None):
+    def show(self, model, extra_pnginfo=None):  # noqa: ARG002  # ComfyUI gives it by name
         known = "none" if extra_pnginfo is None else f"{len(extra_pnginfo['workflow']['nodes'])} nodes"
         return {"ui": {"text": [known]}}
 
@@ -94,7 +94,7 @@ class TextOfTheHook:
     def INPUT_TYPES(cls):  # noqa: N802 - the name that ComfyUI asks for
         return {"required": {"text": ("STRING", {}), "template": ("STRING", {})}}
 
-    def text(self, text, template):
+    def text(self, text, template):  # noqa: ARG002  # likewise; the hook reads it
         return (text,)
 
 
