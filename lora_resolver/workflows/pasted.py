@@ -49,6 +49,7 @@ DEFAULT_WEIGHT = 0.75
 """Of a LoRA that is named without a weight: strong enough to show, with room for a second one."""
 
 MAX_LINES = 2000
+MAX_LINE = 100_000
 MAX_LORAS = 1000
 _MAX_ERRORS = 100
 _MOST_WORDS_OF_ONE_FAULT = 5  # more lines that name nothing are some other text altogether
@@ -323,7 +324,11 @@ def _of_lines(lines: Sequence[str], *, several: bool) -> Iterator[PastedLora | L
         if weight is not None and isinstance(last, PastedLora):
             last = _entry(last.entry.identifier, (weight,), place)
         elif not (several and is_heading(line)):
-            for outcome in _from_line(line, place):
+            if len(line) > MAX_LINE:
+                yield _too_much(
+                    f"{len(line):,} characters in a line", f"The first {MAX_LINE:,} were read."
+                ).at(place)
+            for outcome in _from_line(line[:MAX_LINE], place):
                 if last is not None:
                     yield last
                 last = outcome

@@ -82,6 +82,8 @@ _OTHER_MODEL = re.compile(
 _TABLE_NUMBER = re.compile(r"\|\s*[0-9]{1,3}\s*(?=\|)")
 _EDGES = " \t\r\n\f\v\u00a0\u200b\u2060\ufeff,;\"'`“”‘’|"
 _AROUND = _EDGES + "()[]{}<>:"
+_BLANK = re.compile(r"\s")
+_PATH = re.compile(r"local:|huggingface:|hf:", re.IGNORECASE)
 _LONGEST_NAME = 4500
 _NEAR = 500  # characters behind a name in which a number may be its weight
 _FILE_ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt")
@@ -111,10 +113,11 @@ def names_in_line(line: str) -> Iterator[WeightedName | InvalidInput]:
         line = _SPACED_VERSION.sub(lambda match: f"{match[1] or match[3]}@{match[2] or match[4]}", line)
     if not line:
         return
-    whole = _whole(line)
-    if isinstance(whole, WeightedName) or not ((":" in line and NAME.search(line)) or _BARE.search(line)):
-        yield whole
-        return
+    if not _is_among_words(line):
+        whole = _whole(line)
+        if isinstance(whole, WeightedName) or not (NAME.search(line) or _BARE.search(line)):
+            yield whole
+            return
     last: WeightedName | InvalidInput | None = None
     for part in _BETWEEN.split(_DECIMAL_COMMA.sub(".", line)):
         alone = _PHRASE.fullmatch(part) if part.strip(_EDGES) else None
@@ -127,6 +130,12 @@ def names_in_line(line: str) -> Iterator[WeightedName | InvalidInput]:
                 last = each
     if last is not None:
         yield last
+
+
+def _is_among_words(text: str) -> bool:
+    """Whether a name can be told in it that other words follow or precede: then the whole is none. Only paths of files
+    have blanks."""
+    return bool(_BLANK.search(text) and NAME.search(text)) and not _PATH.match(text)
 
 
 def _whole(text: str) -> WeightedName | InvalidInput:
@@ -146,11 +155,12 @@ def _whole(text: str) -> WeightedName | InvalidInput:
 
 def _in_part(part: str) -> Iterator[WeightedName | InvalidInput]:
     """What stands between two commas: a name and its weight, or names among other words."""
-    whole = _whole(part)
     names = [*NAME.finditer(part)]
-    if isinstance(whole, WeightedName) or not names:
-        yield whole
-        return
+    if not names or not _is_among_words(part):
+        whole = _whole(part)
+        if isinstance(whole, WeightedName) or not names:
+            yield whole
+            return
     previous = 0
     for name, following in zip_longest(names, names[1:]):
         before, behind = (
