@@ -30,8 +30,10 @@ def _group(item: pytest.Item) -> str:
     if _part(item) == "browser":
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         return f"browser {parameters.get('comfyui')} {parameters.get('shared_page')}"
-    shared = "studio" in getattr(item, "fixturenames", ())
-    return "studio" if shared else str(item.path.relative_to(ROOT))
+    if "studio" in getattr(item, "fixturenames", ()):
+        return "studio"
+    # Those that load models are one group: two at a time would take twice the memory.
+    return "nodes" if _part(item) == "nodes" else str(item.path.relative_to(ROOT))
 
 
 def comfyui_path() -> Path:

@@ -226,8 +226,10 @@ def _matches(file: FileRecord, asked: Identifier) -> int:
 
 
 def _no_such_file(record: LoraRecord, message: str) -> NotFound:
+    several = len(record.files) > 1
     files = (
-        f"+{file.id} {file.name} ({', '.join(value for _, value in file.traits)})" for file in record.files
+        f"+{file.id} {file.name}" + (f" ({', '.join(value for _, value in file.traits)})" if several else "")
+        for file in record.files
     )
     return NotFound(message, code="notFound", remedy=f"Its files: {', '.join(files) or 'none'}.")
 

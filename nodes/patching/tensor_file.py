@@ -124,7 +124,7 @@ def read_content(path: Path, size: int) -> tuple[Content, FileState | None]:
 
     Raises StorageFailed where it cannot be read, or is no longer as large as its header says.
     """
-    content = mmap.mmap(-1, max(size, 1))
+    content = _room(max(size, 1))
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel without them
             content.madvise(mmap.MADV_HUGEPAGE)
@@ -146,6 +146,14 @@ def read_content(path: Path, size: int) -> tuple[Content, FileState | None]:
             remedy="Let the program that writes to it finish, then run again.",
         )
     return content, after if before == after else None
+
+
+def _room(size: int) -> Content:
+    """Memory of our own: private pages, since the system makes huge ones of those alone (Linux,
+    admin-guide/mm/transhuge)."""
+    if hasattr(mmap, "MAP_ANONYMOUS"):
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return mmap.mmap(-1, size)
 
 
 def _fill(file: FileIO, room: memoryview) -> int:
