@@ -63,7 +63,7 @@ def nodes_that_run(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if looked_at > MAX_NODES:
             raise _too_large(f"it has more than {MAX_NODES:,} nodes")
         for key, node in graph.nodes.items():
-            if node.get("mode") in (_MUTED, _BYPASSED) or node.get("type") in _VIRTUAL:
+            if node.get("mode") in (_MUTED, _BYPASSED) or str(node.get("type")) in _VIRTUAL:
                 continue
             inside = graph.inside(key)
             if inside is not None:
@@ -226,9 +226,9 @@ class _Graph:
             node = graph.nodes.get(key)
             if node is None or node.get("mode") == _MUTED:
                 break
-            if node.get("type") in _SETTERS:
+            if str(node.get("type")) in _SETTERS:
                 graph, link = graph._set_as(node)
-            elif node.get("mode") == _BYPASSED or node.get("type") in _VIRTUAL:
+            elif node.get("mode") == _BYPASSED or str(node.get("type")) in _VIRTUAL:
                 link = _hands_on(node, slot)
             elif node.get("type") == "PrimitiveNode":  # lives on the page alone
                 found = next(iter(_widgets(node).values()), None)
@@ -251,7 +251,8 @@ class _Graph:
                 graph._setters = {
                     (str(each.get("type")), _first_widget(each)): _first_link(each)
                     for each in graph.nodes.values()
-                    if each.get("type") in _SETTERS.values() and each.get("mode") not in (_MUTED, _BYPASSED)
+                    if str(each.get("type")) in _SETTERS.values()
+                    and each.get("mode") not in (_MUTED, _BYPASSED)
                 }
             if (setter, name) in graph._setters:
                 return graph, graph._setters[setter, name]
