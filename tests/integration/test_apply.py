@@ -365,3 +365,17 @@ def test_the_token_goes_to_civitai_alone_and_is_found_nowhere_else(studio: Studi
     for file in studio.process.base.rglob("*"):
         if file.is_file() and "custom_nodes" not in file.parts and file.stat().st_size < 50_000_000:
             assert TOKEN.encode() not in file.read_bytes(), file
+
+
+def test_tags_of_a_prompt_over_a_wire_are_an_array(studio: Studio) -> None:
+    workflow = tiny("sd15", []).workflow()
+    text = {"value": "a red house <lora:Local:0.7:0.3> at night"}
+    workflow["text"] = {"class_type": "PrimitiveStringMultiline", "inputs": text}
+    workflow["apply"]["inputs"]["lora"] = ["text", 0]
+    (entry,) = studio.report(studio.run(workflow))["entries"]
+    assert (entry["model"], entry["weight"], entry["clip_weight"]) == (
+        "local:mine/local.safetensors",
+        0.7,
+        0.3,
+    )
+    assert entry["status"] == "applied"
