@@ -68,7 +68,21 @@ def test(arguments: list[str]) -> int:
 
 
 # For the whole suite alone: each worker starts servers of its own, and there are four groups of browser tests.
-_WORKERS = max(1, min(os.cpu_count() or 1, 4))
+_GB_OF_A_WORKER = 10  # with its servers and models, at most
+
+
+def _memory_gb() -> int:
+    """Of this machine, or of the container that this runs in."""
+    try:
+        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return _GB_OF_A_WORKER
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.exists() else ""
+    return min(whole, int(text) if text.isdecimal() else whole) // 2**30
+
+
+_WORKERS = max(1, min(os.cpu_count() or 1, 4, _memory_gb() // _GB_OF_A_WORKER))
 _IN_PARALLEL = (
     *("-n", str(_WORKERS)),
     *("--dist", "loadgroup", "--no-loadscope-reorder", "--durations", "30"),
