@@ -15,6 +15,7 @@ import folder_paths
 import pytest
 
 import nodes as core_nodes
+from lora_resolver.command_line import main
 from lora_resolver.identifiers import parse_identifier
 from lora_resolver.workflows.named_loras import loras_in
 from lora_resolver.workflows.pasted import read_pasted
@@ -117,11 +118,27 @@ def test_each_lora_of_each_template_is_named_with_its_source(
     assert counts["loras"] == counts["with_source"] >= 29
 
 
-def test_what_prefetch_names_a_paste_adds(workflows: dict[str, dict[str, Any]]) -> None:
-    """And `migrate`, which reads with the very same reader: tests/lora_resolver/test_other_loaders.py."""
+def test_what_prefetch_names_a_paste_and_migrate_name_as_well(
+    workflows: dict[str, dict[str, Any]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIR_LORA_DIR", str(tmp_path))
+    monkeypatch.setenv("AIR_LORA_SETTINGS", str(tmp_path / "none.json"))
     for name, document in workflows.items():
         text = json.dumps(document)
-        named, pasted = loras_in(text), read_pasted(text)
-        assert [str(each.entry.identifier) for each in pasted.loras] == [
-            str(each.identifier) for each in named.loras
-        ], name
+        named = [str(each.identifier) for each in loras_in(text).loras]
+        assert [str(each.entry.identifier) for each in read_pasted(text).loras] == named, name
+        if named:
+            (tmp_path / name).write_text(text, encoding="utf-8")
+    files = sorted(tmp_path.glob("*.json"))
+    assert main(["migrate", "--json", *map(str, files)]) == 0
+    migrated: dict[str, set[str]] = {}
+    for report in json.loads(capsys.readouterr().out):
+        migrated.setdefault(Path(report["file"]).name, set()).update(
+            each["model"] for each in report["entries"]
+        )
+    for file in files:
+        named = [str(each.identifier) for each in loras_in(json.dumps(workflows[file.name])).loras]
+        assert migrated[file.name] == set(named)
