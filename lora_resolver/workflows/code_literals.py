@@ -41,6 +41,9 @@ _CHANGES = frozenset(
 )
 _JOINS = frozenset({".", "::", "->", "?."})
 _ENDS = frozenset({",", "]", "}", ")", ";"})
+_DEFINES = frozenset({"def", "function", "fn", "func", "lambda"})
+_NEAR = 12  # tokens
+_LONGEST_ITEM = 100
 MAX_DEPTH = 60
 MAX_TOKENS = 60_000
 """A request with a thousand LoRAs has ten thousand."""
@@ -102,70 +105,67 @@ class Code:
             elif kind == "number":
                 value = _number_of(match["number"])
             self.tokens.append(_Token(kind, text[start:end], start, end, value))
-        # Name → where its value begins, None where it is changed in another way.
-        self._assigned: dict[str, list[int | None]] = {}
+        self._given: dict[str, list[int]] = {}
+        """Name → where the values begin that it is given."""
+        self._changed: set[str] = set()
         self._values: dict[str, Any] = {}
+        self._look_at_names()
+
+    def _look_at_names(self) -> None:
         depth = 0
         for index, token in enumerate(self.tokens):
-            depth += (token.text == "(") - (token.text == ")") if token.kind == "sign" else 0
-            if token.kind == "name" and self.sign(index - 1) not in _JOINS:
-                change = self._change(index, depth)
-                if change is not False:
-                    self._assigned.setdefault(token.text, []).append(change)
+            if token.kind == "sign":
+                depth += (token.text == "(") - (token.text == ")")
+            if token.kind != "name" or self.sign(index - 1) in _JOINS:
+                continue
+            if self.sign(index + 1) not in ("=", ":="):
+                if self._is_changed_at(index):
+                    self._changed.add(token.text)
+            elif depth == 0:
+                self._given.setdefault(token.text, []).append(index + 2)
+            elif self._in_a_definition(
+                index
+            ):  # a value that a caller may change; else it only names an argument
+                self._changed.add(token.text)
 
-    def _change(self, index: int, depth: int) -> int | bool | None:
-        """Where the value begins that is given to the name here; None for another change of it; False for none."""
+    def _is_changed_at(self, index: int) -> bool:
+        """`w += 0.2`, `rows.append(…)`, `row.weight = 0.4`, `rows[0]["weight"] = 0.4`."""
         behind = self.sign(index + 1)
-        if behind in ("=", ":="):
-            # Inside brackets it names an argument; in a function's own, it is a value that a caller may change.
-            return index + 2 if depth == 0 else None if self._in_a_definition(index) else False
-        operator = self.tokens[index + 1] if index + 1 < len(self.tokens) else None
-        if (
-            operator is not None
-            and operator.text in ("+", "-", "*", "/", "|", "??")
-            and self.sign(index + 2) == "="
-        ):
-            return None
         if behind in _JOINS:
-            if self.word(index + 2).lower() in _CHANGES and self.sign(index + 3) == "(":
-                return None
-            return None if self.word(index + 2) and self.sign(index + 3) == "=" else False
+            is_method = self.word(index + 2).lower() in _CHANGES and self.sign(index + 3) == "("
+            return is_method or (bool(self.word(index + 2)) and self.sign(index + 3) == "=")
         if behind == "[":
-            end = index + 2
-            while end < min(len(self.tokens), index + 12) and self.sign(end) != "]":
-                end += 1
-            rest = [self.sign(place) for place in range(end + 1, min(len(self.tokens), end + 6))]
-            return None if rest[:1] == ["="] or (rest[:1] in (["["], ["."]) and "=" in rest) else False
-        return False
+            closing = next(
+                (at for at in range(index + 2, index + _NEAR) if self.sign(at) == "]"), index + _NEAR
+            )
+            rest = [self.sign(at) for at in range(closing + 1, closing + 6)]
+            return rest[0] == "=" or (rest[0] in ("[", ".") and "=" in rest)
+        operator = self.tokens[index + 1].text if index + 1 < len(self.tokens) else ""
+        return operator in ("+", "-", "*", "/", "|", "??") and self.sign(index + 2) == "="
 
     def _in_a_definition(self, index: int) -> bool:
-        """Whether the innermost bracket around this token is opened by `def name(`, `function (` or an arrow's."""
+        """Whether the innermost bracket around this token is opened by `def name(` or `function (`."""
         depth = 0
         for place in range(index - 1, max(-1, index - 200), -1):
             sign = self.sign(place)
             depth += (sign == ")") - (sign == "(")
             if depth < 0:
-                makers = ("def", "function", "fn", "func", "lambda")
-                return self.word(place - 1) in makers or self.word(place - 2) in makers
+                return self.word(place - 1) in _DEFINES or self.word(place - 2) in _DEFINES
         return False
 
     def sign(self, index: int) -> str:
         """The sign at a place; "" where another thing stands there, or nothing."""
-        token = self.tokens[index] if index < len(self.tokens) else None
+        token = self.tokens[index] if 0 <= index < len(self.tokens) else None
         return token.text if token is not None and token.kind == "sign" else ""
 
     def word(self, index: int) -> str:
         """The name, or the text in quotation marks, at a place; "" where there is neither."""
-        token = self.tokens[index] if index < len(self.tokens) else None
+        token = self.tokens[index] if 0 <= index < len(self.tokens) else None
         if token is None or token.kind not in ("name", "string"):
             return ""
-        return (
-            token.value
-            if isinstance(token.value, str)
-            else token.text.lstrip("$")
-            if token.kind == "name"
-            else ""
-        )
+        if token.kind == "name":
+            return token.text.lstrip("$")
+        return token.value if isinstance(token.value, str) else ""
 
     def is_key(self, index: int) -> bool:
         """Whether what stands here names the value behind it: `lora:`, `"lora":`, `lora=`, `'lora' =>`."""
@@ -182,16 +182,15 @@ class Code:
                 return value
             name = value.text
             if name not in self._values:
-                places = self._assigned.get(name, [])
-                place = places[0] if len(places) == 1 else None
-                self._values[name] = Unknown(name[:_LONGEST_SHOWN]) if place is None else self.value(place)[0]
+                is_one = len(self._given.get(name, ())) == 1 and name not in self._changed
+                shown = Unknown(name[:_LONGEST_SHOWN])
+                self._values[name] = self.value(self._given[name][0])[0] if is_one else shown
             value = self._values[name]
         return Unknown("…")
 
     def is_changed(self, name: str) -> bool:
         """Whether the text changes what it has given to this name."""
-        places = self._assigned.get(name, [])
-        return None in places or len(places) > 1
+        return name in self._changed or len(self._given.get(name, ())) > 1
 
     def value(self, index: int, depth: int = 0) -> tuple[Any, int]:
         """(the value that begins here, the place behind it): up to the next comma or closing bracket."""
@@ -223,8 +222,10 @@ class Code:
         )
 
     def _end_of_item(self, index: int) -> int:
+        """Behind what is computed; no further than what is worth a look, so that many such take no time."""
         depth = 0
-        while index < len(self.tokens):
+        last = min(len(self.tokens), index + _LONGEST_ITEM)
+        while index < last:
             sign = self.sign(index)
             if sign in _OPEN:
                 depth += 1

@@ -30,10 +30,10 @@ from .canvas import is_canvas, nodes_that_run
 from .linked_texts import held_value, is_link, linked_array, single_text
 from .loader_chains import LoaderChain, chains_of
 from .origins import index_of, origin_of
-from .other_loaders import TagsBehind, is_known, rows_of_loader, tagged_rows
+from .other_loaders import is_known, rows_of_loader, tagged_rows
 from .picture_record import RECORD_NAME, read_record
 from .saved_texts import TEXT_NAMES, saved_texts
-from .unknown_loaders import known_names, loras_of_unknown
+from .unknown_loaders import known_names, signs_of_loras
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -63,7 +63,7 @@ class NamedLora:
     enabled: bool = True
     transformer: str = "both"
     sha256: str = ""
-    """Of the file that was used, where a picture's record tells."""
+    """Of the file that is meant, where a picture's record or the workflow says it."""
     node: str = ""
     """Id of the workflow's node that names it."""
     file: str = ""
@@ -244,18 +244,15 @@ class _Reader:
         models = index_of(node.get("models") or ())
         for row in rows_of_loader(kind, inputs, node.get("properties")):
             if not _comes_from_us(row.file, nodes):  # else read where it stands
-                self._add_row(row, f"node {key}", nodes, models)
-        names = loras_of_unknown(kind, node, self._is_listed)
-        if names:
-            shown = ", ".join(quoted(name, 100)[1:-1] for name in names)
-            self.fail(
-                Unavailable(
-                    f"looks like a LoRA loader that is not read; it names {shown}",
-                    code="unknownLoader",
-                    remedy="Name those LoRAs in a list of their own.",
-                ),
-                f"node {key}, {quoted(kind, 60)[1:-1]}",
+                self._add_row(row, f"node {key}", models)
+        signs = signs_of_loras(kind, node, self._is_listed)
+        if signs:
+            error = Unavailable(
+                f"looks like a LoRA loader that is not read; {signs}",
+                code="unknownLoader",
+                remedy="Name those LoRAs in a list of their own.",
             )
+            self.fail(error, f"node {key}, {quoted(kind, 60)[1:-1]}")
 
     def _read_our_node(
         self, node: str, kind: str, inputs: Mapping[str, Any], nodes: Mapping[str, Any]
@@ -272,7 +269,7 @@ class _Reader:
                 text = single_text(link, nodes) if value is None and name != "identifier" else None
                 if text is not None and (rows := [*tagged_rows(text)]):
                     for row in rows:
-                        self._add_row(row, node, nodes)
+                        self._add_row(row, node)
                     continue
                 if value is None:
                     self.fail(_only_known_later(), node, name)
@@ -299,18 +296,10 @@ class _Reader:
             self.fail(error, node)
 
     def _add_row(
-        self,
-        row: LoaderRow,
-        node: str,
-        nodes: Mapping[str, Any],
-        models: Mapping[str, Mapping[str, Any]] | None = None,
+        self, row: LoaderRow, node: str, models: Mapping[str, Mapping[str, Any]] | None = None
     ) -> None:
         """A row of another loader, by the name of its file."""
-        file = single_text(row.file, nodes) if is_link(row.file) else row.file
-        if isinstance(row.file, TagsBehind) and isinstance(file, str):
-            for tagged in tagged_rows(file, row.file.clip):
-                self._add_row(tagged, node, nodes)
-            return
+        file = row.file
         if not isinstance(file, str):
             self.fail(_only_known_later(), node, row.where)
             return
@@ -321,26 +310,24 @@ class _Reader:
             self.fail(Unavailable(error.message, code=error.code, remedy=error.remedy), node, row.where)
             return
         origin = origin_of(file, models or {})
-        elsewhere = origin.identifier
-        if elsewhere is None and origin.sha256:
-            elsewhere = parse_identifier(f"sha256:{origin.sha256}")
-        renamed = elsewhere is not None and not self._is_listed(file)
-        strengths = list(row.strengths)
-        given = [each for each in strengths if each is not None]
-        weight = _number(strengths[0], 1.0)
+        is_elsewhere = origin.identifier is not None and not self._is_listed(file)
+        if origin.identifier is not None and is_elsewhere:
+            identifier = origin.identifier
+        given = [each for each in row.strengths if each is not None]
+        weight = _number(row.strengths[0], 1.0)
         self.loras.append(
             NamedLora(
-                identifier=elsewhere if renamed and elsewhere is not None else identifier,
+                identifier=identifier,
                 place=self._place(node, row.where),
-                needed=row.enabled and (not given or any(_number(strength, 1.0) != 0 for strength in given)),
+                needed=row.enabled and (not given or any(_number(each, 1.0) != 0 for each in given)),
                 weight=weight,
-                clip_weight=0.0 if row.model_only else _number(strengths[1], weight),
+                clip_weight=0.0 if row.model_only else _number(row.strengths[1], weight),
                 enabled=row.enabled,
                 sha256=origin.sha256,
                 node=_id_of(node),
-                file=file.replace("\\", "/") if renamed else "",
+                file=file.replace("\\", "/") if is_elsewhere else "",
                 address=origin.address,
-                weight_known=not any(isinstance(each, list) for each in strengths),
+                weight_known=not any(isinstance(each, list) for each in given),
             )
         )
 

@@ -28,7 +28,7 @@ class Origin:
     """What is said of one file."""
 
     identifier: Identifier | None = None
-    """As one of our sources names it."""
+    """As one of our sources names it; by its SHA-256 where the workflow says that and no address of theirs."""
     address: str = ""
     """Where it is none of theirs."""
     sha256: str = ""
@@ -51,16 +51,17 @@ def origin_of(file: str, models: Mapping[str, Mapping[str, Any]]) -> Origin:
     digest = str(entry.get("hash", "")).lower()
     is_sha = str(entry.get("hash_type", "")).lower().replace("-", "") == "sha256"
     sha256 = digest if is_sha and re.fullmatch("[0-9a-f]{64}", digest) else ""
+    by_hash = parse_identifier(f"sha256:{sha256}") if sha256 else None
     url = entry.get("url")
     if not isinstance(url, str):
-        return Origin(sha256=sha256)
+        return Origin(by_hash, sha256=sha256)
     try:
         return Origin(parse_identifier(url), sha256=sha256)
     except InvalidIdentifier:
         # What is behind the ? or before an @ may be somebody's token or password.
         address = _ADDRESS.match(url.partition("?")[0])
         shown = re.sub(r"//[^/@]*@", "//", address[0]) if address else ""
-        return Origin(address=shown, sha256=sha256)
+        return Origin(by_hash, shown, sha256)
 
 
 def _bare(name: str) -> str:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from .loader_table import Input, Single, Stack, Tagged
 
-__all__ = ["LoaderRow", "TagsBehind", "is_known", "loaders_of_others", "rows_of_loader", "tagged_rows"]
+__all__ = ["LoaderRow", "is_known", "loaders_of_others", "rows_of_loader", "tagged_rows"]
 
 _POWER_LOADER = "Power Lora Loader (rgthree)"
 _MANAGER = "(LoraManager)"
@@ -87,6 +87,7 @@ def rows_of_loader(
 ) -> list[LoaderRow]:
     """What a node of this class names; nothing for classes that are not known here, and for rows that are empty.
 
+    What a linked node holds stands in `inputs` already (see `linked_texts`); a link there is made while it runs.
     `properties` are those that the page saved; None in the API format.
     """
     ordered = _Ordered(inputs, properties)
@@ -180,18 +181,10 @@ def _of_texts(node: Tagged, ordered: _Ordered) -> Iterator[LoaderRow]:
         text = ordered.of(named)
         if named[1] < 0 and text is None:
             text = " ".join(each for each in ordered.widgets if isinstance(each, str))
-        if isinstance(text, list):  # over a wire: followed by whoever knows the other nodes
-            yield LoaderRow(named[0], TagsBehind(text, node.clip), (None, None), anywhere=True)
+        if isinstance(text, list):  # over a wire, from a node that makes it while it runs
+            yield LoaderRow(named[0], text, (None, None))
         elif isinstance(text, str):
             yield from tagged_rows(text, node.clip)
-
-
-class TagsBehind(list[Any]):
-    """The link to a text whose tags are meant."""
-
-    def __init__(self, link: list[Any], clip: str) -> None:
-        super().__init__(link)
-        self.clip = clip
 
 
 def tagged_rows(text: str, clip_rule: str = "model") -> Iterator[LoaderRow]:

@@ -27,10 +27,11 @@ from ..file_names import name_finder
 from ..identifiers import parse_identifier
 from ..wording import quoted
 from .code_literals import TooLong
+from .curl_commands import bodies_of_curl
 from .entries_of_others import NotUnderstood
 from .named_loras import is_like_json, loras_in
 from .other_programs import RECORD_MARKS, from_tag, loras_in_document, loras_in_record_text
-from .pasted_code import embedded_json, loras_in_code
+from .pasted_code import Program
 from .png_text import png_texts
 from .prompt_tags import prompt_tags, without_prompt_tags
 from .weighted_names import NAME, WeightedName, is_heading, names_in_line, weight_alone
@@ -48,6 +49,7 @@ __all__ = ["DEFAULT_WEIGHT", "Pasted", "PastedLora", "read_dropped", "read_paste
 DEFAULT_WEIGHT = 0.75
 """Of a LoRA that is named without a weight: strong enough to show, with room for a second one."""
 
+MAX_BLOCKS = 100
 MAX_LINES = 2000
 MAX_LINE = 100_000
 MAX_LORAS = 1000
@@ -93,7 +95,7 @@ def read_pasted(text: str, local_names: Sequence[str] = ()) -> Pasted:
 
     `local_names` are files as ComfyUI's loaders list them: `<lora:name:0.7>` leaves out folder and ending.
     """
-    return without_secrets(_Reader(local_names).read(text), text)
+    return _without_secrets(_Reader(local_names).read(text), text)
 
 
 def read_dropped(file: BinaryIO, local_names: Sequence[str] = ()) -> Pasted:
@@ -110,7 +112,7 @@ def read_dropped(file: BinaryIO, local_names: Sequence[str] = ()) -> Pasted:
     return read if read.loras or any(error.code == "notUnderstood" for error in read.errors) else found
 
 
-def without_secrets(found: Pasted, text: str) -> Pasted:
+def _without_secrets(found: Pasted, text: str) -> Pasted:
     """The same, with what stands behind `token=`, `apiKey:` and the like in the text taken out of what is said."""
     whole = [match[1] for match in islice(_SECRET.finditer(text), _MOST_SECRETS)] if found.errors else []
     secrets = {*whole, *(part for each in whole for part in each.split(":") if len(part) >= _SHORTEST_SECRET)}
@@ -123,10 +125,10 @@ def without_secrets(found: Pasted, text: str) -> Pasted:
         return said
 
     errors = tuple(
-        InvalidInput(
+        type(error)(
             masked(error.message),
             code=error.code,
-            parameter=None if error.parameter is None else masked(error.parameter),
+            parameter=masked(error.parameter),
             remedy=masked(error.remedy),
         )
         for error in found.errors
@@ -162,6 +164,8 @@ class _Reader:
             return self._plain(
                 "\n".join(line for line in text.splitlines() if not line.strip().startswith(("```", "~~~")))
             )
+        if len(blocks) > MAX_BLOCKS:
+            raise NotUnderstood(f"which of {len(blocks):,} blocks is meant. Paste one alone")
         read = [self._plain(block) for block in blocks]
         return self._one_of([each for each in read if each.loras] or read, "blocks", text)
 
@@ -219,9 +223,10 @@ class _Reader:
         """What a curl command sends, or what a program text writes out. Raises NotUnderstood."""
         if any(quote in text for quote in _TYPOGRAPHIC):
             text = text.translate(_STRAIGHT)
-        bodies = embedded_json(text)
+        program = Program(text)
+        bodies = bodies_of_curl(text) or program.requests()
         if not bodies:
-            found = loras_in_code(text)
+            found = program.loras()
             return None if found is None else self._from_others(found, text)
         read = [self._from_json(body) for body in bodies if body.strip()]
         faults = [error for each in read for error in each.errors]

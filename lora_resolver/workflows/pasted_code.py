@@ -3,7 +3,7 @@
     request = IImageInference(model="civitai:30240@102996", lora=[ILora(model="civitai:1@2", weight=0.4)])
     await runware.imageInference({ model: "…", lora: [{ model: "civitai:1@2", weight: 0.4 }] })
     $image->model('…')->addLora('civitai:1@2', 0.4)
-    curl https://api.runware.ai/v1 -d '[{"taskType": "imageInference", "lora": […]}]'
+    fetch("https://api.runware.ai/v1", { body: '[{"taskType": "imageInference", "lora": […]}]' })
     runware run … lora.0.model=civitai:1@2 lora.0.weight=0.4
 
 Only what stands at a LoRA's place is taken: `model` beside it is the checkpoint. Nothing that a program computes is
@@ -13,8 +13,9 @@ guessed.
 from __future__ import annotations
 
 import re
-import shlex
+from collections import Counter
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from ..errors import InvalidIdentifier
@@ -22,9 +23,10 @@ from ..identifiers import parse_identifier
 from .code_literals import Call, Code, Name, Unknown
 from .entries_of_others import KEYS, NotUnderstood, OtherLora, key_of, other_lora
 
-__all__ = ["embedded_json", "loras_in_code"]
+__all__ = ["Program"]
 
-MAX_COMMANDS = 100
+_LONGEST_KEY = 40
+_LOOKED_AT = 20_000  # characters of a text that may be a request
 _LISTS = frozenset({"lora", "loras", "imageloras", "loraarray"})
 _BY_AIR = "additionalnetworks"
 _PATHS = {
@@ -48,107 +50,72 @@ _REQUEST = re.compile(
     re.IGNORECASE,
 )
 _DOTTED = re.compile(r"""["']?\blora\.([0-9]{1,3})\.(\w+)=("[^"\n]*"|'[^'\n]*'|[^\s"']+)["']?""")
-_CURL = re.compile(r"(?:^|[\s;&|$(`])curl(?:\.exe)?\s", re.IGNORECASE)
-_HERE_DOCUMENT = re.compile(r"<<-?\s*(['\"]?)(\w+)\1[^\n]*\n(.*?)\n[ \t]*\2[ \t]*(?:\n|\Z)", re.DOTALL)
-_DATA = re.compile(r"(?:-[a-zA-Z]*d|--data(?:-raw|-binary|-ascii|-urlencode)?|--json)(?:=(.*))?", re.DOTALL)
-_ANSI_C = re.compile(r"\$'((?:[^'\\]|\\.)*)'", re.DOTALL)
-_MOST_HERE_DOCUMENTS = 20
 _JSON_STRING = re.compile(r"""["'`]\s{0,9}[\[{]""")
 _JSON_WITH_LORA = re.compile(r"""\s*[\[{].*["']loras?["']\s*:""", re.DOTALL | re.IGNORECASE)
 
 
-def embedded_json(text: str) -> list[str]:
-    """The bodies that the curl commands in a text send. Raises NotUnderstood for one that is not in the text."""
-    if "curl" not in text.lower() or not _CURL.search(text):
-        return _json_strings(text) if "lora" in text.lower() and _JSON_STRING.search(text) else []
-    text = _ANSI_C.sub(lambda match: shlex.quote(match[1].replace("\\'", "'").replace("\\n", "\n")), text)
-    if '^"' in text:  # cmd.exe
-        text = text.replace('^\\^"', '\\"').replace('^"', '"')
-    few = text.count("<<") <= _MOST_HERE_DOCUMENTS
-    here = [match[3] for match in _HERE_DOCUMENT.finditer(text)] if few else []
-    joined = re.sub(r"[\\^`][ \t]*\r?\n", " ", _HERE_DOCUMENT.sub("\n", text) if few else text)
-    bodies: list[str] = []
-    for command in re.split(r"(?=(?:^|(?<=\n))[ \t]*(?:\$ )?curl)", joined):
-        if not _CURL.search(command):
-            continue
-        try:
-            words = shlex.split(command, comments=False)
-        except ValueError:
-            raise NotUnderstood("the quotation marks of the curl command") from None
-        bodies += _bodies(words)
-    if len(bodies) > MAX_COMMANDS:
-        raise NotUnderstood(f"which of {len(bodies):,} commands is meant. Paste one alone")
-    files = [body for body in bodies if body.startswith("@") and body != "@-"]
-    if files:
-        raise NotUnderstood(f"what {files[0][1:60]} holds, the file that the curl command sends")
-    bodies = [body for body in bodies if body != "@-" and not re.fullmatch(r"\$\{?\w+\}?", body)] + here
-    return bodies or _json_strings(text)
+class Program:
+    """A text as a program, read into tokens when something of it looks like one."""
 
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._about_loras = "lora" in text.lower()
 
-def _json_strings(text: str) -> list[str]:
-    """The texts of a program that are requests themselves."""
-    code = Code(text)
-    return [
-        token.value
-        for place, token in enumerate(code.tokens)
-        if token.kind == "string"
-        and isinstance(token.value, str)
-        and _JSON_WITH_LORA.match(token.value[:20_000])
-        and not (place > 1 and key_of(code.word(place - 2)) in _LISTS)  # the array itself
-    ]
+    @cached_property
+    def _code(self) -> Code:
+        return Code(self._text)
 
+    def requests(self) -> list[str]:
+        """The texts in it that are requests themselves: `body: '[{"lora": […]}]'`."""
+        if not self._about_loras or not _JSON_STRING.search(self._text):
+            return []
+        return [
+            token.value
+            for place, token in enumerate(self._code.tokens)
+            if isinstance(token.value, str)
+            and _JSON_WITH_LORA.match(token.value[:_LOOKED_AT])
+            and key_of(self._code.word(place - 2)) not in _LISTS  # the array itself
+        ]
 
-def _bodies(words: list[str]) -> list[str]:
-    bodies = []
-    for word, following in zip(words, [*words[1:], ""]):
-        match = _DATA.fullmatch(word)
-        if match:
-            bodies.append(match[1] if match[1] is not None else following)
-        elif word.startswith("-d") and word[2:3] in ("[", "{", "@"):
-            bodies.append(word[2:])
-    return bodies
+    def loras(self) -> list[OtherLora] | None:
+        """Every LoRA that it names, in its order, or that the rows of an array do which is no JSON; None for a text
+        that is neither.
 
+        Raises NotUnderstood where one cannot be read, or where two requests of it differ.
+        """
+        if self._text.lstrip()[:1] in ("[", "{"):
+            rows = self._rows()
+            if rows is not None:
+                return rows
+        if not self._about_loras or not _LIKE_CODE.search(self._text):
+            return [] if self._is_request() else None
+        dotted = _dotted(self._text)
+        if dotted is not None:
+            return dotted
+        finder = _Finder(self._code)
+        finder.look()
+        return finder.loras() if finder.is_code or self._is_request() else None
 
-def loras_in_code(text: str) -> list[OtherLora] | None:
-    """Every LoRA that a program text names, in its order, or that the rows of an array do which is no JSON; None for a
-    text that is neither.
+    def _is_request(self) -> bool:
+        """Whether it asks for a picture, if perhaps for one without LoRAs."""
+        return bool(_REQUEST.search(self._text))
 
-    Raises NotUnderstood where one cannot be read, or where two requests of it differ.
-    """
-    if text.lstrip()[:1] in ("[", "{"):
-        rows = _rows(text)
-        if rows is not None:
-            return rows
-    if "lora" not in text.lower() or not _LIKE_CODE.search(text):
-        return [] if _is_request(text) else None
-    dotted = _dotted(text)
-    if dotted is not None:
-        return dotted
-    code = Code(text)
-    finder = _Finder(code)
-    finder.look()
-    if finder.is_code or _is_request(text):
-        return finder.loras()
-    return None
-
-
-def _is_request(text: str) -> bool:
-    """Whether it is a program's request for a picture, if perhaps for one without LoRAs."""
-    return bool(_REQUEST.search(text))
-
-
-def _rows(text: str) -> list[OtherLora] | None:
-    """`[{ model: 'civitai:1@2', weight: 0.4 }]`, with or without the outer brackets."""
-    code = Code(text if text.lstrip()[:1] == "[" else f"[{text}\n]")
-    value, end = code.value(0)
-    if end < len(code.tokens) and code.sign(end) != ";":
-        return None
-    if not isinstance(value, list) or not value or not all(isinstance(each, dict) for each in value):
-        return None
-    keys = [{key_of(str(key)) for key in each} for each in value]
-    if not all("model" in each and each <= KEYS and not each & _LISTS for each in keys):
-        return None
-    return [other_lora(each, code.value_of) for each in value]
+    def _rows(self) -> list[OtherLora] | None:
+        """`[{ model: 'civitai:1@2', weight: 0.4 }]`, with or without the outer brackets."""
+        code, rows = self._code, []
+        index = 1 if code.sign(0) == "[" else 0
+        while index < len(code.tokens):
+            if code.sign(index) in (",", ";", "]"):
+                index += 1
+                continue
+            row, index = code.value(index, depth=1)
+            if not isinstance(row, dict):
+                return None
+            keys = {key_of(str(key)) for key in row}
+            if "model" not in row or not keys <= KEYS or keys & _LISTS:
+                return None
+            rows.append(row)
+        return [other_lora(row, code.value_of) for row in rows] if rows else None
 
 
 def _dotted(text: str) -> list[OtherLora] | None:
@@ -166,7 +133,7 @@ class _Finder:
         self._code = code
         self._lists: list[Any] = []
         self._single: list[Any] = []
-        self._inside: list[str] = []
+        self._scales: dict[str, list[int]] | None = None
         self.is_code = False
 
     def look(self) -> None:
@@ -174,13 +141,13 @@ class _Finder:
         code, index = self._code, 0
         while index < len(code.tokens):
             word = code.word(index)
-            key = key_of(word) if word and len(word) <= 40 else ""
+            key = key_of(word) if word and len(word) <= _LONGEST_KEY else ""
             if key in _LISTS and code.is_key(index):
                 index = self._list(index)
             elif key == _BY_AIR and code.is_key(index):
                 value, index = code.value(index + 2)
                 self._take_by_air(code.value_of(value))
-            elif key in _PATHS and code.is_key(index) and isinstance(code.value(index + 2)[0], str):
+            elif key in _PATHS and code.is_key(index) and code.word(index + 2):
                 index = self._path(key, index)
             elif key == "lycoris" and code.is_key(index):
                 value, index = code.value(index + 2)
@@ -233,40 +200,30 @@ class _Finder:
         )
 
     def _path(self, key: str, index: int) -> int:
+        """`lora_weights="https://…", lora_scale=0.8`: the one scale in the program is that of the one address."""
         code = self._code
-        address, end = code.value(index + 2)
-        scales = [
-            place
-            for place in range(len(code.tokens))
-            if code.is_key(place) and key_of(code.word(place)) == _PATHS[key]
-        ]
+        if self._scales is None:
+            self._scales = {}
+            for place in range(len(code.tokens)):
+                if code.is_key(place):
+                    self._scales.setdefault(key_of(code.word(place)[:_LONGEST_KEY]), []).append(place + 2)
+        places = self._scales.get(_PATHS[key], [])
         weight = (
-            code.value_of(code.value(scales[0] + 2)[0])
-            if len(scales) == 1
-            else 1.0
-            if not scales
-            else Unknown("…")
+            code.value_of(code.value(places[0])[0]) if len(places) == 1 else Unknown("…") if places else 1.0
         )
         self.is_code = True
-        self._single.append({"path": address, "weight": weight})
-        return end
+        self._single.append({"path": code.tokens[index + 2].value, "weight": weight})
+        return index + 3
 
     def _list(self, index: int) -> int:
         code = self._code
         start = self._behind_type(index + 2)
         value, end = code.value(start)
         known = code.value_of(value)
-        if isinstance(known, str):
-            if known.lstrip()[:1] in ("[", "{"):
-                known = Code(known).value(0)[0]
-            else:
-                return end
-        if isinstance(known, Unknown):
-            # Words may look like this; what has a text in quotation marks is a program.
-            if not isinstance(value, Name) and all(each.kind != "string" for each in code.tokens[start:end]):
-                return end
-        elif not isinstance(known, (list, dict, Call)) and known is not None:
-            return end
+        if isinstance(known, str) and known.lstrip()[:1] in ("[", "{"):
+            known = Code(known).value(0)[0]
+        if not self._is_list(known, value, start, end):
+            return index + 1
         names = [code.word(index)] + ([value.text] if isinstance(value, Name) else [])
         if any(
             code.is_changed(name)
@@ -277,6 +234,15 @@ class _Finder:
         self.is_code = True
         self._lists.append(known)
         return end
+
+    def _is_list(self, known: Any, value: Any, start: int, end: int) -> bool:
+        """Whether it is a program's array, or what makes one. Words may look like it ("lora: my style"), so what is
+        computed counts where it has a text in quotation marks, or goes by a name."""
+        if isinstance(known, Unknown):
+            return isinstance(value, Name) or any(
+                each.kind == "string" for each in self._code.tokens[start:end]
+            )
+        return known is None or isinstance(known, (list, dict, Call))
 
     def _behind_type(self, index: int) -> int:
         """The place behind a type: `lora: ILora[] = […]`."""
@@ -292,21 +258,28 @@ class _Finder:
 
     def loras(self) -> list[OtherLora]:
         """Raises NotUnderstood."""
-        lists = [self._entries(each) for each in self._lists if each is not None]
+        read: dict[int, list[OtherLora]] = {}  # one list may be used many times
+        for each in self._lists:
+            if each is not None and id(each) not in read:
+                read[id(each)] = self._entries(each)
+        lists = [*read.values()]
         filled = [each for each in lists if each]
         if filled and len(filled) < len(lists):
             raise NotUnderstood("which of the requests in it is meant: one has no LoRA. Paste one alone")
         # Those of a variable stand in the text once more, where it is assigned.
         single = [self._entry(each) for each in self._single]
         if not filled:
-            if any(each.name == other.name for place, each in enumerate(single) for other in single[:place]):
-                raise NotUnderstood(f"which weight of {single[0].name} is meant")
+            names = Counter(each.name for each in single)
+            twice = next((name for name, times in names.items() if times > 1), None)
+            if twice is not None:
+                raise NotUnderstood(f"which weight of {twice} is meant")
             return single
         if any(each != filled[0] for each in filled[1:]):
             raise NotUnderstood("which of the requests in it is meant: their LoRAs differ. Paste one alone")
-        beside = [each for each in single if each not in filled[0]]
-        if beside:
-            raise NotUnderstood(f"whether {beside[0].name} belongs to the array beside it")
+        listed = set(filled[0])
+        beside = next((each for each in single if each not in listed), None)
+        if beside is not None:
+            raise NotUnderstood(f"whether {beside.name} belongs to the array beside it")
         return filled[0]
 
     def _entries(self, value: Any) -> list[OtherLora]:
@@ -315,13 +288,13 @@ class _Finder:
         if isinstance(value, dict):
             return [self._entry(value)]
         if isinstance(value, Call):
-            if key_of(value.name) in _MAKERS and not _is_list(value):
-                return [self._entry(value)]
-            if _is_list(value):
+            if _holds_rows(value):
                 return [self._entry(each) for each in value.arguments]
+            if key_of(value.name) in _MAKERS:
+                return [self._entry(value)]
             if len(value.arguments) == 1 and isinstance(
                 value.arguments[0], list
-            ):  # json_encode([…]), list([…])
+            ):  # list([…]), json_encode([…])
                 return self._entries(value.arguments[0])
             raise NotUnderstood(f"{value.name}(…), which the program makes while it runs")
         return [self._entry(each) for each in value]
@@ -343,7 +316,7 @@ class _Finder:
         return other_lora(value, self._code.value_of)
 
 
-def _is_list(call: Call) -> bool:
+def _holds_rows(call: Call) -> bool:
     """Go's `[]models.LoRA{{…}, {…}}`."""
     return (
         bool(call.arguments)

@@ -1,7 +1,7 @@
 """Nodes that look like LoRA loaders and that no reader knows: named, so that nothing is left out in silence.
 
 A node looks like one where a value of it looks like a LoRA: an AIR of type lora; a model's file under an input that is
-named lora…, in a node that is named for LoRAs, or that lies in a `loras` folder; `<lora:…>` in such a node's text.
+named lora…, in a node that is named for LoRAs, or that is in a `loras` folder; `<lora:…>` in such a node's text.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ..wording import quoted
 from .linked_texts import is_link
 from .loader_table import NO_LOADERS
 from .other_loaders import is_known
@@ -19,7 +20,7 @@ from .prompt_tags import prompt_tags
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-__all__ = ["known_names", "loras_of_unknown"]
+__all__ = ["known_names", "signs_of_loras"]
 
 _FILE = re.compile(r"[^\n\r<>|\"*?]{1,300}\.(?:safetensors|sft|ckpt|pt|pth|bin|gguf)", re.IGNORECASE)
 _ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
@@ -56,56 +57,60 @@ _MAX_VALUES = 2000
 _LONGEST_TEXT = 20_000
 
 
-def loras_of_unknown(kind: str, node: Mapping[str, Any], is_listed: Callable[[str], bool]) -> list[str]:
-    """What a node of a class that is not read names as LoRAs; nothing for a node that names none.
+def signs_of_loras(kind: str, node: Mapping[str, Any], is_listed: Callable[[str], bool]) -> str:
+    """What looks like a LoRA in a node of a class that is not read, as a clause; empty where nothing does.
 
-    `node` is as `canvas` gives it. `is_listed` tells whether a file lies in a `loras` folder.
+    `node` is as `canvas` gives it. `is_listed` tells whether a file is in a `loras` folder.
     """
     about = _about(kind, str(node.get("pack", "")))
     if about is None:
-        return []
+        return ""
     of_pack, holds_others = about
-    found: dict[str, None] = {}
-    for entry in node.get("models") or ():
-        if str(entry.get("directory", "")).startswith("loras") and isinstance(entry.get("name"), str):
-            found[entry["name"]] = None
-    members = [each for each in node.get("members", ()) if each not in NO_LOADERS and is_known(each)]
+    inside = next((each for each in node.get("members", ()) if is_known(each) and each not in NO_LOADERS), "")
+    found = dict.fromkeys(
+        entry["name"]
+        for entry in node.get("models") or ()
+        if str(entry.get("directory", "")).startswith("loras") and isinstance(entry.get("name"), str)
+    )
     for name, value in _texts(node["inputs"]):
         if len(found) >= _MOST_NAMES:
             break
-        is_other = holds_others or bool(_OTHER_KIND.search(name))
-        is_named = not name.startswith("widget ")
-        if value[-12:].lower().endswith(_ENDINGS) or value[:8].lower() == "urn:air:":
-            text = value.strip()
-            under = bool(members) or (
-                (of_pack and not (is_named and is_other)) or bool(_LORA_INPUT.search(name))
-            )
-            if _AIR.fullmatch(text) or (
-                _FILE.fullmatch(text) and (under or (not is_other and is_listed(text)))
-            ):
-                found[text] = None
-        elif value.lstrip()[:1] in ("[", "{") and len(value) <= _LONGEST_TEXT:
-            found |= dict.fromkeys(match[0] for match in _AIR_INSIDE.finditer(value))
-            if of_pack or _LORA_INPUT.search(name):
-                found |= dict.fromkeys(match[1] for match in _FILE_INSIDE.finditer(value))
-        elif of_pack and "<" in value and len(value) <= _LONGEST_TEXT:
-            found |= dict.fromkeys(tag.name for tag in prompt_tags(value))
-        elif (
-            of_pack
-            and _LORA_NAME.fullmatch(name)
-            and value.strip().lower() not in _NOTHING
-            and len(value) < _LONGEST_NAME
-        ):
-            found[value.strip()] = None
-    if (
-        not found
-        and of_pack
-        and any(_LINKED_NAME.search(name) and is_link(value) for name, value in node["inputs"].items())
+        # The page may save values without the names of their inputs.
+        is_other = holds_others or (not name.startswith("widget ") and bool(_OTHER_KIND.search(name)))
+        found |= dict.fromkeys(_named_in(name, value, of_pack, is_other, bool(inside), is_listed))
+    if found:
+        return f"it names {', '.join(quoted(name, 100)[1:-1] for name in found)}"
+    if of_pack and any(
+        _LINKED_NAME.search(name) and is_link(value) for name, value in node["inputs"].items()
     ):
-        found["a file that another node says"] = None
-    if not found and members:
-        found[f"what the {members[0]} inside it does"] = None
-    return list(found)
+        return "another node says its file"
+    return f"it contains a {inside}" if inside else ""
+
+
+def _named_in(
+    name: str, value: str, of_pack: bool, is_other: bool, is_group: bool, is_listed: Callable[[str], bool]
+) -> Iterator[str]:
+    """What one text of a node names. `of_pack`: the node is named for LoRAs; `is_other`: the input is for other models;
+    `is_group`: a loader is inside."""
+    text = value.strip()
+    if text.lower().endswith(_ENDINGS) or text[:8].lower() == "urn:air:":
+        for_loras = is_group or bool(_LORA_INPUT.search(name)) or (of_pack and not is_other)
+        if _AIR.fullmatch(text) or (
+            _FILE.fullmatch(text) and (for_loras or (not is_other and is_listed(text)))
+        ):
+            yield text
+    elif len(text) > _LONGEST_TEXT:
+        return
+    elif text[:1] in ("[", "{"):
+        yield from (match[0] for match in _AIR_INSIDE.finditer(text))
+        if of_pack or _LORA_INPUT.search(name):
+            yield from (match[1] for match in _FILE_INSIDE.finditer(text))
+    elif of_pack and "<" in text:
+        yield from (tag.name for tag in prompt_tags(text))
+    elif (
+        of_pack and _LORA_NAME.fullmatch(name) and text.lower() not in _NOTHING and len(text) < _LONGEST_NAME
+    ):
+        yield text
 
 
 @lru_cache(1000)
