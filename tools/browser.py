@@ -95,5 +95,9 @@ def ensure_front_end(version: str) -> Path:
         with zipfile.ZipFile(next(Path(work).glob("*.whl"))) as archive:
             wanted = [name for name in archive.namelist() if name.startswith(FOLDER_IN_WHEEL)]
             archive.extractall(work, wanted)
-        (Path(work) / FOLDER_IN_WHEEL).rename(target)
+        try:
+            (Path(work) / FOLDER_IN_WHEEL).rename(target)
+        except OSError:  # another process was faster
+            if not (target / "index.html").is_file():
+                raise
     return target

@@ -19,7 +19,7 @@ if sys.version_info < (3, 10):  # noqa: UP036  # said in words here, rather than
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tools.browser import ensure_browser  # noqa: E402  # the path above makes it importable
+from tools.browser import FRONT_ENDS, ensure_browser, ensure_front_end  # noqa: E402  # the path above makes it importable
 from tools.runtime import (  # noqa: E402  # the path above makes it importable
     RUNTIME,
     VENV,
@@ -58,6 +58,8 @@ def test(arguments: list[str]) -> int:
         comfyui, python = theirs, ensure_tests_beside(theirs)
     if not arguments or any("browser" in each for each in arguments if not each.startswith("not ")):
         ensure_browser()
+        for version in FRONT_ENDS:  # here, since the workers would all fetch them at once
+            ensure_front_end(version)
     # A script that starts this in the background lets it ignore Ctrl-C, and the tests of Ctrl-C with it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if not arguments:

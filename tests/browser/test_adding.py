@@ -104,6 +104,36 @@ def test_text_that_names_nothing_stays_with_the_reason(empty: ComfyPage) -> None
     assert empty.array == []
 
 
+def test_every_fault_of_a_paste_is_told(empty: ComfyPage) -> None:
+    empty.paste("civitai:1@x\ncivitai:2@y")
+    for line in ("line 1", "line 2"):
+        expect(empty.page.get_by_test_id("add-note")).to_contain_text(line)
+    empty.screenshot("not-added-several")
+    empty.page.keyboard.press("Escape")
+    assert empty.array == []
+
+
+def test_a_workflow_s_loader_that_is_not_read_is_named_and_the_rest_added(empty: ComfyPage) -> None:
+    workflow = {
+        "3": {
+            "class_type": "LoraLoaderModelOnly",
+            "inputs": {"lora_name": LOCAL.removeprefix("local:"), "strength_model": 0.6},
+        },
+        "22": {"class_type": "SomeLoraLoader", "inputs": {"lora_name": "Lightx2v/x.safetensors"}},
+        "23": {"class_type": "OtherLoraLoader", "inputs": {"lora_name": "y.safetensors"}},
+    }
+    empty.paste(json.dumps(workflow))
+    expect(empty.rows).to_have_count(1)
+    for node, file in (
+        ("22, SomeLoraLoader", "Lightx2v/x.safetensors"),
+        ("23, OtherLoraLoader", "y.safetensors"),
+    ):
+        toast = empty.page.get_by_text(re.compile(f"node {node}.*{re.escape(file)}")).first
+        expect(toast).to_be_visible()
+    empty.screenshot("unknown-loaders")
+    assert empty.array == [{"model": LOCAL, "weight": 0.6, "clip_weight": 0}]
+
+
 def test_a_search_finds_on_this_disk_and_on_civitai_what_fits(empty: ComfyPage, stage: BrowserStage) -> None:
     empty.page.get_by_test_id("add").click()
     expect(found(empty, "local").filter(has_text="paper-cut")).to_have_count(1)

@@ -22,7 +22,7 @@ from tests.integration.conftest import air, tiny
 from tools.comfy_client import Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.integration.conftest import Studio
     from tools.comfy_client import Workflow
@@ -119,6 +119,18 @@ def fresh(studio: Studio) -> Iterator[list[dict[str, Any]]]:
     studio.without_downloads(air(104))
 
 
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def open_files(studio: Studio) -> set[Path]:
+    folder = Path("/proc", str(studio.process.pid), "fd")
+    return {each.readlink() for each in folder.iterdir() if each.is_symlink()}
+
+
 def cancelled(studio: Studio, prompt: str) -> None:
     """Cancels, and sees that the run ends at once; a second is for us, the rest for a busy machine and polling."""
     started = time.monotonic()
@@ -171,7 +183,8 @@ def test_a_cancel_while_a_file_is_verified(studio: Studio) -> None:
     path = large_lora(studio.process.base / "models" / "loras" / "mine" / "large.safetensors")
     try:
         prompt = studio.client.queue(tiny("sd15", [{"model": "local:mine/large.safetensors"}]).workflow())
-        time.sleep(1.5)  # its hash takes several times as long
+        wait_until(lambda: path in open_files(studio))
+        time.sleep(0.3)  # into the hash, which takes seconds
         cancelled(studio, prompt)
     finally:
         path.unlink()
@@ -181,10 +194,7 @@ def test_a_cancel_while_a_file_is_verified(studio: Studio) -> None:
 def test_a_cancel_while_a_picture_is_sampled(studio: Studio) -> None:
     array = [{"model": air(101), "weight": next(WEIGHTS)}]
     prompt = studio.client.queue(tiny("sd15", array, steps=10_000).workflow())
-    deadline = time.monotonic() + 60
-    while not studio.client.get("/queue")["queue_running"] and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(2)
+    wait_until(lambda: "/10000 [" in studio.process.log_tail())  # ComfyUI's bar of the sampler's steps
     cancelled(studio, prompt)
     ends_well(studio, array)
 

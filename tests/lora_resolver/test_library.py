@@ -221,6 +221,15 @@ def test_a_file_that_was_moved_is_found_again(
     assert downloads(civitai) == 0
 
 
+def test_sft_is_read_as_safetensors_is(config: ResolverConfig, own: Path) -> None:
+    mine = write_safetensors(own / "mine.safetensors", 50_000).rename(own / "other.SFT")
+    lora = Resolver(config).resolve("local:other.SFT")
+    assert lora.path == mine
+    assert [file.path.name for file in Resolver(config).library()] == ["other.SFT"]
+    assert Resolver(config).peek("local:other.sft").path == lora.path, "in any case of letters"
+    assert Resolver(config).find_local(f"sha256:{lora.sha256}") == lora.path
+
+
 def test_a_local_file_is_hashed_once(config: ResolverConfig, own: Path) -> None:
     mine = write_safetensors(own / "mine.safetensors", 50_000)
     first = Resolver(config).resolve("local:mine.safetensors")

@@ -17,6 +17,7 @@ from tests.lora_resolver.served_loras import write_safetensors
 from tools.huggingface_server import HuggingFaceServer, Repository
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 A, B = "local:a.safetensors", "local:b.safetensors"
@@ -229,9 +230,9 @@ def test_prefetch_says_an_address_that_none_of_the_sources_has(
     assert "SECRET" not in said.out + said.err
 
 
-def test_prefetch_downloads_from_where_the_workflow_says_under_the_name_that_its_loader_looks_for(
-    quiet: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def ink(quiet: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file, and a Hugging Face that has it as ink-org/ink/ink.safetensors."""
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(quiet / "hub-cache"))
@@ -240,16 +241,36 @@ def test_prefetch_downloads_from_where_the_workflow_says_under_the_name_that_its
         monkeypatch.delenv("AIR_LORA_OFFLINE")
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("AIR_LORA_CIVITAI_URL", "http://localhost:9")  # the Hub's storage is at localhost
-        file = quiet / "workflow.json"
-        address = "https://huggingface.co/ink-org/ink/resolve/main/ink.safetensors"
-        file.write_text(json.dumps(located(address, "styles/the ink.safetensors")))
-        assert main(["prefetch", str(file)]) == 0
-        named = quiet / "loras" / "styles" / "the ink.safetensors"
-        assert named.read_bytes() == served.read_bytes()
-        named.unlink()
-        own = write_safetensors(named, 20_000, seed=2).read_bytes()
-        assert main(["prefetch", str(file)]) == 0
-        assert named.read_bytes() == own, "what is there stays"
+        yield served
+
+
+INK = "https://huggingface.co/ink-org/ink/resolve/main/ink.safetensors"
+
+
+def test_prefetch_downloads_from_where_the_workflow_says_under_the_name_that_its_loader_looks_for(
+    quiet: Path, ink: Path
+) -> None:
+    file = quiet / "workflow.json"
+    file.write_text(json.dumps(located(INK, "styles/the ink.safetensors")))
+    assert main(["prefetch", str(file)]) == 0
+    named = quiet / "loras" / "styles" / "the ink.safetensors"
+    assert named.read_bytes() == ink.read_bytes()
+    named.unlink()
+    own = write_safetensors(named, 20_000, seed=2).read_bytes()
+    assert main(["prefetch", str(file)]) == 0
+    assert named.read_bytes() == own, "what is there stays"
+
+
+def test_a_file_that_is_not_the_one_that_the_workflow_means_is_an_error(
+    quiet: Path, ink: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = quiet / "workflow.json"
+    file.write_text(json.dumps(located(INK, "ink.safetensors", hash="ab" * 32, hash_type="SHA256")))
+    assert main(["prefetch", "--json", str(file)]) == 1
+    (lora,) = json.loads(capsys.readouterr().out)["loras"]
+    assert lora["error"]["code"] == "wrongHash"
+    assert not (quiet / "loras" / "ink.safetensors").exists()
+    assert ink.exists()
 
 
 ODD = json.loads((ROOT / "tests" / "data" / "odd_workflows.json").read_text(encoding="utf-8"))
@@ -263,26 +284,6 @@ def test_odd_workflows_are_read_or_told(case: dict[str, Any]) -> None:
     rows = [[str(each.identifier), each.weight, each.enabled, each.weight_known] for each in found.loras]
     assert (rows, [error.code for error in found.errors]) == (case["loras"], case["errors"])
     assert "KEY" not in "".join(each.address for each in found.loras)
-
-
-def test_a_file_that_is_not_the_one_that_the_workflow_means_is_an_error(
-    quiet: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import huggingface_hub.constants
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(quiet / "hub-cache"))
-    served = write_safetensors(quiet / "served" / "ink.safetensors", 30_000)
-    with HuggingFaceServer([Repository("ink-org/ink", {"ink.safetensors": served})]) as hub:
-        monkeypatch.delenv("AIR_LORA_OFFLINE")
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        monkeypatch.setenv("AIR_LORA_CIVITAI_URL", "http://localhost:9")
-        file = quiet / "workflow.json"
-        address = "https://huggingface.co/ink-org/ink/resolve/main/ink.safetensors"
-        file.write_text(json.dumps(located(address, "ink.safetensors", hash="ab" * 32, hash_type="SHA256")))
-        assert main(["prefetch", "--json", str(file)]) == 1
-        (lora,) = json.loads(capsys.readouterr().out)["loras"]
-        assert lora["error"]["code"] == "wrongHash"
-        assert not (quiet / "loras" / "ink.safetensors").exists()
 
 
 def test_a_file_that_is_no_workflow_is_bad_input(quiet: Path) -> None:

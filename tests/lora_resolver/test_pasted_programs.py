@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -73,14 +72,22 @@ def test_a_path_is_no_json() -> None:
         assert [error.code for error in read_pasted(path).errors] == ["unsafePath"]
 
 
-def test_the_time_grows_with_the_text_and_no_faster() -> None:
-    piece = f'    {{ model: "{A}", weight: 0.4, note: "x" }},\n'
-    hostile = ("lora=[" * 50_000, 'a="' * 50_000, "lora: {" * 50_000, "x=[" * 50_000, "curl -d '" * 20_000,
-               "AddNet Model 1: " * 20_000, "civitai:1@2 " * 30_000, "(weight " * 50_000, '"""' * 50_000)  # fmt: skip
-    for text in (f"lora: [\n{piece * 20_000}]", *hostile):
-        start = time.perf_counter()
-        read_pasted(text)
-        assert time.perf_counter() - start < 60, "not minutes"
+CIVITAI = "https://civitai.com/api/download/models/1"
+HOSTILE = [
+    *('lora: [{ model: "civitai:1@2" },' * 20_000, "lora=[" * 50_000, "lora: {" * 50_000, "x=[" * 50_000),
+    *('a="' * 50_000, '"""' * 50_000, "9" * 50_000 + "x lora=[", "lora: x + " * 15_000),
+    *(f'lora_weights="{CIVITAI}",' * 10_000, "lora_weights= a + " * 15_000),
+    *("curl -d '" * 20_000, "curl <<A\n" * 20_000, "```\nx\n" * 50_000),
+    *("AddNet Model 1: " * 20_000, "LoRA 1:" + "\t " * 40_000, "lora_combined_1: " + " : " * 20_000),
+    *("civitai:1@2 " * 30_000, "(weight " * 50_000),
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=[text[:20] for text in HOSTILE])
+def test_hostile_texts_cost_no_more_than_a_look(text: str) -> None:
+    """What takes quadratic time runs into the suite's limit; for sound texts see benchmarks/workflows.py."""
+    found = read_pasted(text, NAMES)
+    assert found.errors
 
 
 def test_the_cases_from_the_field() -> None:
