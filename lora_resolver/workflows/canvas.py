@@ -20,15 +20,13 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["is_canvas", "nodes_that_run"]
 
 MAX_NODES = 50_000
 """With subgraphs unfolded: a small file of subgraphs inside subgraphs could stand for billions."""
 MAX_NESTING = 32
-MAX_HOPS = 200
-"""Reroutes, bypassed nodes and borders of subgraphs between two nodes."""
 
 _MUTED, _BYPASSED = 2, 4
 _OUTSIDE = "-10"  # where links inside a subgraph begin that come in from its node
@@ -37,7 +35,6 @@ _REROUTES = ("Reroute", "Reroute (rgthree)")
 _SETTERS = {"GetNode": "SetNode", "easy getNode": "easy setNode"}
 """KJNodes and Easy Use: a value goes by its name from one to the other, on the page alone."""
 _GROUPS = ("workflow/", "workflow>")  # group nodes, which came before subgraphs
-_GROUP = _GROUPS[0]
 _VIRTUAL = frozenset({*_REROUTES, *_SETTERS, *_SETTERS.values()})
 
 
@@ -48,7 +45,8 @@ def is_canvas(document: object) -> bool:
 
 def nodes_that_run(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Id → {"class_type", "inputs"} of every node that is switched on, inside subgraphs and group nodes too; with
-    "pack", "models" and "properties" where the page saved something of them.
+    "pack", "models" and "properties" where the page saved something of them, and "members", the classes in a group node
+    whose values don't fit its definition.
 
     An input is a value, or a link [id, output]. Raises InvalidInput for a workflow that is too large.
     """
@@ -70,13 +68,14 @@ def nodes_that_run(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
                 waiting.append(inside)
                 continue
             whole = {"class_type": str(node.get("type")), "inputs": graph.inputs_of(node), **_said(node)}
-            members = _of_group(node, whole["inputs"], groups)
-            if members is None:
-                kinds = _kinds_in_group(node, groups)
+            members = _members_of(node, groups)
+            unfolded = _unfolded(node, whole["inputs"], members) if members is not None else None
+            if members is None or unfolded is None:
+                kinds = [str(each.get("type")) for each in members or ()]
                 found[graph.prefix + key] = {**whole, "members": kinds} if kinds else whole
             else:
                 looked_at += len(members)
-                found |= {f"{graph.prefix}{key}:{index}": member for index, member in members.items()}
+                found |= {f"{graph.prefix}{key}:{index}": member for index, member in unfolded.items()}
     return found
 
 
@@ -110,30 +109,21 @@ def _groups(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return groups if isinstance(groups, dict) else {}
 
 
-def _kinds_in_group(node: Mapping[str, Any], groups: Mapping[str, Any]) -> list[str]:
-    """The classes in a group node."""
+def _members_of(node: Mapping[str, Any], groups: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The nodes in a group node's definition; None for any other node, and where there is no definition."""
     kind = str(node.get("type"))
-    definition = groups.get(kind[len(_GROUP) :]) if kind.startswith(_GROUPS) else None
-    return (
-        [str(each.get("type")) for each in _objects(definition.get("nodes"))]
-        if isinstance(definition, dict)
-        else []
-    )
+    definition = groups.get(kind[len(_GROUPS[0]) :]) if kind.startswith(_GROUPS) else None
+    return _objects(definition.get("nodes")) if isinstance(definition, dict) else None
 
 
-def _of_group(
-    node: Mapping[str, Any], inputs: Mapping[str, Any], groups: Mapping[str, Any]
+def _unfolded(
+    node: Mapping[str, Any], inputs: Mapping[str, Any], members: Sequence[Mapping[str, Any]]
 ) -> dict[int, dict[str, Any]] | None:
-    """The nodes that a group node of the page stands for, by their index; None for any other node.
+    """The nodes that a group node of the page stands for, by their index; None where its values don't fit them.
 
     Its widgets are those of its nodes one behind the other, and their values win over what the definition saved. What
     is linked inside is not followed; every node gets what comes into the group.
     """
-    kind = str(node.get("type"))
-    definition = groups.get(kind[len(_GROUP) :]) if kind.startswith(_GROUPS) else None
-    if not isinstance(definition, dict):
-        return None
-    members = _objects(definition.get("nodes"))
     counts = [
         len(each["widgets_values"]) if isinstance(each.get("widgets_values"), list) else 0 for each in members
     ]
@@ -203,15 +193,13 @@ class _Graph:
     def _origin(self, link: str) -> object:
         """[id, output] of the node that a link comes from, or a value; None where nothing arrives."""
         graph = self
-        passed: list[tuple[_Graph, str]] = []
+        passed: dict[tuple[_Graph, str], None] = {}
         found: object = None
-        for _ in range(MAX_HOPS):
+        while link in graph._links and (graph, link) not in passed:  # else they run in a circle
             if link in graph._origins:
                 found = graph._origins[link]
                 break
-            if link not in graph._links:
-                break
-            passed.append((graph, link))
+            passed[graph, link] = None
             key, slot = graph._links[link][:2]
             if key == _OUTSIDE:
                 outer = graph._outer
