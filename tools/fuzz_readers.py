@@ -113,11 +113,13 @@ def _read_answer(content: bytes, _: Path) -> None:
     for read in (civitai_json.name, civitai_json.model_type, civitai_json.mode, civitai_json.next_cursor):
         read(document)
     civitai_json.versions(document)
+    versions = [document]
     for model in (document, *civitai_json.models(document)):
-        for version in (document, *civitai_json.version_documents(model)):
-            record = civitai_json.lora_record(version, "https://civitai.com")
-            if any(file.size is not None and not 0 <= file.size < 1 << 51 for file in record.files):
-                raise AssertionError("a size that no file has")
+        versions += civitai_json.version_documents(model)
+    for version in versions:
+        record = civitai_json.lora_record(version, "https://civitai.com")
+        if any(file.size is not None and not 0 <= file.size < 1 << 51 for file in record.files):
+            raise AssertionError("a size that no file has")
 
 
 def _read_sidecar(content: bytes, folder: Path) -> None:
@@ -196,8 +198,8 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
         except (ValueError, RecursionError):
             document = None
         if document is not None:
-            for _ in range(chance.randint(1, 3)):
-                document = _changed(document, chance)
+            for number in range(chance.randint(1, 3)):
+                document = _changed(document, chance, 2 if number else 50)
             try:
                 return json.dumps(document).encode()
             except (ValueError, RecursionError):
@@ -209,7 +211,7 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
     return bytes(body)
 
 
-def _changed(document: Any, chance: random.Random) -> Any:
+def _changed(document: Any, chance: random.Random, times: int) -> Any:
     places = list(_places(document))
     if not places:
         return chance.choice(_VALUES)
@@ -218,7 +220,7 @@ def _changed(document: Any, chance: random.Random) -> Any:
     if what < 0.2:
         del holder[key]
     elif what < 0.3 and isinstance(holder, list):
-        holder *= chance.choice((2, 50))
+        holder *= chance.choice((2, times))
     elif what < 0.4 and isinstance(holder, dict):
         holder[chance.choice(("", "id", "class_type", "inputs", "model", "lora", "²"))] = holder[key]
     else:

@@ -6,9 +6,11 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import math
 import struct
 import sys
 import time
+import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from websockets.sync.client import connect
 
 from tests import lora_files
 from tests.integration.conftest import air, tiny
+from tests.integration.route_client import Routes
 from tools.comfy_client import Failed
 
 if TYPE_CHECKING:
@@ -131,13 +135,14 @@ def open_files(studio: Studio) -> set[Path]:
     return {each.readlink() for each in folder.iterdir() if each.is_symlink()}
 
 
-def cancelled(studio: Studio, prompt: str) -> None:
+def cancelled(studio: Studio, prompt: str, *, seconds: float = 5) -> None:
     """Cancels, and sees that the run ends at once; a second is for us, the rest for a busy machine and polling."""
     started = time.monotonic()
     studio.client.post("/interrupt", {})
-    with pytest.raises(Failed):
+    with pytest.raises(Failed) as error:
         studio.client.wait(prompt, seconds=30)
-    assert time.monotonic() - started < 5
+    print("\ncancelled in", error.value.facts["node_type"])
+    assert time.monotonic() - started < seconds
 
 
 def ends_well(studio: Studio, array: list[dict[str, Any]]) -> None:
@@ -186,6 +191,76 @@ def test_a_cancel_while_a_file_is_verified(studio: Studio) -> None:
         wait_until(lambda: path in open_files(studio))
         time.sleep(0.3)  # into the hash, which takes seconds
         cancelled(studio, prompt)
+    finally:
+        path.unlink()
+    ends_well(studio, [{"model": air(101), "weight": next(WEIGHTS)}])
+
+
+def heavy_lora(path: Path, number: int) -> Path:
+    """A LoRA of zeros over half a gigabyte, as a sparse file: reading it and multiplying its factors take long."""
+    rank = 8192 + 8 * number
+    header: dict[str, Any] = {}
+    end = 0
+    for name, module in lora_files.modules_of("sd15", parts=("unet",)).items():
+        out, *inputs = module.shape
+        ones = [1] * len(inputs[1:])
+        for role, shape in (("down", [rank, *inputs]), ("up", [out, rank, *ones])):
+            start, end = end, end + 2 * math.prod(shape)
+            header[f"{name}.lora_{role}.weight"] = {
+                "dtype": "F16",
+                "shape": shape,
+                "data_offsets": [start, end],
+            }
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + end)
+    return path
+
+
+def queued_until_it_samples(studio: Studio, workflow: Workflow) -> str:
+    """The run's id, as soon as ComfyUI has begun the sampler, whose first act is to patch the weights."""
+    client_id = uuid.uuid4().hex
+    address = studio.client.url.replace("http://", "ws://") + f"/ws?clientId={client_id}"
+    with connect(address, max_size=None) as socket:
+        prompt = studio.client.queue(workflow, client_id)
+        while True:
+            message = socket.recv(timeout=60)
+            if isinstance(message, str):
+                event = json.loads(message)
+                if event["type"] == "executing" and event["data"]["node"] == "sampler":
+                    return prompt
+
+
+@linux
+@pytest.mark.parametrize("phase", ["read", "patched"])
+def test_a_cancel_while_a_file_is_read_or_its_weights_are_patched(studio: Studio, phase: str) -> None:
+    plain = studio.pixels(tiny("sd15", [], seed=len(phase)))
+    name = f"mine/heavy-{phase}.safetensors"
+    path = heavy_lora(studio.process.base / "models" / "loras" / name, len(phase))
+
+    def with_heavy(weight: float) -> Workflow:
+        return tiny("sd15", [{"model": f"local:{name}", "weight": weight}], seed=len(phase)).workflow()
+
+    def is_open() -> bool:
+        return path in open_files(studio)
+
+    try:
+        Routes(studio.client.url).found(
+            "prefetch", {"models": [f"local:{name}"]}
+        )  # so that its hash is known
+        wait_until(is_open)
+        wait_until(lambda: not is_open())
+        if phase == "read":
+            prompt = studio.client.queue(with_heavy(0.8))
+            wait_until(is_open)
+        else:
+            prompt = queued_until_it_samples(studio, with_heavy(0.8))
+            time.sleep(0.2)
+        cancelled(
+            studio, prompt, seconds=15
+        )  # ComfyUI asks between two nodes, and once all weights are patched
+        assert studio.pixels_of(studio.run(with_heavy(0.6))) == plain, "it is of zeros"
     finally:
         path.unlink()
     ends_well(studio, [{"model": air(101), "weight": next(WEIGHTS)}])
