@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 
 from benchmarks.results import BenchmarkResult, lower_is_better
 from benchmarks.sample_files import file_like
-from lora_resolver import Mismatch, ResolverConfig
+from lora_resolver import Mismatch, PeekedLora, ResolverConfig
 from lora_resolver.resolver import Resolver
 from tests.header_samples import samples
 from tools.civitai_server import CatalogueEntry, CivitaiServer
 
 if TYPE_CHECKING:
-    from lora_resolver import PeekedLora
+    from collections.abc import Mapping
+
+    from lora_resolver import LoraResolverError
+    from lora_resolver.identifiers import Identifier
 
 SAMPLE = "sdxl_muchai_sdxl"  # a real one of 2,364 tensors
 LOADED = "sd1"
@@ -48,12 +51,15 @@ def run() -> list[BenchmarkResult]:
 def _cost(server: CivitaiServer, config: ResolverConfig, size: int) -> tuple[int, int]:
     """(bytes of the file, requests) until the refusal."""
 
-    def refuse(lora: PeekedLora) -> None:
-        if lora.architecture is not None and LOADED not in lora.architecture.families:
-            raise Mismatch("it does not fit", code="wrongArchitecture")
+    def refuse(looked: Mapping[Identifier, PeekedLora | LoraResolverError]) -> dict[Identifier, Mismatch]:
+        return {
+            name: Mismatch("it does not fit", code="wrongArchitecture")
+            for name, lora in looked.items()
+            if isinstance(lora, PeekedLora) and lora.architecture and LOADED not in lora.architecture.families
+        }
 
     try:
-        Resolver(config).resolve_all(["civitai:1@10"], before_download=refuse)
+        Resolver(config).resolve_all(["civitai:1@10"], before_downloads=refuse)
     except Mismatch:
         sent = 0
         for request in server.requests:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         TransferFailed,
         Unavailable,
         VerificationFailed,
+        one_or_several,
     )
     from .file_identity import FileState, file_state, state_of
     from .file_names import folded, is_safetensors, name_below, safe_file_name, without_ending
@@ -134,6 +135,7 @@ __all__ = [
     "lora_hashes",
     "loras_in",
     "name_below",
+    "one_or_several",
     "open_regular",
     "open_unbuffered",
     "parse_header",
@@ -192,6 +194,7 @@ _NAMES = {
         "TransferFailed",
         "Unavailable",
         "VerificationFailed",
+        "one_or_several",
     ),
     ".file_names": ("folded", "is_safetensors", "name_below", "safe_file_name", "without_ending"),
     ".headers.gguf_header": ("read_gguf_header",),

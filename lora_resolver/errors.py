@@ -42,6 +42,7 @@ __all__ = [
     "TransferFailed",
     "Unavailable",
     "VerificationFailed",
+    "one_or_several",
 ]
 
 
@@ -150,6 +151,11 @@ class InvalidLoraArray(_Collected, InvalidInput):
 
 class SeveralErrors(_Collected):
     """Several entries of one array failed, each in its own way."""
+
+
+def one_or_several(errors: Sequence[LoraResolverError]) -> LoraResolverError:
+    """The one error, or one that stands for all."""
+    return errors[0] if len(errors) == 1 else SeveralErrors(errors)
 
 
 class Unavailable(LoraResolverError):

@@ -4,16 +4,18 @@ identifier ─▶ on this disk? ─▶ in the shared store? ─▶ ask its sourc
                                         └──────────────────────────────▶─┘            └▶ or only look at its header
            ─▶ bring it from the store, or download it, once ─▶ place, record ─▶ keep it in the store
 
+Three steps, each for all of an array before the next begins: find, look (where something must be downloaded), take.
 `resolving` has the steps; here is who may ask for them.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from .errors import (
     LoraResolverError,
-    SeveralErrors,
+    one_or_several,
 )
 from .identifiers import Identifier, parse_identifier
 from .library import Library
@@ -26,16 +28,22 @@ from .store import Store
 from .work import Stop, run_side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from .config import ResolverConfig
     from .library import LibraryFile
     from .records import Progress
+    from .resolving import Found
     from .work import Meter
+
+    BeforeDownloads = Callable[
+        [Mapping[Identifier, PeekedLora | LoraResolverError]], Mapping[Identifier, LoraResolverError]
+    ]
 
 __all__ = ["Resolver"]
 
+_S = TypeVar("_S")
 _T = TypeVar("_T")
 
 
@@ -66,16 +74,15 @@ class Resolver:
         *,
         places: Sequence[str] = (),
         on_progress: Callable[[Progress], None] | None = None,
-        before_download: Callable[[PeekedLora], None] | None = None,
+        before_downloads: BeforeDownloads | None = None,
     ) -> list[ResolvedLora]:
         """The same for several at once, side by side; one that is named twice is resolved once.
 
         `places` ("lora[1].model") mark the errors, each at its entry. One failure raises its own error, several raise
         SeveralErrors; either way the others are finished first, so that nothing is fetched twice.
-        `before_download` is shown what a file that must be downloaded is, before a byte of its weights has come; it
-        runs in a worker thread and refuses the file by raising a LoraResolverError.
+        `before_downloads` is as for `resolve_each`.
         """
-        outcomes = self.resolve_each(identifiers, on_progress=on_progress, before_download=before_download)
+        outcomes = self.resolve_each(identifiers, on_progress=on_progress, before_downloads=before_downloads)
         results: list[ResolvedLora] = []
         errors: list[LoraResolverError] = []
         for position, outcome in enumerate(outcomes):
@@ -83,10 +90,8 @@ class Resolver:
                 results.append(outcome)
             else:
                 errors.append(outcome.at(places[position]) if places else outcome)
-        if len(errors) == 1:
-            raise errors[0]
         if errors:
-            raise SeveralErrors(errors)
+            raise one_or_several(errors)
         return results
 
     def resolve_each(
@@ -94,14 +99,25 @@ class Resolver:
         identifiers: Sequence[Identifier | str],
         *,
         on_progress: Callable[[Progress], None] | None = None,
-        before_download: Callable[[PeekedLora], None] | None = None,
+        before_downloads: BeforeDownloads | None = None,
     ) -> list[ResolvedLora | LoraResolverError]:
-        """As `resolve_all`, but with one outcome for each identifier: the file, or why it cannot be had."""
+        """As `resolve_all`, but with one outcome for each identifier: the file, or why it cannot be had.
 
-        def resolve(run: Run, identifier: Identifier, meter: Meter) -> ResolvedLora:
-            return run.resolve(identifier, meter, before_download)
-
-        return self._side_by_side(identifiers, resolve, on_progress)
+        Where something must be downloaded, `before_downloads` is shown what each of them is, or why it cannot be had,
+        before a byte of any weights has come. It runs in this thread; those that it gives an error for are not
+        downloaded, and if it raises, nothing is, and the same exception comes out.
+        """
+        wanted = _parsed(identifiers)
+        with self._run() as (run, side_by_side):
+            found, failed = side_by_side(_each(wanted), _find(run), on_progress)
+            refused: dict[Identifier, LoraResolverError] = {}
+            if before_downloads and any(map(run.must_download, found.values())):
+                looked, unseen = side_by_side(found, run.look, on_progress)
+                refused = dict(before_downloads({**failed, **unseen, **looked}))
+            welcome = {name: each for name, each in found.items() if name not in refused}
+            taken, lost = side_by_side(welcome, run.take, on_progress)
+        outcomes: dict[Identifier, ResolvedLora | LoraResolverError] = {**failed, **refused, **lost, **taken}
+        return [outcomes[each] for each in wanted]
 
     def peek(
         self, identifier: Identifier | str, *, on_progress: Callable[[Progress], None] | None = None
@@ -123,7 +139,12 @@ class Resolver:
         on_progress: Callable[[Progress], None] | None = None,
     ) -> list[PeekedLora | LoraResolverError]:
         """The same for several at once, side by side: for each what is known of it, or why it cannot be had."""
-        return self._side_by_side(identifiers, Run.peek, on_progress)
+        wanted = _parsed(identifiers)
+        with self._run() as (run, side_by_side):
+            found, failed = side_by_side(_each(wanted), _find(run), on_progress)
+            looked, unseen = side_by_side(found, run.look, on_progress)
+        outcomes: dict[Identifier, PeekedLora | LoraResolverError] = {**failed, **unseen, **looked}
+        return [outcomes[each] for each in wanted]
 
     def share(
         self,
@@ -134,7 +155,13 @@ class Resolver:
         """Puts files of this disk that are on record into the shared store, unless they are there: for each, what went
         wrong. Asks no source.
         """
-        return self._side_by_side(identifiers, Run.share, on_progress)
+        wanted = _parsed(identifiers)
+        with self._run() as (run, side_by_side):
+            warnings, failed = side_by_side(
+                _each(wanted), lambda each, _, meter: run.share(each, meter), on_progress
+            )
+        outcomes: dict[Identifier, tuple[str, ...] | LoraResolverError] = {**failed, **warnings}
+        return [outcomes[each] for each in wanted]
 
     def library(self, *, on_file: Callable[[str, int, int], None] | None = None) -> list[LibraryFile]:
         """Every .safetensors file in the configured folders. Works in this thread, without the network.
@@ -175,38 +202,56 @@ class Resolver:
         except OSError:  # gone since
             return None
 
-    def _side_by_side(
-        self,
-        identifiers: Sequence[Identifier | str],
-        work: Callable[[Run, Identifier, Meter], _T],
-        on_progress: Callable[[Progress], None] | None,
-    ) -> list[_T | LoraResolverError]:
-        """`work` for each identifier, once for one that is named twice; results in order."""
-        wanted = [parse_identifier(each) if isinstance(each, str) else each for each in identifiers]
-        distinct = list(dict.fromkeys(wanted))
-        if not distinct:
-            return []
+    @contextmanager
+    def _run(self) -> Iterator[tuple[Run, _SideBySide]]:
+        """One call's work, and what runs a step of it for several identifiers at once."""
         stop = Stop()
         with (
             Transport(self._config, services(self._config), stop) as transport,
             Library(self._config, stop) as library,
         ):
-            run = Run(self._config, self._store, library, transport, stop)
-            tasks = [(each, _task(run, work, each)) for each in distinct]
-            outcomes = dict(zip(distinct, run_side_by_side(tasks, stop, on_progress)))
-        results: list[_T | LoraResolverError] = []
-        for identifier in wanted:
-            outcome = outcomes[identifier]
-            if isinstance(outcome, BaseException) and not isinstance(outcome, LoraResolverError):
+            yield Run(self._config, self._store, library, transport, stop), _SideBySide(stop)
+
+
+class _SideBySide:
+    """Runs one step for several identifiers at once."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+
+    def __call__(
+        self,
+        subjects: Mapping[Identifier, _S],
+        step: Callable[[Identifier, _S, Meter], _T],
+        on_progress: Callable[[Progress], None] | None,
+    ) -> tuple[dict[Identifier, _T], dict[Identifier, LoraResolverError]]:
+        """What the step gives, and for the others why it gives nothing. Raises what is no LoraResolverError."""
+        tasks = [(each, _task(step, each, subject)) for each, subject in subjects.items()]
+        given: dict[Identifier, _T] = {}
+        failed: dict[Identifier, LoraResolverError] = {}
+        for name, outcome in zip(subjects, run_side_by_side(tasks, self._stop, on_progress)):
+            if isinstance(outcome, LoraResolverError):
+                failed[name] = outcome
+            elif isinstance(outcome, BaseException):
                 raise outcome
-            results.append(outcome)
-        return results
+            else:
+                given[name] = outcome
+        return given, failed
 
 
 def _task(
-    run: Run, work: Callable[[Run, Identifier, Meter], _T], identifier: Identifier
+    step: Callable[[Identifier, _S, Meter], _T], identifier: Identifier, subject: _S
 ) -> Callable[[Meter], _T]:
-    def task(meter: Meter) -> _T:
-        return work(run, identifier, meter)
+    return lambda meter: step(identifier, subject, meter)
 
-    return task
+
+def _parsed(identifiers: Sequence[Identifier | str]) -> list[Identifier]:
+    return [parse_identifier(each) if isinstance(each, str) else each for each in identifiers]
+
+
+def _each(wanted: Sequence[Identifier]) -> dict[Identifier, None]:
+    return dict.fromkeys(wanted)
+
+
+def _find(run: Run) -> Callable[[Identifier, None, Meter], Found]:
+    return lambda each, _, meter: run.find(each, meter)

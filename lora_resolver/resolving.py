@@ -41,13 +41,16 @@ if TYPE_CHECKING:
     from .store import Store
     from .work import Meter, Stop
 
-__all__ = ["Run"]
+__all__ = ["Found", "Run"]
 
 MAX_ALIASES = 8
 """How many aliases may stand for one another in a row."""
 
 MAX_DOCUMENT_BYTES = 8 * 1024**2
 _T = TypeVar("_T")
+
+Found = Owned | Offer
+"""A file of this disk, or the shared store's or a source's offer of one."""
 
 
 class Run:
@@ -64,17 +67,30 @@ class Run:
         self._desk = Desk(config, store, transport)
         self._shared = SharedStore(config, stop) if config.store else None
 
-    def resolve(
-        self, asked: Identifier, meter: Meter, before_download: Callable[[PeekedLora], None] | None
-    ) -> ResolvedLora:
-        """A verified file on this disk."""
-        return self._with_store(
-            lambda ask_store: self._resolve(asked, meter, before_download, ask_store=ask_store)
-        )
+    def find(self, asked: Identifier, meter: Meter) -> Found:
+        """The file on this disk, or who has it. Not a byte of it has come yet."""
+        return self._with_store(lambda ask_store: self._find(asked, meter, ask_store=ask_store))
 
-    def peek(self, asked: Identifier, meter: Meter) -> PeekedLora:
+    def look(self, asked: Identifier, found: Found, meter: Meter) -> PeekedLora:
         """What it is, without its weights."""
-        return self._with_store(lambda ask_store: self._peek(asked, meter, ask_store=ask_store))
+        try:
+            return self._told(lambda: self._look(asked, found, meter))
+        except NotInStore:
+            return self._look(asked, self._told(lambda: self._find(asked, meter, ask_store=False)), meter)
+
+    def take(self, asked: Identifier, found: Found, meter: Meter) -> ResolvedLora:
+        """A verified file on this disk: downloaded where it is not there."""
+        try:
+            lora = self._told(lambda: self._taken(asked, found, meter))
+        except NotInStore:
+            again = self._told(lambda: self._find(asked, meter, ask_store=False))
+            lora = self._told(lambda: self._taken(asked, again, meter))
+        meter.start("done", file_name=lora.path.name, done=lora.size, total=lora.size)
+        return lora
+
+    def must_download(self, found: Found) -> bool:
+        """Whether taking it would bring its weights from elsewhere."""
+        return isinstance(found, Offer) and not self._target(found).exists()
 
     def share(self, asked: Identifier, meter: Meter) -> tuple[str, ...]:
         """Puts a file of this disk into the shared store; what went wrong."""
@@ -97,11 +113,15 @@ class Run:
 
     def _with_store(self, work: Callable[[bool], _T]) -> _T:
         """`work(True)`, or `work(False)` where the shared store does not give what it has."""
+        if self._shared is not None:
+            with contextlib.suppress(NotInStore):
+                return self._told(lambda: work(True))
+        return self._told(lambda: work(False))
+
+    def _told(self, work: Callable[[], _T]) -> _T:
+        """What the work gives. Where nothing can be had, the error also says what was wrong with the store."""
         try:
-            if self._shared is not None:
-                with contextlib.suppress(NotInStore):
-                    return work(True)
-            return work(False)
+            return work()
         except (Offline, TransferFailed, NotFound) as error:
             raise error.after(self._warnings) from None
 
@@ -109,29 +129,15 @@ class Run:
     def _warnings(self) -> tuple[str, ...]:
         return self._shared.warnings if self._shared is not None else ()
 
-    def _resolve(
-        self,
-        asked: Identifier,
-        meter: Meter,
-        before_download: Callable[[PeekedLora], None] | None,
-        *,
-        ask_store: bool,
-    ) -> ResolvedLora:
-        found = self._find(asked, meter, ask_store=ask_store)
+    def _taken(self, asked: Identifier, found: Found, meter: Meter) -> ResolvedLora:
         if isinstance(found, Owned):
-            lora = self._resolved(asked, found)
-        else:
-            if before_download is not None and not self._target(found).exists():
-                before_download(self._peeked(asked, found, meter))
-            try:
-                lora = self._take(asked, found, meter)
-            except NotFound as gone:
-                lora = self._take_from_archive(asked, found, meter, gone)
-        meter.start("done", file_name=lora.path.name, done=lora.size, total=lora.size)
-        return lora
+            return self._resolved(asked, found)
+        try:
+            return self._take(asked, found, meter)
+        except NotFound as gone:
+            return self._take_from_archive(asked, found, meter, gone)
 
-    def _peek(self, asked: Identifier, meter: Meter, *, ask_store: bool) -> PeekedLora:
-        found = self._find(asked, meter, ask_store=ask_store)
+    def _look(self, asked: Identifier, found: Found, meter: Meter) -> PeekedLora:
         if isinstance(found, Owned):
             header = read_header(found.path)
             return PeekedLora(
@@ -167,7 +173,7 @@ class Run:
             bytes_read=remote.bytes_read,
         )
 
-    def _find(self, asked: Identifier, meter: Meter, *, ask_store: bool) -> Owned | Offer:
+    def _find(self, asked: Identifier, meter: Meter, *, ask_store: bool) -> Found:
         """The file on this disk, or the shared store's or the source's offer of it."""
         identifier = asked
         for _ in range(MAX_ALIASES):

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..lora_resolver import LoraResolverError, Mismatch, SeveralErrors, declared_otherwise
+from ..lora_resolver import LoraResolverError, Mismatch, declared_otherwise, one_or_several
 from .lora_stack import resolve_entries
 from .patching.application import (
     WeightedLora,
@@ -20,11 +20,11 @@ from .server.progress import NodeProgress
 from .server.settings import kept_bytes, listed_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..lora_resolver import LoraEntry, PeekedLora, ResolvedLora
     from .lora_stack import StackEntry
-    from .patching.application import Application, Applied
+    from .patching.application import Application, Applied, Checkpoint
 
     AnyEntry = LoraEntry | StackEntry
 
@@ -64,7 +64,7 @@ def apply_array(
     outcomes = resolve_entries(
         wanted,
         on_progress=NodeProgress(node_id),
-        before_download=lambda lora: check_before_download(lora, _called(lora), checkpoint),
+        before_downloads=lambda looked: _check_before_downloads(looked, checkpoint, skip_mismatches),
     )
     files, refused = _sorted_out(wanted, outcomes)
     present = [entry for entry in wanted if entry.place in files]
@@ -88,6 +88,26 @@ def apply_array(
     )
 
 
+def _check_before_downloads(
+    looked: Mapping[str, PeekedLora | LoraResolverError], checkpoint: Checkpoint, skip_mismatches: bool
+) -> dict[str, Mismatch]:
+    """Place → why it does not fit. Unless those are to be skipped, raises them, with what else went wrong."""
+    refused: dict[str, Mismatch] = {}
+    errors: list[LoraResolverError] = []
+    for place, lora in looked.items():
+        if isinstance(lora, LoraResolverError):
+            errors.append(lora.at(f"{place}.model"))
+            continue
+        try:
+            check_before_download(lora, _called(lora), checkpoint)
+        except Mismatch as misfit:
+            refused[place] = misfit
+            errors.append(misfit.at(place))
+    if refused and not skip_mismatches:
+        raise one_or_several(errors)
+    return refused
+
+
 def _sorted_out(
     wanted: Sequence[AnyEntry], outcomes: Sequence[ResolvedLora | LoraResolverError]
 ) -> tuple[dict[str, ResolvedLora], dict[str, Mismatch]]:
@@ -103,7 +123,7 @@ def _sorted_out(
         else:
             files[entry.place] = outcome
     if errors:
-        raise errors[0] if len(errors) == 1 else SeveralErrors(errors)
+        raise one_or_several(errors)
     return files, refused
 
 

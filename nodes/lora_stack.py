@@ -17,7 +17,7 @@ from .server.model_folders import loader_name, lora_folder_of
 from .server.settings import resolver_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from ..lora_resolver import Identifier, PeekedLora, Progress, ResolvedLora
@@ -86,18 +86,41 @@ def resolve_entries(
     entries: Sequence[LoraEntry | StackEntry],
     *,
     on_progress: Callable[[Progress], None],
-    before_download: Callable[[PeekedLora], None],
+    before_downloads: Callable[
+        [Mapping[str, PeekedLora | LoraResolverError]], Mapping[str, LoraResolverError]
+    ],
 ) -> list[ResolvedLora | LoraResolverError]:
-    """As `Resolver.resolve_each`, but files of a stack may lie anywhere."""
+    """As `Resolver.resolve_each`, but files of a stack may lie anywhere.
+
+    `before_downloads` is shown every entry by its place, and answers with the places that it refuses.
+    """
     from ..lora_resolver import Resolver  # late: it needs an HTTP client, which no start of ComfyUI waits for
 
     config = resolver_config()
+    by_folder = {
+        folder: [entry for entry in entries if _folder(entry) == folder]
+        for folder in dict.fromkeys(map(_folder, entries))
+    }
     outcomes: dict[str, ResolvedLora | LoraResolverError] = {}
-    for folder in dict.fromkeys(map(_folder, entries)):
-        there = [entry for entry in entries if _folder(entry) == folder]
-        searched = config if folder is None else config.with_changes(download_dir=folder, search_dirs=())
-        resolved = Resolver(searched).resolve_each(
-            [entry.identifier for entry in there], on_progress=on_progress, before_download=before_download
+    resolvers = {
+        folder: Resolver(config.with_changes(download_dir=folder, search_dirs=()) if folder else config)
+        for folder in by_folder
+    }
+
+    def look_at_all(
+        found: Mapping[Identifier, PeekedLora | LoraResolverError],
+    ) -> Mapping[Identifier, LoraResolverError]:
+        looked = {entry.place: found[entry.identifier] for entry in by_folder[None]}
+        for folder, there in by_folder.items():
+            if folder is not None:  # files of a stack, which are on this disk
+                peeked = resolvers[folder].peek_all([entry.identifier for entry in there])
+                looked |= {entry.place: each for entry, each in zip(there, peeked)}
+        refused = before_downloads(looked)
+        return {entry.identifier: refused[entry.place] for entry in by_folder[None] if entry.place in refused}
+
+    for folder, there in by_folder.items():
+        resolved = resolvers[folder].resolve_each(
+            [entry.identifier for entry in there], on_progress=on_progress, before_downloads=look_at_all
         )
         outcomes |= {entry.place: outcome for entry, outcome in zip(there, resolved)}
     return [outcomes[entry.place] for entry in entries]

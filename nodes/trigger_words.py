@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ..lora_resolver import LoraResolverError, SeveralErrors
+from ..lora_resolver import LoraResolverError, one_or_several
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ def words_of(
         if isinstance(outcome, LoraResolverError)
     ]
     if errors:
-        raise errors[0] if len(errors) == 1 else SeveralErrors(errors)
+        raise one_or_several(errors)
     loras = [outcome for outcome in outcomes if not isinstance(outcome, LoraResolverError)]
     return tuple(dict.fromkeys(word for lora in loras for word in lora.trigger_words))
 

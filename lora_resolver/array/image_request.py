@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from ..errors import InvalidIdentifier, InvalidInput, LoraResolverError, SeveralErrors
+from ..errors import InvalidIdentifier, InvalidInput, LoraResolverError, one_or_several
 from ..identifiers import Identifier, parse_identifier
 from ..wording import nearest, quoted
 from .lenient_json import parse_json
@@ -102,10 +102,8 @@ def parse_image_request(text_or_object: object, task: int = 1) -> ImageRequest:
     tasks = _tasks(_parsed(text_or_object))
     reader = _Reader(_chosen(tasks, task))
     request = reader.read(_other_tasks(tasks))
-    if len(reader.faults) == 1:
-        raise reader.faults[0]
     if reader.faults:
-        raise SeveralErrors(reader.faults)
+        raise one_or_several(reader.faults)
     return request
 
 

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...lora_resolver import LoraResolverError, Mismatch, SeveralErrors
+from ...lora_resolver import LoraResolverError, Mismatch, one_or_several
 from .fit import Checkpoint, Fit, check_fit
 from .kept import Kept
 from .loaded_model import diffusion_weights, model_families, text_encoder_weights
@@ -115,7 +115,7 @@ def apply_loras(
     misfits = [*refused, *(entry.skipped for entry in entries if entry.skipped is not None)]
     misfits.sort(key=lambda misfit: [int(number) for number in re.findall(r"\d+", misfit.parameter)])
     if misfits and not skip_mismatches:
-        raise misfits[0] if len(misfits) == 1 else SeveralErrors(misfits)
+        raise one_or_several(misfits)
     fitting = [entry for entry in entries if entry.fit is not None]
     diffusion = [
         _patches(entry, entry.lora.model_strength, entry.fit.diffusion) for entry in fitting if entry.fit

@@ -39,6 +39,7 @@ SERVED: dict[int, tuple[str, str, Callable[[Path], Path]]] = {
         lambda path: lora_files.sd15_lora(path, seed=3, text_encoder=False),
     ),
     104: ("Style D for SD 1.5", "SD 1.5", lambda path: lora_files.sd15_lora(path, seed=8)),
+    105: ("Style E for SD 1.5", "SD 1.5", lambda path: lora_files.sd15_lora(path, seed=11)),
     201: ("Style for SDXL", "SDXL 1.0", lambda path: lora_files.sdxl_lora(path, seed=4)),
     202: ("Large style for SDXL", "SD 1.5", lambda path: lora_files.sdxl_lora(path, seed=6)),
     301: ("Motion for Wan", "Wan Video 14B t2v", lambda path: lora_files.wan_lora(path, seed=5)),

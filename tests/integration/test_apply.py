@@ -5,14 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from tests import lora_files
 from tests.integration.conftest import TOKEN, Studio, air, tiny
 from tests.integration.stalling_server import STALLED_VERSION
 from tools.comfy_client import Failed, Rejected, Workflow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.integration
 
@@ -282,6 +286,40 @@ def test_a_misfit_costs_a_look_at_its_header_and_is_not_downloaded(studio: Studi
     skipped = studio.report(studio.run(tiny("sd15", [{"model": air(202)}], on_mismatch="skip").workflow()))
     assert skipped["entries"][0]["status"] == "skipped"
     assert skipped["entries"][0]["downloaded"] is False
+
+
+MISFITS = {
+    "before it, not on this disk": lambda fitting: [{"model": air(202)}, fitting],
+    "behind it, not on this disk": lambda fitting: [fitting, {"model": air(202)}],
+    "behind it, on this disk": lambda fitting: [fitting, {"model": "local:mine/for-sdxl.safetensors"}],
+}
+
+
+@pytest.mark.parametrize("array", MISFITS.values(), ids=MISFITS)
+def test_one_misfit_and_nothing_at_all_is_downloaded(
+    studio: Studio, array: Callable[[dict[str, Any]], list[dict[str, Any]]]
+) -> None:
+    lora_files.sdxl_lora(studio.process.base / "models" / "loras" / "mine" / "for-sdxl.safetensors", seed=4)
+    fitting = {"model": air(105), "weight": 0.5}
+    studio.without_downloads(air(105))
+    graph = tiny("sd15", array(fitting))
+    with pytest.raises(Failed, match="was made for SDXL"):
+        studio.run(graph.workflow())
+    assert not (studio.process.base / "models/loras/air/civitai/105@1105").exists()
+    graph = tiny("sd15", array(fitting), on_mismatch="skip")
+    found = [entry["status"] for entry in studio.report(studio.run(graph.workflow()))["entries"]]
+    assert sorted(found) == ["applied", "skipped"]
+
+
+def test_a_misfit_and_a_name_that_nobody_has_are_told_together(studio: Studio) -> None:
+    studio.without_downloads(air(105))
+    with pytest.raises(Failed) as failed:
+        studio.run(
+            tiny("sd15", [{"model": air(105)}, {"model": air(202)}, {"model": "civitai:7@8"}]).workflow()
+        )
+    assert "lora[1]: " in str(failed.value)
+    assert "lora[2].model: " in str(failed.value)
+    assert not (studio.process.base / "models/loras/air/civitai/105@1105").exists()
 
 
 def wan(array: list[dict[str, Any]], expert: str) -> Workflow:

@@ -28,10 +28,11 @@ from tools.civitai_server import CatalogueEntry
 from tools.huggingface_server import HuggingFaceServer, Repository
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from lora_resolver.config import ResolverConfig
+    from lora_resolver.identifiers import Identifier
 
 BIG = "civitai:1@10"
 SMALL = "civitai:1@11"
@@ -210,18 +211,20 @@ def test_several_side_by_side_each_with_its_own_answer(config: ResolverConfig) -
 def test_a_file_can_be_refused_before_its_weights_come(
     config: ResolverConfig, civitai: FaultyCivitai, files: dict[str, Path]
 ) -> None:
-    def refuse(lora: PeekedLora) -> None:
+    def refuse(looked: Mapping[Identifier, PeekedLora | LoraResolverError]) -> dict[Identifier, Mismatch]:
+        ((name, lora),) = looked.items()
+        assert isinstance(lora, PeekedLora)
         assert lora.architecture is not None
-        raise Mismatch(f"it is for {lora.architecture.families[0]}", code="wrongArchitecture")
+        return {name: Mismatch(f"it is for {lora.architecture.families[0]}", code="wrongArchitecture")}
 
     with pytest.raises(Mismatch, match="it is for sdxl") as caught:
-        Resolver(config).resolve_all([BIG], places=["lora[0].model"], before_download=refuse)
+        Resolver(config).resolve_all([BIG], places=["lora[0].model"], before_downloads=refuse)
     assert caught.value.parameter == "lora[0].model"
     assert delivered(civitai) < files[BIG].stat().st_size // 100
     assert not config.download_dir.exists()
 
-    lora = Resolver(config).resolve_all([SMALL], before_download=lambda _: None)[0]
-    Resolver(config).resolve_all([SMALL], before_download=refuse)  # it is here already
+    lora = Resolver(config).resolve_all([SMALL], before_downloads=lambda _: {})[0]
+    Resolver(config).resolve_all([SMALL], before_downloads=refuse)  # it is here already
     assert lora.downloaded
 
 
