@@ -64,12 +64,8 @@ class LoraResolverError(Exception):
         self.parameter = parameter
         self.message = message
         self.remedy = remedy
-        self.appendix = ""
 
     def __str__(self) -> str:
-        return f"{self._sentence()}\n{self.appendix}" if self.appendix else self._sentence()
-
-    def _sentence(self) -> str:
         text = f"{self.parameter}: {self.message}" if self.parameter else self.message
         if not self.remedy:
             return text
@@ -84,12 +80,6 @@ class LoraResolverError(Exception):
         placed = self._copy()
         placed.parameter = parameter
         return placed
-
-    def with_appendix(self: _E, text: str) -> _E:
-        """The same error with a last line for programs, where only the text of an error reaches them."""
-        extended = self._copy()
-        extended.appendix = text
-        return extended
 
     def after(self: _E, warnings: Sequence[str]) -> _E:
         """The same error, with what went wrong before it and did no harm until now."""
@@ -134,7 +124,7 @@ class _Collected(LoraResolverError):
         super().__init__(first.message, code=first.code, parameter=first.parameter, remedy=first.remedy)
         self.errors = tuple(errors)
 
-    def _sentence(self) -> str:
+    def __str__(self) -> str:
         lines = [str(error) for error in self.errors[:MOST_SHOWN]]
         if len(self.errors) > MOST_SHOWN:
             lines.append(f"And {len(self.errors) - MOST_SHOWN:,} more.")

@@ -11,6 +11,7 @@ from comfy_api.latest import io
 from ..lora_resolver import format_lora_array
 from .array_inputs import TakesArray, expert_input, lora_input
 from .array_text import read_array
+from .server.failures import tells_programs
 
 
 class AirLoraAnalyze(TakesArray):
@@ -51,6 +52,7 @@ class AirLoraAnalyze(TakesArray):
         )
 
     @classmethod
+    @tells_programs
     def execute(cls, model: Any, lora: str, clip: Any = None, expert: str = "both") -> io.NodeOutput:
         """Picture, summary, report, the evened-out array."""
         # Late: no start of ComfyUI waits for the patching and the drawing.

@@ -9,8 +9,8 @@ from comfy_api.latest import io
 
 from .array_inputs import TakesArray, expert_input, lora_input
 from .array_text import read_array
-from .error_facts import facts_for_programs
 from .lora_stack import LoraStack, stack_entries
+from .server.failures import tells_programs
 from .server.picture_records import record_run
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class AirLoraApply(TakesArray):
         )
 
     @classmethod
+    @tells_programs
     def execute(
         cls,
         model: Any,
@@ -85,15 +86,14 @@ class AirLoraApply(TakesArray):
         from .array_application import apply_array  # late: no start of ComfyUI waits for the patching
 
         entries = [*read_array(lora), *stack_entries(lora_stack)]
-        with facts_for_programs():
-            outcome = apply_array(
-                model,
-                clip,
-                entries,
-                skip_mismatches=on_mismatch == "skip",
-                expert=expert,
-                node_id=cls.hidden.unique_id,
-            )
+        outcome = apply_array(
+            model,
+            clip,
+            entries,
+            skip_mismatches=on_mismatch == "skip",
+            expert=expert,
+            node_id=cls.hidden.unique_id,
+        )
         record_run(
             cls.hidden,
             [{**row, "enabled": entry.enabled} for entry, row in zip(entries, outcome.report["entries"])],

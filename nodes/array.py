@@ -11,6 +11,7 @@ from .array_fingerprint import array_fingerprint
 from .array_inputs import lora_input, refusal
 from .array_joining import joined_entries
 from .lora_stack import LoraStack, stack_rows
+from .server.failures import tells_programs
 from .server.picture_records import handed_on, record_run
 from .server.progress import NodeProgress
 from .server.settings import resolver_config
@@ -85,6 +86,7 @@ class AirLoraArray(io.ComfyNode):
         return f"{array_fingerprint(lora)}\n{'all' if wired is None else sorted(wired & {STACK, WORDS})}"
 
     @classmethod
+    @tells_programs
     def execute(
         cls, lora: str, more: str | None = None, lora_stack: list[Row] | None = None
     ) -> io.NodeOutput:

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ..lora_resolver import LoraResolverError, format_lora_array, parse_image_request
 from .loader_names import FROM_REQUEST, LoaderName
+from .server.failures import tells_programs
 from .server.model_folders import listed_files
 from .server.progress import NodeProgress
 from .server.settings import resolver_config
@@ -145,6 +146,7 @@ class AirLoraRequest(io.ComfyNode):
         return "all" if wired is None else str(sorted(wired & {POSITIVE, CHECKPOINT, VAE}))
 
     @classmethod
+    @tells_programs
     def execute(
         cls,
         request: str,

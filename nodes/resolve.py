@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from ..lora_resolver import InvalidIdentifier, parse_identifier
 from .array_fingerprint import array_fingerprint
 from .loader_names import LoaderName
+from .server.failures import tells_programs
 from .server.model_folders import loader_name
 from .server.picture_records import handed_on, record_run
 from .server.progress import NodeProgress
@@ -67,6 +68,7 @@ class AirLoraResolve(io.ComfyNode):
         return array_fingerprint(None if identifier is None else json.dumps([{"model": identifier}]))
 
     @classmethod
+    @tells_programs
     def execute(cls, identifier: str) -> io.NodeOutput:
         """Name, path, trigger words, info."""
         from ..lora_resolver import (

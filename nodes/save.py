@@ -11,6 +11,7 @@ from .array_inputs import TakesArray, expert_input, lora_input, refusal
 from .array_text import read_array
 from .loader_names import LoaderName
 from .lora_stack import LoraStack, stack_entries
+from .server.failures import tells_programs
 from .server.model_folders import loader_name
 from .server.saved_loras import IF_EXISTS, checked_name
 
@@ -98,6 +99,7 @@ class AirLoraSave(TakesArray):
         return refusal(check)
 
     @classmethod
+    @tells_programs
     def execute(
         cls,
         model: Any,

@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from .array_inputs import lora_input, refusal
 from .array_text import read_array
+from .server.failures import tells_programs
 from .server.settings import resolver_config
 from .weight_sweep import read_values, sweep
 
@@ -75,6 +76,7 @@ class AirLoraSweep(io.ComfyNode):
         return refusal(check)
 
     @classmethod
+    @tells_programs
     def execute(cls, lora: str, entry: int, values: str) -> io.NodeOutput:
         """Arrays and labels, as lists of one length."""
         entries = read_array(lora)

@@ -11,7 +11,7 @@ import { translateDefinitions, translateNode, translateSettings } from "./node_t
 import { RowsWidgets } from "./rows_widget.js";
 import { Knowledge, Server } from "./server.js";
 import { loadStrings } from "./strings.js";
-import { readSettings, settingsPage } from "./settings.js";
+import { openSetting, readSettings, settingsPage } from "./settings.js";
 import { nodeAt, tellFailures } from "./toasts.js";
 
 const NODES = new Set(["AirLoraAnalyze", "AirLoraApply", "AirLoraArray", "AirLoraSave", "AirLoraSweep"]);
@@ -32,7 +32,12 @@ function settled() {
   (tracker?.captureCanvasState ?? tracker?.checkState)?.call(tracker);
 }
 
-const rows = new RowsWidgets({ app, server, knowledge, settings, toast, settled });
+/** The run that is under way, as ComfyUI numbers it. */
+let running = null;
+/** Cancels the run that downloads, and no other that may come next. */
+const interrupt = () => server.post("/interrupt", running ? { prompt_id: running } : {});
+
+const rows = new RowsWidgets({ app, server, knowledge, settings, toast, settled, interrupt, openSetting: (id) => openSetting(app, id) });
 const settingsOfPage = settingsPage(server, () => knowledge.forgetAll());
 /** What the pack says in the page's language; empty where that is English. */
 let texts = {};
@@ -43,12 +48,21 @@ app.registerExtension({
   async init() {
     const style = Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("./air_lora.css", import.meta.url).href });
     document.head.append(style);
+    // Before ComfyUI's own: it would take the text for a note or a workflow.
+    document.addEventListener("paste", (event) => rows.pasteOnNode(event), { capture: true });
     api.addEventListener("air_lora.progress", ({ detail }) => {
       for (const editor of rows.editors) editor.onProgress(detail ?? {});
     });
-    api.addEventListener("execution_start", () => {
+    api.addEventListener("execution_start", ({ detail }) => {
+      running = detail?.prompt_id ?? null;
       for (const editor of rows.editors) editor.setFailures([]);
     });
+    for (const [event, isAll] of [["execution_interrupted", false], ["execution_error", false], ["execution_success", false], ["reconnecting", true]]) {
+      api.addEventListener(event, () => {
+        for (const editor of rows.editors) editor.endProgress(isAll);
+      });
+    }
+    api.addEventListener("reconnected", () => knowledge.forgetAll()); // what arrived meanwhile, nobody said
     api.addEventListener("execution_error", ({ detail }) => {
       if (!String(detail?.node_type ?? "").startsWith("AirLora")) return;
       const node = nodeAt(app.rootGraph ?? app.graph, detail.node_id);

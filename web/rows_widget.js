@@ -8,15 +8,20 @@
 import { checkpointAbove } from "./graph/checkpoint_above.js";
 import { hostInputOf, promptWidgetNear } from "./graph/neighbours.js";
 import { innermost, outermost } from "./graph/promoted.js";
+import { appended } from "./rows/prompt_words.js";
+import { namesLoras } from "./rows/pasted.js";
+import { t } from "./strings.js";
 import { LoraEditor } from "./view/editor.js";
 import { putRowsInPlace } from "./vue_mounts.js";
 
 const TYPE = "air_lora_rows";
 const LEAST_WIDTH = 440;
+/** Names and weights still have room; see the style sheet. */
+const NARROWEST = 300;
 const LEAST_HEIGHT = 160;
 
 export class RowsWidgets {
-  /** @param {{app: any, server: any, knowledge: any, settings: () => any, toast: Function, settled: () => void}} parts */
+  /** @param {{app: any, server: any, knowledge: any, settings: () => any, toast: Function, settled: () => void, interrupt: () => void, openSetting: (id: string) => void}} parts */
   constructor(parts) {
     Object.assign(this, parts);
     /** @type {Set<LoraEditor>} those of nodes that are in a graph */
@@ -40,7 +45,12 @@ export class RowsWidgets {
     widget.createCopyForNode = (host) => this.#copyFor(widget, host);
     this.#settle(editor, node, widget);
 
-    const { onAdded, onRemoved, onExecuted, onConnectionsChange } = node;
+    const { computeSize, onAdded, onRemoved, onExecuted, onConnectionsChange } = node;
+    node.computeSize = (...args) => {
+      const size = computeSize.apply(node, args);
+      size[0] = Math.max(size[0], NARROWEST);
+      return size;
+    };
     // A node that is put into a subgraph is removed and added again, with the same widget.
     node.onAdded = (...args) => {
       this.#settle(editor, node, widget);
@@ -81,6 +91,19 @@ export class RowsWidgets {
   #complete(host) {
     const lacks = (input) => input.widgetId && !input._widget?.element && this.ofNode.has(innermost(host, input.name));
     if (host.graph && (host.inputs ?? []).some(lacks)) host.rebuildInputWidgetBindings?.();
+  }
+
+  /** Text that names LoRAs, pasted while one of our nodes is selected and no text is edited, is for its rows. */
+  async pasteOnNode(event) {
+    if (event.target?.closest?.("input, textarea, [contenteditable=true], .air-lora, .air-lora-dialog")) return;
+    const [node, ...others] = Object.values(this.app.canvas?.selected_nodes ?? {});
+    const editor = node && !others.length ? this.ofNode.get(node) : null;
+    const text = event.clipboardData?.getData("text/plain") ?? "";
+    if (!editor || editor.readOnly || !namesLoras(text)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const reason = await editor.addText(text);
+    if (reason !== null) this.toast("warn", t("addLora"), reason);
   }
 
   /** Marks in the rows of a node, and of the subgraph nodes that show them, what the last run could not use. */
@@ -186,12 +209,23 @@ export class RowsWidgets {
       },
       ran: () => this.#ranOf(node.graph ? source(nameOfInput()) : null),
       settings,
-      appendToPrompt: (text) => {
+      appendToPrompt: (words) => {
         const prompt = promptWidgetNear(source(nameOfInput()), this.#root);
-        if (!prompt) return false;
-        prompt.value = prompt.value ? `${String(prompt.value).replace(/[,\s]+$/, "")}, ${text}` : text;
-        settled();
-        return true;
+        if (!prompt) return null;
+        const { text, added } = appended(String(prompt.value ?? ""), words);
+        if (added.length) {
+          prompt.value = text;
+          settled();
+        }
+        return added;
+      },
+      interrupt: this.interrupt,
+      openSetting: this.openSetting,
+      pan: (event) => {
+        if (globalThis.LiteGraph?.vueNodesMode) return; // the page does it itself
+        event.stopPropagation();
+        event.preventDefault();
+        panWith(app.canvas, event);
       },
       toast,
       isVue: () => Boolean(globalThis.LiteGraph?.vueNodesMode),
@@ -250,12 +284,30 @@ function keepShown(widget) {
   }
 }
 
-/** The node grows with its rows; what the user made larger stays as large. */
+/** Heights that nodes got from their rows, not from the user. @type {WeakMap<object, number>} */
+const fitted = new WeakMap();
+
+/** The node grows and shrinks with its rows; what the user made larger stays as large. */
 function fit(node) {
   if (!node.graph) return;
   const [width, height] = node.computeSize();
-  if (node.size[0] < LEAST_WIDTH || node.size[1] < height) {
-    node.setSize([Math.max(node.size[0], width, LEAST_WIDTH), Math.max(node.size[1], height)]);
+  const isOurs = Math.abs(node.size[1] - (fitted.get(node) ?? Number.NaN)) < 1;
+  if (node.size[0] < LEAST_WIDTH || node.size[1] < height || (isOurs && node.size[1] > height)) {
+    node.setSize([Math.max(node.size[0], width, LEAST_WIDTH), isOurs ? height : Math.max(node.size[1], height)]);
   }
+  if (node.size[1] <= height + 1) fitted.set(node, node.size[1]);
   node.graph.setDirtyCanvas?.(true, true);
+}
+
+/** Drags the canvas until the button is let go, as ComfyUI's own text fields do. */
+function panWith(canvas, event) {
+  canvas?.processMouseDown?.(event);
+  const move = (moved) => canvas?.processMouseMove?.(moved);
+  const up = (ended) => {
+    removeEventListener("pointermove", move, true);
+    removeEventListener("pointerup", up, true);
+    canvas?.processMouseUp?.(ended);
+  };
+  addEventListener("pointermove", move, true);
+  addEventListener("pointerup", up, true);
 }

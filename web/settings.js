@@ -67,3 +67,26 @@ export function settingsPage(server, changed) {
     id, name, tooltip, category: [PACK, section, name], sortOrder: all.length - index, ...("defaultValue" in more ? {} : { defaultValue: null }), ...more,
   }));
 }
+
+const LOOKS = 40;
+const LOOK_MS = 75;
+
+/** Opens ComfyUI's settings at one of ours. The dialog has no public way to a single setting, so its own list is used. */
+export async function openSetting(app, id) {
+  await app.extensionManager?.command?.execute?.("Comfy.ShowSettingsDialog");
+  const ours = await appears(() => [...document.querySelectorAll("[role=dialog] *")].find((each) => !each.children.length && each.textContent.trim() === PACK));
+  ours?.click();
+  const name = id.split(".").at(-1).toLowerCase();
+  const field = await appears(() => document.querySelector(`[data-air-lora="setting-${CSS.escape(name)}"]`));
+  field?.scrollIntoView({ block: "center" });
+  (field?.matches("input, button") ? field : field?.querySelector("input, button"))?.focus();
+}
+
+async function appears(find) {
+  for (let look = 0; look < LOOKS; look += 1) {
+    const found = find();
+    if (found) return found;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+  return null;
+}

@@ -45,7 +45,8 @@ export function tellFailures(detail, editor, toast) {
   const names = editor?.setFailures(errors) ?? [];
   errors.slice(0, MOST_TOASTS).forEach(({ place, index, text }, number) => {
     const name = names[number];
-    const summary = index === null ? t("errorInOther", { place }) : name ? t("errorInNamedRow", { number: index + 1, name }) : t("errorInRow", { number: index + 1 });
+    const row = { number: index + 1, place, name };
+    const summary = index === null ? t("errorInOther", { place }) : t(name ? "errorInNamedRow" : "errorInRow", row);
     toast("error", summary, text);
   });
   if (errors.length > MOST_TOASTS) toast("error", t("errorsMore", { count: errors.length - MOST_TOASTS }), "");

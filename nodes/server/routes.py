@@ -7,6 +7,7 @@
     POST /air_lora/versions          every version of a model                      searching
     GET  /air_lora/library           the loras folders, page by page               searching, listing
     GET  /air_lora/thumbnail         a preview picture                             thumbnails
+    GET  /air_lora/failures          why a run failed, for programs                failures
     POST /air_lora/prefetch          starts a download                         *   prefetch, events
     POST /air_lora/prefetch/cancel   ends it                                   *   prefetch
     GET  /air_lora/settings          what is set; POST sets one                *   preferences
@@ -40,6 +41,7 @@ _ROUTES = (
     ("POST", "/air_lora/versions", READ, "searching", "versions"),
     ("GET", "/air_lora/library", PRIVATE, "searching", "library"),
     ("GET", "/air_lora/thumbnail", READ, "thumbnails", "thumbnail"),
+    ("GET", "/air_lora/failures", PRIVATE, "failures", "failures"),
     ("POST", "/air_lora/prefetch", CHANGE, "prefetch", "start"),
     ("POST", "/air_lora/prefetch/cancel", CHANGE, "prefetch", "cancel"),
     ("GET", "/air_lora/settings", PRIVATE, "preferences", "get_settings"),

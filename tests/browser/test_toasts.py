@@ -60,7 +60,7 @@ def test_a_lora_of_another_architecture_is_named(comfy: ComfyPage, stage: Showca
     comfy.load([{"model": stage.styles[0].air, "weight": 0.5}, {"model": stage.foreign_air, "weight": 0.5}])
     expect(comfy.row(1).get_by_test_id("row-name")).to_contain_text("Watercolour for SDXL")
     run(comfy)
-    toast = comfy.page.locator(TOAST, has_text="LoRA 2: Watercolour for SDXL")
+    toast = comfy.page.locator(TOAST, has_text="LoRA 2 (lora[1]): Watercolour for SDXL")
     expect(toast).to_be_visible(timeout=60_000)
     expect(toast).to_contain_text("was made for SDXL; the loaded checkpoint is SD 3")
     comfy.screenshot("toast-wrong-architecture")
@@ -72,7 +72,7 @@ def test_a_lora_of_another_architecture_is_named(comfy: ComfyPage, stage: Showca
 def test_a_lora_that_is_nowhere_is_named_and_the_mark_goes_with_the_next_run(comfy: ComfyPage) -> None:
     comfy.load([{"model": MISSING, "weight": 0.5}])
     run(comfy)
-    toast = comfy.page.locator(TOAST, has_text="LoRA 1: no-file-of-this-name")
+    toast = comfy.page.locator(TOAST, has_text="LoRA 1 (lora[0]): no-file-of-this-name")
     expect(toast).to_be_visible(timeout=60_000)
     comfy.screenshot("toast-not-found")
     expect(comfy.row(0)).to_have_class("air-lora-row air-lora-failed")

@@ -12,6 +12,7 @@ import pytest
 
 from tests import lora_files
 from tests.integration.conftest import TOKEN, Studio, air, tiny
+from tests.integration.route_client import Routes
 from tests.integration.stalling_server import STALLED_VERSION
 from tools.comfy_client import Failed, Rejected, Workflow
 
@@ -240,21 +241,29 @@ def test_a_lora_that_does_not_fit_is_an_error_and_nothing_is_applied(
 def test_several_misfits_are_told_at_once(studio: Studio) -> None:
     with pytest.raises(Failed) as failed:
         studio.run(tiny("sd15", [{"model": air(201)}, {"model": A}, {"model": air(401)}]).workflow())
-    *lines, last = str(failed.value).splitlines()
+    lines = str(failed.value).splitlines()
     assert [line.split(":")[0] for line in lines] == ["lora[0]", "lora[2]"]
-    assert [facts["parameter"] for facts in json.loads(last.removeprefix("air_lora: "))] == [
+    assert [error["parameter"] for error in failures(studio, failed.value)["errors"]] == [
         "lora[0]",
         "lora[2]",
     ]
 
 
-def test_a_program_reads_the_facts_of_a_misfit_from_the_error_that_comfyui_sends(studio: Studio) -> None:
+def failures(studio: Studio, failed: Failed) -> Any:
+    """What a program reads of a failed run."""
+    return Routes(studio.client.url).get(f"failures?prompt_id={failed.facts['prompt_id']}").json
+
+
+def test_a_program_reads_the_facts_of_a_misfit(studio: Studio) -> None:
     with pytest.raises(Failed) as failed:
         studio.run(tiny("sd15", [{"model": A}, {"model": air(402)}]).workflow())
     assert failed.value.facts["exception_type"].endswith("Mismatch")
-    last = failed.value.facts["exception_message"].strip().splitlines()[-1]
-    (facts,) = json.loads(last.removeprefix("air_lora: "))
-    assert (facts["code"], facts["parameter"], facts["verdict"]) == ("shapeClash", "lora[1]", "shape clash")
+    failure = failures(studio, failed.value)
+    (error,) = failure["errors"]
+    facts = error["facts"]
+    assert failure["node"] == "apply"
+    assert (error["code"], error["parameter"], facts["verdict"]) == ("shapeClash", "lora[1]", "shape clash")
+    assert error["remedy"]
     assert facts["lora"] == "civitai:402@1402 (Another size)"
     assert facts["loaded"] == ["sd1"]
     assert facts["shape_clashes"] >= 1

@@ -82,7 +82,6 @@ def test_a_refusal_is_an_execution_error_of_this_node(
         "AirLoraApply",
         "Mismatch",
     )
-    message, for_programs = data["exception_message"].strip().splitlines()
+    (message,) = data["exception_message"].strip().splitlines()
     assert message.startswith(begins)
     assert message.endswith(ends)
-    assert for_programs.startswith("air_lora: [{")

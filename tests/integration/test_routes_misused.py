@@ -38,7 +38,7 @@ CHANGING: list[tuple[str, Any]] = [
     ("presets", {"name": "planted", "lora": ARRAY}),
     ("presets/delete", {"name": "planted"}),
 ]
-SHOWING = ["library", "settings", "presets", f"thumbnail?model={quote(LOCAL)}"]
+SHOWING = ["library", "settings", "presets", "failures?prompt_id=x", f"thumbnail?model={quote(LOCAL)}"]
 A_FILE = "dropped?name=x.png&size=1"
 BYTES = {"Content-Type": "application/octet-stream"}
 

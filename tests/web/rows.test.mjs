@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { keepKeys, readArray, writeArray } from "../../web/rows/array_text.js";
 import { plain, shortModel, sizeText, typedWeight, weightText } from "../../web/rows/format.js";
 import { weightAfterKey } from "../../web/rows/keyboard.js";
+import { appended } from "../../web/rows/prompt_words.js";
 import * as edits from "../../web/rows/state.js";
 
 const entry = { model: "civitai:1@2", weight: 0.75, note: { by: "me" } };
@@ -80,4 +81,13 @@ test("a stranger's text becomes one short line without direction marks", () => {
   assert.equal(plain("😀😀😀", 4), "😀…", "no half of an emoji");
   assert.equal(plain("x".repeat(1_000_000), 20).length, 20);
   assert.equal(shortModel("local:sub/name.safetensors"), "name");
+});
+
+test("words that the prompt has are not written again", () => {
+  assert.deepEqual(appended("a house", ["neon", "city"]), { text: "a house, neon, city", added: ["neon", "city"] });
+  assert.deepEqual(appended("a house, neon, city", ["neon", "city"]), { text: "a house, neon, city", added: [] });
+  assert.deepEqual(appended("(Neon:1.2), a house", ["neon", "city"]), { text: "(Neon:1.2), a house, city", added: ["city"] });
+  assert.deepEqual(appended("neon lights", ["neon"]), { text: "neon lights, neon", added: ["neon"] });
+  assert.deepEqual(appended("a, b", ["b, a"]), { text: "a, b", added: [] });
+  assert.deepEqual(appended("", ["neon"]), { text: "neon", added: ["neon"] });
 });

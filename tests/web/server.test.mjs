@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import { test } from "node:test";
 
 import { Knowledge, Server } from "../../web/server.js";
-import { looksPasted } from "../../web/view/add_panel.js";
+import { looksPasted, namesLoras } from "../../web/rows/pasted.js";
 import { pageOf } from "../../web/view/row_menu.js";
 
 /** Runs with a real server that answers with `answer(path, body)`, and with what it was asked. */
@@ -147,4 +147,17 @@ test("what names LoRAs is told from what searches for them", () => {
   const named = ["civitai:1@2", "urn:air:sdxl:lora:civitai:1@2", "120096@135931", "https://civitai.com/models/1", "[{", "<lora:a:1>", "a\nb", "local:a.safetensors"];
   for (const text of named) assert.ok(looksPasted(text), text);
   for (const text of ["", "pixel art", "anime style: soft", "sdxl 2024", "email@example"]) assert.ok(!looksPasted(text), text);
+});
+
+test("on the canvas, only what can be meant for nothing else is taken", () => {
+  const ours = [
+    "civitai:1@2", "urn:air:sdxl:lora:civitai:1@2", "120096@135931", "https://civitai.com/models/1?modelVersionId=2", "<lora:a:1> <lora:b:0.5>",
+    '[{"model": "civitai:1@2", "weight": 1}]', '{"model": "civitai:1@2"}', '{"taskType": "imageInference", "lora": [{"model": "civitai:1@2"}]}',
+  ];
+  for (const text of ours) assert.ok(namesLoras(text), text);
+  const others = [
+    "", "a note", "https://example.com/a.png", "https://civitai.com", "a prompt with <lora:a:1> in it", '{"nodes": [], "links": []}',
+    '{"1": {"class_type": "KSampler", "inputs": {}}}', '[{"model": 1}]', "[]", "civitai:1@2 and more words",
+  ];
+  for (const text of others) assert.ok(!namesLoras(text), text);
 });

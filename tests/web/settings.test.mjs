@@ -37,7 +37,6 @@ test("lines of an error that name a row are found, others are not", () => {
     "lora[1]: civitai:9@9 (Watercolour) is for SDXL, the checkpoint is SD 3. Choose another.",
     "lora[2].model: nothing is called local:none. Check the name.",
     "lora_stack[0]: broken.",
-    'air_lora: [{"parameter": "lora[1]: x"}]',
     "something else",
   ].join("\n");
   assert.deepEqual(rowErrors(message), [
@@ -60,5 +59,5 @@ test("a toast for each row, and the rest counted", () => {
   const message = Array.from({ length: 6 }, (_, index) => `lora[${index}]: no.`).join("\n");
   const told = [];
   tellFailures({ exception_message: message }, { setFailures: () => ["One"] }, (...each) => told.push(each[1]));
-  assert.deepEqual(told, ["LoRA 1: One", "LoRA 2", "LoRA 3", "LoRA 4", "2 more LoRAs have errors"]);
+  assert.deepEqual(told, ["LoRA 1 (lora[0]): One", "LoRA 2 (lora[1])", "LoRA 3 (lora[2])", "LoRA 4 (lora[3])", "2 more LoRAs have errors"]);
 });

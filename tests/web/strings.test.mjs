@@ -28,6 +28,6 @@ test("what is put into a sentence stays as it is", async () => {
   await loadStrings(answering({}), "en");
   const name = "{reason} $& $1 {name} <b>";
   assert.equal(t("rowMenu", { name }), `More for ${name}`);
-  assert.equal(t("failed", {}), "download failed: {reason}");
+  assert.equal(t("added", {}), "Added {count}");
   assert.equal(t("no such sentence"), "no such sentence");
 });

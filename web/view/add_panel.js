@@ -1,15 +1,12 @@
 /** The panel that adds: type to search this disk and CivitAI, or paste anything that names LoRAs. */
 
 import { plain, sizeText } from "../rows/format.js";
+import { looksPasted } from "../rows/pasted.js";
 import { t } from "../strings.js";
 import { el, icon, setText, testId } from "./dom.js";
 import { openDialog } from "./dialogs.js";
 
 const PAUSE_MS = 300;
-
-/** Text that names LoRAs rather than searching for them. What it names is the server's to say. */
-export const looksPasted = (text) =>
-  /[\n[{<]|:\/\/|^(urn:air|air|civitai|huggingface|hf|sha256|local|runware|bfl):\S/i.test(text.trim()) || /^\d+@\d+$/.test(text.trim());
 
 /**
  * @param {{server: any, checkpoint: any, checkpointNames: string, addText: (text: string) => Promise<string | null>, addItem: (item: any) => void}} host

@@ -6,8 +6,9 @@
 import { keepKeys, readArray, writeArray } from "../rows/array_text.js";
 import * as edits from "../rows/state.js";
 import { plain, told } from "../rows/format.js";
+import { looksPasted } from "../rows/pasted.js";
 import { t } from "../strings.js";
-import { looksPasted, openAddPanel } from "./add_panel.js";
+import { openAddPanel } from "./add_panel.js";
 import { showPicture } from "./dialogs.js";
 import { el, setText, testId } from "./dom.js";
 import { Header } from "./header.js";
@@ -28,7 +29,10 @@ const MOST_REASONS = 5; // toasts about one paste
  * @property {() => string | null} ran the text of the last run, where it is known
  * @property {() => boolean} isWired whether the text comes over a wire
  * @property {() => {step: number, least: number, most: number, newWeight: number}} settings
- * @property {(text: string) => boolean} appendToPrompt
+ * @property {(words: string[]) => string[] | null} appendToPrompt gives those that were not there yet; null: no prompt
+ * @property {(id: string) => void} openSetting shows one of our settings
+ * @property {() => void} interrupt cancels the run that is under way
+ * @property {(event: PointerEvent) => void} pan moves the canvas with the middle button
  * @property {(severity: string, summary: string, detail?: string) => void} toast
  * @property {() => boolean} isVue whether Nodes 2.0 draws the nodes
  * @property {() => void} resized the rows became more or fewer
@@ -115,6 +119,14 @@ export class LoraEditor {
       if (event.state === "failed" && event.error && event.error.code !== "cancelled" && event.job !== null) {
         this.host.toast("error", nameOf(row, this.#item(row)), told(event.error));
       }
+    }
+    this.render();
+  }
+
+  /** What downloaded is no more: its run has ended somehow, or (`isAll`) the server can't be heard. */
+  endProgress(isAll) {
+    for (const [model, event] of this.progress) {
+      if (!event.state && (isAll || !event.job)) this.progress.delete(model);
     }
     this.render();
   }
@@ -214,8 +226,10 @@ export class LoraEditor {
   /** Copies words, or appends them to the prompt behind this node. */
   async useWords(words, isAppended) {
     const text = words.join(", ");
-    if (isAppended && this.host.appendToPrompt(text)) {
-      this.host.toast("success", t("appended", { text: plain(text, 100) }));
+    const appended = isAppended ? this.host.appendToPrompt(words) : null;
+    if (appended) {
+      const said = appended.length ? t("appended", { text: plain(appended.join(", "), 100) }) : t("appendedBefore");
+      this.host.toast("success", said);
       return;
     }
     await this.copy(text, isAppended ? "noPrompt" : "copied");
@@ -267,7 +281,7 @@ export class LoraEditor {
     this.element = el("div", {
       class: "air-lora", dataset: testId("widget"),
       // A press on the rows is not a press on the node (which would drag it), and keys are not ComfyUI's shortcuts.
-      onpointerdown: (event) => event.stopPropagation(),
+      onpointerdown: (event) => (event.button === 1 ? this.host.pan(event) : event.stopPropagation()),
       ondblclick: (event) => event.stopPropagation(),
       onkeydown: (event) => this.#onKey(event),
       onpaste: (event) => this.#onPaste(event),
@@ -286,6 +300,8 @@ export class LoraEditor {
       startDrag: (key, event) => dragRow(this, key, event),
       menu: (key, button, at) => openRowMenu(this, key, button, at),
       changeVersion: (key) => changeVersion(this, key),
+      openSetting: (id) => this.host.openSetting(id),
+      refused: (why) => this.host.toast("warn", why),
       useWords: (words, isAppended) => this.useWords(words, isAppended),
       enlarge: (key) => {
         const row = this.rows.find((each) => each.key === key);

@@ -34,10 +34,10 @@ export class RowView {
     this.name = el("span", { class: "air-lora-name", dir: "auto", dataset: testId("row-name") });
     this.version = el("span", { class: "air-lora-version", dir: "auto", dataset: testId("row-version") });
     this.badge = el("span", { class: "air-lora-badge", dataset: testId("row-badge") });
-    this.state = el("span", { class: "air-lora-state", dataset: testId("row-state"), onclick: () => this.canChoose && actions.changeVersion(key) });
+    this.state = el("button", { type: "button", class: "air-lora-state", dataset: testId("row-state"), onclick: () => this.remedy?.() });
     this.words = el("span", { class: "air-lora-words", dataset: testId("row-words") });
     this.bar = el("span", { class: "air-lora-bar", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", hidden: true, dataset: testId("row-progress") }, el("span", { class: "air-lora-bar-done" }));
-    const weights = { settings: actions.settings, onsettled: actions.settled };
+    const weights = { settings: actions.settings, onsettled: actions.settled, onrefused: actions.refused };
     this.weight = weightField({ ...weights, id: "row-weight", onchange: (value) => actions.setWeight(key, value) });
     this.clip = weightField({ ...weights, id: "row-clip-weight", onchange: (value) => actions.setClipWeight(key, value) });
     this.clipLine = el("div", { class: "air-lora-clip", hidden: true }, el("span", { class: "air-lora-clip-label" }, t("clip")), this.clip.element);
@@ -79,8 +79,9 @@ export class RowView {
     setAttribute(this.toggle, "aria-label", t("switchRow", { name }));
     this.toggle.disabled = readOnly || !isEntry(row);
     this.weights.hidden = !isEntry(row);
-    this.canChoose = !readOnly && item?.error?.code === "versionMissing";
-    this.state.classList.toggle("air-lora-choosable", this.canChoose);
+    this.remedy = this.#remedyFor(item, readOnly);
+    this.state.classList.toggle("air-lora-choosable", this.remedy !== null);
+    this.state.disabled = this.remedy === null;
     setAttribute(this.handle, "aria-label", t("moveRow", { name }));
     setAttribute(this.handle, "title", t("moveRow", { name }));
     this.handle.disabled = readOnly;
@@ -94,6 +95,13 @@ export class RowView {
     this.#showBadge(shown);
     this.#showState(shown);
     this.#showWords(item, name);
+  }
+
+  /** What a press on the state does about it, where one thing is to be done. */
+  #remedyFor(item, readOnly) {
+    if (!readOnly && item?.error?.code === "versionMissing") return () => this.actions.changeVersion(this.key);
+    const account = item?.state === "needs_token" && /huggingface|hf:/i.test(item.model ?? "") ? "HuggingFace" : "Civitai";
+    return item?.state === "needs_token" ? () => this.actions.openSetting(`AirLora.Accounts.${account}`) : null;
   }
 
   #showThumb(address, name) {
@@ -167,10 +175,8 @@ export function nameOf(row, item) {
 function stateOf(row, item, progress, isRepeated, failure) {
   const fault = faultOf(row);
   if (fault) return { text: t(fault), kind: "fault" };
-  if (failure) return { text: failure, kind: "fault" };
-  if (progress?.state === "failed") {
-    return { text: t("failed", { reason: plain(progress.error?.message ?? "", 200) }), kind: "fault", hint: plain(progress.error?.remedy ?? "", 300) };
-  }
+  if (failure) return { text: t(item?.fits === "no" ? "stateWrongArchitecture" : "stateNotUsed"), kind: "fault", hint: failure };
+  if (progress?.state === "failed") return { text: t("stateFailed"), kind: "fault", hint: told(progress.error) };
   if (progress && !progress.state) {
     if (progress.phase === "wait") return { text: t("phaseWait"), kind: "running" };
     if (progress.phase === "verify" || progress.phase === "store") return { text: t("phaseVerify"), kind: "running" };
@@ -195,9 +201,14 @@ function stateOf(row, item, progress, isRepeated, failure) {
       ? { text: t("stateVersionMissing"), kind: "warn", hint }
       : { text: t("stateNotFound"), kind: "fault", hint };
     case "offline": return { text: t("stateOffline"), kind: "warn", hint };
-    default: return item.isUnanswered ? { text: t("stateError"), kind: "unknown", hint } : { text: reasonOf(item) || t("stateError"), kind: "fault", hint };
+    default: return item.isUnanswered ? { text: t("stateError"), kind: "unknown", hint } : { text: shortReason(item) || t("stateError"), kind: "fault", hint };
   }
 }
 
-/** What the server says is wrong, without the identifier before it: the row shows that already. */
-const reasonOf = (item) => plain(String(item.error?.message ?? "").replace(/^"[^"]*": /, ""), 100);
+const LONGEST_STATE = 40;
+
+/** What the server says is wrong, without the identifier before it (the row shows that already), where it is short. */
+function shortReason(item) {
+  const reason = plain(String(item.error?.message ?? "").replace(/^"[^"]*": /, ""), 100);
+  return reason.length <= LONGEST_STATE ? reason : "";
+}

@@ -28,8 +28,8 @@ export function openRowMenu(editor, key, button, at) {
     { id: "copy-words", label: t("copyWords"), disabled: !words.length, action: () => editor.useWords(words, false) },
     { id: "append-words", label: t("appendWords"), disabled: !words.length, action: () => editor.useWords(words, true) },
     null,
-    progress && !progress.state && progress.job
-      ? { id: "cancel-download", label: t("cancelDownload"), action: () => editor.server.post("/air_lora/prefetch/cancel", { job: progress.job }) }
+    progress && !progress.state
+      ? { id: "cancel-download", label: t("cancelDownload"), action: () => (progress.job ? editor.server.post("/air_lora/prefetch/cancel", { job: progress.job }) : editor.host.interrupt()) }
       : { id: "download", label: t("download"), disabled: item?.state !== "available", action: () => download(editor, model) },
     { id: "version", label: t("changeVersion"), disabled: !canEdit || !model, action: () => changeVersion(editor, key) },
     { id: "clip-weight", label: t(hasClip ? "removeClipWeight" : "addClipWeight"), disabled: !canEdit, action: () => {

@@ -9,9 +9,9 @@ const PIXELS_A_STEP = 6;
 const CLICK_PIXELS = 3;
 
 /**
- * @param {{id: string, settings: () => {step: number, least: number, most: number}, onchange: (weight: number) => void, onsettled: () => void}} options
+ * @param {{id: string, settings: () => {step: number, least: number, most: number}, onchange: (weight: number) => void, onrefused: (why: string) => void, onsettled: () => void}} options
  */
-export function weightField({ id, settings, onchange, onsettled }) {
+export function weightField({ id, settings, onchange, onrefused, onsettled }) {
   let weight = 1;
   let isReadOnly = false;
   /** What it was when it got the focus: Escape brings it back. */
@@ -41,6 +41,7 @@ export function weightField({ id, settings, onchange, onsettled }) {
       const typed = typedWeight(input.value);
       const isGood = typed !== null && typed >= settings().least && typed <= settings().most;
       setAttribute(input, "aria-invalid", isGood ? null : "true");
+      setAttribute(input, "title", isGood ? t("weightHint") : t("weightRange", settings()));
       if (!isGood || isReadOnly) return;
       weight = typed;
       setAttribute(input, "aria-valuenow", typed);
@@ -51,7 +52,9 @@ export function weightField({ id, settings, onchange, onsettled }) {
       before = weight;
     },
     onblur: () => {
+      if (input.getAttribute("aria-invalid")) onrefused(t("weightKept", { typed: input.value, weight: weightText(weight), ...settings() }));
       setAttribute(input, "aria-invalid", null);
+      setAttribute(input, "title", t("weightHint"));
       show();
       onsettled();
     },

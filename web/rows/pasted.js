@@ -1,0 +1,24 @@
+/** Which pasted text names LoRAs. What it names is the server's to say. Pure. */
+
+const IDENTIFIER = /^((urn:air|air|civitai|huggingface|hf|sha256|local|runware|bfl):\S+|\d+@\d+)$/i;
+
+/** Text that isn't a search: an identifier, an address, a tag, or anything of several lines. */
+export const looksPasted = (text) => /[\n[{<]|:\/\//.test(text.trim()) || IDENTIFIER.test(text.trim().split(/\s/)[0]);
+
+/**
+ * Text that can be meant for nothing but the rows: on the canvas, an address may be meant for a picture, a workflow for the
+ * graph, and lines for a note.
+ */
+export function namesLoras(text) {
+  const trimmed = text.trim();
+  if (IDENTIFIER.test(trimmed)) return true;
+  if (/^https?:\/\/(www\.)?(civitai\.(com|red|green)|huggingface\.co)\/\S+$/i.test(trimmed)) return true;
+  if (/^(\s*<lora:[^<>]+>[\s,]*)+$/i.test(trimmed)) return true;
+  try {
+    const read = JSON.parse(trimmed);
+    const entries = Array.isArray(read) ? read : Array.isArray(read?.lora) ? read.lora : [read];
+    return entries.length > 0 && entries.every((entry) => typeof entry?.model === "string" && !("nodes" in entry) && !("class_type" in entry));
+  } catch {
+    return false;
+  }
+}
