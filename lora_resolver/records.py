@@ -64,6 +64,8 @@ class LoraRecord:
     files: tuple[FileRecord, ...] = ()
     preview_url: str = ""
     page_url: str = ""
+    creator: str = ""
+    """Who published it; known from lists of the source alone."""
     model_files: tuple[tuple[str, str, str], ...] = ()
     """(file id, name, traits as an address says them) of the version's models, where it has several: Wan's High and
     Low, say."""

@@ -44,15 +44,16 @@ def search_civitai(
     query: str,
     *,
     families: Collection[str] = (),
+    sort: str = "relevance",
     cursor: str | None = None,
     limit: int = 20,
     seconds: float = 20,
 ) -> tuple[list[Listing], str | None]:
     """A page of LoRAs for these words, and the cursor of the next; each in its newest version that is declared for one
-    of `families`. Raises Offline, AccessDenied or TransferFailed.
+    of `families`. `sort` is "relevance", "downloads" or "newest". Raises Offline, AccessDenied or TransferFailed.
     """
     with _desk(config, seconds) as desk:
-        return civitai.search(desk, query, families=families, cursor=cursor, limit=limit)
+        return civitai.search(desk, query, families=families, sort=sort, cursor=cursor, limit=limit)
 
 
 def list_versions(config: ResolverConfig, identifier: Identifier, *, seconds: float = 20) -> list[Listing]:

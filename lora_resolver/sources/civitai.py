@@ -107,11 +107,21 @@ class Listing:
     refused: LoraResolverError | None = None
 
 
+SORTS = {"relevance": "", "downloads": "Most Downloaded", "newest": "Newest"}
+"""How a search is sorted → what the site calls it; it has no word for its own order."""
+
+
 def search(
-    desk: Desk, query: str, *, families: Collection[str] = (), cursor: str | None = None, limit: int = 20
+    desk: Desk,
+    query: str,
+    *,
+    families: Collection[str] = (),
+    sort: str = "relevance",
+    cursor: str | None = None,
+    limit: int = 20,
 ) -> tuple[list[Listing], str | None]:
     """LoRAs that the site finds for some words, each in its newest version for one of `families`, and the cursor for
-    the next page. Without families: for anything.
+    the next page. Without families: for anything. `sort` is one of `SORTS`.
 
     Raises Offline, AccessDenied or TransferFailed.
     """
@@ -122,6 +132,8 @@ def search(
     ]
     if query:
         asked.append(("query", query))
+    if SORTS[sort]:
+        asked.append(("sort", SORTS[sort]))
     if cursor:
         asked.append(("cursor", cursor))
     asked += [("baseModels", each) for each in BASE_MODELS if wanted.intersection(declared_families(each))]

@@ -65,7 +65,7 @@ def versions(model: dict[str, Any]) -> list[tuple[str, str]]:
 
 def version_documents(model: dict[str, Any]) -> list[dict[str, Any]]:
     """The published versions in a model's document, each as its own document would be, the newest first."""
-    about = {key: model.get(key) for key in ("name", "type", "mode")}
+    about = {key: model.get(key) for key in ("name", "type", "mode", "creator")}
     return [
         {**each, "modelId": model.get("id"), "model": about}
         for each in _list(model.get("modelVersions"))
@@ -112,8 +112,15 @@ def lora_record(document: dict[str, Any], base_url: str) -> LoraRecord:
         else (),
         preview_url=next((url for url in pictures if url), ""),
         page_url=f"{base_url}/models/{model}?modelVersionId={version}",
+        creator=_creator(document),
         document=json.dumps(document, indent=2, ensure_ascii=False),
     )
+
+
+def _creator(document: dict[str, Any]) -> str:
+    model = document.get("model")
+    about = model.get("creator") if isinstance(model, dict) else None
+    return _text(about.get("username")) if isinstance(about, dict) else ""
 
 
 def _file(entry: dict[str, Any], url: str, primary: bool) -> FileRecord:

@@ -11,6 +11,7 @@ marks that turn the writing direction) is taken out. Addresses are built here fr
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -100,6 +101,7 @@ def item(model: str, state: str, **facts: Any) -> Item:
         "family_names": [family_name(family) for family in families],
         "families_from": "file" if families else None,
         "base_model": "",
+        "creator": "",
         "kind": None,
         "rank": None,
         "trigger_words": [],
@@ -124,7 +126,7 @@ def item_of_file(model: str, file: LibraryFile) -> Item:
         "trigger_words": plain_words(file.trigger_words),
     }
     if not facts.get("title"):
-        facts["title"] = plain(file.path.stem)
+        facts["title"] = _repository_of(file) or plain(file.path.stem)
     if file.families:
         facts["families"] = file.families
         facts.pop("families_from", None)
@@ -142,6 +144,16 @@ def item_of_file(model: str, file: LibraryFile) -> Item:
         return item(model, "error", **facts)
     made = item(model, "on_disk", **facts)
     return made | {"verdict": file.verdict}
+
+
+def _repository_of(file: LibraryFile) -> str:
+    """Half of the files at Hugging Face are called "lora": the repository is what tells them apart."""
+    for text in file.identifiers:
+        with contextlib.suppress(LoraResolverError):
+            identifier = parse_identifier(text)
+            if identifier.source == "huggingface":
+                return plain(identifier.id)
+    return ""
 
 
 def item_of_peek(model: str, lora: PeekedLora) -> Item:
@@ -195,6 +207,7 @@ def _said_by(record: LoraRecord | None) -> dict[str, Any]:
         "title": plain(record.name),
         "version": plain(record.version_name),
         "base_model": plain(record.base_model, 80),
+        "creator": plain(record.creator, 80),
         "families": families,
         "families_from": "page" if families else None,
         "trigger_words": plain_words(record.trigger_words),

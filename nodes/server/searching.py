@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .items import Item
 
 PAGE = 24
+SORTS = ("relevance", "downloads", "newest")
+"""For CivitAI; this disk's come by name."""
 MAX_PAGE = 200
 MAX_QUERY = 200
 MAX_OFFSET = 10_000_000
@@ -32,12 +34,15 @@ _CURSOR = re.compile(r"[\w|.:=+/ -]{1,200}", re.ASCII)
 
 
 async def search(request: web.Request) -> dict[str, Any]:
-    """{query, source: "local" | "civitai", checkpoint?, cursor?} → {items, next}: what fits the checkpoint."""
+    """{query, source: "local" | "civitai", checkpoint?, sort?, cursor?} → {items, next}: what fits the checkpoint."""
     fields = await read_fields(request)
     query = plain(fields.text("query", MAX_QUERY))
     source = fields.text("source", 20)
     cursor = fields.optional_text("cursor", 200)
+    sort = fields.optional_text("sort", 20) or SORTS[0]
     named = named_checkpoint(fields)
+    if sort not in SORTS:
+        raise wrong("sort", f"one of {', '.join(SORTS)}")
     if source not in ("local", "civitai"):
         raise wrong("source", '"local" or "civitai"')
     if cursor is not None and not _CURSOR.fullmatch(cursor):
@@ -46,7 +51,7 @@ async def search(request: web.Request) -> dict[str, Any]:
     if source == "local":
         start = whole_number(cursor or "", 10**8) or 0
         return await workers.library.do(lambda: _search_local(query, checkpoint, start))
-    return await workers.network.do(lambda: _search_civitai(query, checkpoint, cursor))
+    return await workers.network.do(lambda: _search_civitai(query, checkpoint, sort, cursor))
 
 
 async def library(request: web.Request) -> dict[str, Any]:
@@ -113,12 +118,16 @@ def _items(files: Iterable[LibraryFile], checkpoint: KnownCheckpoint | None) -> 
     return [with_fit(item_of_file(name, file), checkpoint) for name, file in named if name is not None]
 
 
-def _search_civitai(query: str, checkpoint: KnownCheckpoint | None, cursor: str | None) -> dict[str, Any]:
+def _search_civitai(
+    query: str, checkpoint: KnownCheckpoint | None, sort: str, cursor: str | None
+) -> dict[str, Any]:
     from ...lora_resolver import search as services
 
     config = resolver_config()
     families = checkpoint.families if checkpoint is not None else ()
-    found, following = services.search_civitai(config, query, families=families, cursor=cursor, limit=PAGE)
+    found, following = services.search_civitai(
+        config, query, families=families, sort=sort, cursor=cursor, limit=PAGE
+    )
     return {"items": _listed(found, config, checkpoint), "next": following}
 
 

@@ -93,6 +93,17 @@ def test_a_search_for_a_checkpoint_gives_the_newest_version_that_fits(config: Re
     assert search_civitai(config, "ink", families=["sd3"])[0] == []
 
 
+@pytest.mark.parametrize(
+    ("sort", "said"), [("relevance", None), ("downloads", "Most Downloaded"), ("newest", "Newest")]
+)
+def test_a_search_is_sorted_as_the_site_calls_it(
+    config: ResolverConfig, civitai: _Civitai, sort: str, said: str | None
+) -> None:
+    found, _ = search_civitai(config, "ink", sort=sort)
+    assert civitai.requests[-1].query.get("sort") == said
+    assert found[0].record.creator == "demo"
+
+
 def test_a_search_page_by_page(config: ResolverConfig) -> None:
     first, following = search_civitai(config, "ink", limit=2)
     second, end = search_civitai(config, "ink", limit=2, cursor=following)

@@ -38,7 +38,8 @@ export function plain(text, most = 120) {
 export function shortModel(model) {
   const text = plain(model, 400);
   if (text.startsWith("local:")) return plain(text.slice(6).split("/").pop().replace(/\.(safetensors|sft)$/i, ""), 80);
-  if (/^(huggingface|hf):/.test(text)) return plain(text.split("/").pop().replace(/\.(safetensors|sft)$/i, ""), 80);
+  // Half of the files there are called "lora" or "pytorch_lora_weights": the repository is what tells them apart.
+  if (/^(huggingface|hf):/.test(text)) return plain(text.replace(/^[^:]*:/, "").split("@")[0].split("/").slice(0, 2).join("/"), 80);
   if (/^sha256:/.test(text)) return `${text.slice(0, 19)}…`;
   return plain(text.replace(/^urn:air:[^:]*:lora:/, ""), 80);
 }

@@ -3,14 +3,17 @@
 import { plain, sizeText } from "../rows/format.js";
 import { looksPasted } from "../rows/pasted.js";
 import { t } from "../strings.js";
-import { el, icon, setText, testId } from "./dom.js";
+import { el, icon, setAttribute, setText, testId } from "./dom.js";
 import { openDialog } from "./dialogs.js";
 
 const PAUSE_MS = 300;
 
+const SORTS = ["relevance", "downloads", "newest"];
+
 /**
- * @param {{server: any, checkpoint: any, checkpointNames: string, addText: (text: string) => Promise<string | null>, addItem: (item: any) => void}} host
- *   addText gives the reason where nothing was added
+ * @param {{server: any, checkpoint: any, checkpointNames: string, addText: (text: string) => Promise<string | null>, addItem: (item: any) => void,
+ *   has: (item: any) => boolean}} host
+ *   addText gives the reason where nothing was added; has says whether the array has this LoRA already
  */
 export function openAddPanel(host) {
   const found = el("div", { class: "air-lora-found" });
@@ -18,6 +21,12 @@ export function openAddPanel(host) {
   const input = el("textarea", {
     class: "air-lora-text air-lora-search", rows: "1", spellcheck: "false", "aria-label": t("searchLabel"), placeholder: t("searchPlaceholder"), dataset: testId("add-input"),
   });
+  const fitting = el("input", { type: "checkbox", checked: true, dataset: testId("add-fitting"), onchange: () => look() });
+  const sorting = el("select", { class: "air-lora-plain", "aria-label": t("sortLabel"), dataset: testId("add-sort"), onchange: () => look() },
+    ...SORTS.map((each) => el("option", { value: each }, t(`sort_${each}`))));
+  const filters = el("div", { class: "air-lora-filters" },
+    host.checkpointNames ? el("label", { class: "air-lora-check" }, fitting, el("span", {}, t("onlyFitting", { families: host.checkpointNames }))) : null,
+    el("span", { class: "air-lora-space" }), sorting);
   let timer = 0;
   let current = null;
   let added = 0;
@@ -27,19 +36,22 @@ export function openAddPanel(host) {
     if (reason === null) dialog.close();
     else setText(note, reason);
   };
-  const say = () => setText(note, added ? t("added", { count: added }) : host.checkpointNames ? t("filtered", { families: host.checkpointNames }) : "");
+  const say = () => setText(note, added ? t("added", { count: added }) : "");
 
   const look = () => {
     current?.abort();
     current = new AbortController();
+    const asked = { query: input.value.trim(), sort: sorting.value, ...(host.checkpoint && fitting.checked ? { checkpoint: host.checkpoint } : {}) };
+    const shown = new Shown();
     found.replaceChildren(
-      section(t("onThisDisk"), "local", host, input.value.trim(), current.signal, chosen),
-      section(t("onCivitai"), "civitai", host, input.value.trim(), current.signal, chosen));
+      section(t("onThisDisk"), "local", host, asked, current.signal, chosen, shown),
+      section(t("onCivitai"), "civitai", host, asked, current.signal, chosen, shown));
   };
   const chosen = (item, button) => {
+    if (host.has(item)) return;
     host.addItem(item);
     added += 1;
-    button.classList.add("air-lora-chosen");
+    markTaken(button);
     say();
   };
 
@@ -69,7 +81,7 @@ export function openAddPanel(host) {
     const goal = buttons.indexOf(document.activeElement) + (event.key === "ArrowDown" ? 1 : -1);
     (goal < 0 ? input : buttons[goal])?.focus();
   });
-  const dialog = openDialog(t("searchTitle"), "add", () => el("div", { class: "air-lora-add" }, el("div", { class: "air-lora-search-box" }, icon("search"), input), note, found), "air-lora-dialog-tall");
+  const dialog = openDialog(t("searchTitle"), "add", () => el("div", { class: "air-lora-add" }, el("div", { class: "air-lora-search-box" }, icon("search"), input), filters, note, found), "air-lora-dialog-tall");
   dialog.addEventListener("close", () => {
     clearTimeout(timer);
     current?.abort();
@@ -80,21 +92,37 @@ export function openAddPanel(host) {
   return dialog;
 }
 
-function section(title, source, host, query, signal, chosen) {
+/** What one look has shown: a file that is here and at CivitAI is one result, that of this disk. */
+class Shown {
+  #cards = new Map();
+
+  /** @returns whether the card is to be shown */
+  take(item, source, element) {
+    const keys = [item.model, item.sha256].filter(Boolean);
+    const before = keys.map((key) => this.#cards.get(key)).find(Boolean);
+    if (before && (source !== "local" || before.source === "local")) return false;
+    before?.element.remove();
+    for (const key of keys) this.#cards.set(key, { source, element });
+    return true;
+  }
+}
+
+function section(title, source, host, asked, signal, chosen, shown) {
   const list = el("div", { class: "air-lora-cards", role: "list", "aria-label": title });
   const state = el("div", { class: "air-lora-cards-state" }, t("searching"));
   const whole = el("section", { class: "air-lora-section", dataset: testId(`found-${source}`) }, el("h3", { class: "air-lora-section-title" }, title), list, state);
   const load = async (cursor) => {
-    const body = { query, source, ...(host.checkpoint ? { checkpoint: host.checkpoint } : {}), ...(cursor ? { cursor } : {}) };
-    const answer = await host.server.post("/air_lora/search", body, signal);
+    const answer = await host.server.post("/air_lora/search", { ...asked, source, ...(cursor ? { cursor } : {}) }, signal);
     if (signal.aborted) return;
     state.replaceChildren();
     if (!answer.ok) {
       state.append(t("searchFailed", { reason: plain(answer.error.message, 300) }));
       return;
     }
-    const items = answer.data.items ?? [];
-    list.append(...items.map((item) => card(item, host, chosen)));
+    for (const item of answer.data.items ?? []) {
+      const made = card(item, host, chosen);
+      if (shown.take(item, source, made)) list.append(made);
+    }
     if (!list.children.length) state.append(t("nothingFound"));
     if (answer.data.next) {
       state.append(el("button", {
@@ -118,12 +146,24 @@ function card(item, host, chosen) {
     picture.append(image);
   }
   const families = (item.family_names ?? []).map((name) => plain(name, 30)).join(", ") || plain(item.base_model ?? "", 30);
-  const facts = [plain(item.version ?? "", 60), families, item.state === "on_disk" ? t("stateOnDisk") : item.size ? sizeText(item.size) : ""];
+  const folder = plain(String(item.local_name ?? "").split(/[\\/]/).slice(0, -1).join("/"), 60);
+  const facts = [
+    plain(item.version ?? "", 60), families, item.creator ? t("by", { creator: plain(item.creator, 60) }) : "",
+    item.state === "on_disk" ? t("stateOnDisk") : item.size ? sizeText(item.size) : "", folder && `${folder}/`,
+  ];
   const button = el("button", { type: "button", class: "air-lora-card", title: plain(item.model, 200), dataset: testId("found"), onclick: () => chosen(item, button) },
     picture,
     el("span", { class: "air-lora-card-text" },
       el("span", { class: "air-lora-card-name", dir: "auto" }, plain(item.title || item.file_name || item.model, 100)),
       el("span", { class: "air-lora-card-facts", dir: "auto" }, facts.filter(Boolean).join(" · "))),
-    icon("plus"));
+    el("span", { class: "air-lora-card-end" }, icon("plus")));
+  if (host.has(item)) markTaken(button);
   return el("div", { role: "listitem" }, button);
+}
+
+/** The array has it: a second press adds it no second time. */
+function markTaken(button) {
+  button.classList.add("air-lora-chosen");
+  setAttribute(button, "aria-disabled", "true");
+  button.querySelector(".air-lora-card-end").replaceChildren(el("span", { class: "air-lora-card-taken" }, t("inTheList")));
 }

@@ -219,7 +219,16 @@ export class LoraEditor {
       checkpoint,
       checkpointNames: names.map((name) => plain(name, 30)).join(", "),
       addText: (text) => this.addText(text),
+      has: (item) => this.#has(item),
       addItem: (item) => this.addEntries([{ model: item.model, weight: this.host.settings().newWeight }]),
+    });
+  }
+
+  /** Whether a row is this LoRA, by name or by content. */
+  #has(item) {
+    return this.rows.some((row) => {
+      const known = this.#item(row);
+      return [edits.modelOf(row), known?.model].includes(item.model) || Boolean(item.sha256 && known?.sha256 === item.sha256);
     });
   }
 
