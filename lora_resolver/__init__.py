@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .array.image_request import ImageRequest, LeftOut, parse_image_request
     from .array.lora_array import LoraEntry, format_lora_array, parse_lora_array
     from .bounded import parse_json, whole_number
-    from .config import ResolverConfig
+    from .config import PICTURE_LEVELS, ResolverConfig
     from .errors import (
         AccessDenied,
         HostedOnly,
@@ -74,6 +74,7 @@ __all__ = [
     "DEFAULT_WEIGHT",
     "HANDED_ON",
     "HASHES_NAME",
+    "PICTURE_LEVELS",
     "PRESETS_FILE",
     "RECORD_NAME",
     "SETTINGS_FILE",
@@ -178,7 +179,7 @@ _NAMES = {
     ),
     ".architecture.base_models": ("declared_families", "declared_otherwise"),
     ".bounded": ("parse_json", "whole_number"),
-    ".config": ("ResolverConfig",),
+    ".config": ("PICTURE_LEVELS", "ResolverConfig"),
     ".errors": (
         "AccessDenied",
         "HostedOnly",

@@ -15,7 +15,7 @@ from .safe_files import read_bounded
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["KINDS", "ResolverConfig"]
+__all__ = ["KINDS", "PICTURE_LEVELS", "ResolverConfig"]
 
 CIV_ARCHIVE = "https://civarchive.com/api"
 
@@ -25,6 +25,9 @@ KINDS: Mapping[str, str] = {"lora": "LoRA", "checkpoint": "checkpoint", "vae": "
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 
+
+PICTURE_LEVELS: Mapping[str, int] = {"PG": 1, "PG13": 2, "R": 4, "X": 8, "XXX": 16}
+"""CivitAI's words for what a picture shows → its numbers for them."""
 
 _MOST = {"AIR_LORA_CONNECTIONS": 64, "AIR_LORA_MAX_BYTES": MOST_BYTES}
 
@@ -55,6 +58,8 @@ class ResolverConfig:
     """Ranges of one file that are fetched at the same time."""
     max_bytes: int = 16 * 1024**3
     """Larger files are refused."""
+    picture_level: int = PICTURE_LEVELS["PG"]
+    """Preview pictures above it are kept nowhere, and shown blurred."""
     state_dir: Path | None = None
     """Folder for the index and `aliases.json`; None: `air/` in `download_dir`."""
     connect_timeout: float = 10.0
@@ -112,6 +117,8 @@ class ResolverConfig:
             fields["hf_token"] = _saved_hf_token(environ)
         if "AIR_LORA_OFFLINE" in environ:
             fields["offline"] = _switch("AIR_LORA_OFFLINE", environ["AIR_LORA_OFFLINE"])
+        if environ.get("AIR_LORA_PICTURES", "").strip():
+            fields["picture_level"] = _picture_level(environ["AIR_LORA_PICTURES"])
         if "AIR_LORA_ARCHIVE" in environ:
             fields["archive_url"] = _archive(environ["AIR_LORA_ARCHIVE"])
         for key, name in (("AIR_LORA_CONNECTIONS", "connections"), ("AIR_LORA_MAX_BYTES", "max_bytes")):
@@ -188,6 +195,13 @@ def _switch(key: str, text: str) -> bool:
     if word not in _TRUE | _FALSE:
         raise _bad_setting(key, text, "1 or 0")
     return word in _TRUE
+
+
+def _picture_level(text: str) -> int:
+    level = PICTURE_LEVELS.get(text.strip().upper().replace("-", ""))
+    if level is None:
+        raise _bad_setting("AIR_LORA_PICTURES", text[:40], f"one of {', '.join(PICTURE_LEVELS)}")
+    return level
 
 
 def _whole_number(key: str, text: str) -> int:

@@ -63,6 +63,9 @@ class LoraRecord:
     trigger_words: tuple[str, ...] = ()
     files: tuple[FileRecord, ...] = ()
     preview_url: str = ""
+    """The first picture, or the one that lies beside the file."""
+    previews: tuple[tuple[str, int], ...] = ()
+    """(address, level) of the pictures, in the source's order; for levels see `config.PICTURE_LEVELS`, 0: not known."""
     page_url: str = ""
     creator: str = ""
     """Who published it; known from lists of the source alone."""
@@ -71,6 +74,18 @@ class LoraRecord:
     Low, say."""
     document: str = field(default="", repr=False)
     """The source's own JSON, for the `.civitai.info` that other tools read."""
+
+    def picture(self, most: int) -> tuple[str, bool]:
+        """The first picture at or below this level, and whether there is none: then it is the mildest of the others."""
+        mild = [url for url, level in self.previews if level <= most]
+        if mild or not self.previews:
+            return (mild[0] if mild else self.preview_url), False
+        return min(self.previews, key=lambda each: each[1])[0], True
+
+    @property
+    def preview_level(self) -> int:
+        """The level of `preview_url`; 0 where nobody said."""
+        return dict(self.previews).get(self.preview_url, 0)
 
     def as_dict(self) -> dict[str, Any]:
         """What a later run can use without the network; files and their addresses would only grow old."""
@@ -85,6 +100,9 @@ class LoraRecord:
             (str(number), str(name), str(traits))
             for number, name, traits in content.get("model_files", ())[:MOST_MODEL_FILES]
         )
+        fields["previews"] = tuple(
+            (str(url), int(level)) for url, level in content.get("previews", ())[:MOST_PREVIEWS]
+        )
         return cls(**fields)
 
 
@@ -95,10 +113,12 @@ _KEPT = (
     "base_model",
     "trigger_words",
     "preview_url",
+    "previews",
     "page_url",
     "model_files",
 )
 MOST_MODEL_FILES = 20
+MOST_PREVIEWS = 20
 
 
 @dataclass(frozen=True)

@@ -327,12 +327,14 @@ class Run:
         return download(order, self._transport, self._config, meter, self._stop)
 
     def _record(self, target: Path, offer: Offer, digest: str) -> None:
+        picture, is_above = offer.record.picture(self._config.picture_level)
+        record = replace(offer.record, preview_url=picture)
         self._store.keep(
-            target, identifiers=_names(offer, digest), sha256=digest, source=offer.source, record=offer.record
+            target, identifiers=_names(offer, digest), sha256=digest, source=offer.source, record=record
         )
-        self._library.remember(target, offer.identifiers, digest, offer.source, offer.record)
+        self._library.remember(target, offer.identifiers, digest, offer.source, record)
         if offer.entry is None:
-            keep_preview(offer.record.preview_url, target, self._transport)
+            keep_preview("" if is_above else picture, target, self._transport)
         elif self._shared is not None:  # whoever has the store may have no way to the picture's own place
             self._shared.keep_preview(offer.entry, target)
 

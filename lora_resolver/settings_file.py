@@ -47,6 +47,7 @@ SETTING_KEYS = frozenset(
         "AIR_LORA_KEPT_BYTES",
         "AIR_LORA_MAX_BYTES",
         "AIR_LORA_OFFLINE",
+        "AIR_LORA_PICTURES",
         "AIR_LORA_STORE",
         "CIVITAI_API_TOKEN",
         "HF_ENDPOINT",

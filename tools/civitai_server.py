@@ -48,6 +48,7 @@ class CatalogueEntry:
     base_model: str = "SD 1.5"
     trigger_words: tuple[str, ...] = ()
     preview: Path | None = None
+    picture_level: int = 1
     kind: str = "LORA"
 
     @property
@@ -232,7 +233,11 @@ class CivitaiServer(LocalServer):
         }
 
     def _image(self, lora: CatalogueEntry) -> dict[str, Any]:
-        return {"url": f"{self.url}/previews/{lora.file_id}", "type": "image", "nsfwLevel": 1}
+        return {
+            "url": f"{self.url}/previews/{lora.file_id}",
+            "type": "image",
+            "nsfwLevel": lora.picture_level,
+        }
 
     def _model_document(self, versions: Sequence[CatalogueEntry]) -> dict[str, Any]:
         first = versions[0]

@@ -8,7 +8,7 @@
 
 import { LEAST_WEIGHT, MOST_WEIGHT, NEW_WEIGHT } from "./rows/state.js";
 import { STEP } from "./rows/keyboard.js";
-import { folderField, numberField, storeField, switchField, tokenField } from "./settings_fields.js";
+import { folderField, numberField, picturesField, storeField, switchField, tokenField } from "./settings_fields.js";
 
 const PACK = "AIR LoRA";
 const FINEST_STEP = 0.005;
@@ -52,6 +52,8 @@ export function settingsPage(server, changed) {
       { type: () => switchField(ask, "AIR_LORA_OFFLINE") }],
     ["Downloads", "AirLora.Downloads.Store", "Shared store", "Where finished LoRAs are shared with other machines. Named when ComfyUI is started: docs/workers.md.",
       { type: () => storeField(ask, "AIR_LORA_STORE") }],
+    ["Pictures", "AirLora.Pictures.Level", "Pictures up to", "CivitAI's levels. Pictures above it are blurred until you click them, and are not kept. PG and PG13: the search asks for nothing beyond either.",
+      { type: () => picturesField(ask, "AIR_LORA_PICTURES") }],
     ["Rows", "AirLora.Widget.DefaultWeight", "Weight of new LoRAs", "What a LoRA starts with when it is added without a weight.",
       { type: "number", defaultValue: NEW_WEIGHT, attrs: weight }],
     ["Rows", "AirLora.Widget.Step", "Step of weights", "How much an arrow key or a short drag changes a weight. Shift: ten times as much, Alt: a fifth.",

@@ -103,6 +103,22 @@ export function folderField(ask, key) {
   return made.element;
 }
 
+/** Up to which of CivitAI's levels pictures are shown as they are. */
+export function picturesField(ask, key) {
+  const select = el("select", {
+    class: "air-lora-text", "aria-label": t("pictures"), dataset: testId("setting-pictures-input"),
+    onchange: () => made.save("/air_lora/settings", { key, value: select.value }),
+  });
+  const made = field(ask, "setting-pictures", [select], (data) => {
+    const choices = (data.choices?.[key] ?? []).map((choice) => String(choice.value));
+    select.replaceChildren(...choices.map((value) => el("option", { value }, value)));
+    select.value = data.values?.[key] || choices[0];
+    made.lock(isHeld(data, key));
+    return isHeld(data, key) ? t("settingHeld", { key }) : "";
+  });
+  return made.element;
+}
+
 /** A whole number; empty is the server's own default. */
 export function numberField(ask, key, least, most) {
   const input = el("input", {

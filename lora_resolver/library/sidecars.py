@@ -80,7 +80,17 @@ def _civitai_info(content: Mapping[str, Any]) -> list[Claim]:
 
 
 def _lora_manager(content: Mapping[str, Any]) -> list[Claim]:
-    return _with_own_hash(content, content.get("civitai"))
+    claims = _with_own_hash(content, content.get("civitai"))
+    level = api.picture_level({"nsfwLevel": content.get("preview_nsfw_level")})
+    if not level:
+        return claims
+    # It says which picture it put beside the file only by this.
+    return [
+        replace(each, record=replace(each.record, previews=((each.record.preview_url, level),)))
+        if each.record
+        else each
+        for each in claims
+    ]
 
 
 def _rgthree(content: Mapping[str, Any]) -> list[Claim]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode, urlsplit
 
 from ..architecture.base_models import declared_families
-from ..config import KINDS
+from ..config import KINDS, PICTURE_LEVELS
 from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, TransferFailed, VerificationFailed
 from ..file_names import is_safetensors
 from ..identifiers.file_choice import agrees, traits_of
@@ -132,6 +132,7 @@ def search(
     ]
     if query:
         asked.append(("query", query))
+    asked.append(("nsfw", "true" if desk.config.picture_level > PICTURE_LEVELS["PG13"] else "false"))
     if SORTS[sort]:
         asked.append(("sort", SORTS[sort]))
     if cursor:

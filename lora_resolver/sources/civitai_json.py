@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from ..bounded import MOST_BYTES
 from ..file_names import is_safetensors
-from ..records import MOST_MODEL_FILES, FileRecord, LoraRecord
+from ..records import MOST_MODEL_FILES, MOST_PREVIEWS, FileRecord, LoraRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +93,11 @@ def lora_record(document: dict[str, Any], base_url: str) -> LoraRecord:
     entries = [each for each in _list(document.get("files")) if isinstance(each, dict)]
     primary = _primary(entries)
     images = [each for each in _list(document.get("images")) if isinstance(each, dict)]
-    pictures = [_text(each.get("url")) for each in images if each.get("type", "image") == "image"]
+    pictures = [
+        (_text(each.get("url")), picture_level(each))
+        for each in images
+        if each.get("type", "image") == "image" and _text(each.get("url"))
+    ]
     files = tuple(
         _file(each, f"{base_url}/api/download/models/{version}", each is primary) for each in entries
     )
@@ -110,11 +114,27 @@ def lora_record(document: dict[str, Any], base_url: str) -> LoraRecord:
         )
         if len(choices) > 1
         else (),
-        preview_url=next((url for url in pictures if url), ""),
+        preview_url=pictures[0][0] if pictures else "",
+        previews=tuple(pictures[:MOST_PREVIEWS]),
         page_url=f"{base_url}/models/{model}?modelVersionId={version}",
         creator=_creator(document),
         document=json.dumps(document, indent=2, ensure_ascii=False),
     )
+
+
+# What the site said before it had numbers, and what it calls a picture of which nobody has judged the level.
+_OLD_LEVELS = {"none": 1, "soft": 2, "mature": 4, "x": 8}
+
+
+def picture_level(image: dict[str, Any]) -> int:
+    """1 (PG), 2, 4, 8 or 16 (XXX), and what lies above; 0 where it says nothing."""
+    said = image.get("nsfwLevel", image.get("nsfw"))
+    if isinstance(said, bool):
+        return 8 if said else 1
+    if isinstance(said, str):
+        return _OLD_LEVELS.get(said.strip().lower(), 0)
+    number = _whole(said)
+    return number if number is not None and 0 <= number <= 64 else 0
 
 
 def _creator(document: dict[str, Any]) -> str:

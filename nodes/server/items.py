@@ -28,6 +28,7 @@ from ...lora_resolver import (
     parse_identifier,
     without_ending,
 )
+from .settings import resolver_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -107,6 +108,7 @@ def item(model: str, state: str, **facts: Any) -> Item:
         "trigger_words": [],
         "page": page_of(model),
         "thumbnail": None,
+        "thumbnail_hidden": False,
         "error": None,
         "pending": False,
         **facts,
@@ -130,8 +132,7 @@ def item_of_file(model: str, file: LibraryFile) -> Item:
     if file.families:
         facts["families"] = file.families
         facts.pop("families_from", None)
-    if find_preview(file.path) is not None or (file.record is not None and file.record.preview_url):
-        facts["thumbnail"] = thumbnail_of(model)
+    facts |= _picture_of(model, file.record, beside=find_preview(file.path) is not None)
     if facts.get("page") is None:
         facts["page"] = next(filter(None, map(page_of, file.identifiers)), None)
     if file.verdict == "unsound":
@@ -166,8 +167,7 @@ def item_of_peek(model: str, lora: PeekedLora) -> Item:
         "sha256": lora.sha256,
         "trigger_words": plain_words(lora.trigger_words),
     }
-    if lora.record is not None and lora.record.preview_url:
-        facts["thumbnail"] = thumbnail_of(model)
+    facts |= _picture_of(model, lora.record)
     if not facts.get("title"):
         facts["title"] = plain(without_ending(lora.file_name))
     if architecture is not None:
@@ -187,7 +187,7 @@ def item_of_record(model: str, record: LoraRecord, error: LoraResolverError | No
         "file_name": plain(file.name, MAX_FILE_NAME) if file else "",
         "size": file.size if file else None,
         "sha256": file.sha256 if file else None,
-        "thumbnail": thumbnail_of(model) if record.preview_url else None,
+        **_picture_of(model, record),
     }
     if error is None:
         return item(model, "available", **facts)
@@ -241,9 +241,20 @@ def _canonical(text: str) -> str | None:
         return None
 
 
-def thumbnail_of(model: str) -> str:
-    """Our own address of its preview picture."""
-    return f"/air_lora/thumbnail?model={quote(model, safe='')}"
+def _picture_of(model: str, record: LoraRecord | None, *, beside: bool = False) -> dict[str, Any]:
+    """Our own address of its preview picture, and whether the page blurs it: it shows more than the settings allow.
+
+    The address also has the level, so that no browser shows an older answer after a change of the settings.
+    """
+    level = resolver_config().picture_level
+    if beside:
+        is_above = record is not None and record.preview_level > level
+    elif record is not None and record.preview_url:
+        is_above = record.picture(level)[1]
+    else:
+        return {}
+    address = f"/air_lora/thumbnail?model={quote(model, safe='')}&level={level}"
+    return {"thumbnail": address, "thumbnail_hidden": is_above}
 
 
 def page_of(model: str) -> str | None:

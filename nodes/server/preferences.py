@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...lora_resolver import SETTING_KEYS, InvalidInput, ResolverConfig, save_settings, whole_number
+from ...lora_resolver import (
+    PICTURE_LEVELS,
+    SETTING_KEYS,
+    InvalidInput,
+    ResolverConfig,
+    save_settings,
+    whole_number,
+)
 from . import workers
 from .guard import Refused, read_fields, wrong
 from .lookups import lookups
@@ -34,6 +41,7 @@ STORE = "AIR_LORA_STORE"
 ELSEWHERE = "elsewhere"
 SWITCHES = frozenset({"AIR_LORA_ARCHIVE", "AIR_LORA_OFFLINE", ALLOW_REMOTE})
 NUMBERS = frozenset({"AIR_LORA_CONNECTIONS", "AIR_LORA_KEPT_BYTES", "AIR_LORA_MAX_BYTES"})
+PICTURES = "AIR_LORA_PICTURES"
 MAX_VALUE = 200
 MAX_TOKEN = 500
 
@@ -47,7 +55,7 @@ async def post_setting(request: web.Request) -> dict[str, Any]:
     """{key, value: text or null} → the same as GET. Raises Refused or InvalidInput for a value that cannot be."""
     fields = await read_fields(request)
     key, value = fields.text("key", 60), fields.optional_text("value", MAX_VALUE)
-    if key not in SWITCHES | NUMBERS | {FOLDER}:
+    if key not in SWITCHES | NUMBERS | {FOLDER, PICTURES}:
         raise Refused(
             400, "unknownSetting", f"{key[:60]!r} is not set here", "Set it in the environment.", "key"
         )
@@ -79,9 +87,12 @@ def _shown() -> dict[str, Any]:
         "from_environment": [key for key in sorted(SETTING_KEYS) if from_environment(key)],
         "tokens": {"civitai": config.civitai_token is not None, "huggingface": config.hf_token is not None},
         "choices": {
-            FOLDER: [{"value": str(number), "label": _label(folder)} for number, folder in enumerate(folders)]
+            FOLDER: [
+                {"value": str(number), "label": _label(folder)} for number, folder in enumerate(folders)
+            ],
+            PICTURES: [{"value": name, "label": name} for name in PICTURE_LEVELS],
         },
-        "editable": sorted(SWITCHES | NUMBERS | {FOLDER}),
+        "editable": sorted(SWITCHES | NUMBERS | {FOLDER, PICTURES}),
     }
 
 

@@ -142,7 +142,7 @@ def _listed(
     items = []
     for identifier, each in zip(identifiers, found):
         model, file = str(identifier), files[identifier]
-        pictures.remember(identifier, each.record.preview_url)
+        pictures.remember(identifier, each.record.picture(config.picture_level)[0])
         made = item_of_record(model, each.record, each.refused)
         if file is not None:
             here = item_of_file(model, file)

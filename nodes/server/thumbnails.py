@@ -106,9 +106,10 @@ class Pictures:
             raise _missing() from None
 
     def forget_missing(self) -> None:
-        """After a change of settings, what was missing may be there."""
+        """After a change of settings, what was missing may be there, and another picture may be the one to show."""
         with self._lock:
             self._missing.clear()
+            self._addresses.clear()
 
     def _get(self, identifier: Identifier, size: int, config: ResolverConfig) -> bytes:
         file = local_files([identifier], config)[identifier]
@@ -118,7 +119,7 @@ class Pictures:
             key = f"{beside} {status.st_size} {status.st_mtime_ns}"
             return self._made(key, size, lambda: _read(beside))
         record = file.record if file is not None else None
-        url = record.preview_url if record is not None else self._address(identifier, config)
+        url = record.picture(config.picture_level)[0] if record else self._address(identifier, config)
         if not url or config.offline:
             raise _missing()
         from ...lora_resolver import search
@@ -136,8 +137,9 @@ class Pictures:
             from ...lora_resolver import search
 
             record = search.describe(config, identifier, seconds=10)
-        self.remember(identifier, record.preview_url)
-        return record.preview_url
+        url, _ = record.picture(config.picture_level)
+        self.remember(identifier, url)
+        return url
 
     def _made(self, key: str, size: int, source: Callable[[], bytes]) -> bytes:
         """The picture of this key; made once, whoever asks at the same time."""

@@ -28,6 +28,7 @@ LONG_WORDS = ("golden hour", "cinematic lighting", "85mm portrait", "film grain"
 LOCKED = "civitai:9000202@9100202"
 OLD_VERSION, NEW_VERSION = "civitai:9000203@9100203", "civitai:9000203@9100204"
 HOSTED = "runware:100@1"
+ADULT = "civitai:9000205@9100205"
 MISSING = "civitai:9000299@9100299"
 LOCAL = "local:paper-cut.safetensors"
 LOCAL_FOREIGN = "local:sdxl/photo-real.safetensors"
@@ -114,6 +115,7 @@ class BrowserStage(ShowcaseStage):
         likeness, other = entries[0], entries[1]
         return [
             *entries,
+            self._like(likeness, ADULT, name="Adult art", picture_level=8),
             self._like(
                 likeness,
                 LONG,

@@ -288,7 +288,7 @@ def test_a_trigger_word_is_copied_or_appended_to_the_prompt(comfy: ComfyPage) ->
     comfy.choose(0, "Copy trigger words")
     expect_clipboard(comfy, ", ".join(LONG_WORDS))
     comfy.choose(0, "Append trigger words to the prompt")
-    assert comfy.page.evaluate(prompt) == ", ".join(["a red car", LONG_WORDS[0], *LONG_WORDS])
+    assert comfy.page.evaluate(prompt) == ", ".join(["a red car", *LONG_WORDS]), "the first is there already"
     comfy.screenshot("trigger-words")
 
 

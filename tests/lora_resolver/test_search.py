@@ -11,7 +11,9 @@ import pytest
 
 from lora_resolver import Resolver, declared_families, parse_identifier
 from lora_resolver.errors import HostedOnly, NotFound, Offline, TransferFailed
+from lora_resolver.records import LoraRecord
 from lora_resolver.search import describe, fetch_picture, list_versions, search_civitai
+from lora_resolver.sources import civitai_json
 from lora_resolver.sources.civitai import BASE_MODELS
 from tests.lora_resolver.served_loras import quick_config, write_safetensors
 from tools.civitai_server import CatalogueEntry, CivitaiServer
@@ -267,3 +269,40 @@ def test_words_from_the_file_itself_where_nobody_else_says_any(tmp_path: Path) -
     assert file is not None
     assert file.trigger_words == ("ink wash", "sumi")
     assert Resolver(config).library() == [file]
+
+
+PICTURES = [("pg13", 2), ("xxx", 16), ("pg", 1), ("r", 4)]
+
+
+@pytest.mark.parametrize(
+    ("most", "url", "is_above"), [(1, "pg", False), (2, "pg13", False), (16, "pg13", False), (0, "pg", True)]
+)
+def test_the_first_picture_at_or_below_the_level_is_the_one(most: int, url: str, is_above: bool) -> None:
+    images = [{"url": name, "type": "image", "nsfwLevel": level} for name, level in PICTURES]
+    images.insert(0, {"url": "film", "type": "video", "nsfwLevel": 1})
+    record = civitai_json.lora_record({"id": 2, "modelId": 1, "images": images}, "https://civitai.example")
+    assert record.picture(most) == (url, is_above)
+    assert LoraRecord.from_dict(json.loads(json.dumps(record.as_dict()))).picture(most) == (url, is_above)
+
+
+@pytest.mark.parametrize(
+    ("image", "level"),
+    [
+        ({"nsfwLevel": 8}, 8), ({"nsfwLevel": "Mature"}, 4), ({"nsfw": "None"}, 1), ({"nsfw": True}, 8), ({}, 0),
+        ({"nsfwLevel": -1}, 0), ({"nsfwLevel": 10**9}, 0), ({"nsfwLevel": [1]}, 0),
+    ],
+)  # fmt: skip
+def test_the_level_of_a_picture_in_every_way_that_the_site_wrote_it(
+    image: dict[str, Any], level: int
+) -> None:
+    images = [{"url": "a", **image}]
+    record = civitai_json.lora_record({"id": 2, "modelId": 1, "images": images}, "https://civitai.example")
+    assert record.preview_level == level
+
+
+@pytest.mark.parametrize(("level", "nsfw"), [(1, "false"), (2, "false"), (4, "true"), (16, "true")])
+def test_a_search_asks_for_no_more_than_the_level(
+    config: ResolverConfig, civitai: _Civitai, level: int, nsfw: str
+) -> None:
+    search_civitai(config.with_changes(picture_level=level), "ink")
+    assert civitai.requests[-1].query["nsfw"] == nsfw

@@ -8,7 +8,7 @@ import { openDialog } from "./dialogs.js";
 
 const PAUSE_MS = 300;
 
-const SORTS = ["relevance", "downloads", "newest"];
+const sorts = () => [["relevance", t("sortRelevance")], ["downloads", t("sortDownloads")], ["newest", t("sortNewest")]];
 
 /**
  * @param {{server: any, checkpoint: any, checkpointNames: string, addText: (text: string) => Promise<string | null>, addItem: (item: any) => void,
@@ -23,7 +23,7 @@ export function openAddPanel(host) {
   });
   const fitting = el("input", { type: "checkbox", checked: true, dataset: testId("add-fitting"), onchange: () => look() });
   const sorting = el("select", { class: "air-lora-plain", "aria-label": t("sortLabel"), dataset: testId("add-sort"), onchange: () => look() },
-    ...SORTS.map((each) => el("option", { value: each }, t(`sort_${each}`))));
+    ...sorts().map(([value, text]) => el("option", { value }, text)));
   const filters = el("div", { class: "air-lora-filters" },
     host.checkpointNames ? el("label", { class: "air-lora-check" }, fitting, el("span", {}, t("onlyFitting", { families: host.checkpointNames }))) : null,
     el("span", { class: "air-lora-space" }), sorting);
@@ -140,7 +140,15 @@ function section(title, source, host, asked, signal, chosen, shown) {
 
 function card(item, host, chosen) {
   const address = host.server.thumbnail(item, 96);
-  const picture = el("span", { class: "air-lora-card-picture" }, icon("picture"));
+  const picture = el("span", {
+    class: `air-lora-card-picture${item.thumbnail_hidden ? " air-lora-blurred" : ""}`, title: item.thumbnail_hidden ? t("blurredHint") : null,
+    onclick: (event) => {
+      if (!picture.classList.contains("air-lora-blurred")) return;
+      event.stopPropagation();
+      picture.classList.remove("air-lora-blurred");
+      picture.removeAttribute("title");
+    },
+  }, icon("picture"));
   if (address) {
     const image = el("img", { src: address, alt: "", loading: "lazy", onerror: () => image.remove() });
     picture.append(image);

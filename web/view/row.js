@@ -30,7 +30,7 @@ export class RowView {
     }, icon("grip"));
     this.toggle = el("button", { type: "button", role: "switch", class: "air-lora-switch", dataset: testId("row-toggle"), onclick: () => actions.toggle(key) });
     this.picture = el("img", { alt: "", draggable: "false", class: "air-lora-thumb-picture", onerror: () => this.picture.remove() });
-    this.thumb = el("button", { type: "button", class: "air-lora-thumb", dataset: testId("row-thumbnail"), onclick: () => actions.enlarge(key) }, icon("picture"));
+    this.thumb = el("button", { type: "button", class: "air-lora-thumb", dataset: testId("row-thumbnail"), onclick: () => this.#onPicture() }, icon("picture"));
     this.name = el("span", { class: "air-lora-name", dir: "auto", dataset: testId("row-name") });
     this.version = el("span", { class: "air-lora-version", dir: "auto", dataset: testId("row-version") });
     this.badge = el("span", { class: "air-lora-badge", dataset: testId("row-badge") });
@@ -91,7 +91,7 @@ export class RowView {
     const clip = clipWeightOf(row);
     this.clipLine.hidden = clip === null;
     if (clip !== null) this.clip.update(clip, t("clipWeight", { name }), { readOnly, least, most });
-    this.#showThumb(shown.address, name);
+    this.#showThumb(shown.address, name, Boolean(item?.thumbnail_hidden));
     this.#showBadge(shown);
     this.#showState(shown);
     this.#showWords(item, name);
@@ -104,8 +104,21 @@ export class RowView {
     return item?.state === "needs_token" ? () => this.actions.openSetting(`AirLora.Accounts.${account}`) : null;
   }
 
-  #showThumb(address, name) {
-    setAttribute(this.thumb, "aria-label", t("enlarge", { name }));
+  /** A blurred picture is shown by the first press, and enlarged by the second. */
+  #onPicture() {
+    if (!this.thumb.classList.contains("air-lora-blurred")) return this.actions.enlarge(this.key);
+    this.revealed = this.thumbAddress;
+    this.thumb.classList.remove("air-lora-blurred");
+    setAttribute(this.thumb, "aria-label", t("enlarge", { name: this.name.textContent }));
+    setAttribute(this.thumb, "title", null);
+    return undefined;
+  }
+
+  #showThumb(address, name, isHidden) {
+    const isBlurred = isHidden && this.revealed !== address;
+    this.thumb.classList.toggle("air-lora-blurred", isBlurred);
+    setAttribute(this.thumb, "aria-label", t(isBlurred ? "reveal" : "enlarge", { name }));
+    setAttribute(this.thumb, "title", isBlurred ? t("blurredHint") : null);
     this.thumb.disabled = !address;
     if (address && this.thumbAddress !== address) {
       this.picture.src = address;
