@@ -104,6 +104,7 @@ const ENGLISH = Object.freeze({
   add: "Add",
   added: "Added {count}",
   onlyFitting: "Only what fits ({families})",
+  onlyFittingIt: "Only what fits the checkpoint",
   sortLabel: "Order of what CivitAI finds",
   sortRelevance: "Best match",
   sortDownloads: "Most downloaded",

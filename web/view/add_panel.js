@@ -25,7 +25,7 @@ export function openAddPanel(host) {
   const sorting = el("select", { class: "air-lora-plain", "aria-label": t("sortLabel"), dataset: testId("add-sort"), onchange: () => look() },
     ...sorts().map(([value, text]) => el("option", { value }, text)));
   const filters = el("div", { class: "air-lora-filters" },
-    host.checkpointNames ? el("label", { class: "air-lora-check" }, fitting, el("span", {}, t("onlyFitting", { families: host.checkpointNames }))) : null,
+    host.checkpoint ? el("label", { class: "air-lora-check" }, fitting, el("span", {}, host.checkpointNames ? t("onlyFitting", { families: host.checkpointNames }) : t("onlyFittingIt"))) : null,
     el("span", { class: "air-lora-space" }), sorting);
   let timer = 0;
   let current = null;
