@@ -141,7 +141,7 @@ def test_a_search_finds_on_this_disk_and_on_civitai_what_fits(empty: ComfyPage, 
     # Once a test has downloaded it, it is of this disk; one result in any case.
     expect(empty.page.get_by_test_id("found").filter(has_text=stage.styles[0].name)).to_have_count(1)
     expect(found(empty, "civitai").filter(has_text="SDXL")).to_have_count(0)
-    expect(empty.page.get_by_label("Only what fits (SD 3)")).to_be_checked()
+    expect(empty.page.get_by_test_id("add-fitting")).to_be_checked()
     empty.page.wait_for_function(
         "() => [...document.querySelectorAll('.air-lora-card img')].some((image) => image.naturalWidth > 0)"
     )
@@ -182,7 +182,7 @@ def test_a_search_can_be_for_everything_and_in_another_order(empty: ComfyPage) -
     empty.page.get_by_test_id("add").click()
     expect(found(empty, "civitai").filter(has_text="by demo").first).to_be_visible()
     expect(found(empty, "local").filter(has_text="photo-real")).to_have_count(0)
-    empty.page.get_by_label("Only what fits (SD 3)").uncheck()
+    empty.page.get_by_test_id("add-fitting").uncheck()
     expect(found(empty, "local").filter(has_text="photo-real")).to_contain_text("sdxl/")
     expect(empty.page.get_by_test_id("found").filter(has_text="Watercolour for SDXL")).to_have_count(1)
     empty.screenshot("search-everything")

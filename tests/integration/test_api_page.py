@@ -59,7 +59,7 @@ def test_every_command_of_the_page_works(studio: Studio, tmp_path: Path) -> None
     workflow = tiny("sd15", []).workflow()
     (tmp_path / "workflow.json").write_text(json.dumps(workflow), encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 12
+    assert len(blocks) == 13
     assert HOST in blocks[0]
     script = "\n".join(f"printf '\\036'\n{block}" for block in blocks).replace(HOST, studio.client.url)
     done = subprocess.run(
@@ -72,7 +72,9 @@ def test_every_command_of_the_page_works(studio: Studio, tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    _, _, ended, _, _, used, recorded, refused, failed, known, job, queued = done.stdout.split("\036")[1:]
+    _, _, ended, _, _, used, recorded, refused, failed, facts, known, job, queued = done.stdout.split("\036")[
+        1:
+    ]
 
     assert ended.strip() == "success"
     with Image.open(tmp_path / "picture.png") as picture:
@@ -84,6 +86,7 @@ def test_every_command_of_the_page_works(studio: Studio, tmp_path: Path) -> None
     (shown,) = re.findall(r"^```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert shown.strip() in refused
     assert failed == "\n" * failed.count("\n"), "nothing failed"
+    assert facts.strip() == "", "and so there are no facts"
     first, second = [json.loads(each) for each in re.findall(r"^\{$.*?^\}$", known, re.MULTILINE | re.DOTALL)]
     assert (first["model"], first["state"], first["title"]) == ("civitai:120096@135931", "on_disk", "Style")
     assert (second["state"], second["family_names"]) == ("available", ["SD 1.x"])

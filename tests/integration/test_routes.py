@@ -123,11 +123,13 @@ def test_a_local_file_without_the_network(routes: Routes, studio: Studio) -> Non
         "family_names": ["SD 1.x"],
         "families_from": "file",
         "base_model": "",
+        "creator": "",
         "kind": "lora",
         "rank": 4,
         "trigger_words": [],
         "page": None,
         "thumbnail": None,
+        "thumbnail_hidden": False,
         "error": None,
         "pending": False,
         "fits": "yes",
@@ -275,7 +277,7 @@ def test_a_preview_beside_the_file(routes: Routes, studio: Studio) -> None:
     Image.new("RGBA", (40, 20), (0, 90, 200, 128)).save(beside)
     try:
         (item,) = info(routes, LOCAL)
-        assert item["thumbnail"] == f"/air_lora/thumbnail?model={quote(LOCAL, safe='')}"
+        assert item["thumbnail"] == f"/air_lora/thumbnail?model={quote(LOCAL, safe='')}&level=1"
         made = picture(routes.get(f"thumbnail?model={quote(LOCAL)}").body)
         assert (made.format, made.size, made.mode) == ("WEBP", (40, 20), "RGBA")
     finally:
