@@ -33,6 +33,7 @@ from .errors import StorageFailed
 from .file_names import fitted, marked, safe_file_name, safe_folder, short_name
 from .records import LoraRecord
 from .safe_files import read_json_file
+from .wording import setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -230,12 +231,12 @@ def storage_error(error: OSError, path: Path) -> StorageFailed:
         return StorageFailed(
             f"{path.parent} may not be written to",
             code="folderNotWritable",
-            remedy="Give this user the right to write there, or name another folder in AIR_LORA_DIR.",
+            remedy=f"Give this user the right to write there, or choose another folder: {setting('AIR_LORA_DIR')}.",
         )
     return StorageFailed(
         f"{path} could not be written: {error.strerror or type(error).__name__}",
         code="storageFailed",
-        remedy="Check the folder, or name another one in AIR_LORA_DIR.",
+        remedy=f"Check the folder, or choose another one: {setting('AIR_LORA_DIR')}.",
     )
 
 

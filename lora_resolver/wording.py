@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["nearest", "quoted"]
+__all__ = ["SETTINGS_ON_THE_PAGE", "nearest", "quoted", "setting"]
 
 # Every repetition is bounded, so that a hostile text cannot make the search slow.
 _SECRETS = (
@@ -46,3 +46,16 @@ def nearest(word: str, choices: Iterable[str], cutoff: float = 0.6) -> str | Non
     """The one of `choices` that `word` most likely was meant to be, or None."""
     matches = difflib.get_close_matches(word[:64].lower(), list(choices), n=1, cutoff=cutoff)
     return matches[0] if matches else None
+
+
+SETTINGS_ON_THE_PAGE = {
+    "AIR_LORA_DIR": "Download folder",
+    "AIR_LORA_OFFLINE": "Offline",
+    "CIVITAI_API_TOKEN": "CivitAI token",
+    "HF_TOKEN": "Hugging Face token",
+}
+
+
+def setting(key: str) -> str:
+    """A setting as ComfyUI's page calls it, and as the environment does."""
+    return f'the setting "{SETTINGS_ON_THE_PAGE[key]}" ({key})'

@@ -152,3 +152,11 @@ def test_the_help_of_the_rows_calls_things_as_the_rows_do(language: str) -> None
     text = page.read_text(encoding="utf-8")
     for name in ("addLora", "presets"):
         assert f"**{said[f'airLora / {name}']}**" in text
+
+
+def test_remedies_name_settings_as_the_page_does() -> None:
+    from lora_resolver import wording
+
+    shown = set(settings_texts().values())
+    for key, name in wording.SETTINGS_ON_THE_PAGE.items():
+        assert name in shown, key

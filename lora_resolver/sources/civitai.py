@@ -18,6 +18,7 @@ from ..config import KINDS, PICTURE_LEVELS
 from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, TransferFailed, VerificationFailed
 from ..file_names import is_safetensors
 from ..identifiers.file_choice import agrees, traits_of
+from ..wording import setting
 from . import civitai_json as api
 from .desk import Elsewhere, Offer
 
@@ -286,12 +287,12 @@ def _explain(record: LoraRecord, answer: Answer, *, has_token: bool, site: str) 
             return AccessDenied(
                 f"CivitAI does not accept the token for {record.identifier} ({record.name})",
                 code="tokenRejected",
-                remedy=f"Make a new token at {site}{TOKEN_PAGE} and put it in CIVITAI_API_TOKEN.",
+                remedy=f"Make a new token at {site}{TOKEN_PAGE} and put it into {setting('CIVITAI_API_TOKEN')}.",
             )
         return AccessDenied(
             f"the creator of {record.identifier} ({record.name}) wants you to be logged in to download it",
             code="loginNeeded",
-            remedy=f"Make a token at {site}{TOKEN_PAGE} and put it in CIVITAI_API_TOKEN.",
+            remedy=f"Make a token at {site}{TOKEN_PAGE} and put it into {setting('CIVITAI_API_TOKEN')}.",
         )
     if answer.status == 403:
         deadline = body.get("deadline")
@@ -300,7 +301,7 @@ def _explain(record: LoraRecord, answer: Answer, *, has_token: bool, site: str) 
             return AccessDenied(
                 f"{record.identifier} ({record.name}) is in early access{until}",
                 code="earlyAccess",
-                remedy=f"Buy access at {record.page_url} and set CIVITAI_API_TOKEN, or wait.",
+                remedy=f"Buy access at {record.page_url} and fill {setting('CIVITAI_API_TOKEN')}, or wait.",
             )
         return AccessDenied(
             f"CivitAI does not let you download {record.identifier} ({record.name})"
@@ -380,7 +381,7 @@ def _ask(desk: Desk, path: str, missing: str) -> dict[str, Any]:
         raise Offline(
             "it is not on this disk, and the network is switched off",
             code="offline",
-            remedy="Unset AIR_LORA_OFFLINE, or put the file in a loras folder.",
+            remedy=f"Switch off {setting('AIR_LORA_OFFLINE')}, or put the file in a loras folder.",
         )
     answer = desk.transport.get_json(f"{desk.config.civitai_url}{path}")
     if answer.status == 200 and isinstance(answer.body, dict):
@@ -393,7 +394,8 @@ def _ask(desk: Desk, path: str, missing: str) -> dict[str, Any]:
         raise AccessDenied(
             "CivitAI does not accept the token",
             code="tokenRejected",
-            remedy=f"Make a new one at {desk.config.civitai_url}{TOKEN_PAGE} and put it in CIVITAI_API_TOKEN.",
+            remedy=f"Make a new one at {desk.config.civitai_url}{TOKEN_PAGE} and put it into "
+            f"{setting('CIVITAI_API_TOKEN')}.",
         )
     if answer.status == 403:
         raise AccessDenied(

@@ -21,6 +21,7 @@ from ..file_names import is_safetensors, short_name
 from ..network.log_privacy import queries_hidden
 from ..network.transport import may_pass
 from ..records import FileRecord, LoraRecord
+from ..wording import setting
 from ..work import Stopped
 from .desk import Elsewhere, Offer, OnDisk
 
@@ -305,7 +306,7 @@ def _refused(identifier: Identifier, desk: Desk, status: int) -> LoraResolverErr
         return AccessDenied(
             f"Hugging Face does not accept the token for {identifier}",
             code="tokenRejected",
-            remedy=f"Make a new one at {desk.config.hf_endpoint}{TOKEN_PAGE} and put it in HF_TOKEN.",
+            remedy=f"Make a new one at {desk.config.hf_endpoint}{TOKEN_PAGE} and put it into {setting('HF_TOKEN')}.",
         )
     if status == 403:
         return _gated(identifier, desk)
@@ -319,7 +320,7 @@ def _refused(identifier: Identifier, desk: Desk, status: int) -> LoraResolverErr
         return TransferFailed(
             "Hugging Face says that we ask too often (429)",
             code="rateLimited",
-            remedy="Run it again in some minutes; with HF_TOKEN set, the limit is higher.",
+            remedy=f"Run it again in some minutes; with {setting('HF_TOKEN')}, the limit is higher.",
         )
     if may_pass(status):
         return TransferFailed(
@@ -339,7 +340,7 @@ def _gated(identifier: Identifier, desk: Desk) -> AccessDenied:
     else:
         remedy = (
             f"Ask for access at {page}, then make a token at {desk.config.hf_endpoint}{TOKEN_PAGE} "
-            "and put it in HF_TOKEN."
+            f"and put it into {setting('HF_TOKEN')}."
         )
     return AccessDenied(
         f"{identifier.id} is gated: its owner gives access on request only", code="gated", remedy=remedy
@@ -356,7 +357,7 @@ def _no_repository(identifier: Identifier, desk: Desk) -> LoraResolverError:
     return NotFound(
         f"Hugging Face has no repository {identifier.id}, or it is private",
         code="notFound",
-        remedy="Check the name. If it is private, put a token of its owner in HF_TOKEN.",
+        remedy=f"Check the name. If it is private, put a token of its owner into {setting('HF_TOKEN')}.",
     )
 
 
@@ -372,7 +373,7 @@ def _offline(why: str = "the network is switched off") -> Offline:
     return Offline(
         f"it is not on this disk, and {why}",
         code="offline",
-        remedy="Unset AIR_LORA_OFFLINE, or put the file in a loras folder."
+        remedy=f"Switch off {setting('AIR_LORA_OFFLINE')}, or put the file in a loras folder."
         if why.startswith("the")
         else "Unset it, or put the file in a loras folder.",
     )

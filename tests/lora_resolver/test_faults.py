@@ -118,7 +118,7 @@ CASES = [
             {"error": "Unauthorized", "message": "The creator of this asset requires you to be logged in"},
         ),
         "loginNeeded",
-        "put it in CIVITAI_API_TOKEN",
+        "(CIVITAI_API_TOKEN)",
     ),
     Case(
         "401: token refused",
