@@ -66,6 +66,8 @@ class LoraRecord:
     """The first picture, or the one that lies beside the file."""
     previews: tuple[tuple[str, int], ...] = ()
     """(address, level) of the pictures, in the source's order; for levels see `config.PICTURE_LEVELS`, 0: not known."""
+    only_films: bool = False
+    """Its page shows films, and no picture that could stand for it."""
     page_url: str = ""
     creator: str = ""
     """Who published it; known from lists of the source alone."""
@@ -95,6 +97,7 @@ class LoraRecord:
     def from_dict(cls, content: Mapping[str, Any]) -> LoraRecord:
         """The record that `as_dict` gave. Raises AttributeError, TypeError or ValueError for something else."""
         fields: dict[str, Any] = {name: str(content.get(name, "")) for name in _KEPT}
+        fields["only_films"] = content.get("only_films") is True
         fields["trigger_words"] = tuple(str(word) for word in content.get("trigger_words", ()))
         fields["model_files"] = tuple(
             (str(number), str(name), str(traits))
@@ -114,6 +117,7 @@ _KEPT = (
     "trigger_words",
     "preview_url",
     "previews",
+    "only_films",
     "page_url",
     "model_files",
 )

@@ -49,6 +49,7 @@ class CatalogueEntry:
     trigger_words: tuple[str, ...] = ()
     preview: Path | None = None
     picture_level: int = 1
+    picture_type: str = "image"
     kind: str = "LORA"
 
     @property
@@ -235,7 +236,7 @@ class CivitaiServer(LocalServer):
     def _image(self, lora: CatalogueEntry) -> dict[str, Any]:
         return {
             "url": f"{self.url}/previews/{lora.file_id}",
-            "type": "image",
+            "type": lora.picture_type,
             "nsfwLevel": lora.picture_level,
         }
 

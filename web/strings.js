@@ -32,6 +32,7 @@ const ENGLISH = Object.freeze({
   enlarge: "Enlarge the picture of {name}",
   reveal: "Show the blurred picture of {name}",
   blurredHint: "Blurred: it shows more than the settings allow. Click to see it.",
+  onlyFilms: "Its page has films only, so there is no picture.",
   pictures: "Pictures up to this level",
   fits: "Fits the checkpoint ({families}).",
   fitsNot: "Does not fit: {reason}",

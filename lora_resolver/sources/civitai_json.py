@@ -116,6 +116,7 @@ def lora_record(document: dict[str, Any], base_url: str) -> LoraRecord:
         else (),
         preview_url=pictures[0][0] if pictures else "",
         previews=tuple(pictures[:MOST_PREVIEWS]),
+        only_films=not pictures and any(each.get("type") == "video" for each in images),
         page_url=f"{base_url}/models/{model}?modelVersionId={version}",
         creator=_creator(document),
         document=json.dumps(document, indent=2, ensure_ascii=False),

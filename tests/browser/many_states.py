@@ -29,6 +29,7 @@ LOCKED = "civitai:9000202@9100202"
 OLD_VERSION, NEW_VERSION = "civitai:9000203@9100203", "civitai:9000203@9100204"
 HOSTED = "runware:100@1"
 ADULT = "civitai:9000205@9100205"
+FILMS = "civitai:9000206@9100206"
 MISSING = "civitai:9000299@9100299"
 LOCAL = "local:paper-cut.safetensors"
 LOCAL_FOREIGN = "local:sdxl/photo-real.safetensors"
@@ -116,6 +117,7 @@ class BrowserStage(ShowcaseStage):
         return [
             *entries,
             self._like(likeness, ADULT, name="Adult art", picture_level=8),
+            self._like(likeness, FILMS, name="Moving pictures", picture_type="video"),
             self._like(
                 likeness,
                 LONG,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.many_states import ADULT, LONG
+from tests.browser.many_states import ADULT, FILMS, LONG
 from tests.browser.test_settings import close_dialogs, open_settings
 
 if TYPE_CHECKING:
@@ -46,6 +46,15 @@ def test_a_picture_above_the_level_is_blurred_until_it_is_clicked(comfy: ComfyPa
     expect(comfy.page.get_by_role("dialog")).to_have_count(0)
     adult.click()
     expect(comfy.page.get_by_role("dialog")).to_be_visible()
+
+
+def test_a_version_with_films_alone_has_a_sign(comfy: ComfyPage) -> None:
+    comfy.load([{"model": FILMS, "weight": 0.5}])
+    expect(comfy.row(0).get_by_test_id("row-name")).to_have_text("Moving pictures")
+    thumb = comfy.row(0).get_by_test_id("row-thumbnail")
+    expect(thumb).to_have_attribute("title", "Its page has films only, so there is no picture.")
+    expect(thumb).to_be_disabled()
+    comfy.screenshot("only-films")
 
 
 def test_the_search_blurs_too_and_a_click_on_the_picture_adds_nothing(comfy: ComfyPage) -> None:

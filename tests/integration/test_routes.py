@@ -130,6 +130,7 @@ def test_a_local_file_without_the_network(routes: Routes, studio: Studio) -> Non
         "page": None,
         "thumbnail": None,
         "thumbnail_hidden": False,
+        "only_films": False,
         "error": None,
         "pending": False,
         "fits": "yes",

@@ -282,7 +282,15 @@ def test_the_first_picture_at_or_below_the_level_is_the_one(most: int, url: str,
     images.insert(0, {"url": "film", "type": "video", "nsfwLevel": 1})
     record = civitai_json.lora_record({"id": 2, "modelId": 1, "images": images}, "https://civitai.example")
     assert record.picture(most) == (url, is_above)
+    assert not record.only_films
     assert LoraRecord.from_dict(json.loads(json.dumps(record.as_dict()))).picture(most) == (url, is_above)
+
+
+def test_films_alone_are_no_picture_and_that_is_known() -> None:
+    images = [{"url": "film", "type": "video", "nsfwLevel": 1}]
+    record = civitai_json.lora_record({"id": 2, "modelId": 1, "images": images}, "https://civitai.example")
+    assert (record.preview_url, record.picture(1), record.only_films) == ("", ("", False), True)
+    assert LoraRecord.from_dict(json.loads(json.dumps(record.as_dict()))).only_films
 
 
 @pytest.mark.parametrize(

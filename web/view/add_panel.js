@@ -148,7 +148,7 @@ function card(item, host, chosen) {
       picture.classList.remove("air-lora-blurred");
       picture.removeAttribute("title");
     },
-  }, icon("picture"));
+  }, icon(item.only_films ? "film" : "picture"));
   if (address) {
     const image = el("img", { src: address, alt: "", loading: "lazy", onerror: () => image.remove() });
     picture.append(image);

@@ -91,7 +91,7 @@ export class RowView {
     const clip = clipWeightOf(row);
     this.clipLine.hidden = clip === null;
     if (clip !== null) this.clip.update(clip, t("clipWeight", { name }), { readOnly, least, most });
-    this.#showThumb(shown.address, name, Boolean(item?.thumbnail_hidden));
+    this.#showThumb(shown.address, name, item);
     this.#showBadge(shown);
     this.#showState(shown);
     this.#showWords(item, name);
@@ -114,11 +114,16 @@ export class RowView {
     return undefined;
   }
 
-  #showThumb(address, name, isHidden) {
-    const isBlurred = isHidden && this.revealed !== address;
+  #showThumb(address, name, item) {
+    const isBlurred = Boolean(item?.thumbnail_hidden) && this.revealed !== address;
+    const isFilm = !address && Boolean(item?.only_films);
     this.thumb.classList.toggle("air-lora-blurred", isBlurred);
     setAttribute(this.thumb, "aria-label", t(isBlurred ? "reveal" : "enlarge", { name }));
-    setAttribute(this.thumb, "title", isBlurred ? t("blurredHint") : null);
+    setAttribute(this.thumb, "title", isBlurred ? t("blurredHint") : isFilm ? t("onlyFilms") : null);
+    if (this.thumb.dataset.kind !== String(isFilm)) {
+      this.thumb.dataset.kind = String(isFilm);
+      this.thumb.querySelector("svg").replaceWith(icon(isFilm ? "film" : "picture"));
+    }
     this.thumb.disabled = !address;
     if (address && this.thumbAddress !== address) {
       this.picture.src = address;
