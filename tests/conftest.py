@@ -14,12 +14,18 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = ("browser", "integration", "nodes", "lora_resolver")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What one worker runs (`-n`, see tools/dev.py): tests that share a server, and else those of one file.
+
+    Marked here: pytest-xdist looks at the marks before any later hook of ours runs.
+    """
+    item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What one worker runs (`-n`, see tools/dev.py): tests that share a server, and else those of one file."""
+    """Puts the longest first."""
     items.sort(key=lambda item: ORDER.index(_part(item)) if _part(item) in ORDER else len(ORDER))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
 
 
 def _part(item: pytest.Item) -> str:
