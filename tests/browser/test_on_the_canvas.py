@@ -120,7 +120,8 @@ def test_what_is_pasted_on_the_selected_node_becomes_a_row(comfy: ComfyPage) -> 
         "civitai:9000001@9100001",
         "civitai:9000002@9100002",
     ]
-    comfy.page.evaluate("() => app.canvas.deselectAll()")
+    comfy.page.evaluate("() => { app.canvas.deselectAll(); document.activeElement?.blur(); }")
+    assert comfy.page.evaluate("() => Object.keys(app.canvas.selected_nodes)") == []
     comfy.page.keyboard.press("Control+V")
     comfy.page.wait_for_timeout(300)
     assert len(comfy.array) == 4, "nothing is selected"
