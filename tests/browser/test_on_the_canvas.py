@@ -121,7 +121,13 @@ def test_what_is_pasted_on_the_selected_node_becomes_a_row(comfy: ComfyPage) -> 
     comfy.page.wait_for_timeout(500)  # the page is still busy with the node that has grown
     comfy.page.evaluate("() => { app.canvas.deselectAll(); document.activeElement?.blur(); }")
     assert comfy.page.evaluate("() => Object.keys(app.canvas.selected_nodes)") == []
-    comfy.page.keyboard.press("Control+V")
+    comfy.page.evaluate(
+        """() => {
+          const clipboardData = new DataTransfer();
+          clipboardData.setData("text/plain", "civitai:9000003@9100003");
+          document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+        }"""
+    )
     comfy.page.wait_for_timeout(300)
     assert [entry["model"] for entry in comfy.array[2:]] == added, "nothing is selected"
     assert comfy.page.evaluate("() => app.graph.nodes.length") == nodes
