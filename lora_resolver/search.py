@@ -16,7 +16,7 @@ from .identifiers import parse_identifier
 from .network.services import services
 from .network.transport import Transport
 from .sources import civitai, locate
-from .sources.civitai import Listing
+from .sources.civitai import SORTS, Listing
 from .sources.desk import Desk, Elsewhere, Offer
 from .store import Store
 from .work import Stop, Stopped
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .identifiers import Identifier
     from .records import LoraRecord
 
-__all__ = ["Listing", "describe", "fetch_picture", "list_versions", "search_civitai"]
+__all__ = ["SORTS", "Listing", "describe", "fetch_picture", "list_versions", "search_civitai"]
 
 MAX_PICTURE_BYTES = 8 * 1024**2
 

@@ -95,7 +95,7 @@ export class RowsWidgets {
 
   /** Text that names LoRAs, pasted while one of our nodes is selected and no text is edited, is for its rows. */
   async pasteOnNode(event) {
-    if (event.target?.closest?.("input, textarea, [contenteditable=true], .air-lora, .air-lora-dialog")) return;
+    if (document.activeElement?.closest("input, textarea, [contenteditable=true], .air-lora, .air-lora-dialog")) return;
     const [node, ...others] = Object.values(this.app.canvas?.selected_nodes ?? {});
     const editor = node && !others.length ? this.ofNode.get(node) : null;
     const text = event.clipboardData?.getData("text/plain") ?? "";

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from .items import Item
 
 PAGE = 24
-SORTS = ("relevance", "downloads", "newest")
-"""For CivitAI; this disk's come by name."""
 MAX_PAGE = 200
 MAX_QUERY = 200
 MAX_OFFSET = 10_000_000
@@ -34,15 +32,16 @@ _CURSOR = re.compile(r"[\w|.:=+/ -]{1,200}", re.ASCII)
 
 
 async def search(request: web.Request) -> dict[str, Any]:
-    """{query, source: "local" | "civitai", checkpoint?, sort?, cursor?} → {items, next}: what fits the checkpoint."""
+    """{query, source: "local" | "civitai", checkpoint?, sort?, cursor?} → {items, next}: what fits the checkpoint.
+
+    `sort` is for CivitAI: "relevance", "downloads" or "newest". What is on this disk comes by name.
+    """
     fields = await read_fields(request)
     query = plain(fields.text("query", MAX_QUERY))
     source = fields.text("source", 20)
     cursor = fields.optional_text("cursor", 200)
-    sort = fields.optional_text("sort", 20) or SORTS[0]
+    sort = fields.optional_text("sort", 20) or "relevance"
     named = named_checkpoint(fields)
-    if sort not in SORTS:
-        raise wrong("sort", f"one of {', '.join(SORTS)}")
     if source not in ("local", "civitai"):
         raise wrong("source", '"local" or "civitai"')
     if cursor is not None and not _CURSOR.fullmatch(cursor):
@@ -123,6 +122,8 @@ def _search_civitai(
 ) -> dict[str, Any]:
     from ...lora_resolver import search as services
 
+    if sort not in services.SORTS:
+        raise wrong("sort", f"one of {', '.join(services.SORTS)}")
     config = resolver_config()
     families = checkpoint.families if checkpoint is not None else ()
     found, following = services.search_civitai(

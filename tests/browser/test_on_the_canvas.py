@@ -118,19 +118,27 @@ def test_what_is_pasted_on_the_selected_node_becomes_a_row(comfy: ComfyPage) -> 
         expect(comfy.rows).to_have_count(count)
     added = ["civitai:9000001@9100001", "civitai:9000002@9100002"]
     assert [entry["model"] for entry in comfy.array[2:]] == added
-    comfy.page.wait_for_timeout(500)  # the page is still busy with the node that has grown
-    comfy.page.evaluate("() => { app.canvas.deselectAll(); document.activeElement?.blur(); }")
-    assert comfy.page.evaluate("() => Object.keys(app.canvas.selected_nodes)") == []
+    # As after a click on a row's button and then on the canvas: the page's selection stays where it was.
     comfy.page.evaluate(
         """() => {
-          const clipboardData = new DataTransfer();
-          clipboardData.setData("text/plain", "civitai:9000003@9100003");
-          document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+          app.canvas.deselectAll();
+          document.activeElement?.blur();
+          getSelection().collapse(document.querySelector(".air-lora-weight-step"), 0);
         }"""
     )
+    comfy.page.keyboard.press("Control+V")
     comfy.page.wait_for_timeout(300)
     assert [entry["model"] for entry in comfy.array[2:]] == added, "nothing is selected"
     assert comfy.page.evaluate("() => app.graph.nodes.length") == nodes
+
+
+def test_a_click_between_the_rows_makes_them_the_place_to_paste(comfy: ComfyPage) -> None:
+    comfy.load(ROWS)
+    comfy.page.evaluate("() => { app.canvas.deselectAll(); document.activeElement?.blur(); }")
+    comfy.page.evaluate("(text) => navigator.clipboard.writeText(text)", "civitai:9000001@9100001")
+    comfy.page.get_by_text("Total 0.50").click()
+    comfy.page.keyboard.press("Control+V")
+    expect(comfy.rows).to_have_count(3)
 
 
 def size_of(comfy: ComfyPage) -> list[float]:

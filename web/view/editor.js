@@ -288,7 +288,8 @@ export class LoraEditor {
     });
     this.drop = el("div", { class: "air-lora-drop", hidden: true, "aria-hidden": "true" }, t("dropHere"));
     this.element = el("div", {
-      class: "air-lora", dataset: testId("widget"),
+      // A click between the rows gives them the focus, and so what is pasted next.
+      class: "air-lora", tabindex: "-1", dataset: testId("widget"),
       // A press on the rows is not a press on the node (which would drag it), and keys are not ComfyUI's shortcuts.
       onpointerdown: (event) => (event.button === 1 ? this.host.pan(event) : event.stopPropagation()),
       ondblclick: (event) => event.stopPropagation(),
@@ -424,6 +425,8 @@ export class LoraEditor {
   }
 
   async #onPaste(event) {
+    // A selection that was left here makes this the event's target long after the focus has gone elsewhere.
+    if (!this.element.contains(document.activeElement)) return;
     const text = event.clipboardData?.getData("text/plain") ?? "";
     event.stopPropagation();
     if (event.target.closest("textarea") || this.readOnly || !text) return;

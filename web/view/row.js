@@ -100,8 +100,9 @@ export class RowView {
   /** What a press on the state does about it, where one thing is to be done. */
   #remedyFor(item, readOnly) {
     if (!readOnly && item?.error?.code === "versionMissing") return () => this.actions.changeVersion(this.key);
-    const account = item?.state === "needs_token" && /huggingface|hf:/i.test(item.model ?? "") ? "HuggingFace" : "Civitai";
-    return item?.state === "needs_token" ? () => this.actions.openSetting(`AirLora.Accounts.${account}`) : null;
+    if (item?.state !== "needs_token") return null;
+    const account = /^(huggingface|hf):/i.test(item.model ?? "") ? "HuggingFace" : "Civitai";
+    return () => this.actions.openSetting(`AirLora.Accounts.${account}`);
   }
 
   /** A blurred picture is shown by the first press, and enlarged by the second. */
