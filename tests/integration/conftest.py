@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests import lora_files
 from tests.conftest import ROOT, comfyui_path
+from tests.integration.route_client import Routes
 from tests.integration.stalling_server import STALLED_VERSION, StallingCivitai
 from tools.civitai_server import CatalogueEntry
 from tools.comfy_client import ComfyClient, Result, Workflow
@@ -136,6 +137,20 @@ def studio(
     environment = {"AIR_LORA_CIVITAI_URL": civitai.url, "CIVITAI_API_TOKEN": TOKEN, "HF_TOKEN": ""}
     with ComfyProcess(comfyui, base, environment=environment) as process:
         yield Studio(ComfyClient(process.url), process, civitai)
+
+
+@pytest.fixture(scope="session")
+def routes(studio: Studio) -> Routes:
+    """The pack's routes there."""
+    return Routes(studio.client.url)
+
+
+@pytest.fixture
+def unchanged(routes: Routes) -> Any:
+    """What the page sees of settings and presets is afterwards what it was before."""
+    before = routes.get("settings").json, routes.get("presets").json
+    yield
+    assert (routes.get("settings").json, routes.get("presets").json) == before
 
 
 def tiny(checkpoint: str, lora: list[dict[str, Any]] | str, **changes: Any) -> TextToImage:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -14,10 +13,11 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.integration.conftest import TOKEN, Studio, air
-from tests.integration.route_client import Routes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tests.integration.route_client import Routes
 
 pytestmark = pytest.mark.integration
 
@@ -41,19 +41,6 @@ CHANGING: list[tuple[str, Any]] = [
 SHOWING = ["library", "settings", "presets", "failures?prompt_id=x", f"thumbnail?model={quote(LOCAL)}"]
 A_FILE = "dropped?name=x.png&size=1"
 BYTES = {"Content-Type": "application/octet-stream"}
-
-
-@pytest.fixture(scope="module")
-def routes(studio: Studio) -> Routes:
-    return Routes(studio.client.url)
-
-
-@pytest.fixture
-def unchanged(routes: Routes) -> Any:
-    """What the page sees of settings and presets is afterwards what it was before."""
-    before = routes.get("settings").json, routes.get("presets").json
-    yield
-    assert (routes.get("settings").json, routes.get("presets").json) == before
 
 
 def headers_of_a_page(routes: Routes, origin: str, host: str = "") -> Mapping[str, str]:
@@ -194,6 +181,7 @@ WRONG += [
     ("search", b'{"query": "x", "source": "https://evil.example"}'),
     ("search", b'{"query": "x", "source": "civitai", "cursor": "&token=x"}'),
     ("search", b'{"query": null, "source": "civitai"}'),
+    ("search", b'{"query": "x", "source": "civitai", "sort": "cheapest"}'),
     ("versions", b'{"model": "https://evil.example/x"}'),
     ("prefetch", b'{"models": ["https://evil.example/x.safetensors"]}'),
     ("prefetch", b'{"models": ["/etc/passwd"]}'),
@@ -397,82 +385,6 @@ def test_a_few_bytes_do_not_find_a_file(routes: Routes, studio: Studio) -> None:
     content = (studio.process.base / "models/loras/mine/local.safetensors").read_bytes()
     answer = dropped(routes, content[:9], size=len(content), name="local.safetensors").json
     assert (answer["entries"], answer["errors"][0]["code"]) == ([], "notInFolder")
-
-
-def test_two_hundred_at_once(routes: Routes, studio: Studio) -> None:
-    asked: list[tuple[str, Any]] = [
-        ("info", {"models": [LOCAL, air(101), air(102), air(201), "civitai:7@8"]}),
-        ("parse", {"text": "civitai:1@2\n<lora:local:0.4>" * 50}),
-        ("search", {"query": "style", "source": "civitai"}),
-        ("search", {"query": "local", "source": "local"}),
-    ]
-    # What a source has not said yet is "pending" in one answer and known in the next.
-    while any(item["pending"] for item in routes.found(*asked[0])["items"]):
-        pass
-    with ThreadPoolExecutor(200) as pool:
-        posts = [pool.submit(routes.post, *asked[number % 4]) for number in range(160)]
-        gets = [pool.submit(routes.get, SHOWING[number % 4]) for number in range(40)]
-        assert {each.result().status for each in posts} == {200}
-        assert {each.result().status for each in gets} <= {200, 404}
-        answers = [each.result().body for each in posts]
-    for index in range(4):
-        # A file's SHA-256 is reckoned while others are asked for, and told as soon as it is known.
-        same = {re.sub(rb'"sha256": (null|"\w+")', b"", body) for body in answers[index::4]}
-        assert len(same) == 1, [body[:3000] for body in same]
-    # The rest of ComfyUI goes on meanwhile.
-    assert studio.client.get("/queue") == {"queue_running": [], "queue_pending": []}
-
-
-@pytest.mark.usefixtures("unchanged")
-def test_two_hundred_changes_at_once(routes: Routes, studio: Studio) -> None:
-    """Each is made whole, in some order; no file is left half written."""
-    names = [f"at once {number}" for number in range(50)]
-    with ThreadPoolExecutor(200) as pool:
-        saved = [pool.submit(routes.post, "presets", {"name": name, "lora": ARRAY}) for name in names]
-        posts: list[tuple[str, Any]] = [
-            ("settings", {"key": "AIR_LORA_CONNECTIONS", "value": "5"}),
-            ("token", {"service": "huggingface", "token": "hf_at_once_and_gone"}),
-            ("prefetch", {"models": [LOCAL]}),
-        ]
-        changes = [pool.submit(routes.post, *posts[number % 3]) for number in range(150)]
-        assert {each.result().status for each in (*saved, *changes)} == {200}
-    assert {preset["name"] for preset in routes.get("presets").json["presets"]} >= set(names)
-    shown = routes.get("settings").json
-    assert (shown["values"]["AIR_LORA_CONNECTIONS"], shown["tokens"]["huggingface"]) == ("5", True)
-    with ThreadPoolExecutor(200) as pool:
-        gone = [pool.submit(routes.post, "presets/delete", {"name": name}) for name in names * 2]
-        back = [
-            pool.submit(routes.post, "settings", {"key": "AIR_LORA_CONNECTIONS", "value": None}),
-            pool.submit(routes.post, "token", {"service": "huggingface", "token": None}),
-        ]
-        others = [pool.submit(routes.post, "prefetch/cancel", {"job": "nobody"}) for _ in range(49)]
-        others += [pool.submit(routes.post, "versions", {"model": air(101)}) for _ in range(49)]
-        statuses = sorted(each.result().status for each in gone)
-        assert statuses == [200] * 50 + [404] * 50
-        assert {each.result().status for each in back} == {200}
-        assert {each.result().status for each in others} == {404, 200}
-    folder = studio.process.base / "user" / "__air_lora"
-    assert not [path.name for path in folder.iterdir() if "part" in path.name or "tmp" in path.name]
-
-
-def test_two_hundred_dropped_at_once(routes: Routes, studio: Studio) -> None:
-    content = (studio.process.base / "models/loras/mine/local.safetensors").read_bytes()
-    with ThreadPoolExecutor(200) as pool:
-        answers = list(
-            pool.map(
-                lambda _: dropped(routes, content, size=len(content), name="local.safetensors"), range(200)
-            )
-        )
-    assert {answer.status for answer in answers} == {200}
-    assert {answer.json["entries"][0]["model"] for answer in answers} == {LOCAL}
-
-
-def test_one_source_is_asked_once_for_what_many_ask(routes: Routes, studio: Studio) -> None:
-    before = len(studio.civitai.requests)
-    with ThreadPoolExecutor(50) as pool:
-        list(pool.map(lambda _: routes.post("info", {"models": ["civitai:4711@4712"]}), range(50)))
-    about = [each for each in studio.civitai.requests[before:] if "4712" in each.path]
-    assert len(about) <= 2  # for the look, and for the name of what could not be looked at
 
 
 def test_answers_hold_no_place_and_no_token(routes: Routes, studio: Studio) -> None:
