@@ -403,6 +403,8 @@ def _pip(*arguments: str, python: Path | None = None) -> None:
         "--no-input",
         *arguments,
     ]
+    if arguments[0] == "install":
+        command.append("--no-compile")  # Python compiles what is imported; all of PyTorch would take minutes
     said: list[str] = []
     environment = dict(os.environ)
     if os.name != "nt":  # where deep folders meet the limit of a path's length
