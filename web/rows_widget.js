@@ -10,6 +10,7 @@ import { hostInputOf, promptWidgetNear } from "./graph/neighbours.js";
 import { innermost, outermost } from "./graph/promoted.js";
 import { appended } from "./rows/prompt_words.js";
 import { namesLoras } from "./rows/pasted.js";
+import { showInPanels } from "./panels.js";
 import { t } from "./strings.js";
 import { LoraEditor } from "./view/editor.js";
 import { putRowsInPlace } from "./vue_mounts.js";
@@ -26,10 +27,12 @@ export class RowsWidgets {
     Object.assign(this, parts);
     /** @type {Set<LoraEditor>} those of nodes that are in a graph */
     this.editors = new Set();
-    /** Which node shows an editor's rows, through which widget. @type {WeakMap<LoraEditor, {node: any, widget: any}>} */
+    /** Which node shows an editor's rows, through which widget. @type {WeakMap<LoraEditor, {node: any, widget: any, editor: LoraEditor}>} */
     this.places = new WeakMap();
     /** @type {WeakMap<object, LoraEditor>} the rows of each node */
     this.ofNode = new WeakMap();
+    /** @type {WeakSet<LoraEditor>} those beside the graph, for a node that has another */
+    this.inPanels = new WeakSet();
   }
 
   get #root() {
@@ -120,14 +123,16 @@ export class RowsWidgets {
       const { node, widget } = this.places.get(editor);
       // A subgraph node that undo took away still says that it lies in the graph, where another has its number by now.
       const isThere = node.graph && node.graph.getNodeById?.(node.id) === node && (node.widgets ?? []).includes(widget);
-      if (!isThere) this.#forget(editor);
+      const isShut = this.inPanels.has(editor) && !editor.element.isConnected;
+      if (!isThere || isShut) this.#forget(editor);
     }
-    if (globalThis.LiteGraph?.vueNodesMode) putRowsInPlace(this.editors, (editor) => this.places.get(editor).node, this.app.canvas?.graph);
+    const inNodes = [...this.editors].filter((editor) => !this.inPanels.has(editor));
+    if (globalThis.LiteGraph?.vueNodesMode) putRowsInPlace(inNodes, (editor) => this.places.get(editor).node, this.app.canvas?.graph);
   }
 
   /** All that the rows depend on outside of themselves: rows are drawn anew when it changes. */
   state() {
-    return [...this.editors].map(({ host, readOnly }) => [host.checkpoint(), readOnly, host.isVue(), host.outside()]);
+    return [...this.editors].map(({ host, readOnly }) => [host.checkpoint(), readOnly, host.isMeasured(), host.outside()]);
   }
 
   renderAll() {
@@ -174,6 +179,7 @@ export class RowsWidgets {
       setValue: (text) => {
         if (kept) kept.value = text;
         editor.setText(text);
+        for (const each of this.editors) if (this.inPanels.has(each)) each.render();
       },
       getMinHeight: () => editor.wantedHeight(),
       hideOnZoom: false,
@@ -184,7 +190,7 @@ export class RowsWidgets {
   /** @param {(name: string) => any} source the node whose text it is: the node itself, or one inside the subgraph */
   #editorFor(node, name, source, kept = null) {
     const { app, server, knowledge, settings, settled, toast } = this;
-    const place = { node, widget: null };
+    const place = { node, widget: null, editor: null };
     const nameOfInput = () => place.widget?.name ?? name;
     const outer = () => (node.graph ? outermost(node, nameOfInput(), this.#root) : null);
     const host = {
@@ -228,20 +234,24 @@ export class RowsWidgets {
         panWith(app.canvas, event);
       },
       toast,
-      isVue: () => Boolean(globalThis.LiteGraph?.vueNodesMode),
+      isMeasured: () => isMeasured(place.editor?.element),
       resized: () => requestAnimationFrame(() => fit(node)),
       wheel: (event) => {
         if (!globalThis.LiteGraph?.vueNodesMode) app.canvas?.processMouseWheel?.(event);
       },
     };
     const editor = new LoraEditor({ server, knowledge, host });
+    place.editor = editor;
     this.places.set(editor, place);
     return editor;
   }
 
   #settle(editor, node, widget) {
-    this.places.get(editor).widget = widget;
-    keepShown(widget);
+    if (this.places.get(editor).widget !== widget) {
+      this.places.get(editor).widget = widget;
+      keepShown(widget);
+      showInPanels(widget, () => this.app.canvas, () => this.#inPanel(node, widget));
+    }
     this.ofNode.set(node, editor);
     this.editors.add(editor);
     queueMicrotask(() => {
@@ -251,6 +261,17 @@ export class RowsWidgets {
     requestAnimationFrame(() => this.check());
     // Nodes 2.0 measures a new node a moment later, and gives it its own size.
     if (node.subgraph) setTimeout(() => fit(node), 300);
+  }
+
+  /** Rows beside the graph, of a widget that has its own in the node. */
+  #inPanel(node, widget) {
+    const editor = this.#editorFor(node, widget.name, (name) => (node.subgraph ? innermost(node, name) : node), widget);
+    Object.assign(editor.host, { isMeasured: () => true, pan: () => {}, wheel: () => {}, resized: () => {} });
+    this.places.get(editor).widget = widget;
+    this.editors.add(editor);
+    this.inPanels.add(editor);
+    editor.render();
+    return editor.element;
   }
 
   /** What ComfyUI keeps of the last run, also for nodes that undo or another tab of the page made anew. */
@@ -266,12 +287,13 @@ export class RowsWidgets {
     editor.dispose();
   }
 
-  /** The rows of this node, and those of the subgraph nodes that show them. */
+  /** The rows of this node, and those of panels and of subgraph nodes that show them. */
   #shownFor(node, name) {
     const own = this.ofNode.get(node);
     const others = [...this.editors].filter((each) => {
       const place = this.places.get(each);
-      return each !== own && place.node.subgraph && innermost(place.node, place.widget.name) === node;
+      if (each === own) return false;
+      return place.node === node || (place.node.subgraph && innermost(place.node, place.widget.name) === node);
     });
     return name && own ? [own, ...others] : [];
   }
@@ -282,6 +304,11 @@ function keepShown(widget) {
   for (const name of ["computedDisabled", "connectionSuppressed"]) {
     Object.defineProperty(widget, name, { configurable: true, get: () => false, set: () => {} });
   }
+}
+
+/** Whether the page asks the element for its height, as Nodes 2.0 and app mode do. The canvas renderer asks the widget. */
+function isMeasured(element) {
+  return Boolean(globalThis.LiteGraph?.vueNodesMode) || Boolean(element?.isConnected && !element.closest(".dom-widget"));
 }
 
 /** Heights that nodes got from their rows, not from the user. @type {WeakMap<object, number>} */

@@ -16,7 +16,8 @@ export function putRowsInPlace(editors, nodeOf, graph) {
     const node = nodeOf(editor);
     if (!graph || node.graph !== graph) continue;
     const drawn = document.querySelector(`[data-node-id="${CSS.escape(String(node.id))}"]`);
-    if (!drawn || drawn.contains(editor.element)) continue;
+    // While app mode hides the nodes, it shows their rows itself.
+    if (!drawn || drawn.contains(editor.element) || drawn.offsetParent === null) continue;
     const stale = [...drawn.querySelectorAll(".air-lora")].find((element) => !live.has(element));
     if (stale) stale.replaceWith(editor.element);
     else place(drawn, editor.element);

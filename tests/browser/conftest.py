@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Locale": "en", "Comfy.Workflow.Persist": False}
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.OnboardingCoachmarks.Seen": ["appMode", "firstRun"],
+    "Comfy.Locale": "en",
+    "Comfy.Workflow.Persist": False,
+}
 
 
 @pytest.fixture(scope="session")

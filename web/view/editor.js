@@ -34,7 +34,7 @@ const MOST_REASONS = 5; // toasts about one paste
  * @property {() => void} interrupt cancels the run that is under way
  * @property {(event: PointerEvent) => void} pan moves the canvas with the middle button
  * @property {(severity: string, summary: string, detail?: string) => void} toast
- * @property {() => boolean} isVue whether Nodes 2.0 draws the nodes
+ * @property {() => boolean} isMeasured whether the page asks the element for its height
  * @property {() => void} resized the rows became more or fewer
  */
 export class LoraEditor {
@@ -51,18 +51,21 @@ export class LoraEditor {
     this.failures = new Map();
     this.notLoaded = new Map();
     this.#build();
+    this.sizes = new ResizeObserver(() => this.#setLeastHeight()); // app mode takes the element elsewhere
     this.watch();
   }
 
   /** Shows what becomes known of the models, from now on until `dispose`. */
   watch() {
     this.forgetKnowledge ??= this.knowledge.onChange(() => this.render());
+    this.sizes.observe(this.element);
     this.render();
   }
 
   dispose() {
     this.forgetKnowledge?.();
     this.forgetKnowledge = null;
+    this.sizes.disconnect();
   }
 
   get rows() {
@@ -362,11 +365,14 @@ export class LoraEditor {
     this.json.element.hidden = !isJson;
     if (isJson) this.json.update(readOnly ? this.ranText ?? "[]" : this.text, shown, readOnly);
     this.#renderRows(shown.rows, readOnly);
-    // Nodes 2.0 asks the element for its height; the canvas renderer asks the widget, and gives the element its own.
-    this.element.style.minHeight = this.host.isVue() ? `${this.wantedHeight()}px` : "";
+    this.#setLeastHeight();
     this.empty.firstChild.hidden = readOnly;
     this.empty.classList.toggle("air-lora-readonly", readOnly);
     setText(this.empty.lastChild, t(readOnly ? "wiredEmpty" : "emptyHint"));
+  }
+
+  #setLeastHeight() {
+    this.element.style.minHeight = this.host.isMeasured() ? `${this.wantedHeight()}px` : "";
   }
 
   #renderRows(rows, readOnly) {

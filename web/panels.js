@@ -1,0 +1,35 @@
+/**
+ * Rows in the panels beside the graph: the front end's right panel on *Parameters*, and what else draws a single widget.
+ *
+ * Such a panel knows no DOM widgets. It gives each widget a canvas to draw on, and leaves the panel's width in the widget, where the
+ * canvas renderer takes it for the width of the rows in the node. So the width is not taken, and rows of their own are put
+ * over that canvas.
+ */
+
+/**
+ * @param {any} widget
+ * @param {() => any} graphCanvas ComfyUI's own canvas
+ * @param {() => HTMLElement} rowsFor makes rows that show this widget's text
+ */
+export function showInPanels(widget, graphCanvas, rowsFor) {
+  const { draw } = widget;
+  /** @type {WeakSet<HTMLCanvasElement>} */
+  const covered = new WeakSet();
+  Object.defineProperty(widget, "width", { configurable: true, get: () => undefined, set: () => {} });
+  widget.draw = function drawOrCover(context, ...rest) {
+    const panel = context?.canvas;
+    const { canvas, bgcanvas } = graphCanvas() ?? {};
+    if (!panel?.isConnected || panel === canvas || panel === bgcanvas) {
+      draw?.call(this, context, ...rest);
+    } else if (!covered.has(panel)) {
+      covered.add(panel);
+      cover(panel, rowsFor());
+    }
+  };
+}
+
+function cover(canvas, rows) {
+  canvas.style.display = "none"; // its clicks would go to the node's widget
+  rows.classList.add("air-lora-in-panel");
+  canvas.parentElement.append(rows);
+}
