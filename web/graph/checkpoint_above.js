@@ -1,9 +1,16 @@
 /**
  * Which checkpoint file is behind a node's MODEL input? Pure over ComfyUI's graph objects.
  *
- * MODEL is followed up the links: through reroutes, other nodes that take and give a model, into subgraphs and out of
- * them, and through Set/Get nodes, to the loader whose widget names a file.
+ * MODEL is followed up the links as the prompt will have it: through reroutes, other nodes that take and give a model, the
+ * chosen input of switches, contexts and pipes, past what is muted or bypassed, into subgraphs and out of them, through
+ * Set and Get nodes and Use Everywhere, to the loader whose widget names a file. Where several may be meant, none is named.
+ *
+ * Not from `app.graphToPrompt()`, though it would know: it serializes every widget, and those of other packs roll dice
+ * and ask servers when they are serialized.
  */
+
+import { classOf, isMuted, slotsOfModel, UNKNOWN, valueOf } from "./choices.js";
+import { broadcastTo, findHost, linkOf, nodeOf, nodesOf } from "./links.js";
 
 const FOLDER_OF_WIDGET = {
   ckpt_name: "checkpoints",
@@ -14,12 +21,14 @@ const SUBGRAPH_INPUT = -10;
 const SUBGRAPH_OUTPUT = -20;
 const MOST_STEPS = 500;
 
+/** What a walk finds: nothing, UNKNOWN, or a file. @typedef {null | typeof UNKNOWN | {folder: string, name: string}} Found */
+
 /** @returns {{folder: string, name: string} | null} */
 export function checkpointAbove(node, rootGraph) {
-  const walk = { root: rootGraph ?? node.graph?.rootGraph ?? node.graph, seen: new Set() };
-  const above = (node.inputs ?? []).find((input) => input.type === "MODEL");
-  if (above) return fromInput(node, node.inputs.indexOf(above), walk);
-  return fromNodesBelow(node, walk);
+  const walk = { root: rootGraph ?? node.graph?.rootGraph ?? node.graph, path: new Set(), steps: 0 };
+  const slot = (node.inputs ?? []).findIndex((input) => input.type === "MODEL");
+  const found = slot >= 0 ? fromInput(node, slot, walk) : fromNodesBelow(node, walk);
+  return found === UNKNOWN ? null : found;
 }
 
 /** A node without a MODEL (an array on its own): the first node that takes its outputs and has one. */
@@ -45,49 +54,32 @@ function fromNodesBelow(node, walk) {
   return null;
 }
 
-export function linkOf(graph, id) {
-  if (id === null || id === undefined || !graph) return null;
-  return graph.getLink?.(id) ?? graph.links?.get?.(id) ?? graph.links?.[id] ?? null;
-}
-
-export function nodeOf(graph, id) {
-  return graph.getNodeById?.(id) ?? (graph.nodes ?? graph._nodes ?? []).find((node) => node.id === id) ?? null;
-}
-
-const nodesOf = (graph) => graph?.nodes ?? graph?._nodes ?? [];
-
-function fromInput(node, index, walk) {
-  const link = linkOf(node.graph, node.inputs?.[index]?.link);
+function fromInput(node, slot, walk) {
+  const link = linkOf(node.graph, node.inputs?.[slot]?.link) ?? broadcastTo(node, slot);
   return link ? fromLink(node.graph, link, walk) : null;
 }
 
 function fromLink(graph, link, walk) {
   const step = `${graph.id ?? ""}/${link.id}`;
-  if (walk.seen.has(step) || walk.seen.size > MOST_STEPS) return null;
-  walk.seen.add(step);
-  if (Number(link.origin_id) === SUBGRAPH_INPUT) return fromHost(graph, link.origin_slot, walk);
-  const origin = nodeOf(graph, link.origin_id);
-  if (!origin) return null;
-  if (origin.subgraph) return fromInside(origin.subgraph, link.origin_slot, walk);
-  return fromNode(origin, walk);
+  walk.steps += 1;
+  if (walk.path.has(step)) return null; // a circle
+  if (walk.steps > MOST_STEPS) return UNKNOWN;
+  walk.path.add(step);
+  try {
+    if (Number(link.origin_id) === SUBGRAPH_INPUT) return fromHost(graph, link.origin_slot, walk);
+    const origin = nodeOf(graph, link.origin_id);
+    if (!origin || isMuted(origin)) return null;
+    if (origin.subgraph && origin.mode !== 4) return fromInside(origin.subgraph, link.origin_slot, walk);
+    return fromNode(origin, link.origin_slot, walk);
+  } finally {
+    walk.path.delete(step);
+  }
 }
 
 /** Out of a subgraph: to the node that stands for it in the graph around it. */
 function fromHost(subgraph, slot, walk) {
   const host = findHost(walk.root, subgraph);
   return host ? fromInput(host, slot, walk) : null;
-}
-
-export function findHost(graph, subgraph, met = new Set()) {
-  if (!graph || met.has(graph)) return null;
-  met.add(graph);
-  for (const node of nodesOf(graph)) {
-    if (!node.subgraph) continue;
-    if (node.subgraph === subgraph || (subgraph.id !== undefined && node.subgraph.id === subgraph.id)) return node;
-    const inner = findHost(node.subgraph, subgraph, met);
-    if (inner) return inner;
-  }
-  return null;
 }
 
 function fromInside(subgraph, slot, walk) {
@@ -98,34 +90,56 @@ function fromInside(subgraph, slot, walk) {
   return null;
 }
 
-function fromNode(node, walk) {
-  const type = String(node.comfyClass ?? node.type ?? "");
-  const inputs = node.inputs ?? [];
-  const file = fileOf(node, type);
+function fromNode(node, outputSlot, walk) {
+  const type = classOf(node);
+  const isBypassed = node.mode === 4;
+  const file = isBypassed ? null : fileOf(node, type);
   if (file) return file;
-  if (/^GetNode/i.test(type)) return fromSetNode(node, walk);
-  const models = inputs.flatMap((input, index) => (input.type === "MODEL" ? [index] : []));
-  const others = models.length ? models : inputs.flatMap((input, index) => (input.type === "*" || inputs.length === 1 ? [index] : []));
-  // In order: of a merge of two models, the first is what the second is merged into.
-  for (const index of others) {
-    const found = fromInput(node, index, walk);
-    if (found) return found;
+  if (/^(easy )?getNode/i.test(type)) return fromSetNode(node, walk);
+  const chosen = slotsOfModel(node, outputSlot);
+  if (chosen === UNKNOWN) return UNKNOWN;
+  const found = new Map();
+  for (const slot of chosen.slots) {
+    const one = fromInput(node, slot, walk);
+    if (!one) continue;
+    if (chosen.isFirst) return one;
+    found.set(one === UNKNOWN ? one : `${one.folder}/${one.name}`, one);
   }
-  return null;
+  return found.size > 1 ? UNKNOWN : [...found.values()][0] ?? null;
 }
 
 function fileOf(node, type) {
-  for (const widget of node.widgets ?? []) {
-    const folder = FOLDER_OF_WIDGET[widget.name] ?? (widget.name === "model_name" && /diffusion|unet/i.test(type) ? "diffusion_models" : null);
-    if (folder === null || typeof widget.value !== "string" || widget.value === "") continue;
-    return { folder: /gguf/i.test(type) && folder !== "checkpoints" ? "unet_gguf" : folder, name: widget.value };
+  for (const { name } of node.widgets ?? []) {
+    const folder = FOLDER_OF_WIDGET[name] ?? (name === "model_name" && /diffusion|unet/i.test(type) ? "diffusion_models" : null);
+    if (folder === null) continue;
+    const value = valueOf(node, name);
+    if (value === UNKNOWN) return UNKNOWN;
+    if (typeof value !== "string" || value === "") continue;
+    return { folder: /gguf/i.test(type) && folder !== "checkpoints" ? "unet_gguf" : folder, name: value };
   }
   return null;
 }
 
-/** KJNodes' Get node: joined by name to a Set node in the same graph. */
+/** A Get node is joined by its name to a Set node: in its own graph, in those around it, or anywhere. */
 function fromSetNode(node, walk) {
   const name = node.widgets?.[0]?.value;
-  const setter = nodesOf(node.graph).find((each) => /^SetNode/i.test(String(each.type)) && each.widgets?.[0]?.value === name);
-  return setter && name ? fromInput(setter, 0, walk) : null;
+  if (!name) return null;
+  const isIt = (each) => /^(easy )?setNode/i.test(classOf(each)) && each.widgets?.[0]?.value === name;
+  for (const graph of graphsFrom(node.graph, walk.root)) {
+    const setter = nodesOf(graph).find(isIt);
+    if (setter) return isMuted(setter) ? null : fromInput(setter, 0, walk);
+  }
+  return null;
+}
+
+/** This graph, then each around it, then all. */
+function graphsFrom(graph, root) {
+  const graphs = new Set([graph]);
+  for (let host = findHost(root, graph); host?.graph; host = host.graph === root ? null : findHost(root, host.graph)) graphs.add(host.graph);
+  const add = (one) => {
+    graphs.add(one);
+    for (const node of nodesOf(one)) if (node.subgraph && !graphs.has(node.subgraph)) add(node.subgraph);
+  };
+  if (root) add(root);
+  return graphs;
 }

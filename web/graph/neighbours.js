@@ -1,6 +1,6 @@
 /** What lies near a node in the graph: whether its text is wired, and which prompt its CLIP feeds. Pure. */
 
-import { findHost, linkOf, nodeOf } from "./checkpoint_above.js";
+import { findHost, linkOf, nodeOf } from "./links.js";
 
 const SUBGRAPH_INPUT = -10;
 const SUBGRAPH_OUTPUT = -20;

@@ -1,6 +1,6 @@
 /** A widget that a subgraph shows on its own node: which text counts, and whose rows they are. Pure. */
 
-import { findHost, linkOf, nodeOf } from "./checkpoint_above.js";
+import { findHost, linkOf, nodeOf } from "./links.js";
 
 const SUBGRAPH_INPUT = -10;
 const MOST_DEPTH = 50;

@@ -1,0 +1,68 @@
+/** Which of its inputs a node hands on: what is muted or bypassed, switches, contexts and merges. Pure. */
+
+import { linkOf, nodeOf } from "./links.js";
+
+const MUTED = 2;
+const BYPASSED = 4;
+
+/** Nobody but the run itself knows. */
+export const UNKNOWN = Symbol("unknown");
+
+const either = (yes, no) => (value) => (value ? yes : no);
+/** Nodes that hand on one input, chosen by a widget: the widget, and which input a value of it means. */
+const SWITCHES = {
+  ComfySwitchNode: ["switch", either("on_true", "on_false")],
+  ComfySoftSwitchNode: ["switch", either("on_true", "on_false")],
+  "CR Model Input Switch": ["Input", (value) => `model${value}`],
+  "CR Model Input Switch (4 way)": ["Input", (value) => `model${value}`],
+  ImpactSwitch: ["select", (value) => `input${value}`],
+  ImpactConditionalBranch: ["cond", either("tt_value", "ff_value")],
+  LazySwitchKJ: ["switch", either("on_true", "on_false")],
+  "Model Input Switch": ["boolean", either("model_a", "model_b")],
+  "Switch any [Crystools]": ["boolean", either("on_true", "on_false")],
+  "easy anythingIndexSwitch": ["index", (value) => `value${value}`],
+  "easy ifElse": ["boolean", either("on_true", "on_false")],
+};
+/** Those that hand on the first input that there is. */
+const FIRST_OF = new Set(["Any Switch (rgthree)", "Context Switch (rgthree)", "Context Switch Big (rgthree)"]);
+const HOLDS_MODELS = /CONTEXT|PIPE/i;
+
+export const classOf = (node) => String(node.comfyClass ?? node.type ?? "");
+export const isMuted = (node) => node.mode === MUTED;
+
+/** @returns {{slots: number[], isFirst: boolean} | typeof UNKNOWN} the inputs that may hold the model; `isFirst`: the first that has one */
+export function slotsOfModel(node, outputSlot) {
+  const inputs = node.inputs ?? [];
+  const slots = (test) => inputs.flatMap((input, slot) => (test(input) ? [slot] : []));
+  if (node.mode === BYPASSED) {
+    const wanted = node.outputs?.[outputSlot]?.type ?? "MODEL";
+    const same = slots((input) => input.type === wanted);
+    return { slots: same.includes(outputSlot) ? [outputSlot] : same.slice(0, 1), isFirst: false };
+  }
+  const type = classOf(node);
+  const chooser = SWITCHES[type];
+  if (chooser) {
+    const value = valueOf(node, chooser[0]);
+    if (value === UNKNOWN) return UNKNOWN;
+    return { slots: slots((input) => input.name === chooser[1](value)), isFirst: false };
+  }
+  if (FIRST_OF.has(type)) return { slots: slots(() => true), isFirst: true };
+  const models = slots((input) => input.type === "MODEL");
+  // Of a merge of two models, the first is what the second is merged into.
+  if (models.length && /merge/i.test(type)) return { slots: models, isFirst: true };
+  const contexts = slots((input) => HOLDS_MODELS.test(String(input.type)));
+  // A context's own input stands before what the context brings.
+  if (models.length) return { slots: [...models, ...contexts], isFirst: contexts.length > 0 };
+  if (contexts.length) return { slots: contexts, isFirst: false };
+  return { slots: slots((input) => input.type === "*" || inputs.length === 1), isFirst: false };
+}
+
+/** What a widget says; over a wire, what the primitive at its other end says. */
+export function valueOf(node, name) {
+  const widget = (node.widgets ?? []).find((each) => each.name === name);
+  const input = (node.inputs ?? []).find((each) => each.name === name || each.widget?.name === name);
+  const link = linkOf(node.graph, input?.link);
+  if (!link) return widget ? widget.value : UNKNOWN;
+  const origin = nodeOf(node.graph, link.origin_id);
+  return origin && /^Primitive/.test(classOf(origin)) && origin.widgets?.length ? origin.widgets[0].value : UNKNOWN;
+}
