@@ -36,7 +36,7 @@ def run() -> list[BenchmarkResult]:
     """Two rows for the first time, two for the second."""
     with tempfile.TemporaryDirectory(dir=room_on_disk(4 << 30)) as name:
         root = Path(name)
-        loras = _library(root / "loras")
+        loras = many_files(root / "loras")
         config = ResolverConfig(loras, state_dir=root / "state")
         first = race(
             {SCAN: lambda: _scan(config), OPEN: lambda: _open_all(loras)},
@@ -62,7 +62,8 @@ def run() -> list[BenchmarkResult]:
     ]
 
 
-def _library(folder: Path) -> Path:
+def many_files(folder: Path) -> Path:
+    """Fills a folder with LoRAs of all kinds."""
     with_shapes = [sample for sample in samples() if sample.has_shapes]
     for number, sample in enumerate(islice(cycle(with_shapes), FILES)):
         path = folder / f"{number % FOLDERS:02}" / f"{number}.safetensors"

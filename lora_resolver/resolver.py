@@ -171,6 +171,11 @@ class Resolver:
         with Library(self._config, Stop()) as library:
             return library.files(on_file)
 
+    def library_stamp(self) -> str | None:
+        """Another text whenever `library` may say something else; None where nobody can tell. Opens no file."""
+        with Library(self._config, Stop()) as library:
+            return library.stamp()
+
     def find_local(self, identifier: Identifier | str) -> Path | None:
         """Where the file lies if it is on this disk and known under this name. No network, no hashing, no error."""
         wanted = parse_identifier(identifier) if isinstance(identifier, str) else identifier

@@ -92,6 +92,21 @@ class Index:
 
         return self._do(read)
 
+    def stamp(self) -> str | None:
+        """Another text after each change by anyone; None where this run remembers in memory alone."""
+        with self._lock:
+            try:
+                is_in_memory = self._do(lambda db: db.execute("PRAGMA database_list").fetchone()[2] == "")
+                with self._path.open("rb") as file:
+                    header = file.read(_CHANGE_COUNTER.stop)
+                    return (
+                        None
+                        if is_in_memory
+                        else f"{os.fstat(file.fileno()).st_ino} {header[_CHANGE_COUNTER].hex()}"
+                    )
+            except OSError:
+                return None
+
     def put(self, changed: Sequence[tuple[FoundFile, Sequence[Claim]]]) -> None:
         """Takes up files that are new or have changed, with what their sidecars claim.
 
@@ -322,6 +337,9 @@ class Index:
             self._opened.close()
             self._opened = None
 
+
+_CHANGE_COUNTER = slice(24, 28)
+"""Where SQLite counts the transactions that wrote (https://www.sqlite.org/fileformat.html#file_change_counter)."""
 
 _BROKEN = (sqlite3.Error, ValueError, TypeError, AttributeError)
 """What a database that is not what we wrote raises: SQLite's own errors, and those of reading our JSON in it."""

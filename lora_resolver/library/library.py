@@ -274,6 +274,11 @@ class Library:
             for name, path in self._in_order(rows)
         ]
 
+    def stamp(self) -> str | None:
+        """Another text whenever `files` may say something else; None where the index remembers nothing."""
+        self.scan()
+        return self._index.stamp()
+
     def file(self, path: Path) -> LibraryFile:
         """What is known of one file, read anew where it has changed; nothing is hashed. Raises OSError."""
         text = os.path.abspath(path)

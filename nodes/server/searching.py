@@ -11,7 +11,7 @@ from .checkpoints import known_checkpoint, named_checkpoint
 from .guard import query_number, read_fields, wrong
 from .info import local_files
 from .items import item_of_file, item_of_record, name_of_file, plain, with_fit
-from .listing import library_files
+from .listing import listing
 from .settings import resolver_config
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ async def library(request: web.Request) -> dict[str, Any]:
     """?offset=&limit= → {items, total}: every LoRA in the loras folders, by name."""
     offset = query_number(request, "offset", 0, MAX_OFFSET)
     limit = query_number(request, "limit", PAGE, MAX_PAGE)
-    files = await workers.library.do(lambda: library_files(resolver_config()))
+    files = (await workers.library.do(lambda: listing(resolver_config()))).files
     page = files[offset : offset + limit]
-    return {"items": await workers.disk.do(lambda: _items(page, None)), "total": len(files)}
+    return {"items": await workers.disk.do(lambda: items_of_files(page, None)), "total": len(files)}
 
 
 async def versions(request: web.Request) -> dict[str, Any]:
@@ -87,32 +87,18 @@ async def versions(request: web.Request) -> dict[str, Any]:
 
 
 def _search_local(query: str, checkpoint: KnownCheckpoint | None, start: int) -> dict[str, Any]:
-    words = query.casefold().split()
-    found = [
-        file
-        for file in library_files(resolver_config())
-        if _may_fit(file, checkpoint) and all(word in _searched(file) for word in words)
-    ]
-    # What has the words in its name comes before what has them in its trigger words alone.
-    found.sort(key=lambda file: not all(word in f"{file.title} {file.name}".casefold() for word in words))
+    families = checkpoint.families if checkpoint is not None else ()
+    found = listing(resolver_config()).search(query, families)
     page = found[start : start + PAGE]
     following = start + PAGE
-    return {"items": _items(page, checkpoint), "next": str(following) if following < len(found) else None}
+    return {
+        "items": items_of_files(page, checkpoint),
+        "next": str(following) if following < len(found) else None,
+    }
 
 
-def _searched(file: LibraryFile) -> str:
-    return " ".join((file.title, file.name, *file.identifiers, *file.trigger_words)).casefold()
-
-
-def _may_fit(file: LibraryFile, checkpoint: KnownCheckpoint | None) -> bool:
-    if file.verdict in ("unsound", "not_a_diffusion_lora"):
-        return False
-    if checkpoint is None or not checkpoint.families or not file.families:
-        return True
-    return bool(set(file.families) & set(checkpoint.families))
-
-
-def _items(files: Iterable[LibraryFile], checkpoint: KnownCheckpoint | None) -> list[Item]:
+def items_of_files(files: Iterable[LibraryFile], checkpoint: KnownCheckpoint | None) -> list[Item]:
+    """For the page; a file whose name no identifier can hold is left out."""
     named = ((name_of_file(file), file) for file in files)
     return [with_fit(item_of_file(name, file), checkpoint) for name, file in named if name is not None]
 

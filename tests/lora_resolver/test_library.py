@@ -273,6 +273,35 @@ def test_a_second_scan_opens_no_file_and_a_third_only_what_changed(config: Resol
     assert "sdxl" in by_name["3/13.safetensors"].families
 
 
+@pytest.mark.parametrize("change", ["added", "removed", "replaced", "noted", "hashed"])
+def test_the_stamp_tells_whether_the_list_would_say_something_else(
+    config: ResolverConfig, own: Path, change: str
+) -> None:
+    library_of(own, 20)
+    Resolver(config).library()
+    before = Resolver(config).library_stamp()
+    assert before == Resolver(config).library_stamp() is not None
+    Resolver(config).library()
+    assert before == Resolver(config).library_stamp()
+    if change == "added":
+        write_safetensors(own / "new.safetensors", 100)
+    elif change == "removed":
+        (own / "5" / "15.safetensors").unlink()
+    elif change == "replaced":
+        write_safetensors(own / "3" / "13.safetensors", 500, seed=4)
+    elif change == "noted":
+        (own / "4" / "14.civitai.info").write_text("{}")
+    else:
+        Resolver(config).resolve("local:1/11.safetensors")
+    assert before != Resolver(config).library_stamp()
+
+
+def test_without_an_index_nobody_can_tell(config: ResolverConfig, own: Path, tmp_path: Path) -> None:
+    library_of(own, 3)
+    (tmp_path / "file").write_text("")
+    assert Resolver(config.with_changes(state_dir=tmp_path / "file" / "state")).library_stamp() is None
+
+
 def test_an_interrupted_scan_goes_on_where_it_was(
     config: ResolverConfig, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,10 @@ import { t } from "../strings.js";
 import { el, icon, setAttribute, setText, testId } from "./dom.js";
 import { openDialog } from "./dialogs.js";
 
-const PAUSE_MS = 300;
+/** After the last key: this disk is asked almost at once, CivitAI when somebody has stopped typing. */
+const PAUSE_MS = { local: 40, civitai: 300 };
+/** What was found before stays so long, rather than flicker with each key. */
+const KEEP_MS = 150;
 
 const sorts = () => [["relevance", t("sortRelevance")], ["downloads", t("sortDownloads")], ["newest", t("sortNewest")]];
 
@@ -38,14 +41,17 @@ export function openAddPanel(host) {
   };
   const say = () => setText(note, added ? t("added", { count: added }) : "");
 
-  const look = () => {
+  const look = (pause = 0) => {
     current?.abort();
     current = new AbortController();
     const asked = { query: input.value.trim(), sort: sorting.value, ...(host.checkpoint && fitting.checked ? { checkpoint: host.checkpoint } : {}) };
+    const { signal } = current;
     const shown = new Shown();
-    found.replaceChildren(
-      section(t("onThisDisk"), "local", host, asked, current.signal, chosen, shown),
-      section(t("onCivitai"), "civitai", host, asked, current.signal, chosen, shown));
+    const local = section(t("onThisDisk"), "local", host, asked, signal, chosen, shown);
+    const civitai = section(t("onCivitai"), "civitai", host, asked, signal, chosen, shown, pause);
+    Promise.race([local.loaded, wait(KEEP_MS)]).then(() => {
+      if (!signal.aborted) found.replaceChildren(local.element, civitai.element);
+    });
   };
   const chosen = (item, button) => {
     if (host.has(item)) return;
@@ -61,7 +67,7 @@ export function openAddPanel(host) {
     if (looksPasted(input.value)) {
       current?.abort();
       found.replaceChildren(el("button", { type: "button", class: "air-lora-primary", dataset: testId("add-pasted"), onclick: addPasted }, t("add")));
-    } else timer = setTimeout(look, PAUSE_MS);
+    } else timer = setTimeout(() => look(PAUSE_MS.civitai - PAUSE_MS.local), PAUSE_MS.local);
   });
   input.addEventListener("paste", () => setTimeout(() => looksPasted(input.value) && addPasted()));
   input.addEventListener("keydown", (event) => {
@@ -107,7 +113,9 @@ class Shown {
   }
 }
 
-function section(title, source, host, asked, signal, chosen, shown) {
+const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+function section(title, source, host, asked, signal, chosen, shown, pause = 0) {
   const list = el("div", { class: "air-lora-cards", role: "list", "aria-label": title });
   const state = el("div", { class: "air-lora-cards-state" }, t("searching"));
   const whole = el("section", { class: "air-lora-section", dataset: testId(`found-${source}`) }, el("h3", { class: "air-lora-section-title" }, title), list, state);
@@ -134,8 +142,11 @@ function section(title, source, host, asked, signal, chosen, shown) {
       }, t("more")));
     }
   };
-  load(null);
-  return whole;
+  const begin = async () => {
+    if (pause) await wait(pause);
+    if (!signal.aborted) await load(null);
+  };
+  return { element: whole, loaded: begin() };
 }
 
 function card(item, host, chosen) {

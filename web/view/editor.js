@@ -269,6 +269,8 @@ export class LoraEditor {
         this.host.resized();
       },
       add: () => this.openAdd(),
+      // The server reads its folders while the hand is still on its way.
+      mayAdd: () => this.server.post("/air_lora/search", { query: "", source: "local" }),
     });
     this.list = el("div", { role: "list", class: "air-lora-list", "aria-label": t("list"), dataset: testId("list") });
     this.empty = el("div", { class: "air-lora-empty", dataset: testId("empty"), onclick: () => this.openAdd() }, el("strong", {}, t("empty")), el("span", {}, t("emptyHint")));

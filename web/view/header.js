@@ -16,7 +16,7 @@ export class Header {
     this.wire = el("span", { class: "air-lora-wire", hidden: true, dataset: testId("wired") });
     this.presets = iconButton("bookmark", t("presets"), "presets", () => actions.presets(this.presets), { "aria-haspopup": "menu", "aria-expanded": "false" });
     this.json = iconButton("code", t("jsonViewHint"), "json-view", actions.toggleJson, { "aria-pressed": "false" });
-    this.add = el("button", { type: "button", class: "air-lora-add-button", dataset: testId("add"), onclick: actions.add }, icon("plus"), el("span", {}, t("addLora")));
+    this.add = el("button", { type: "button", class: "air-lora-add-button", dataset: testId("add"), onclick: actions.add, onpointerenter: actions.mayAdd, onfocus: actions.mayAdd }, icon("plus"), el("span", {}, t("addLora")));
     this.element = el("div", { class: "air-lora-header" }, this.all, this.total, this.advice, this.wire, el("span", { class: "air-lora-space" }), this.presets, this.json, this.add);
   }
 
