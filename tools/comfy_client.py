@@ -62,9 +62,13 @@ class ComfyClient:
         answer = self._call(path, json.dumps(body).encode(), timeout)
         return json.loads(answer) if answer else None
 
-    def queue(self, workflow: Workflow, client_id: str | None = None) -> str:
+    def queue(
+        self, workflow: Workflow, client_id: str | None = None, extra_data: dict[str, Any] | None = None
+    ) -> str:
         """Queues the workflow; its prompt id. Raises Rejected."""
         body: dict[str, Any] = {"prompt": workflow}
+        if extra_data is not None:
+            body["extra_data"] = extra_data
         if client_id:
             body["client_id"] = client_id
         try:
@@ -72,9 +76,11 @@ class ComfyClient:
         except urllib.error.HTTPError as error:
             raise Rejected(json.loads(error.read())) from None
 
-    def run(self, workflow: Workflow, *, seconds: float = 600) -> Result:
+    def run(
+        self, workflow: Workflow, *, seconds: float = 600, extra_data: dict[str, Any] | None = None
+    ) -> Result:
         """Queues the workflow and waits for its end. Raises Rejected, Failed or TimeoutError."""
-        return self.wait(self.queue(workflow), seconds=seconds)
+        return self.wait(self.queue(workflow, extra_data=extra_data), seconds=seconds)
 
     def wait(self, prompt_id: str, *, seconds: float = 600) -> Result:
         """Waits for the end of a queued workflow. Raises Failed or TimeoutError."""

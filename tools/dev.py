@@ -29,6 +29,7 @@ from tools.runtime import (  # noqa: E402  # the path above makes it importable
     comfyui_of_user,
     end_well_when_terminated,
     ensure_checkout,
+    ensure_packs_beside,
     ensure_runtime,
     ensure_tests_beside,
     ensure_tools_only,
@@ -67,6 +68,23 @@ def test(arguments: list[str]) -> int:
         # Each worker, and each ComfyUI of its, has its share of the cores; more threads would wait for each other.
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _WORKERS)))
     return _run(python, "-m", "pytest", *arguments, comfyui=comfyui)
+
+
+def test_beside(arguments: list[str]) -> int:
+    """Runs the tests beside other packs: PACKS=folder with their checkouts."""
+    named = os.environ.get("PACKS", "").strip()
+    packs = Path(named).expanduser().resolve() if named else None
+    if packs is None or not any(packs.glob("*/__init__.py")):
+        raise SetupError(
+            f"PACKS={named}: there is no custom node pack in this folder. "
+            "Put checkouts of packs into one folder, and name it: make test-beside PACKS=folder"
+        )
+    comfyui = comfyui_of_user() or ensure_runtime()
+    python = ensure_packs_beside(comfyui, packs)
+    ensure_browser()
+    os.environ["AIR_LORA_DEV_PACKS"] = str(packs)
+    beside = Comfyui(comfyui.path, python, own=False)
+    return _run(python, "-m", "pytest", "tests_beside", "-s", *arguments, comfyui=beside)
 
 
 # For the whole suite alone: each worker starts servers of its own, and there are four groups of browser tests.
@@ -157,13 +175,14 @@ def clean(_arguments: list[str]) -> int:
 def show_help(_arguments: list[str]) -> int:
     """Lists these commands."""
     for name, command in COMMANDS.items():
-        say(f"  make {name:8} {(command.__doc__ or '').splitlines()[0]}")
+        say(f"  make {name:11} {(command.__doc__ or '').splitlines()[0]}")
     return 0
 
 
 COMMANDS = {
     "demo": demo,
     "test": test,
+    "test-beside": test_beside,
     "check": check,
     "format": format_code,
     "bench": bench,

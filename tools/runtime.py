@@ -180,22 +180,47 @@ def _what_tests_need() -> list[str]:
 def ensure_tests_beside(comfyui: Comfyui) -> Path:
     """The Python that runs the tests with a user's ComfyUI, whose modules they import. Made now if it is not there.
 
-    It is an environment of its own that sees what is installed in theirs, and has what the tests need on top, so that
-    nothing of theirs changes. Raises SetupError where their Python cannot make one.
+    Raises SetupError where their Python cannot make one.
+    """
+    return _ensure_beside(comfyui, [_what_tests_need()], "what the tests need")
+
+
+def ensure_packs_beside(comfyui: Comfyui, packs: Path) -> Path:
+    """The Python that runs ComfyUI with the packs in a folder: it has what their requirements.txt ask for on top.
+
+    Raises SetupError where a package can't be installed.
+    """
+    files = sorted(packs.glob("*/requirements.txt"))
+    theirs = [[line for line in _lines(file) if not line.startswith("-")] for file in files]
+    return _ensure_beside(
+        comfyui, [_what_tests_need(), *filter(None, theirs)], "what the packs need", kept=_NOT_FOR_PACKS
+    )
+
+
+_NOT_FOR_PACKS = ("torch", "torchvision", "torchaudio", "numpy")
+"""What stays as it is, whatever a pack asks for."""
+
+
+def _ensure_beside(comfyui: Comfyui, groups: list[list[str]], what: str, kept: tuple[str, ...] = ()) -> Path:
+    """An environment of its own that sees what is installed in theirs, and has these groups of packages on top, so that
+    nothing of theirs changes. The packages of `kept` stay in their versions.
     """
     theirs = _packages_of(comfyui.python)
-    wanted = "\n".join([str(comfyui.python), *theirs, *_what_tests_need()])
+    wanted = "\n".join([str(comfyui.python), *theirs, *(line for group in groups for line in group)])
     folder = RUNTIME / f"beside-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
     python = _python_in(folder)
     done = folder / "done"
     with _alone():
         if not done.is_file():
-            say(f"Installing what the tests need, beside {comfyui.python}…")
+            say(f"Installing {what}, beside {comfyui.python}…")
             shutil.rmtree(folder, ignore_errors=True)
             _make_venv(comfyui.python, folder)
             (own,) = _packages_of(python)
             _see_packages_of(comfyui.python, Path(own))
-            _pip("install", *_what_tests_need(), python=python)
+            constraints = folder / "constraints.txt"
+            constraints.write_text("\n".join(_installed(python, kept)) + "\n", encoding="utf-8")
+            for group in groups:
+                _pip("install", *group, "-c", str(constraints), python=python)
             done.touch()
     return python
 
@@ -243,6 +268,16 @@ def _see_packages_of(python: Path, packages: Path) -> None:
     # As code, so that the .pth files in these folders count too.
     lines = [f"import site; site.addsitedir({path!r})" for path in _packages_of(python)]
     (packages / "comfyui.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _installed(python: Path, names: tuple[str, ...]) -> list[str]:
+    """Requirements for the very versions of these packages that a Python has; those that it lacks are left out."""
+    code = (
+        "import importlib.metadata as m, json, sys; "
+        "print(json.dumps([f'{d.name}=={d.version}' for d in m.distributions() if d.name in sys.argv[1:]]))"
+    )
+    done = subprocess.run([python, "-c", code, *names], capture_output=True, text=True, check=True)
+    return [str(each) for each in json.loads(done.stdout)]
 
 
 def _packages_of(python: Path) -> list[str]:
@@ -374,7 +409,12 @@ def _comfyui_requirements(comfyui: Path) -> list[str]:
 
 
 def _requirements(name: str) -> list[str]:
-    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return _lines(ROOT / name)
+
+
+def _lines(file: Path) -> list[str]:
+    """Of a requirements.txt, without comments."""
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     return [requirement for line in lines if (requirement := line.split("#")[0].strip())]
 
 

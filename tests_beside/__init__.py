@@ -1,0 +1,1 @@
+"""Tests beside other packs, which are in no package registry: make test-beside PACKS=folder."""
