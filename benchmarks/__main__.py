@@ -17,11 +17,13 @@ BENCHMARKS = (
     "peek",
     "refusal",
     "library",
+    "search",
     "workflows",
     "reading",
     "patching",
     "each_forward",
     "analysis",
+    "page",
 )
 
 

@@ -35,7 +35,7 @@ def _part(item: pytest.Item) -> str:
 def _group(item: pytest.Item) -> str:
     if _part(item) == "browser":
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        return f"browser {parameters.get('comfyui')} {parameters.get('shared_page')}"
+        return f"browser {parameters.get('comfyui')}"  # one server for both renderers
     if "studio" in getattr(item, "fixturenames", ()):
         return "studio"
     # Those that load models are one group: two at a time would take twice the memory.

@@ -137,8 +137,7 @@ def _show_refusal(client: ComfyClient, graph: TextToImage, stage: ShowcaseStage)
     try:
         client.run(graph.with_lora(json.dumps([{"model": stage.foreign_air, "weight": 0.7}])).workflow())
     except Failed as error:
-        sentences = [line for line in str(error).splitlines() if not line.startswith("air_lora: ")]
-        say("".join(f"\n  {line}" for line in sentences))
+        say("".join(f"\n  {line}" for line in str(error).splitlines()))
         return True
     say("  It was not refused. This is a bug; please report it.")
     return False

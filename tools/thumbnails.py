@@ -36,20 +36,22 @@ QUALITY = 85
 VIEWPORT = {"width": 1500, "height": 1000}
 SHARPNESS = 1.5
 PAPER = (255, 255, 255)
-# In the page: our nodes, put into the middle of the screen. → where the picture is to be cut.
+# In the page: the upper part of the node that the example is about, in the middle of the screen, as large as fits the
+# width; cards of the template browser are small. → where the picture is to be cut.
 FRAME = """([width, height, room]) => {
-  const boxes = app.graph.nodes.filter((each) => each.type.startsWith("AirLora")).map((each) => each.getBounding());
-  const left = Math.min(...boxes.map((box) => box[0])), right = Math.max(...boxes.map((box) => box[0] + box[2]));
-  const top = Math.min(...boxes.map((box) => box[1])), bottom = Math.max(...boxes.map((box) => box[1] + box[3]));
-  const scale = Math.min(1, width / (right - left + 2 * room), height / (bottom - top + 2 * room));
+  const ours = app.graph.nodes.filter((each) => each.type.startsWith("AirLora"));
+  const node = ours.find((each) => each.type === "AirLoraRequest") ?? ours.find((each) => each.type === "AirLoraArray")
+    ?? ours.find((each) => each.type === "AirLoraApply") ?? ours[0];
+  const [left, top, wide] = node.getBounding();
+  const scale = width / (wide + 2 * room);
   const canvas = app.canvas.canvas.getBoundingClientRect();
-  const x = canvas.width / 2 / scale - (left + right) / 2, y = canvas.height / 2 / scale - (top + bottom) / 2;
-  Object.assign(app.canvas.ds, { scale, offset: [x, y] });
+  const corner = { x: (canvas.width - width) / 2, y: (canvas.height - height) / 2 };
+  Object.assign(app.canvas.ds, { scale, offset: [corner.x / scale - left + room, corner.y / scale - top + room] });
   app.canvas.setDirty(true, true);
-  return { x: canvas.x + (canvas.width - width) / 2, y: canvas.y + (canvas.height - height) / 2, width, height };
+  return { x: canvas.x + corner.x, y: canvas.y + corner.y, width, height };
 }"""
-CLIP = (960, 600)
-ROOM = 90
+CLIP = (640, 400)
+ROOM = 20
 MODEL_FOLDERS = {
     "ckpt_name": "checkpoints",
     "unet_name": "diffusion_models",

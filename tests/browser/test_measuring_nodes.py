@@ -56,6 +56,24 @@ def test_no_node_of_an_example_lies_on_another(comfy: ComfyPage) -> None:
         assert comfy.page.evaluate(OVERLAPS) == [], file.name
 
 
+# Of our nodes that are seen whole when an example opens, the least zoom.
+SEEN = """() => {
+    const { scale, offset: [x, y] } = app.canvas.ds;
+    const { width, height } = app.canvas.canvas.getBoundingClientRect();
+    const isSeen = ([left, top, wide, high]) => (left + x) * scale >= 0 && (top + y) * scale >= 0
+        && (left + x + wide) * scale <= width && (top + y + high) * scale <= height;
+    const seen = app.graph.nodes.filter((node) => node.type.startsWith("AirLora") && isSeen(node.getBounding()));
+    return seen.length ? scale : 0;
+}"""
+
+
+def test_an_example_opens_where_its_rows_can_be_read(comfy: ComfyPage) -> None:
+    for file in sorted(EXAMPLES.glob("*.json")):
+        comfy.page.evaluate("(workflow) => app.loadGraphData(workflow)", read(file.name))
+        comfy.page.wait_for_timeout(300)
+        assert comfy.page.evaluate(SEEN) >= 0.8, file.name
+
+
 @pytest.mark.parametrize("kind", ["AirLoraAnalyze", "AirLoraSave", "AirLoraSweep"])
 def test_a_weight_in_its_rows_is_the_weight_that_it_gets(kind: str, comfy: ComfyPage) -> None:
     comfy.page.evaluate(
