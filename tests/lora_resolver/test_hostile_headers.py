@@ -1,7 +1,7 @@
-"""Whatever a header holds, it is read or refused: no other exception, no second of time, no 64 MiB.
+"""Whatever a header holds, it is read or refused: no other exception, and no 64 MiB.
 
 `python -m tools.fuzz_headers` does the same for as many headers as one likes, with coverage to lead it if atheris is
-there; here is the part of it that every run of the tests can afford.
+there, and holds each to a second; here is the part of it that every run of the tests can afford, on a busy machine too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from lora_resolver import detect_architecture, parse_header
 from tests.conftest import ROOT
-from tools.fuzz_headers import MAX_MEMORY, MAX_SECONDS, Finding, cost_of, read_everywhere
+from tools.fuzz_headers import MAX_MEMORY, Finding, cost_of, read_everywhere
 from tools.hostile_headers import COSTLY, claimed_size, mutated, seeds, with_length
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def test_mutated_headers_are_read_or_refused(tmp_path: Path) -> None:
         file = mutated(chance.choice(seeds()), chance)
         size = claimed_size(file) if number % 10 else len(file)
         path = tmp_path / "x.safetensors" if number % 50 == 0 else None
-        finding = read_everywhere(file, size, path)  # raises what should not come out
-        assert finding.seconds < MAX_SECONDS, file
+        assert read_everywhere(file, size, path).outcome  # raises what should not come out
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +63,11 @@ def costs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Finding, 
 
 
 @pytest.mark.parametrize(("name", "outcome"), IN_EVERY_RUN.items())
-def test_the_costliest_headers_take_no_second_and_no_64_mib(
+def test_the_costliest_headers_take_no_64_mib(
     costs: dict[str, tuple[Finding, int]], name: str, outcome: str
 ) -> None:
     finding, memory = costs[name]
     assert finding.outcome == outcome
-    assert finding.seconds < MAX_SECONDS
     assert memory < MAX_MEMORY, f"{memory >> 20} MiB"
 
 
