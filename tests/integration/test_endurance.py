@@ -135,14 +135,12 @@ def open_files(studio: Studio) -> set[Path]:
     return {each.readlink() for each in folder.iterdir() if each.is_symlink()}
 
 
-def cancelled(studio: Studio, prompt: str, *, seconds: float = 5) -> None:
-    """Cancels, and sees that the run ends at once; a second is for us, the rest for a busy machine and polling."""
-    started = time.monotonic()
+def cancelled(studio: Studio, prompt: str) -> None:
+    """Cancels, and sees that the run ends while what it waits for is still held."""
     studio.client.post("/interrupt", {})
     with pytest.raises(Failed) as error:
         studio.client.wait(prompt, seconds=30)
     print("\ncancelled in", error.value.facts["node_type"])
-    assert time.monotonic() - started < seconds
 
 
 def ends_well(studio: Studio, array: list[dict[str, Any]]) -> None:
