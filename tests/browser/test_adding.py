@@ -188,7 +188,7 @@ def test_a_search_can_be_for_everything_and_in_another_order(empty: ComfyPage) -
     empty.screenshot("search-everything")
     empty.page.get_by_test_id("add-sort").select_option("newest")
     expect(found(empty, "civitai").first).to_be_visible()
-    assert ("newest", False) in {(each["sort"], "checkpoint" in each) for each in asked}
+    assert ("newest", False) in {(each.get("sort"), "checkpoint" in each) for each in asked}
     empty.page.keyboard.press("Escape")
 
 
