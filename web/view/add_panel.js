@@ -50,8 +50,16 @@ export function openAddPanel(host) {
     const local = section(t("onThisDisk"), "local", host, asked, signal, chosen, shown);
     const civitai = section(t("onCivitai"), "civitai", host, asked, signal, chosen, shown, pause);
     Promise.race([local.loaded, wait(KEEP_MS)]).then(() => {
-      if (!signal.aborted) found.replaceChildren(local.element, civitai.element);
+      if (!signal.aborted) show(local.element, civitai.element);
     });
+  };
+  /** Whoever is among the results already stays at the same one. */
+  const show = (...sections) => {
+    const at = found.contains(document.activeElement) ? document.activeElement.title : null;
+    found.replaceChildren(...sections);
+    if (at === null) return;
+    const buttons = [...found.querySelectorAll("button")];
+    (buttons.find((each) => each.title === at) ?? buttons[0] ?? input).focus();
   };
   const chosen = (item, button) => {
     if (host.has(item)) return;
