@@ -255,9 +255,7 @@ def test_a_cancel_while_a_file_is_read_or_its_weights_are_patched(studio: Studio
         else:
             prompt = queued_until_it_samples(studio, with_heavy(0.8))
             time.sleep(0.2)  # into the patching, which takes seconds
-        cancelled(
-            studio, prompt, seconds=15
-        )  # ComfyUI asks between two nodes, and once all weights are patched
+        cancelled(studio, prompt)  # ComfyUI asks between two nodes, and once all weights are patched
         assert studio.pixels_of(studio.run(with_heavy(0.6))) == plain, "it is of zeros"
     finally:
         path.unlink()
