@@ -31,6 +31,8 @@ export class RowsWidgets {
     this.places = new WeakMap();
     /** @type {WeakMap<object, LoraEditor>} the rows of each node */
     this.ofNode = new WeakMap();
+    /** @type {Set<LoraEditor>} those of nodes that are gone, which a page beside the graph may still show */
+    this.gone = new Set();
     /** @type {WeakSet<LoraEditor>} those beside the graph, for a node that has another */
     this.inPanels = new WeakSet();
   }
@@ -48,12 +50,7 @@ export class RowsWidgets {
     widget.createCopyForNode = (host) => this.#copyFor(widget, host);
     this.#settle(editor, node, widget);
 
-    const { computeSize, onAdded, onRemoved, onExecuted, onConnectionsChange } = node;
-    node.computeSize = (...args) => {
-      const size = computeSize.apply(node, args);
-      size[0] = Math.max(size[0], NARROWEST);
-      return size;
-    };
+    const { onAdded, onRemoved, onExecuted, onConnectionsChange } = node;
     // A node that is put into a subgraph is removed and added again, with the same widget.
     node.onAdded = (...args) => {
       this.#settle(editor, node, widget);
@@ -126,6 +123,7 @@ export class RowsWidgets {
       const isShut = this.inPanels.has(editor) && !editor.element.isConnected;
       if (!isThere || isShut) this.#forget(editor);
     }
+    for (const editor of this.gone) this.#replace(editor);
     const inNodes = [...this.editors].filter((editor) => !this.inPanels.has(editor));
     if (globalThis.LiteGraph?.vueNodesMode) putRowsInPlace(inNodes, (editor) => this.places.get(editor).node, this.app.canvas?.graph);
   }
@@ -247,6 +245,7 @@ export class RowsWidgets {
   }
 
   #settle(editor, node, widget) {
+    keepWide(node);
     if (this.places.get(editor).widget !== widget) {
       this.places.get(editor).widget = widget;
       keepShown(widget);
@@ -285,6 +284,27 @@ export class RowsWidgets {
   #forget(editor) {
     this.editors.delete(editor);
     editor.dispose();
+    if (editor.element.isConnected) this.gone.add(editor);
+  }
+
+  /** Undo makes every node anew; app mode and the right panel go on showing what they were given once. */
+  #replace(editor) {
+    const { element } = editor;
+    if (!element.isConnected || element.closest(".dom-widget, [data-node-id]") || this.editors.has(editor)) {
+      this.gone.delete(editor);
+      return;
+    }
+    const { node, widget } = this.places.get(editor);
+    const isHeir = ([each, place]) => !this.inPanels.has(each) && place.node !== node && String(place.node.id) === String(node.id) && place.widget.name === widget.name;
+    const heir = [...this.editors].map((each) => [each, this.places.get(each)]).find(isHeir);
+    if (!heir) return;
+    this.gone.delete(editor);
+    if (this.inPanels.has(editor)) {
+      const made = this.#inPanel(heir[1].node, heir[1].widget);
+      made.classList.add("air-lora-in-panel");
+      element.replaceWith(made);
+    } else element.replaceWith(heir[0].element);
+    heir[0].render();
   }
 
   /** The rows of this node, and those of panels and of subgraph nodes that show them. */
@@ -311,6 +331,20 @@ function isMeasured(element) {
   return Boolean(globalThis.LiteGraph?.vueNodesMode) || Boolean(element?.isConnected && !element.closest(".dom-widget"));
 }
 
+/** @type {WeakSet<object>} nodes that can't be made narrower than their rows */
+const kept = new WeakSet();
+
+function keepWide(node) {
+  if (kept.has(node)) return;
+  kept.add(node);
+  const { computeSize } = node;
+  node.computeSize = (...args) => {
+    const size = computeSize.apply(node, args);
+    size[0] = Math.max(size[0], NARROWEST);
+    return size;
+  };
+}
+
 /** Heights that nodes got from their rows, not from the user. @type {WeakMap<object, number>} */
 const fitted = new WeakMap();
 
@@ -319,8 +353,10 @@ function fit(node) {
   if (!node.graph) return;
   const [width, height] = node.computeSize();
   const isOurs = Math.abs(node.size[1] - (fitted.get(node) ?? Number.NaN)) < 1;
-  if (node.size[0] < LEAST_WIDTH || node.size[1] < height || (isOurs && node.size[1] > height)) {
-    node.setSize([Math.max(node.size[0], width, LEAST_WIDTH), isOurs ? height : Math.max(node.size[1], height)]);
+  // A node that never had rows gets room for them; what somebody has made narrower stays so.
+  const least = node.size[0] < NARROWEST && !fitted.has(node) ? LEAST_WIDTH : Math.max(NARROWEST, Math.min(width, LEAST_WIDTH));
+  if (node.size[0] < least || node.size[1] < height || (isOurs && node.size[1] > height)) {
+    node.setSize([Math.max(node.size[0], least), isOurs ? height : Math.max(node.size[1], height)]);
   }
   if (node.size[1] <= height + 1) fitted.set(node, node.size[1]);
   node.graph.setDirtyCanvas?.(true, true);

@@ -53,6 +53,7 @@ const ENGLISH = Object.freeze({
   stateUnreadable: "not a LoRA entry",
   stateRepeated: "named twice: weights add up",
   wrongWeight: "weight must be a number from -4 to 4",
+  unknownKey: "unknown key",
   noModel: "names no model",
   downloading: "{percent} %, {left} s left",
   downloadingPlain: "{done}",

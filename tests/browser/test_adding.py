@@ -206,6 +206,17 @@ def test_a_search_is_done_by_keys_alone(empty: ComfyPage) -> None:
     expect(empty.page.get_by_test_id("add")).to_be_focused()
 
 
+def test_keys_that_come_before_the_results_mean_the_new_ones(empty: ComfyPage) -> None:
+    empty.page.get_by_test_id("add").click()
+    expect(empty.page.get_by_test_id("found").nth(3)).to_be_visible()
+    empty.page.keyboard.type("paper")
+    empty.page.keyboard.press("ArrowDown")
+    empty.page.keyboard.press("Enter")
+    expect(empty.rows).to_have_count(1)
+    assert empty.array == [{"model": LOCAL, "weight": 0.75}]
+    empty.page.keyboard.press("Escape")
+
+
 def test_without_a_checkpoint_everything_is_found(empty: ComfyPage) -> None:
     empty.page.evaluate(
         "() => app.graph.remove(app.graph.nodes.find((node) => node.type === 'CheckpointLoaderSimple'))"

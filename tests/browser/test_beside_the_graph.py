@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,6 +109,13 @@ def test_app_mode_shows_rows_that_can_be_used(comfy: ComfyPage) -> None:
         weight.fill("0.9")
         weight.press("Enter")
         assert comfy.exported[3]["weight"] == 0.9
+        # Undo makes the node anew: the rows that are shown are its rows.
+        rows.nth(0).get_by_test_id("row-toggle").click()
+        assert comfy.exported[0].get("enabled") is False
+        comfy.page.keyboard.press("Control+z")
+        expect(rows.nth(0)).not_to_have_class(re.compile("air-lora-off"))
+        rows.nth(2).get_by_test_id("row-toggle").click()
+        assert [entry.get("enabled", True) for entry in comfy.exported] == [True, True, False, True]
     finally:
         comfy.page.evaluate("() => app.extensionManager.command.execute('Comfy.ToggleLinear')")
     expect(inputs).to_be_hidden()

@@ -91,3 +91,12 @@ test("words that the prompt has are not written again", () => {
   assert.deepEqual(appended("a, b", ["b, a"]), { text: "a, b", added: [] });
   assert.deepEqual(appended("", ["neon"]), { text: "neon", added: ["neon"] });
 });
+
+test("a key that the server doesn't know is a fault of its row", () => {
+  assert.equal(edits.faultOf({ key: 1, entry: { model: "civitai:1@2", weigth: 0.5 } }), "unknownKey");
+  assert.equal(edits.faultOf({ key: 1, entry: { model: "civitai:1@2", weight: 0.5, clip_weight: 1, transformer: "high", enabled: false } }), null);
+});
+
+test("a URN is named as its short form is", () => {
+  assert.equal(shortModel("urn:air:sd3:lora:huggingface:ink-org/many@main/b/lora.safetensors"), "ink-org/many");
+});

@@ -36,12 +36,12 @@ export function plain(text, most = 120) {
 
 /** A name for a model of which nothing is known but its identifier. */
 export function shortModel(model) {
-  const text = plain(model, 400);
+  const text = plain(model, 400).replace(/^urn:air:[^:]*:lora:/, "");
   if (text.startsWith("local:")) return plain(text.slice(6).split("/").pop().replace(/\.(safetensors|sft)$/i, ""), 80);
   // Half of the files there are called "lora" or "pytorch_lora_weights": the repository is what tells them apart.
   if (/^(huggingface|hf):/.test(text)) return plain(text.replace(/^[^:]*:/, "").split("@")[0].split("/").slice(0, 2).join("/"), 80);
   if (/^sha256:/.test(text)) return `${text.slice(0, 19)}…`;
-  return plain(text.replace(/^urn:air:[^:]*:lora:/, ""), 80);
+  return plain(text, 80);
 }
 
 /** What an error says and what helps, as sentences: the server's have no full stop where they are parts of one. */

@@ -21,8 +21,13 @@ export const clipWeightOf = (row) => row.entry?.clip_weight ?? null;
 export function faultOf(row) {
   if (!isEntry(row)) return "stateUnreadable";
   if (modelOf(row) === "") return "noModel";
+  if (unknownKeysOf(row).length) return "unknownKey";
   return isWeight(weightOf(row)) && (clipWeightOf(row) === null || isWeight(clipWeightOf(row))) ? null : "wrongWeight";
 }
+
+/** As the server reads an entry: another key is an error there. */
+const KEYS = new Set(["model", "weight", "transformer", "clip_weight", "enabled"]);
+export const unknownKeysOf = (row) => (isEntry(row) ? Object.keys(row.entry).filter((key) => !KEYS.has(key)) : []);
 
 const isWeight = (value) =>
   typeof value === "number" && Number.isFinite(value) && value >= LEAST_WEIGHT && value <= MOST_WEIGHT;

@@ -33,6 +33,9 @@ export function openAddPanel(host) {
   let timer = 0;
   let current = null;
   let added = 0;
+  let shownQuery = null;
+  /** ArrowDown, and Enter after it, pressed while results of an older text were shown. @type {string[]} */
+  let keysAhead = [];
 
   const addPasted = async () => {
     const reason = await host.addText(input.value);
@@ -49,17 +52,31 @@ export function openAddPanel(host) {
     const shown = new Shown();
     const local = section(t("onThisDisk"), "local", host, asked, signal, chosen, shown);
     const civitai = section(t("onCivitai"), "civitai", host, asked, signal, chosen, shown, pause);
-    Promise.race([local.loaded, wait(KEEP_MS)]).then(() => {
-      if (!signal.aborted) show(local.element, civitai.element);
+    const isShown = Promise.race([local.loaded, wait(KEEP_MS)]).then(() => {
+      if (!signal.aborted) show(asked.query, local.element, civitai.element);
+    });
+    Promise.all([isShown, local.loaded]).then(() => {
+      if (!signal.aborted) goOn();
     });
   };
   /** Whoever is among the results already stays at the same one. */
-  const show = (...sections) => {
+  const show = (query, ...sections) => {
+    shownQuery = query;
     const at = found.contains(document.activeElement) ? document.activeElement.title : null;
     found.replaceChildren(...sections);
     if (at === null) return;
     const buttons = [...found.querySelectorAll("button")];
     (buttons.find((each) => each.title === at) ?? buttons[0] ?? input).focus();
+  };
+  const isCurrent = () => shownQuery === input.value.trim();
+  /** The keys that came before the results did. */
+  const goOn = () => {
+    const first = found.querySelector("button");
+    if (keysAhead.length && first) {
+      first.focus();
+      if (keysAhead.includes("Enter")) first.click();
+    }
+    keysAhead = [];
   };
   const chosen = (item, button) => {
     if (host.has(item)) return;
@@ -82,11 +99,13 @@ export function openAddPanel(host) {
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
       if (looksPasted(input.value)) addPasted();
+      else if (keysAhead.length) keysAhead.push("Enter");
       else look();
     } else if (event.key === "ArrowDown" && !input.value.includes("\n")) {
       event.preventDefault();
-      found.querySelector("button")?.focus();
-    }
+      if (isCurrent() || looksPasted(input.value)) found.querySelector("button")?.focus();
+      else keysAhead = ["ArrowDown"];
+    } else keysAhead = [];
   });
   found.addEventListener("keydown", (event) => {
     if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
@@ -110,14 +129,15 @@ export function openAddPanel(host) {
 class Shown {
   #cards = new Map();
 
-  /** @returns whether the card is to be shown */
+  /** @returns {{isShown: boolean, hadFocus: boolean}} whether the card is to be shown, and takes the place of the one in focus */
   take(item, source, element) {
     const keys = [item.model, item.sha256].filter(Boolean);
     const before = keys.map((key) => this.#cards.get(key)).find(Boolean);
-    if (before && (source !== "local" || before.source === "local")) return false;
+    if (before && (source !== "local" || before.source === "local")) return { isShown: false, hadFocus: false };
+    const hadFocus = Boolean(before?.element.contains(document.activeElement));
     before?.element.remove();
     for (const key of keys) this.#cards.set(key, { source, element });
-    return true;
+    return { isShown: true, hadFocus };
   }
 }
 
@@ -127,7 +147,7 @@ function section(title, source, host, asked, signal, chosen, shown, pause = 0) {
   const list = el("div", { class: "air-lora-cards", role: "list", "aria-label": title });
   const state = el("div", { class: "air-lora-cards-state" }, t("searching"));
   const whole = el("section", { class: "air-lora-section", dataset: testId(`found-${source}`) }, el("h3", { class: "air-lora-section-title" }, title), list, state);
-  const load = async (cursor) => {
+  const load = async (cursor, isByKey = false) => {
     const answer = await host.server.post("/air_lora/search", { ...asked, source, ...(cursor ? { cursor } : {}) }, signal);
     if (signal.aborted) return;
     state.replaceChildren();
@@ -135,17 +155,22 @@ function section(title, source, host, asked, signal, chosen, shown, pause = 0) {
       state.append(t("searchFailed", { reason: plain(answer.error.message, 300) }));
       return;
     }
+    const count = list.children.length;
     for (const item of answer.data.items ?? []) {
       const made = card(item, host, chosen);
-      if (shown.take(item, source, made)) list.append(made);
+      const { isShown, hadFocus } = shown.take(item, source, made);
+      if (isShown) list.append(made);
+      if (hadFocus) made.querySelector("button").focus();
     }
+    if (isByKey) (list.children[count] ?? list.lastElementChild)?.querySelector("button").focus();
     if (!list.children.length) state.append(t("nothingFound"));
     if (answer.data.next) {
       state.append(el("button", {
         type: "button", class: "air-lora-plain",
-        onclick: () => {
+        onclick: ({ currentTarget }) => {
+          const hadFocus = currentTarget === document.activeElement;
           state.replaceChildren(t("searching"));
-          load(answer.data.next);
+          load(answer.data.next, hadFocus);
         },
       }, t("more")));
     }

@@ -1,7 +1,7 @@
 /** One row: builds its elements once, then `update` only sets what changed. */
 
 import { plain, shortModel, sizeText, told } from "../rows/format.js";
-import { clipWeightOf, faultOf, isEntry, isOn, modelOf, weightOf } from "../rows/state.js";
+import { clipWeightOf, faultOf, isEntry, isOn, modelOf, unknownKeysOf, weightOf } from "../rows/state.js";
 import { t } from "../strings.js";
 import { el, icon, iconButton, setAttribute, setText, testId } from "./dom.js";
 import { weightField } from "./weight.js";
@@ -193,7 +193,9 @@ export function nameOf(row, item) {
 
 function stateOf(row, item, progress, isRepeated, failure) {
   const fault = faultOf(row);
+  if (fault === "unknownKey") return { text: t("unknownKey"), kind: "fault", hint: unknownKeysOf(row).map((key) => plain(key, 40)).join(", ") };
   if (fault) return { text: t(fault), kind: "fault" };
+  if (failure && item?.state === "needs_token") return { text: t("stateNeedsToken"), kind: "fault", hint: failure };
   if (failure) return { text: t(item?.fits === "no" ? "stateWrongArchitecture" : "stateNotUsed"), kind: "fault", hint: failure };
   if (progress?.state === "failed") return { text: t("stateFailed"), kind: "fault", hint: told(progress.error) };
   if (progress && !progress.state) {

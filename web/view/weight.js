@@ -16,8 +16,11 @@ export function weightField({ id, settings, onchange, onrefused, onsettled }) {
   let isReadOnly = false;
   /** What it was when it got the focus: Escape brings it back. */
   let before = weight;
+  /** What it was before the typing: the first digits of a number out of range are a weight too. */
+  let kept = weight;
 
   const set = (made) => {
+    kept = made;
     if (isReadOnly || made === weight) return;
     weight = made;
     show();
@@ -49,10 +52,14 @@ export function weightField({ id, settings, onchange, onrefused, onsettled }) {
       onchange(typed);
     },
     onfocus: () => {
-      before = weight;
+      before = kept = weight;
     },
     onblur: () => {
-      if (input.getAttribute("aria-invalid")) onrefused(t("weightKept", { typed: input.value, weight: weightText(weight), ...settings() }));
+      if (input.getAttribute("aria-invalid")) {
+        const typed = input.value.trim();
+        set(kept);
+        if (typed) onrefused(t("weightKept", { typed, weight: weightText(weight), ...settings() }));
+      }
       setAttribute(input, "aria-invalid", null);
       setAttribute(input, "title", t("weightHint"));
       show();
@@ -66,7 +73,10 @@ export function weightField({ id, settings, onchange, onrefused, onsettled }) {
         input.select();
         onsettled();
       } else if (event.key === "Enter" || event.key === "Escape") {
-        if (event.key === "Escape") set(before);
+        if (event.key === "Escape") {
+          set(before);
+          setAttribute(input, "aria-invalid", null);
+        }
         input.blur();
       }
     },
