@@ -42,7 +42,8 @@ FRAME = """([width, height, room]) => {
   const ours = app.graph.nodes.filter((each) => each.type.startsWith("AirLora"));
   const node = ours.find((each) => each.type === "AirLoraRequest") ?? ours.find((each) => each.type === "AirLoraArray")
     ?? ours.find((each) => each.type === "AirLoraApply") ?? ours[0];
-  const [left, top, wide] = node.getBounding();
+  const [left, upper, wide] = node.getBounding();
+  const top = node.type === "AirLoraRequest" ? upper + node.widgets[0].y : upper; // what it reads, rather than its outputs
   const scale = width / (wide + 2 * room);
   const canvas = app.canvas.canvas.getBoundingClientRect();
   const corner = { x: (canvas.width - width) / 2, y: (canvas.height - height) / 2 };
