@@ -70,6 +70,7 @@ def run() -> list[BenchmarkResult]:
             ComfyProcess(comfyui, stage.base, environment=stage.environment, arguments=arguments) as process,
             sync_playwright() as playwright,
         ):
+            playwright.selectors.set_test_id_attribute("data-air-lora")
             browser = playwright.chromium.launch(executable_path=installed_browser(), args=ARGUMENTS)
             for renderer, is_vue in (("canvas", False), ("Nodes 2.0", True)):
                 settings: dict[str, Any] = {"Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": is_vue}
