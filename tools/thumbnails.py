@@ -43,7 +43,7 @@ FRAME = """([width, height, room]) => {
   const node = ours.find((each) => each.type === "AirLoraRequest") ?? ours.find((each) => each.type === "AirLoraArray")
     ?? ours.find((each) => each.type === "AirLoraApply") ?? ours[0];
   const [left, upper, wide] = node.getBounding();
-  const top = node.type === "AirLoraRequest" ? upper + node.widgets[0].y : upper; // what it reads, rather than its outputs
+  const top = node.type === "AirLoraRequest" ? upper + node.widgets[0].y : upper; // what it reads
   const scale = width / (wide + 2 * room);
   const canvas = app.canvas.canvas.getBoundingClientRect();
   const corner = { x: (canvas.width - width) / 2, y: (canvas.height - height) / 2 };
