@@ -426,6 +426,7 @@ def _install(what: str, requirements: list[str], *, stamp: str, note: str = "") 
         return
     say(f"Installing {what}{f' ({note})' if note else ''}…")
     _pip("install", *requirements)
+    stamp_file.parent.mkdir(parents=True, exist_ok=True)
     stamp_file.write_text(wanted, encoding="utf-8")
     _unfinished_mark().unlink(missing_ok=True)
 
