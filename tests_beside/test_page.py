@@ -123,6 +123,11 @@ def switch(kind: str, first: str, second: str, widgets: dict[str, Any], **modes:
     return graph(nodes, *links, **modes)
 
 
+def set_and_get(setter: str, getter: str) -> dict[str, Any]:
+    nodes = {name: {"type": kind, "widgets": {"0": "m"}} for name, kind in (("set", setter), ("get", getter))}
+    return graph(nodes, ("b", "MODEL", "set", "*"), ("get", "*", "apply", "model"))
+
+
 CASES = {
     "rgthree's switch": (
         "Any Switch (rgthree)",
@@ -159,28 +164,10 @@ CASES = {
         switch("easy anythingIndexSwitch", "value0", "value1", {"index": 1}),
         OTHER,
     ),
-    "KJNodes' Set and Get": (
-        "LazySwitchKJ",
-        graph(
-            {
-                "set": {"type": "SetNode", "widgets": {"0": "m"}},
-                "get": {"type": "GetNode", "widgets": {"0": "m"}},
-            },
-            ("b", "MODEL", "set", "*"),
-            ("get", "*", "apply", "model"),
-        ),
-        OTHER,
-    ),
+    "KJNodes' Set and Get": ("LazySwitchKJ", set_and_get("SetNode", "GetNode"), OTHER),
     "Easy Use's Set and Get": (
         "easy anythingIndexSwitch",
-        graph(
-            {
-                "set": {"type": "easy setNode", "widgets": {"0": "m"}},
-                "get": {"type": "easy getNode", "widgets": {"0": "m"}},
-            },
-            ("b", "MODEL", "set", "*"),
-            ("get", "*", "apply", "model"),
-        ),
+        set_and_get("easy setNode", "easy getNode"),
         OTHER,
     ),
     "a bypassed LoRA": (

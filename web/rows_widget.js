@@ -27,7 +27,7 @@ export class RowsWidgets {
     Object.assign(this, parts);
     /** @type {Set<LoraEditor>} those of nodes that are in a graph */
     this.editors = new Set();
-    /** Which node shows an editor's rows, through which widget. @type {WeakMap<LoraEditor, {node: any, widget: any, editor: LoraEditor}>} */
+    /** Which node shows an editor's rows, through which widget. @type {WeakMap<LoraEditor, {node: any, widget: any, editor: LoraEditor, graphId: string}>} */
     this.places = new WeakMap();
     /** @type {WeakMap<object, LoraEditor>} the rows of each node */
     this.ofNode = new WeakMap();
@@ -188,7 +188,7 @@ export class RowsWidgets {
   /** @param {(name: string) => any} source the node whose text it is: the node itself, or one inside the subgraph */
   #editorFor(node, name, source, kept = null) {
     const { app, server, knowledge, settings, settled, toast } = this;
-    const place = { node, widget: null, editor: null };
+    const place = { node, widget: null, editor: null, graphId: node.graph?.id };
     const nameOfInput = () => place.widget?.name ?? name;
     const outer = () => (node.graph ? outermost(node, nameOfInput(), this.#root) : null);
     const host = {
@@ -246,6 +246,7 @@ export class RowsWidgets {
 
   #settle(editor, node, widget) {
     keepWide(node);
+    this.places.get(editor).graphId = node.graph?.id ?? this.places.get(editor).graphId;
     if (this.places.get(editor).widget !== widget) {
       this.places.get(editor).widget = widget;
       keepShown(widget);
@@ -287,15 +288,16 @@ export class RowsWidgets {
     if (editor.element.isConnected) this.gone.add(editor);
   }
 
-  /** Undo makes every node anew; app mode and the right panel go on showing what they were given once. */
+  /** Undo recreates every node; app mode and the right panel keep showing the elements of the old ones. */
   #replace(editor) {
     const { element } = editor;
     if (!element.isConnected || element.closest(".dom-widget, [data-node-id]") || this.editors.has(editor)) {
       this.gone.delete(editor);
       return;
     }
-    const { node, widget } = this.places.get(editor);
-    const isHeir = ([each, place]) => !this.inPanels.has(each) && place.node !== node && String(place.node.id) === String(node.id) && place.widget.name === widget.name;
+    const { node, widget, graphId } = this.places.get(editor);
+    const isHeir = ([each, place]) => !this.inPanels.has(each) && place.node !== node && String(place.node.id) === String(node.id)
+      && place.node.graph?.id === graphId && place.widget.name === widget.name;
     const heir = [...this.editors].map((each) => [each, this.places.get(each)]).find(isHeir);
     if (!heir) return;
     this.gone.delete(editor);

@@ -95,15 +95,12 @@ class Index:
     def stamp(self) -> str | None:
         """Another text after each change by anyone; None where this run remembers in memory alone."""
         with self._lock:
+            if self._do(lambda db: db.execute("PRAGMA database_list").fetchone()[2] == ""):
+                return None
             try:
-                is_in_memory = self._do(lambda db: db.execute("PRAGMA database_list").fetchone()[2] == "")
                 with self._path.open("rb") as file:
-                    header = file.read(_CHANGE_COUNTER.stop)
-                    return (
-                        None
-                        if is_in_memory
-                        else f"{os.fstat(file.fileno()).st_ino} {header[_CHANGE_COUNTER].hex()}"
-                    )
+                    counter = file.read(_CHANGE_COUNTER.stop)[_CHANGE_COUNTER]
+                    return f"{os.fstat(file.fileno()).st_ino} {counter.hex()}"
             except OSError:
                 return None
 

@@ -109,7 +109,7 @@ def test_app_mode_shows_rows_that_can_be_used(comfy: ComfyPage) -> None:
         weight.fill("0.9")
         weight.press("Enter")
         assert comfy.exported[3]["weight"] == 0.9
-        # Undo makes the node anew: the rows that are shown are its rows.
+        # Undo recreates the node: the rows that are shown are its rows.
         rows.nth(0).get_by_test_id("row-toggle").click()
         assert comfy.exported[0].get("enabled") is False
         comfy.page.keyboard.press("Control+z")

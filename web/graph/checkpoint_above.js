@@ -9,7 +9,7 @@
  * and ask servers when they are serialized.
  */
 
-import { classOf, isMuted, slotsOfModel, UNKNOWN, valueOf } from "./choices.js";
+import { classOf, isBypassed, isMuted, slotsOfModel, UNKNOWN, valueOf } from "./choices.js";
 import { broadcastTo, findHost, linkOf, nodeOf, nodesOf } from "./links.js";
 
 const FOLDER_OF_WIDGET = {
@@ -69,7 +69,7 @@ function fromLink(graph, link, walk) {
     if (Number(link.origin_id) === SUBGRAPH_INPUT) return fromHost(graph, link.origin_slot, walk);
     const origin = nodeOf(graph, link.origin_id);
     if (!origin || isMuted(origin)) return null;
-    if (origin.subgraph && origin.mode !== 4) return fromInside(origin.subgraph, link.origin_slot, walk);
+    if (origin.subgraph && !isBypassed(origin)) return fromInside(origin.subgraph, link.origin_slot, walk);
     return fromNode(origin, link.origin_slot, walk);
   } finally {
     walk.path.delete(step);
@@ -92,8 +92,7 @@ function fromInside(subgraph, slot, walk) {
 
 function fromNode(node, outputSlot, walk) {
   const type = classOf(node);
-  const isBypassed = node.mode === 4;
-  const file = isBypassed ? null : fileOf(node, type);
+  const file = isBypassed(node) ? null : fileOf(node, type);
   if (file) return file;
   if (/^(easy )?getNode/i.test(type)) return fromSetNode(node, walk);
   const chosen = slotsOfModel(node, outputSlot);

@@ -29,12 +29,13 @@ const HOLDS_MODELS = /CONTEXT|PIPE/i;
 
 export const classOf = (node) => String(node.comfyClass ?? node.type ?? "");
 export const isMuted = (node) => node.mode === MUTED;
+export const isBypassed = (node) => node.mode === BYPASSED;
 
 /** @returns {{slots: number[], isFirst: boolean} | typeof UNKNOWN} the inputs that may hold the model; `isFirst`: the first that has one */
 export function slotsOfModel(node, outputSlot) {
   const inputs = node.inputs ?? [];
   const slots = (test) => inputs.flatMap((input, slot) => (test(input) ? [slot] : []));
-  if (node.mode === BYPASSED) {
+  if (isBypassed(node)) {
     const wanted = node.outputs?.[outputSlot]?.type ?? "MODEL";
     const same = slots((input) => input.type === wanted);
     return { slots: same.includes(outputSlot) ? [outputSlot] : same.slice(0, 1), isFirst: false };
