@@ -20,12 +20,14 @@ Callers that want one answer catch `LoraResolverError`; each leaf is something t
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _E = TypeVar("_E", bound="LoraResolverError")
+_C = TypeVar("_C", bound="_Collected")
 
 __all__ = [
     "AccessDenied",
@@ -45,6 +47,8 @@ __all__ = [
     "one_or_several",
 ]
 
+
+_ROW = re.compile(r"^lora\[(\d{1,9})\].*")
 
 MOST_SHOWN = 20
 """Errors that one message shows; the rest are counted."""
@@ -80,6 +84,12 @@ class LoraResolverError(Exception):
         placed = self._copy()
         placed.parameter = parameter
         return placed
+
+    def counted(self: _E) -> _E:
+        """The same error, for people who see rows: "LoRA 2 (lora[1].weight)" is its place."""
+        counted = self._copy()
+        counted.parameter = _ROW.sub(lambda row: f"LoRA {int(row[1]) + 1} ({row[0]})", self.parameter, 1)
+        return counted
 
     def after(self: _E, warnings: Sequence[str]) -> _E:
         """The same error, with what went wrong before it and did no harm until now."""
@@ -129,6 +139,11 @@ class _Collected(LoraResolverError):
         if len(self.errors) > MOST_SHOWN:
             lines.append(f"And {len(self.errors) - MOST_SHOWN:,} more.")
         return "\n".join(lines)
+
+    def counted(self: _C) -> _C:
+        counted = super().counted()
+        counted.errors = tuple(error.counted() for error in self.errors)
+        return counted
 
     def each(self) -> tuple[LoraResolverError, ...]:
         """The errors that this one stands for."""

@@ -35,7 +35,7 @@ def refusal(check: Callable[[], object]) -> bool | str:
     try:
         check()
     except LoraResolverError as error:
-        return str(error)
+        return str(error.counted())
     return True
 
 

@@ -198,7 +198,7 @@ def test_use_everywhere(page: Page, with_ours: Beside) -> None:
         graph({"ue": {"type": "Anything Everywhere"}}, ("a", "MODEL", "ue", "anything")),
     )
     # It notes its links when it looks at the graph, as it does for a prompt.
-    prompt = page.evaluate("async () => (await app.graphToPrompt()).output")
+    prompt = page.evaluate("async () => (await app.ue_modified_prompt()).output")
     (sent,) = [
         node["inputs"].get("model") for node in prompt.values() if node["class_type"] == "AirLoraApply"
     ]

@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -34,7 +35,7 @@ from typing import TYPE_CHECKING
 from tools.waiting import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = ROOT / ".runtime"
@@ -182,18 +183,17 @@ def ensure_tests_beside(comfyui: Comfyui) -> Path:
 
     Raises SetupError where their Python cannot make one.
     """
-    return _ensure_beside(comfyui, [_what_tests_need()], "what the tests need")
+    return _ensure_beside(comfyui, _what_tests_need(), "what the tests need")
 
 
 def ensure_packs_beside(comfyui: Comfyui, packs: Path) -> Path:
-    """The Python that runs ComfyUI with the packs in a folder: it has what their requirements.txt ask for on top.
-
-    Raises SetupError where a package can't be installed.
+    """The Python that runs ComfyUI with the packs in a folder: it has what their requirements.txt ask for, as far as
+    that can be had here. What can't is said: whether a pack does without is for the tests to see.
     """
-    files = sorted(packs.glob("*/requirements.txt"))
-    theirs = [[line for line in _lines(file) if not line.startswith("-")] for file in files]
+    lines = {line for file in packs.glob("*/requirements.txt") for line in _lines(file)}
+    theirs = [line for line in sorted(lines) if _package_in(line) not in ("", *_NOT_FOR_PACKS)]
     return _ensure_beside(
-        comfyui, [_what_tests_need(), *filter(None, theirs)], "what the packs need", kept=_NOT_FOR_PACKS
+        comfyui, _what_tests_need(), "what the packs need", if_possible=theirs, kept=_NOT_FOR_PACKS
     )
 
 
@@ -201,12 +201,25 @@ _NOT_FOR_PACKS = ("torch", "torchvision", "torchaudio", "numpy")
 """What stays as it is, whatever a pack asks for."""
 
 
-def _ensure_beside(comfyui: Comfyui, groups: list[list[str]], what: str, kept: tuple[str, ...] = ()) -> Path:
-    """An environment of its own that sees what is installed in theirs, and has these groups of packages on top, so that
-    nothing of theirs changes. The packages of `kept` stay in their versions.
+def _package_in(requirement: str) -> str:
+    """The name in a line of requirements; empty for an option of pip's, and for an address."""
+    named = re.match(r"[A-Za-z0-9][\w.-]*", requirement)
+    return "" if named is None or "://" in requirement else named[0].lower()
+
+
+def _ensure_beside(
+    comfyui: Comfyui,
+    packages: list[str],
+    what: str,
+    *,
+    if_possible: Sequence[str] = (),
+    kept: tuple[str, ...] = (),
+) -> Path:
+    """An environment of its own that sees what is installed in theirs, and has these packages on top: nothing of theirs
+    changes. The packages of `kept` stay in their versions.
     """
     theirs = _packages_of(comfyui.python)
-    wanted = "\n".join([str(comfyui.python), *theirs, *(line for group in groups for line in group)])
+    wanted = "\n".join([str(comfyui.python), *theirs, *packages, *if_possible])
     folder = RUNTIME / f"beside-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
     python = _python_in(folder)
     done = folder / "done"
@@ -219,10 +232,18 @@ def _ensure_beside(comfyui: Comfyui, groups: list[list[str]], what: str, kept: t
             _see_packages_of(comfyui.python, Path(own))
             constraints = folder / "constraints.txt"
             constraints.write_text("\n".join(_installed(python, kept)) + "\n", encoding="utf-8")
-            for group in groups:
-                _pip("install", *group, "-c", str(constraints), python=python)
+            _pip("install", *packages, "-c", str(constraints), python=python)
+            for package in if_possible:
+                _install_if_possible(package, constraints, python)
             done.touch()
     return python
+
+
+def _install_if_possible(package: str, constraints: Path, python: Path) -> None:
+    try:
+        _pip("install", package, "-c", str(constraints), python=python)
+    except SetupError:
+        say(f"  {package} can't be had here.")
 
 
 def ensure_checkout(path: Path) -> Comfyui:

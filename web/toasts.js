@@ -1,12 +1,12 @@
 /**
  * What a failed run says of single LoRAs, as ComfyUI's `execution_error` carries it: one line for each,
- * "lora[1].model: nothing has this name. Check the name." Pure but for the functions handed in.
+ * "LoRA 2 (lora[1].model): nothing has this name. Check the name." Pure but for the functions handed in.
  */
 
 import { plain } from "./rows/format.js";
 import { t } from "./strings.js";
 
-const LINE = /^(?:.*\.)?((lora|more|lora_stack)\[(\d+)\])(?:\.\w+)*: (\S.*)$/;
+const LINE = /^(?:.*\.)?(?:LoRA \d+ \()?((lora|more|lora_stack)\[(\d+)\])(?:\.\w+)*\)?: (\S.*)$/;
 const MOST_TOASTS = 4;
 const MOST_TEXT = 400;
 // "civitai:1@2 (Ink) was made for …": row and toast have its name already, and little room.

@@ -34,7 +34,7 @@ _lock = Lock()
 
 
 def tells_programs(execute: Callable[_P, _T]) -> Callable[_P, _T]:
-    """A node's `execute`: an error of the pack's is kept with its facts, and passes as it is."""
+    """A node's `execute`: an error of the pack's is kept with its facts, and passes as people read it."""
 
     @functools.wraps(execute)
     def telling(*arguments: _P.args, **options: _P.kwargs) -> _T:
@@ -44,7 +44,7 @@ def tells_programs(execute: Callable[_P, _T]) -> Callable[_P, _T]:
             context = get_executing_context()
             if context is not None:
                 _keep(context.prompt_id, context.node_id, error)
-            raise
+            raise error.counted() from error.__cause__
 
     return telling
 

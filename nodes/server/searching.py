@@ -11,7 +11,7 @@ from .checkpoints import known_checkpoint, named_checkpoint
 from .guard import query_number, read_fields, wrong
 from .info import local_files
 from .items import item_of_file, item_of_record, name_of_file, plain, with_fit
-from .listing import listing
+from .listing import listing, listing_soon
 from .settings import resolver_config
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ _CURSOR = re.compile(r"[\w|.:=+/ -]{1,200}", re.ASCII)
 async def search(request: web.Request) -> dict[str, Any]:
     """{query, source: "local" | "civitai", checkpoint?, sort?, cursor?} → {items, next}: what fits the checkpoint.
 
-    `sort` is for CivitAI: "relevance", "downloads" or "newest". What is on this disk comes by name.
+    `sort` is for CivitAI: "relevance", "downloads" or "newest". What is on this disk comes by name; `current` is false
+    where the folders are being walked again, and this is what they held before.
     """
     fields = await read_fields(request)
     query = plain(fields.text("query", MAX_QUERY))
@@ -88,12 +89,14 @@ async def versions(request: web.Request) -> dict[str, Any]:
 
 def _search_local(query: str, checkpoint: KnownCheckpoint | None, start: int) -> dict[str, Any]:
     families = checkpoint.families if checkpoint is not None else ()
-    found = listing(resolver_config()).search(query, families)
+    files, is_current = listing_soon(resolver_config())
+    found = files.search(query, families)
     page = found[start : start + PAGE]
     following = start + PAGE
     return {
         "items": items_of_files(page, checkpoint),
         "next": str(following) if following < len(found) else None,
+        "current": is_current,
     }
 
 

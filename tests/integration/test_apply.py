@@ -177,8 +177,8 @@ def test_a_local_name_as_core_s_loaders_list_it(studio: Studio) -> None:
 
 
 MALFORMED = {
-    '[{"model": "civitai:1@2", "weight": 7}]': "lora[0].weight: 7 is outside -4…4",
-    '[{"model": "civitai:1@2", "wieght": 1}]': 'lora[0]: unknown key "wieght", did you mean "weight"?',
+    '[{"model": "civitai:1@2", "weight": 7}]': "LoRA 1 (lora[0].weight): 7 is outside -4…4",
+    '[{"model": "civitai:1@2", "wieght": 1}]': 'LoRA 1 (lora[0]): unknown key "wieght", did you mean "weight"?',
     '[{"model": "civitai:1@2"': "line 1",
     '[{"weight": 1}]': "lora[0]",
 }
@@ -198,28 +198,42 @@ def test_a_text_over_a_wire_is_checked_in_the_run(studio: Studio) -> None:
     workflow["apply"]["inputs"]["lora"] = ["text", 0]
     with pytest.raises(Failed) as failed:
         studio.run(workflow)
-    assert str(failed.value).startswith("lora[0].model: ")
+    assert str(failed.value).startswith("LoRA 1 (lora[0].model): ")
 
 
 REFUSED: list[tuple[str, int, list[str]]] = [
     (
         "sd15",
         201,
-        ["lora[1]: civitai:201@1201 (Style for SDXL) was made for SDXL", "the loaded checkpoint is SD 1.x"],
+        [
+            "LoRA 2 (lora[1]): civitai:201@1201 (Style for SDXL) was made for SDXL",
+            "the loaded checkpoint is SD 1.x",
+        ],
     ),
     (
         "sdxl",
         101,
-        ["lora[1]: civitai:101@1101 (Style A for SD 1.5) was made for SD 1.x", "checkpoint is SDXL"],
+        ["LoRA 2 (lora[1]): civitai:101@1101 (Style A for SD 1.5) was made for SD 1.x", "checkpoint is SDXL"],
     ),
-    ("sd15", 301, ["lora[1]: civitai:301@1301 (Motion for Wan)", "SD 1.x"]),
+    ("sd15", 301, ["LoRA 2 (lora[1]): civitai:301@1301 (Motion for Wan)", "SD 1.x"]),
     (
         "sd15",
         402,
-        ["lora[1]: civitai:402@1402 (Another size) does not fit the loaded checkpoint", "in the file"],
+        [
+            "LoRA 2 (lora[1]): civitai:402@1402 (Another size) does not fit the loaded checkpoint",
+            "in the file",
+        ],
     ),
-    ("sd15", 401, ["lora[1]: civitai:401@1401 (Nobody's keys) has no key that the loaded checkpoint"]),
-    ("sd15", 403, ["lora[1]: civitai:403@1403 (A language model's) is not a LoRA for a diffusion model"]),
+    (
+        "sd15",
+        401,
+        ["LoRA 2 (lora[1]): civitai:401@1401 (Nobody's keys) has no key that the loaded checkpoint"],
+    ),
+    (
+        "sd15",
+        403,
+        ["LoRA 2 (lora[1]): civitai:403@1403 (A language model's) is not a LoRA for a diffusion model"],
+    ),
 ]
 
 
@@ -241,7 +255,7 @@ def test_several_misfits_are_told_at_once(studio: Studio) -> None:
     with pytest.raises(Failed) as failed:
         studio.run(tiny("sd15", [{"model": air(201)}, {"model": A}, {"model": air(401)}]).workflow())
     lines = str(failed.value).splitlines()
-    assert [line.split(":")[0] for line in lines] == ["lora[0]", "lora[2]"]
+    assert [line.split(":")[0] for line in lines] == ["LoRA 1 (lora[0])", "LoRA 3 (lora[2])"]
     assert [error["parameter"] for error in failures(studio, failed.value)["errors"]] == [
         "lora[0]",
         "lora[2]",
@@ -284,7 +298,7 @@ def test_on_mismatch_skip_leaves_the_misfit_out_and_says_so(studio: Studio) -> N
 def test_a_misfit_costs_a_look_at_its_header_and_is_not_downloaded(studio: Studio) -> None:
     with pytest.raises(Failed) as failed:
         studio.run(tiny("sd15", [{"model": air(202)}, {"model": A}]).workflow())
-    assert "lora[0]: civitai:202@1202 (Large style for SDXL) was made for SDXL" in str(failed.value)
+    assert "LoRA 1 (lora[0]): civitai:202@1202 (Large style for SDXL) was made for SDXL" in str(failed.value)
     delivered = [
         request for request in studio.civitai.requests if request.path.startswith("/delivery/12021/")
     ]
@@ -325,8 +339,8 @@ def test_a_misfit_and_a_name_that_nobody_has_are_told_together(studio: Studio) -
         studio.run(
             tiny("sd15", [{"model": air(105)}, {"model": air(202)}, {"model": "civitai:7@8"}]).workflow()
         )
-    assert "lora[1]: " in str(failed.value)
-    assert "lora[2].model: " in str(failed.value)
+    assert "LoRA 2 (lora[1]): " in str(failed.value)
+    assert "LoRA 3 (lora[2].model): " in str(failed.value)
     assert not (studio.process.base / "models/loras/air/civitai/105@1105").exists()
 
 
@@ -380,7 +394,7 @@ def test_two_arrays_on_the_two_experts_of_one_prompt(studio: Studio) -> None:
 def test_what_is_not_at_civitai_is_an_error_that_names_it(studio: Studio) -> None:
     with pytest.raises(Failed) as failed:
         studio.run(tiny("sd15", [{"model": A}, {"model": "civitai:999999@888888"}]).workflow())
-    assert str(failed.value).startswith("lora[1].model: ")
+    assert str(failed.value).startswith("LoRA 2 (lora[1].model): ")
     assert "888888" in str(failed.value)
 
 

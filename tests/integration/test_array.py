@@ -91,7 +91,7 @@ def test_faults_of_both_arrays_are_shown_before_anything_runs(studio: Studio) ->
     }
     with pytest.raises(Rejected) as caught:
         studio.client.queue(workflow)
-    assert "lora[0].weight: 9 is outside -4…4" in str(caught.value)
+    assert "LoRA 1 (lora[0].weight): 9 is outside -4…4" in str(caught.value)
     assert "more[0].model" in str(caught.value)
 
 

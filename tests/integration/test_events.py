@@ -57,13 +57,13 @@ REFUSALS = [
     (
         "sd15",
         201,
-        "lora[0]: civitai:201@1201 (Style for SDXL) was made for SDXL; the loaded checkpoint is SD 1.x. ",
+        "LoRA 1 (lora[0]): civitai:201@1201 (Style for SDXL) was made for SDXL; the loaded checkpoint is SD 1.x. ",
         "Use a checkpoint of SDXL, or remove the entry, or set on_mismatch to skip.",
     ),
     (
         "sdxl",
         101,
-        "lora[0]: civitai:101@1101 (Style A for SD 1.5) was made for SD 1.x; the loaded checkpoint is SDXL. ",
+        "LoRA 1 (lora[0]): civitai:101@1101 (Style A for SD 1.5) was made for SD 1.x; the loaded checkpoint is SDXL. ",
         "Use a checkpoint of SD 1.x, or remove the entry, or set on_mismatch to skip.",
     ),
 ]

@@ -107,5 +107,5 @@ def test_a_style_of_another_architecture_is_refused_in_the_readme_s_words(draw: 
     with pytest.raises(Failed) as refused:
         draw(("watercolour", 0.75))
     message = str(refused.value).splitlines()[0]
-    assert message.startswith("lora[0]: ")
+    assert message.startswith("LoRA 1 (lora[0]): ")
     assert message[message.index("was made for SDXL") :] in readme

@@ -152,12 +152,14 @@ test("what names LoRAs is told from what searches for them", () => {
 test("on the canvas, only what can be meant for nothing else is taken", () => {
   const ours = [
     "civitai:1@2", "urn:air:sdxl:lora:civitai:1@2", "120096@135931", "https://civitai.com/models/1?modelVersionId=2", "<lora:a:1> <lora:b:0.5>",
+    "civitai:1@2\n  civitai:3@4\r\nhttps://civitai.com/models/1\n",
     '[{"model": "civitai:1@2", "weight": 1}]', '{"model": "civitai:1@2"}', '{"taskType": "imageInference", "lora": [{"model": "civitai:1@2"}]}',
   ];
   for (const text of ours) assert.ok(namesLoras(text), text);
   const others = [
     "", "a note", "https://example.com/a.png", "https://civitai.com", "a prompt with <lora:a:1> in it", '{"nodes": [], "links": []}',
     '{"1": {"class_type": "KSampler", "inputs": {}}}', '[{"model": 1}]', "[]", "civitai:1@2 and more words",
+    "civitai:1@2\nand a note",
   ];
   for (const text of others) assert.ok(!namesLoras(text), text);
 });

@@ -34,8 +34,8 @@ test("each setting has a name, a hint and a place", () => {
 
 test("lines of an error that name a row are found, others are not", () => {
   const message = [
-    "lora[1]: civitai:9@9 (Watercolour) is for SDXL, the checkpoint is SD 3. Choose another.",
-    "lora[2].model: nothing is called local:none. Check the name.",
+    "LoRA 2 (lora[1]): civitai:9@9 (Watercolour) is for SDXL, the checkpoint is SD 3. Choose another.",
+    "LoRA 3 (lora[2].model): nothing is called local:none. Check the name.",
     "lora_stack[0]: broken.",
     "something else",
   ].join("\n");

@@ -1,6 +1,7 @@
 /** Which pasted text names LoRAs. What it names is the server's to say. Pure. */
 
 const IDENTIFIER = /^((urn:air|air|civitai|huggingface|hf|sha256|local|runware|bfl):\S+|\d+@\d+)$/i;
+const ADDRESS = /^https?:\/\/(www\.)?(civitai\.(com|red|green)|huggingface\.co)\/\S+$/i;
 
 /** Text that isn't a search: an identifier, an address, a tag, or anything of several lines. */
 export const looksPasted = (text) => /[\n[{<]|:\/\//.test(text.trim()) || IDENTIFIER.test(text.trim().split(/\s/)[0]);
@@ -11,8 +12,7 @@ export const looksPasted = (text) => /[\n[{<]|:\/\//.test(text.trim()) || IDENTI
  */
 export function namesLoras(text) {
   const trimmed = text.trim();
-  if (IDENTIFIER.test(trimmed)) return true;
-  if (/^https?:\/\/(www\.)?(civitai\.(com|red|green)|huggingface\.co)\/\S+$/i.test(trimmed)) return true;
+  if (trimmed && trimmed.split(/\s*\n\s*/).every((line) => IDENTIFIER.test(line) || ADDRESS.test(line))) return true;
   if (/^(\s*<lora:[^<>]+>[\s,]*)+$/i.test(trimmed)) return true;
   try {
     const read = JSON.parse(trimmed);

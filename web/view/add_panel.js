@@ -10,6 +10,8 @@ import { openDialog } from "./dialogs.js";
 const PAUSE_MS = { local: 40, civitai: 300 };
 /** What was found before stays so long, rather than flicker with each key. */
 const KEEP_MS = 150;
+/** What came from the last look at the folders is asked for again, once they have been walked. */
+const AGAIN_MS = 600;
 
 const sorts = () => [["relevance", t("sortRelevance")], ["downloads", t("sortDownloads")], ["newest", t("sortNewest")]];
 
@@ -50,7 +52,7 @@ export function openAddPanel(host) {
     const asked = { query: input.value.trim(), sort: sorting.value, ...(host.checkpoint && fitting.checked ? { checkpoint: host.checkpoint } : {}) };
     const { signal } = current;
     const shown = new Shown();
-    const local = section(t("onThisDisk"), "local", host, asked, signal, chosen, shown);
+    const local = section(t("onThisDisk"), "local", host, asked, signal, chosen, shown, 0, look);
     const civitai = section(t("onCivitai"), "civitai", host, asked, signal, chosen, shown, pause);
     const isShown = Promise.race([local.loaded, wait(KEEP_MS)]).then(() => {
       if (!signal.aborted) show(asked.query, local.element, civitai.element);
@@ -141,14 +143,24 @@ class Shown {
   }
 }
 
+const namesIn = (answer) => (answer.data.items ?? []).map((item) => item.model);
 const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-function section(title, source, host, asked, signal, chosen, shown, pause = 0) {
+/** @param again called where the folders are found to hold something else than was shown at first */
+function section(title, source, host, asked, signal, chosen, shown, pause = 0, again = () => {}) {
   const list = el("div", { class: "air-lora-cards", role: "list", "aria-label": title });
   const state = el("div", { class: "air-lora-cards-state" }, t("searching"));
   const whole = el("section", { class: "air-lora-section", dataset: testId(`found-${source}`) }, el("h3", { class: "air-lora-section-title" }, title), list, state);
+  const ask = (cursor) => host.server.post("/air_lora/search", { ...asked, source, ...(cursor ? { cursor } : {}) }, signal);
+  const askAgain = async (before, tries = 3) => {
+    await wait(AGAIN_MS);
+    const answer = signal.aborted || list.children.length > before.length ? null : await ask();
+    if (!answer?.ok || signal.aborted) return;
+    if (String(namesIn(answer)) !== String(before)) again();
+    else if (answer.data.current === false && tries > 1) askAgain(before, tries - 1);
+  };
   const load = async (cursor, isByKey = false) => {
-    const answer = await host.server.post("/air_lora/search", { ...asked, source, ...(cursor ? { cursor } : {}) }, signal);
+    const answer = await ask(cursor);
     if (signal.aborted) return;
     state.replaceChildren();
     if (!answer.ok) {
@@ -164,6 +176,7 @@ function section(title, source, host, asked, signal, chosen, shown, pause = 0) {
     }
     if (isByKey) (list.children[count] ?? list.lastElementChild)?.querySelector("button").focus();
     if (!list.children.length) state.append(t("nothingFound"));
+    if (answer.data.current === false && !cursor) askAgain(namesIn(answer));
     if (answer.data.next) {
       state.append(el("button", {
         type: "button", class: "air-lora-plain",
