@@ -17,7 +17,7 @@ from tests.browser.comfy_page import workflow_with
 from tests.browser.many_states import LOCAL, LOCAL_FOREIGN, LONG
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator
+    from playwright.sync_api import Locator, Route
 
     from tests.browser.comfy_page import ComfyPage
     from tests.browser.many_states import BrowserStage
@@ -189,6 +189,27 @@ def test_a_search_can_be_for_everything_and_in_another_order(empty: ComfyPage) -
     empty.page.get_by_test_id("add-sort").select_option("newest")
     expect(found(empty, "civitai").first).to_be_visible()
     assert ("newest", False) in {(each.get("sort"), "checkpoint" in each) for each in asked}
+    empty.page.keyboard.press("Escape")
+
+
+def test_a_file_that_came_since_the_last_look_appears(empty: ComfyPage) -> None:
+    """The first answer is as it is while thousands of files are walked: from the list before."""
+
+    def as_before(route: Route) -> None:
+        if route.request.post_data_json["source"] == "civitai" or answered:
+            route.continue_()
+            return
+        answered.append(1)
+        answer = route.fetch().json()
+        kept = [item for item in answer["items"] if "paper-cut" not in item["local_name"]]
+        route.fulfill(json={**answer, "items": kept, "current": False})
+
+    answered: list[int] = []
+    empty.page.route("**/air_lora/search", as_before)
+    empty.page.get_by_test_id("add").click()
+    expect(found(empty, "local").first).to_be_visible()
+    expect(found(empty, "local").filter(has_text="paper-cut")).to_have_count(1)
+    empty.page.unroute("**/air_lora/search")
     empty.page.keyboard.press("Escape")
 
 

@@ -84,9 +84,12 @@ def test_a_lost_connection_ends_the_rows_progress(comfy: ComfyPage, stage: Brows
 # the canvas
 
 
-def test_the_middle_button_moves_the_canvas(comfy: ComfyPage) -> None:
+@pytest.mark.parametrize("over", ["row", "json"])
+def test_the_middle_button_moves_the_canvas(comfy: ComfyPage, over: str) -> None:
     comfy.load(ROWS)
     before = box_of(comfy, 0)
+    if over == "json":
+        comfy.page.get_by_test_id("json-view").click()
     offset = comfy.page.evaluate("() => [...app.canvas.ds.offset]")
     mouse = comfy.page.mouse
     mouse.move(before["x"] + 200, before["y"] + 12)
