@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torch.nn.functional import pad
 
 from ...lora_resolver import Mismatch
+from .apart import parts_of_fused
 from .delta_shape import part_shape
 from .modules import NO_BIAS, NO_WEIGHT, SECOND_EXPERT, TWICE, changes_of, fitted_magnitudes
 
@@ -78,19 +80,34 @@ def map_file(file: LoraFile, weights: LoadedWeights) -> MappedFile:
     matched: set[str] = set()
     unused = dict(file.other_tensors)
     widened: list[str] = []
-    slot_of = weights.names.slot_of
+
+    def slot_of(stem: str) -> Slot | None:
+        found = weights.names.slot_of(stem)
+        if found is None and file.has_joint_attention:
+            found = weights.names.slot_of(stem, joint=True)
+        return found if found is not None and Target.of(found).key in weights.shapes else None
+
+    def rows_of(stem: str) -> int | None:
+        found = slot_of(stem)
+        target = Target.of(found) if found is not None else None
+        return None if target is None else part_shape(weights.shapes[target.key], target.offset)[0]
+
     has_two = any(map(_SECOND.match, file.modules)) and not all(map(_SECOND.match, file.modules))
-    for stem, module in file.modules.items():
+    modules = deque(file.modules.items())
+    while modules:
+        stem, module = modules.popleft()
         if has_two and _SECOND.match(stem):
             unused.update((name, SECOND_EXPERT) for name, _ in module.tensors.values())
             continue
         slot = slot_of(stem)
-        if slot is None and file.has_joint_attention:
-            slot = slot_of(stem, joint=True)
-        target = Target.of(slot) if slot is not None else None
-        if target is None or target.key not in weights.shapes:
+        if slot is None:
+            parts = parts_of_fused(module, rows_of)
+            if parts is not None:
+                modules.extendleft(reversed(parts))
+                continue
             unused.update((name, NO_WEIGHT) for name, _ in module.tensors.values())
             continue
+        target = Target.of(slot)
         changes = changes_of(module, file.alphas, has_values=file.has_values)
         unused.update(changes.unused)
         if target in patches:

@@ -1,4 +1,4 @@
-"""The loras folders as the add panel searches them: at once from the last list, and right as soon as they are walked."""
+"""The loras folders as the add panel searches them: at once from the last list, and right once they are walked."""
 
 from __future__ import annotations
 

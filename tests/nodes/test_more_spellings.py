@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from lora_resolver import SafetensorsHeader, TensorInfo, detect_architecture
 from lora_resolver.headers.scale import alphas_of_metadata
+from tests.nodes.full_size_models import OTHERS
 from tests.nodes.test_every_class import loaded
 from tests.nodes.test_kept import checkpoint, load
 from tests.nodes.test_odd_files import LINEAR, both, low_rank, patched, r, roles
@@ -93,6 +94,61 @@ def test_every_module_of_the_blocks_of_diffusers_class_has_a_weight_of_its_size(
         assert shapes[weight][1] == shape[1], name
         checked += 1
     assert checked > 400
+
+
+# Fused in the file, apart in the model: where the model has them, and their outputs.
+FUSED = [
+    ("SDXL", "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn1.to_qkv", ["q", "k", "v"], [640] * 3, 640),
+    ("SDXL", "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_kv", ["k", "v"], [640] * 2, 2048),
+    ("SDXL", "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_qkv", ["q", "k", "v"], [640] * 3, 640),
+    *(
+        ("Krea 2", f"transformer.{block}.attn.to_qkv", ["q", "k", "v"], lengths, lengths[0])
+        for block, lengths in [("transformer_blocks.3", [6144, 1536, 1536]), ("text_fusion.refiner_blocks.1", [2560] * 3)]
+        if "Krea 2" in OTHERS
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["factors", "magnitudes", "differences"])
+@pytest.mark.parametrize(("model", "stem", "letters", "lengths", "inputs"), FUSED)
+def test_projections_that_are_fused_in_the_file_alone(
+    model: str, stem: str, letters: list[str], lengths: list[int], inputs: int, kind: str, tmp_path: Path
+) -> None:
+    rows, base = sum(lengths), torch.randn(sum(lengths), inputs)
+    up, down, whole, magnitude = r(rows, 4), r(4, inputs), r(rows, inputs), torch.rand(rows, 1) + 0.5
+    tensors = {
+        f"{stem}.lora_up.weight": up,
+        f"{stem}.lora_down.weight": down,
+        f"{stem}.alpha": torch.tensor(2.0),
+    }
+    expected = base + 0.7 * (up @ down) * 2 / 4
+    if kind == "magnitudes":
+        tensors[f"{stem}.dora_scale"] = magnitude
+        merged = base + (up @ down) * 2 / 4
+        expected = base + 0.7 * (merged * magnitude / base.norm(dim=1, keepdim=True) - base)
+    if kind == "differences":
+        tensors, expected = {f"{stem}.diff": whole}, base + 0.7 * whole
+    before, after = both(tensors, tmp_path, model)
+    assert (before.verdict, after.verdict) == ("fits", "fits")
+    assert not after.diffusion.unused
+    weights = {}
+    for letter, part in zip(letters, base.split(lengths)):
+        (key,) = [
+            target.key
+            for target in after.diffusion.patches
+            if target.key.endswith((f"to_{letter}.weight", f"w{letter}.weight"))
+        ]
+        weights[key] = part
+    result = patched(after, weights)
+    assert torch.allclose(torch.cat(list(result.values())), expected, atol=1e-4)
+
+
+def test_a_fused_projection_of_another_size_is_told_of(tmp_path: Path) -> None:
+    stem = FUSED[0][1]
+    tensors = low_rank() | {f"{stem}.lora_up.weight": r(1900, 4), f"{stem}.lora_down.weight": r(4, 640)}
+    for fit in both(tensors, tmp_path, "SDXL"):
+        assert fit.verdict == "fits partly"
+        assert set(fit.diffusion.unused) == {f"{stem}.lora_up.weight", f"{stem}.lora_down.weight"}
 
 
 def test_t5_in_omi_is_a_text_encoder() -> None:
