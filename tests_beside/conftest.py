@@ -40,11 +40,22 @@ class Beside:
         return self.process.log.read_text(encoding="utf-8", errors="replace")
 
 
+def _breaks_every_run(pack: Path) -> bool:
+    """Lora Manager wraps a function of ComfyUI's that takes other arguments in another version."""
+    hook = pack / "py" / "metadata_collector" / "metadata_hook.py"
+    if not hook.is_file() or "v3_data=v3_data" not in hook.read_text(encoding="utf-8"):
+        return False
+    is_older = "v3_data" not in (Path(os.environ["AIR_LORA_DEV_COMFYUI"]) / "execution.py").read_text("utf-8")
+    if is_older:
+        print(f"\n{pack.name} is left out: with it, no prompt runs on this ComfyUI, with us or without")
+    return is_older
+
+
 def _start(base: Path, stack: ExitStack, *, ours: bool) -> Beside:
     stage = stack.enter_context(ShowcaseStage(base))
     for pack in sorted(PACKS.iterdir()):
         # A copy: some write into their own folder.
-        if (pack / "__init__.py").is_file():
+        if (pack / "__init__.py").is_file() and not _breaks_every_run(pack):
             shutil.copytree(pack, base / "custom_nodes" / pack.name, ignore=shutil.ignore_patterns(".git"))
     comfyui = Comfyui(
         Path(os.environ["AIR_LORA_DEV_COMFYUI"]), Path(os.environ["AIR_LORA_DEV_PYTHON"]), own=False

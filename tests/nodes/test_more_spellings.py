@@ -103,7 +103,10 @@ FUSED = [
     ("SDXL", "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_qkv", ["q", "k", "v"], [640] * 3, 640),
     *(
         ("Krea 2", f"transformer.{block}.attn.to_qkv", ["q", "k", "v"], lengths, lengths[0])
-        for block, lengths in [("transformer_blocks.3", [6144, 1536, 1536]), ("text_fusion.refiner_blocks.1", [2560] * 3)]
+        for block, lengths in [
+            ("transformer_blocks.3", [6144, 1536, 1536]),
+            ("text_fusion.refiner_blocks.1", [2560] * 3),
+        ]
         if "Krea 2" in OTHERS
     ),
 ]  # fmt: skip
