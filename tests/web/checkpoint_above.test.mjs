@@ -139,3 +139,37 @@ test("two ways to one loader are no circle", () => {
     [[1, 1, 0, 2, 0], [2, 1, 0, 3, 0], [3, 2, 0, 4, 0], [4, 3, 0, 4, 1], [5, 4, 0, 9, 0]]);
   assert.deepEqual(checkpointAbove(last, root), A);
 });
+
+// ------------------------------------------------------------------- what only the run knows
+
+test("a loader that does not say what it loads is no loader of nothing", () => {
+  const unknown = (id) => ({ id, type: "GGUFLoaderKJ", inputs: [{ name: "model_name", type: "COMBO", widget: { name: "model_name" }, link: null }], widgets: [{ name: "extra_model_name", value: "none" }] });
+  const first = { type: "Any Switch (rgthree)", inputs: [{ name: "any_01", type: "*", link: 1 }, { name: "any_02", type: "*", link: 2 }] };
+  assert.deepEqual(between(first), A);
+  assert.equal(between(first, { first: unknown(1) }), null);
+  assert.deepEqual(between(first, { first: { ...unknown(1), mode: 2 } }), B);
+  const context = { type: "Context (rgthree)", inputs: [{ name: "model", type: "MODEL", link: 1 }, { name: "base_ctx", type: "RGTHREE_CONTEXT", link: 2 }] };
+  assert.equal(between(context, { first: unknown(1) }), null);
+  assert.deepEqual(between(context), A);
+});
+
+test("a model that is connected to a loader counts instead of its file", () => {
+  const full = (name) => ({ type: "easy fullLoader", inputs: [{ name, type: "MODEL", link: 1 }], widgets: [{ name: "ckpt_name", value: "b.safetensors" }] });
+  assert.deepEqual(between(full("model_override")), A);
+  assert.deepEqual(between(full("model_override"), { first: { ...loader(1), mode: 2 } }), B);
+  assert.equal(between(full("model")), null, "nobody knows what it does with it");
+});
+
+test("a file that is drawn by lot, or comes from what was kept, is not known", () => {
+  const random = (value) => ({ type: "Random Checkpoint Loader (LoraManager)", inputs: [], widgets: [{ name: "ckpt_name", value: "a.safetensors" }, { name: "select_at_random", value }] });
+  assert.equal(between(random(true)), null);
+  assert.deepEqual(between(random(false)), A);
+  const shared = (key, mode) => ({
+    type: "CheckpointLoaderSimpleShared //Inspire", inputs: [],
+    widgets: [{ name: "ckpt_name", value: "a.safetensors" }, { name: "key_opt", value: key }, { name: "mode", value: mode }],
+  });
+  assert.equal(between(shared("k", "Read Only")), null);
+  assert.equal(between(shared("k", "Auto")), null);
+  assert.deepEqual(between(shared("k", "Override Cache")), A);
+  assert.deepEqual(between(shared("", "Auto")), A);
+});

@@ -9,7 +9,7 @@
  * and ask servers when they are serialized.
  */
 
-import { classOf, isBypassed, isMuted, slotsOfModel, UNKNOWN, valueOf } from "./choices.js";
+import { classOf, isBypassed, isMuted, isNamedInVain, modelsBesideFile, slotsOfModel, UNKNOWN, valueOf } from "./choices.js";
 import { broadcastTo, findHost, linkOf, nodeOf, nodesOf } from "./links.js";
 
 const FOLDER_OF_WIDGET = {
@@ -93,7 +93,7 @@ function fromInside(subgraph, slot, walk) {
 function fromNode(node, outputSlot, walk) {
   const type = classOf(node);
   const file = isBypassed(node) ? null : fileOf(node, type);
-  if (file) return file;
+  if (file) return isNamedInVain(node) ? UNKNOWN : overridden(node, walk) ?? file;
   if (/^(easy )?getNode/i.test(type)) return fromSetNode(node, walk);
   const chosen = slotsOfModel(node, outputSlot);
   if (chosen === UNKNOWN) return UNKNOWN;
@@ -104,7 +104,18 @@ function fromNode(node, outputSlot, walk) {
     if (chosen.isFirst) return one;
     found.set(one === UNKNOWN ? one : `${one.folder}/${one.name}`, one);
   }
-  return found.size > 1 ? UNKNOWN : [...found.values()][0] ?? null;
+  if (found.size > 1) return UNKNOWN;
+  // Where no model can come in, the node makes one: from what it doesn't say.
+  return [...found.values()][0] ?? (chosen.slots.length || isBypassed(node) ? null : UNKNOWN);
+}
+
+/** What a loader gives instead of its file where a model is connected to it (Easy Use's `model_override`). */
+function overridden(node, walk) {
+  for (const slot of modelsBesideFile(node)) {
+    const found = fromInput(node, slot, walk);
+    if (found) return /override/i.test(node.inputs[slot].name) ? found : UNKNOWN;
+  }
+  return null;
 }
 
 function fileOf(node, type) {

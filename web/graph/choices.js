@@ -55,8 +55,19 @@ export function slotsOfModel(node, outputSlot) {
   // A context's own input stands before what the context brings.
   if (models.length) return { slots: [...models, ...contexts], isFirst: contexts.length > 0 };
   if (contexts.length) return { slots: contexts, isFirst: false };
-  return { slots: slots((input) => input.type === "*" || inputs.length === 1), isFirst: false };
+  const own = inputs.filter((input) => !input.widget);
+  return { slots: slots((input) => !input.widget && (input.type === "*" || own.length === 1)), isFirst: false };
 }
+
+/** Inspire's shared loaders give what was kept under this key, whatever file they name. */
+const givesKept = (node) => Boolean(valueOf(node, "key_opt")) && valueOf(node, "key_opt") !== UNKNOWN && valueOf(node, "mode") !== "Override Cache";
+const isRandom = (node) => (node.widgets ?? []).some(({ name, value }) => /random/i.test(name) && value === true);
+
+/** Whether a loader gives another file than its widget names, as only the run will tell. */
+export const isNamedInVain = (node) => isRandom(node) || givesKept(node);
+
+/** The inputs by which a loader that names a file takes a model all the same. */
+export const modelsBesideFile = (node) => (node.inputs ?? []).flatMap((input, slot) => (input.type === "MODEL" ? [slot] : []));
 
 /** What a widget says; over a wire, what the primitive at its other end says. */
 export function valueOf(node, name) {
