@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ..headers.scale import peft_configuration
 from ..wording import quoted
 from .families import family_name
 from .metadata import named_models
@@ -40,6 +41,9 @@ _MALFORMED = re.compile(
 )
 
 
+# Ways to begin a training that take the factors' first product out of the checkpoint's weights. peft
+# `tuners/lora/layer.py`: EVA and the others leave them as they are.
+_CHANGES_THE_BASE = ("pissa", "olora", "corda", "loftq")
 _CONTROL_INPUTS = 128  # the latents and the control image beside them
 _EMBEDDING = re.compile(r"bundle_emb\.[^.]+\.")
 
@@ -119,6 +123,26 @@ def _oddities(contents: Contents, found: Match) -> Iterator[str]:
         yield f"its names are malformed: ComfyUI's loaders take nothing like {quoted(odd)}, this pack does"
 
 
+def _training(metadata: Mapping[str, str]) -> Iterator[str]:
+    """What peft's configuration says of how the factors are meant, beside the alphas."""
+    configuration = peft_configuration(metadata)
+    for name, value in configuration.items():
+        last = name.rpartition(".")[2]
+        if last == "init_lora_weights" and str(value).lower().startswith(_CHANGES_THE_BASE):
+            yield (
+                f"trained with {quoted(str(value))}, which changes the checkpoint as well: unless it was converted "
+                "(peft's path_initial_model_for_weight_conversion), it is too strong"
+            )
+            break
+    has = {name.rpartition(".")[2] for name in configuration}
+    if (
+        configuration
+        and "use_rslora" in has
+        and has.isdisjoint(("lora_alpha", "alpha", "network_alpha", "alpha_pattern"))
+    ):
+        yield "its metadata says use_rslora without an alpha, which has nothing to scale then"
+
+
 def _metadata(
     metadata: Mapping[str, str], claimed: Sequence[Claim], families: tuple[str, ...]
 ) -> Iterator[str]:
@@ -132,6 +156,7 @@ def _metadata(
             yield f"its metadata says otherwise ({claim.key}: {quoted(claim.value)}); the tensors decide"
         elif len(here) < len(families):
             yield f"its metadata says {' or '.join(here)} ({claim.key}: {quoted(claim.value)})"
+    yield from _training(metadata)
     models = named_models(metadata, families)
     if models:
         yield f"its metadata names {', '.join(models)}"

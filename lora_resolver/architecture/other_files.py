@@ -86,7 +86,7 @@ _DIFFUSION = re.compile(
 )
 ENOUGH = 1_000
 """Groups of modules that are looked at: only a made-up file has more."""
-_MAYBE_ADAPTER = re.compile(r"lora|lokr|loha|hada|adapter|vera|dora", re.IGNORECASE)
+_MAYBE_ADAPTER = re.compile(r"\.alpha$|lora|lokr|loha|hada|adapter|vera|dora", re.IGNORECASE)
 
 
 def kind_of_weights(names: Collection[str]) -> str:
@@ -102,7 +102,8 @@ def describe_without_adapter(names: Collection[str]) -> str:
     if not names:
         return "It holds no tensors."
     what = kind_of_weights(names)
-    if what:
+    # A model's own weights have no alphas.
+    if what and not (what in WHOLE_MODELS and any(name.endswith(".alpha") for name in names)):
         return f"It is {what}."
     if len(names) <= 4 and not any("." in name for name in names):
         return "It looks like a textual inversion."

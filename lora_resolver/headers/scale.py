@@ -22,7 +22,7 @@ from .tensor_names import part_of_slot, place_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MetadataAlphas", "alphas_of_metadata"]
+__all__ = ["MetadataAlphas", "alphas_of_metadata", "peft_configuration"]
 
 _NESTED = ("lora_adapter_metadata", "adapter_config", "peft_config", "lora_config")
 _ALPHAS = ("lora_alpha", "network_alpha", "alpha")
@@ -98,6 +98,15 @@ def alphas_of_metadata(metadata: Mapping[str, str]) -> MetadataAlphas:
     if not found:
         found, came_from = _flat(metadata)
     return MetadataAlphas(found, came_from, metadata.get("ss_network_alpha", "")[:40])
+
+
+def peft_configuration(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """peft's fields as they are, each part of a pipeline under its prefix; empty where there are none. Never raises."""
+    for key in _NESTED:
+        found = _read(metadata.get(key, ""))
+        if isinstance(found, dict):
+            return _without_levels(found)
+    return {}
 
 
 def _nested(metadata: Mapping[str, str]) -> tuple[dict[str, Any], str]:

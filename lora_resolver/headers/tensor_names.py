@@ -59,6 +59,10 @@ _SCALES = (".scale_weight", ".weight_scale", ".weight_scale_inv", ".scale")
 _ENDINGS = ((".bias", BIAS), *((ending, SCALE) for ending in _SCALES))
 # What quantizing tools leave beside a weight, and what no adapter is called.
 _MARKS = (".input_scale", ".output_scale", ".comfy_quant", ".weight_zero_point", ".zero_point", ".scaled_fp8")
+# No adapter's name: what is noted of a factor and its bias.
+_OF_A_FACTOR = re.compile(
+    r"\.(?:\w+_)?(?:scale|scales|bias|zero_point|absmax|quant_map|quant_state\w*|shape)(?:_\d)?$"
+)
 # kohya's OFT for FLUX: a part of the outputs each, in the order of q, k, v, …
 _OFT_PART = re.compile(r"(?P<stem>.+)\.(?P<role>oft_blocks\.\d+)")
 # A conversion gone wrong that is in the wild: `lora_unet_…_to_q_lora_down.weight`.
@@ -145,7 +149,7 @@ def _split_plain(base: str) -> tuple[str, str]:
     if role is not None:
         return stem, role
     match = _NAMED_ADAPTER.fullmatch(base)
-    if match and match["role"] in _ROLES:
+    if match and match["role"] in _ROLES and not _OF_A_FACTOR.search(base):
         return match["stem"], _ROLES[match["role"]]
     match = _OFT_PART.fullmatch(base)
     if match:

@@ -130,7 +130,8 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
         raise _mismatch(file, name, checkpoint, fit, clashes, diffusion_left)
     if file.has_values:
         try:
-            check_finite(file.tensors, (key for key in file.tensors if key in matched))
+            factors = (key for key in file.tensors if key in matched and not key.endswith("alpha"))
+            check_finite(file.tensors, factors)  # an alpha is judged where it counts
         except Mismatch as error:
             raise _cannot_be_read(file, name, checkpoint, error) from None
     return fit

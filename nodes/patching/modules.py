@@ -233,7 +233,8 @@ class _Reader:
         if w2 is not None and w2.dim() > _MATRIX:
             # The Kronecker product has the same numbers in the same order, and ComfyUI reads it for every kernel.
             w2 = w2.flatten(1)
-        alpha = self._alpha(ranks[-1]) if ranks else self._alpha(None)
+        # Of two whole matrices it says nothing: trainers write 9999999999 for "full", which fp16 has as infinity.
+        alpha = self._alpha(ranks[-1]) if ranks else self._needless("alpha")
         parts = (found[role] for role in _LOKR[2:])
         self._adapter("lokr", (w1, w2, alpha, *parts, found.get("core"), self._dora_scale()))
 
@@ -309,6 +310,11 @@ class _Reader:
         if not math.isfinite(alpha):
             self._bad_alpha(name, f"is {alpha}")
         return alpha
+
+    def _needless(self, role: str) -> None:
+        """A tensor that its kind has, and whose number counts for nothing here."""
+        if role in self.module.tensors:
+            self.changes.used.add(self.module.tensors[role][0])
 
     def _dora_scale(self) -> torch.Tensor | None:
         """As the file has it, peft's for a convolution, (1, out, 1, 1), as (out,); see `fitted_magnitudes`."""

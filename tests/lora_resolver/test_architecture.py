@@ -732,6 +732,14 @@ NOTES: list[tuple[SafetensorsHeader, str]] = [
     ),
     (lora(XL, metadata={"ss_sd_model_name": "ponyDiffusionV6XL.safetensors"}), "its metadata names Pony"),
     (lora(XL, metadata={"modelspec.title": "My Illustrious style"}), "its metadata names Illustrious"),
+    (
+        lora(FLUX, metadata={"lora_adapter_metadata": '{"transformer.init_lora_weights": "pissa_niter_4"}'}),
+        "which changes the checkpoint as well",
+    ),
+    (
+        lora(FLUX, metadata={"lora_adapter_metadata": '{"r": 16, "use_rslora": true}'}),
+        "use_rslora without an alpha",
+    ),
     (lora(FLUX, metadata={"ss_base_model_version": "flux.1_kontext"}), "its metadata names FLUX.1 Kontext"),
     (
         lora(WAN, metadata={"ss_base_model_version": "wan_2.2_14b", "ss_output_name": "x_high_noise"}),

@@ -54,6 +54,26 @@ NAMES = [
     ("FLUX.1 dev", "transformer_blocks.2.attn.to_added_qkv", "diffusion_model.double_blocks.2.txt_attn.qkv.weight"),
     ("FLUX.1 dev", "single_transformer_blocks.2.attn.to_qkv", part("single_blocks.2.linear1", 3072, 0, 9216)),
     ("FLUX.1 dev", "single_blocks.1.processor.qkv_lora", part("single_blocks.1.linear1", 3072, 0, 9216)),
+    ("Wan 14B", "transformer.proj_out", "diffusion_model.head.head.weight"),
+    ("HunyuanVideo", "transformer.proj_out", "diffusion_model.final_layer.linear.weight"),
+    ("HunyuanVideo", "transformer.context_embedder.proj_in", "diffusion_model.txt_in.input_embedder.weight"),
+    (
+        "HunyuanVideo", "transformer.time_text_embed.timestep_embedder.linear_1",
+        "diffusion_model.time_in.in_layer.weight",
+    ),
+    (
+        "HunyuanVideo", "transformer.time_text_embed.text_embedder.linear_2",
+        "diffusion_model.vector_in.out_layer.weight",
+    ),
+    (
+        "FLUX.2 dev", "transformer.time_guidance_embed.timestep_embedder.linear_1",
+        "diffusion_model.time_in.in_layer.weight",
+    ),
+    (
+        "Chroma", "transformer.distilled_guidance_layer.layers.0.linear_2",
+        "diffusion_model.distilled_guidance_layer.layers.0.out_layer.weight",
+    ),
+    ("Wan 14B", "transformer.blocks.3.attn2.norm_k", "diffusion_model.blocks.3.cross_attn.norm_k.weight"),
     ("SD 3.5 large", "transformer.joint_blocks.5.x_block.attn.qkv.0", part("joint_blocks.5.x_block.attn.qkv", 2432, 0)),
 ]  # fmt: skip
 

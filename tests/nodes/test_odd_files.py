@@ -265,3 +265,26 @@ def test_what_metadata_is_told_cannot_move_the_cursor(tmp_path: Path) -> None:
     scale = detect_architecture(read_header(path)).scale
     assert "ss_network_alpha" in scale
     assert scale.isprintable()
+
+
+def test_a_full_lokr_s_alpha_is_infinite_in_fp16_and_counts_for_nothing(tmp_path: Path) -> None:
+    """ai-toolkit writes 9999999999 for full rank."""
+    w1, w2 = r(4, 4), r(160, 160)
+    tensors = roles(LINEAR, lokr_w1=w1, lokr_w2=w2, alpha=torch.tensor(9999999999.0).half())
+    before, after = both(tensors, tmp_path, "SDXL")
+    assert (before.verdict, after.verdict) == ("fits", "fits")
+    assert not after.diffusion.unused
+    (target,) = after.diffusion.patches
+    result = patched(after, {target.key: torch.zeros(640, 640)})[target.key]
+    assert torch.allclose(result, STRENGTH * torch.kron(w1, w2), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "noted", ["bias_scale", "weight_scale_2", "quant_state__bitsandbytes__nf4", "absmax"]
+)
+def test_what_is_noted_of_a_factor_does_not_take_its_place(noted: str, tmp_path: Path) -> None:
+    tensors = roles(LINEAR, **{f"lora_B__{noted}": torch.tensor(1.0)})
+    tensors |= roles(LINEAR, lora_A__weight=r(4, 640), lora_B__weight=r(640, 4))
+    for fit in both(tensors, tmp_path, "SDXL"):
+        assert len(fit.diffusion.patches) == 1
+        assert all(noted.partition("__")[0] in name for name in fit.diffusion.unused)
