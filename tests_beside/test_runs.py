@@ -158,7 +158,7 @@ def test_a_chosen_array_is_the_one_that_is_recorded(with_ours: Beside) -> None:
 def test_what_queueing_a_prompt_costs(with_ours: Beside, without: Beside) -> None:
     """Printed, not held: a machine that is busy would fail it."""
     times: dict[str, list[float]] = {"with": [], "without": []}
-    for number in range(9):
+    for number in range(41):
         for name, beside in (("with", with_ours), ("without", without)):
             graph = stock(500 + number)
             start = time.perf_counter()

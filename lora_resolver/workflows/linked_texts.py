@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["held_value", "is_link", "linked_array", "single_text"]
+__all__ = ["comes_from_us", "held_value", "is_link", "is_ours", "linked_array", "single_text"]
 
 _MAX_HOPS = 50  # nodes that a text may come through
 
@@ -21,6 +21,16 @@ def is_link(value: object) -> bool:
         and isinstance(value[0], (str, int))
         and isinstance(value[1], int)
     )
+
+
+def is_ours(node: object) -> bool:
+    """Whether a node is one of this pack's."""
+    return isinstance(node, dict) and str(node.get("class_type")).startswith("AirLora")
+
+
+def comes_from_us(value: object, nodes: Mapping[str, Any]) -> bool:
+    """Whether a value comes over a link from a node of this pack, whose LoRAs are read there."""
+    return isinstance(value, list) and is_link(value) and is_ours(nodes.get(str(value[0])))
 
 
 def linked_array(link: list[Any], nodes: Mapping[str, Any]) -> str | None:

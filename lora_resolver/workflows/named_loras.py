@@ -27,7 +27,7 @@ from ..file_names import name_finder
 from ..identifiers import parse_identifier
 from ..wording import quoted
 from .canvas import is_canvas, nodes_that_run
-from .linked_texts import held_value, is_link, linked_array, single_text
+from .linked_texts import comes_from_us, held_value, is_link, is_ours, linked_array, single_text
 from .loader_chains import LoaderChain, chains_of
 from .origins import index_of, origin_of
 from .other_loaders import is_known, rows_of_loader, tagged_rows
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from .picture_record import RecordedLora
 
 __all__ = ["NamedLora", "NamedLoras", "is_like_json", "loras_in", "text_of"]
-
-OUR_NODES = "AirLora"
 
 
 @dataclass(frozen=True)
@@ -228,7 +226,7 @@ class _Reader:
                 continue
             if key in recorded:
                 self._read_recorded(f"node {key}", recorded[key])
-            elif kind.startswith(OUR_NODES) and kind not in _NO_LORAS:
+            elif is_ours(node) and kind not in _NO_LORAS:
                 self._read_our_node(f"node {key}", kind, inputs, nodes)
             else:
                 self._read_loader(key, kind, node, nodes)
@@ -238,12 +236,12 @@ class _Reader:
         inputs: Mapping[str, Any] = node["inputs"]
         if is_known(kind):
             inputs = {
-                name: value if _comes_from_us(value, nodes) else held_value(value, nodes)
+                name: value if comes_from_us(value, nodes) else held_value(value, nodes)
                 for name, value in inputs.items()
             }
         models = index_of(node.get("models") or ())
         for row in rows_of_loader(kind, inputs, node.get("properties")):
-            if not _comes_from_us(row.file, nodes):  # else read where it stands
+            if not comes_from_us(row.file, nodes):  # else read where it stands
                 self._add_row(row, f"node {key}", models)
         signs = signs_of_loras(kind, node, self._is_listed)
         if signs:
@@ -262,7 +260,7 @@ class _Reader:
             # On the canvas, the first widget of each of our nodes is the one that names LoRAs.
             value = inputs.get(name, inputs.get("widget 0") if name == first else None)
             if is_link(value):
-                if _comes_from_us(value, nodes):
+                if comes_from_us(value, nodes):
                     continue  # read where it stands
                 link = value
                 value = linked_array(link, nodes)
@@ -431,15 +429,7 @@ def _nodes_before(ids: Iterable[str], nodes: Mapping[str, Any]) -> set[str]:
             before.add(key)
             inputs = nodes[key].get("inputs")
             waiting += inputs.values() if isinstance(inputs, dict) else ()
-    return {key for key in before if _is_ours(nodes[key])}
-
-
-def _is_ours(node: object) -> bool:
-    return isinstance(node, dict) and str(node.get("class_type")).startswith(OUR_NODES)
-
-
-def _comes_from_us(value: Any, nodes: Mapping[str, Any]) -> bool:
-    return is_link(value) and _is_ours(nodes.get(str(value[0])))
+    return {key for key in before if is_ours(nodes[key])}
 
 
 def _only_known_later() -> Unavailable:

@@ -23,6 +23,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .linked_texts import comes_from_us, held_value
 from .loader_table import NO_LOADERS, SAME, SINGLE, STACKS, TAGGED
 from .prompt_tags import prompt_tags
 
@@ -70,16 +71,30 @@ def is_known(kind: str) -> bool:
 
 
 def loaders_of_others(workflow: Mapping[str, Any]) -> list[dict[str, str]]:
-    """`node` and `class_type` of each loader in a prompt that names a LoRA by itself and is switched on."""
+    """`node` and `class_type` of each loader in a prompt that is on and names a LoRA by itself, or over a wire.
+
+    A text that is only made in the run may have tags, and so counts; what comes from our own nodes is told elsewhere.
+    """
     found = []
     for key, node in workflow.items():
         kind = str(node.get("class_type")) if isinstance(node, dict) else ""
-        if not is_known(kind) or not isinstance(node.get("inputs"), dict):
+        inputs = node.get("inputs") if is_known(kind) else None
+        if not isinstance(inputs, dict):
             continue
-        rows = rows_of_loader(kind, node["inputs"])
-        if any(row.enabled and isinstance(row.file, str) for row in rows):
+        own = {
+            name: held_value(value, workflow)
+            for name, value in inputs.items()
+            if not comes_from_us(value, workflow)
+        }
+        if any(map(_takes_part, rows_of_loader(kind, own))):
             found.append({"node": str(key), "class_type": kind})
     return found
+
+
+def _takes_part(row: LoaderRow) -> bool:
+    strengths = [each for each in row.strengths if each is not None]
+    is_zero = bool(strengths) and all(isinstance(each, (int, float)) and each == 0 for each in strengths)
+    return row.enabled and not is_zero
 
 
 def rows_of_loader(

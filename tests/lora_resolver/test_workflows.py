@@ -18,6 +18,7 @@ from safetensors.numpy import save
 
 from lora_resolver.errors import InvalidInput
 from lora_resolver.workflows.named_loras import NamedLoras, loras_in
+from lora_resolver.workflows.other_loaders import loaders_of_others
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -198,6 +199,44 @@ def test_loaders_of_others(kind: str, inputs: dict[str, Any], expected: str) -> 
     values = [*inputs.values()]
     if not any(isinstance(value, list) for value in values):
         assert names(canvas(node(1, kind, values))) == [expected]
+
+
+TAKING_PART = {
+    "by its own name": ({"1": ("LoraLoader", {"lora_name": "a.safetensors", "strength_model": 1.0})}, ["1"]),
+    "at strength 0": ({"1": ("LoraLoaderModelOnly", {"lora_name": "a.safetensors", "strength_model": 0})}, []),
+    "by a name over a wire": (
+        {"1": ("LoraLoader", {"lora_name": ["2", 0], "strength_model": 1}), "2": ("easy loraNames", {"lora_name": "a"})},
+        ["1"],
+    ),
+    "by a tag over a wire": (
+        {
+            "1": ("LoRA Text Loader (LoraManager)", {"lora_syntax": ["2", 0]}),
+            "2": ("StringConstantMultiline", {"string": "<lora:a:1>"}),
+        },
+        ["1"],
+    ),
+    "by a text that is made in the run": (
+        {
+            "1": ("LoRA Text Loader (LoraManager)", {"lora_syntax": ["2", 0]}),
+            "2": ("StringConcatenate", {"string_a": "<lora:a", "string_b": ":1>", "delimiter": ""}),
+        },
+        ["1"],
+    ),
+    "by a text without a tag": (
+        {"1": ("Power Prompt (rgthree)", {"prompt": ["2", 0]}), "2": ("PrimitiveString", {"value": "a house"})},
+        [],
+    ),
+    "by our own node": (
+        {"1": ("Power Prompt (rgthree)", {"prompt": ["2", 0]}), "2": ("AirLoraTriggerWords", {"prompt": "a house"})},
+        [],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("nodes", "expected"), TAKING_PART.values(), ids=TAKING_PART)
+def test_loaders_that_take_part(nodes: dict[str, Any], expected: list[str]) -> None:
+    prompt = {key: {"class_type": kind, "inputs": inputs} for key, (kind, inputs) in nodes.items()}
+    assert [found["node"] for found in loaders_of_others(prompt)] == expected
 
 
 def test_what_is_wrong_in_one_node_does_not_hide_the_others() -> None:
