@@ -192,6 +192,56 @@ def test_a_search_can_be_for_everything_and_in_another_order(empty: ComfyPage) -
     empty.page.keyboard.press("Escape")
 
 
+def test_more_results_are_reached_by_keys(empty: ComfyPage) -> None:
+    def in_two_parts(route: Route) -> None:
+        asked = route.request.post_data_json
+        if asked["source"] == "civitai" or "checkpoint" not in asked:
+            route.continue_()
+            return
+        whole = route.fetch(post_data={key: value for key, value in asked.items() if key != "cursor"}).json()
+        first = asked.get("cursor") is None
+        items = whole["items"][:1] if first else whole["items"][1:]
+        route.fulfill(json={**whole, "items": items, "next": "1" if first else None})
+
+    empty.page.route("**/air_lora/search", in_two_parts)
+    empty.page.get_by_test_id("add").click()
+    more = empty.page.get_by_test_id("found-local").get_by_role("button", name="More")
+    expect(found(empty, "local")).to_have_count(1)
+    more.focus()
+    empty.page.keyboard.press("Enter")
+    expect(found(empty, "local").nth(1)).to_be_focused()
+    empty.page.unroute("**/air_lora/search")
+    empty.page.keyboard.press("Escape")
+
+
+def test_the_focus_stays_at_a_result_that_turns_out_to_be_here(empty: ComfyPage) -> None:
+    """CivitAI answers first, and somebody has gone to a card that this disk's takes the place of."""
+    waiting: list[Route] = []
+    # The search of the pointer over the button, which has no checkpoint, is not the panel's.
+    empty.page.route(
+        "**/air_lora/search",
+        lambda route: (
+            waiting.append(route)
+            if route.request.post_data_json["source"] == "local"
+            and "checkpoint" in route.request.post_data_json
+            else route.continue_()
+        ),
+    )
+    empty.page.get_by_test_id("add").click()
+    card = found(empty, "civitai").first
+    expect(card).to_be_visible()
+    card.focus()
+    model = card.get_attribute("title")
+    (route,) = waiting
+    answer = route.fetch().json()
+    with empty.page.expect_response("**/air_lora/search"):
+        route.fulfill(json={**answer, "items": [{**answer["items"][0], "model": model, "name": "Mine"}]})
+    expect(found(empty, "local").first).to_be_focused()
+    expect(found(empty, "civitai").and_(empty.page.get_by_title(model or "", exact=True))).to_have_count(0)
+    empty.page.unroute("**/air_lora/search")
+    empty.page.keyboard.press("Escape")
+
+
 def test_a_file_that_came_since_the_last_look_appears(empty: ComfyPage) -> None:
     """The first answer is as it is while thousands of files are walked: from the list before."""
 

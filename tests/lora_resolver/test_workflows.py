@@ -205,7 +205,7 @@ TAKING_PART = {
     "by its own name": ({"1": ("LoraLoader", {"lora_name": "a.safetensors", "strength_model": 1.0})}, ["1"]),
     "at strength 0": ({"1": ("LoraLoaderModelOnly", {"lora_name": "a.safetensors", "strength_model": 0})}, []),
     "by a name over a wire": (
-        {"1": ("LoraLoader", {"lora_name": ["2", 0], "strength_model": 1}), "2": ("easy loraNames", {"lora_name": "a"})},
+        {"1": ("LoraLoader", {"lora_name": ["2", 0]}), "2": ("easy loraNames", {"lora_name": "a"})},
         ["1"],
     ),
     "by a tag over a wire": (
