@@ -46,6 +46,10 @@ def test_a_picture_above_the_level_is_blurred_until_it_is_clicked(comfy: ComfyPa
     expect(comfy.page.get_by_role("dialog")).to_have_count(0)
     adult.click()
     expect(comfy.page.get_by_role("dialog")).to_be_visible()
+    close_dialogs(comfy)
+    comfy.choose(0, "Duplicate")
+    expect(mild.locator("img")).to_be_visible()
+    assert mild.evaluate(FILTER) == "none", "its duplicate shows what was revealed"
 
 
 def test_a_version_with_films_alone_has_a_sign(comfy: ComfyPage) -> None:

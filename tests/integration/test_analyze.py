@@ -92,7 +92,7 @@ def test_the_picture_shows_them(studio: Studio) -> None:
 
 
 def test_what_does_not_fit_or_is_no_array_is_refused(studio: Studio) -> None:
-    with pytest.raises(Failed, match=r"lora\[0\]: .*made for SDXL"):
+    with pytest.raises(Failed, match=r"LoRA 1 \(lora\[0\]\): .*made for SDXL"):
         studio.run(analysing([{"model": air(201), "weight": 1}]))
     with pytest.raises(Rejected, match=r"lora\[0\]\.weight"):
         studio.run(analysing([{"model": A, "weight": 9}]))

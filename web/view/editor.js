@@ -306,6 +306,8 @@ export class LoraEditor {
       ondrop: (event) => this.#onDrop(event),
     }, this.header.element, this.list, this.empty, this.json.element, this.drop);
     this.rowActions = {
+      /** Addresses of blurred pictures that somebody wanted to see: a duplicate of their row shows them too. */
+      revealed: new Set(),
       settings: () => this.host.settings(),
       settled: () => this.host.settled(),
       setWeight: (key, weight) => this.edit((rows) => edits.setWeight(rows, key, weight), { isSettled: false }),

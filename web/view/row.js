@@ -7,8 +7,6 @@ import { el, icon, iconButton, setAttribute, setText, testId } from "./dom.js";
 import { weightField } from "./weight.js";
 
 const MOST_WORDS = 12;
-/** Addresses of blurred pictures that somebody wanted to see, in whichever rows they are. */
-const revealed = new Set();
 
 export class RowView {
   /** @param actions what the row asks its editor to do; each takes the row's key first */
@@ -110,7 +108,7 @@ export class RowView {
   /** A blurred picture is shown by the first press, and enlarged by the second. */
   #onPicture() {
     if (!this.thumb.classList.contains("air-lora-blurred")) return this.actions.enlarge(this.key);
-    revealed.add(this.thumbAddress);
+    this.actions.revealed.add(this.thumbAddress);
     this.thumb.classList.remove("air-lora-blurred");
     setAttribute(this.thumb, "aria-label", t("enlarge", { name: this.name.textContent }));
     setAttribute(this.thumb, "title", null);
@@ -118,7 +116,7 @@ export class RowView {
   }
 
   #showThumb(address, name, item) {
-    const isBlurred = Boolean(item?.thumbnail_hidden) && !revealed.has(address);
+    const isBlurred = Boolean(item?.thumbnail_hidden) && !this.actions.revealed.has(address);
     const isFilm = !address && Boolean(item?.only_films);
     this.thumb.classList.toggle("air-lora-blurred", isBlurred);
     setAttribute(this.thumb, "aria-label", t(isBlurred ? "reveal" : "enlarge", { name }));
