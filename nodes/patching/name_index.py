@@ -73,6 +73,7 @@ class NameIndex:
                 _add(original, plain, slot)
         for index in (original, every):
             for plain, slot in [
+                *_norms_by_scale(self._shapes),
                 *_parts_of_fused(index, self._shapes),
                 *_parts_of_first_layers(index, self._shapes),
             ]:
@@ -99,6 +100,13 @@ def _add(index: dict[tuple[str, str], Slot], plain: tuple[str, str], slot: Slot)
     known = index.setdefault(plain, slot)
     if known is not slot and known != slot:
         index[plain] = _AMBIGUOUS
+
+
+def _norms_by_scale(shapes: Mapping[str, Sequence[int]]) -> Iterator[tuple[tuple[str, str], Slot]]:
+    """Norms whose weight is called `scale`, as FLUX.1's of queries and keys: ComfyUI's key map has no `scale`."""
+    for key in shapes:
+        if key.startswith("diffusion_model.") and key.endswith(".scale"):
+            yield plain_name(key.removesuffix(".scale")), key
 
 
 def _parts_of_fused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+import comfy.ldm.flux.layers
 import pytest
 import torch
 from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
@@ -45,6 +46,10 @@ def in_diffusers(width: int) -> dict[str, object]:
     }
 
 
+# ComfyUI's norms of FLUX.1 have been called both.
+NORM = (
+    "scale" if hasattr(comfy.ldm.flux.layers.QKNorm(8, operations=torch.nn).query_norm, "scale") else "weight"
+)
 NAMES = [
     *(("HunyuanVideo", name, slot) for name, slot in in_diffusers(3072).items()),
     *(("HunyuanImage", name, slot) for name, slot in in_diffusers(3584).items()),
@@ -54,6 +59,13 @@ NAMES = [
     ("FLUX.1 dev", "transformer_blocks.2.attn.to_added_qkv", "diffusion_model.double_blocks.2.txt_attn.qkv.weight"),
     ("FLUX.1 dev", "single_transformer_blocks.2.attn.to_qkv", part("single_blocks.2.linear1", 3072, 0, 9216)),
     ("FLUX.1 dev", "single_blocks.1.processor.qkv_lora", part("single_blocks.1.linear1", 3072, 0, 9216)),
+    *(
+        ("FLUX.1 dev", name, f"diffusion_model.double_blocks.0.img_attn.norm.query_norm.{NORM}")
+        for name in (
+            "diffusion_model.double_blocks.0.img_attn.norm.query_norm",
+            "lora_unet_double_blocks_0_img_attn_norm_query_norm",
+        )
+    ),
     ("Wan 14B", "transformer.proj_out", "diffusion_model.head.head.weight"),
     ("HunyuanVideo", "transformer.proj_out", "diffusion_model.final_layer.linear.weight"),
     ("HunyuanVideo", "transformer.context_embedder.proj_in", "diffusion_model.txt_in.input_embedder.weight"),
