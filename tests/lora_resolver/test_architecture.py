@@ -539,6 +539,15 @@ def test_of_a_whole_model_it_says_which() -> None:
     assert found.sentence == "It is a whole diffusion model. It is FLUX.1 or HunyuanVideo (transformer; F16)."
 
 
+def test_factors_of_a_form_that_nobody_knows_are_no_whole_model() -> None:
+    """T-LoRA's, beside an alpha, which a model's own weights don't have."""
+    stem = "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn1.to_q"
+    shapes = {"q_layer.weight": (4, 640), "p_layer.weight": (640, 4), "lambda_layer": (1, 4), "alpha": ()}
+    found = detect_architecture(header(**{f"{stem}.{name}": shape for name, shape in shapes.items()}))
+    assert (found.verdict, found.kind) == ("unknown", "")
+    assert "whole diffusion model" not in found.sentence
+
+
 UNKNOWN: dict[str, SafetensorsHeader] = {
     "a language model's layers without its beginning": lora(
         *blocks(PEFT + "layers.{}.self_attn.q_proj", 4, 2048, 2048),
