@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.results import BenchmarkResult, lower_is_better
 from benchmarks.sample_files import file_like
 from lora_resolver import SafetensorsHeader, TensorInfo, detect_architecture, read_header
-from lora_resolver.architecture import detect_checkpoint
+from lora_resolver.model_file.architecture import detect_checkpoint
 from tests.header_samples import Sample, samples, verdict_on
 from tests.official_classes import OfficialClass, official_classes
 

@@ -22,9 +22,9 @@ from benchmarks.race import race, room_on_disk
 from benchmarks.results import BenchmarkResult, lower_is_better
 from benchmarks.sample_files import file_like
 from lora_resolver.config import ResolverConfig
-from lora_resolver.library import Library
+from lora_resolver.on_disk.library import Library
 from lora_resolver.resolver import Resolver
-from lora_resolver.work import Stop
+from lora_resolver.transfer.tasks import Stop
 from tests.header_samples import samples
 
 FILES = 10_000

@@ -6,7 +6,7 @@ import json
 from math import prod
 from typing import TYPE_CHECKING
 
-from lora_resolver.headers.safetensors_header import DTYPE_BITS
+from lora_resolver.model_file.safetensors_header import DTYPE_BITS
 
 if TYPE_CHECKING:
     from pathlib import Path

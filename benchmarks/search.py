@@ -17,7 +17,7 @@ import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the
 
 # isort: split
 from air_lora_pack.nodes.server import listing as listings
-from air_lora_pack.nodes.server.searching import PAGE, items_of_files
+from air_lora_pack.nodes.server.routes.searching import PAGE, items_of_files
 
 from benchmarks.library import FILES, many_files
 from benchmarks.race import room_on_disk

@@ -8,16 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import search as search
-    from .architecture import (
-        Architecture,
-        Checkpoint,
-        detect_architecture,
-        detect_checkpoint,
-        family_blocks,
-        family_name,
-    )
-    from .architecture.base_models import declared_families, declared_otherwise
     from .array.image_request import ImageRequest, LeftOut, parse_image_request
     from .array.lora_array import LoraEntry, format_lora_array, parse_lora_array
     from .bounded import parse_json, whole_number
@@ -41,21 +31,37 @@ if TYPE_CHECKING:
     )
     from .file_identity import FileState, file_state, state_of
     from .file_names import folded, is_safetensors, name_below, safe_file_name, without_ending
-    from .headers.gguf_header import read_gguf_header
-    from .headers.pickle_header import read_pickle_header
-    from .headers.safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
-    from .headers.scale import MetadataAlphas, alphas_of_metadata
-    from .headers.tensor_names import place_of, plain_name, split_name
     from .identifiers import Identifier, parse_identifier
-    from .library import LibraryFile
-    from .presets import PRESETS_FILE, Preset, delete_preset, read_presets, save_preset
-    from .preview import find_preview
+    from .model_file.architecture import (
+        Architecture,
+        Checkpoint,
+        detect_architecture,
+        detect_checkpoint,
+        family_blocks,
+        family_name,
+    )
+    from .model_file.architecture.base_models import declared_families, declared_otherwise
+    from .model_file.gguf_header import read_gguf_header
+    from .model_file.pickle_header import read_pickle_header
+    from .model_file.safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
+    from .model_file.scale import MetadataAlphas, alphas_of_metadata
+    from .model_file.tensor_names import place_of, plain_name, split_name
+    from .on_disk.downloads import storage_error
+    from .on_disk.library import LibraryFile
+    from .on_disk.preview import find_preview
     from .records import FileRecord, LoraRecord, PeekedLora, Progress, ResolvedLora
     from .resolver import Resolver
     from .safe_files import open_regular, open_unbuffered, read_bounded
-    from .search import Listing
-    from .settings_file import SETTING_KEYS, SETTINGS_FILE, read_settings, save_settings, with_settings
-    from .store import storage_error
+    from .settings.presets import PRESETS_FILE, Preset, delete_preset, read_presets, save_preset
+    from .settings.settings_file import (
+        SETTING_KEYS,
+        SETTINGS_FILE,
+        read_settings,
+        save_settings,
+        with_settings,
+    )
+    from .sources import search as search
+    from .sources.search import Listing
     from .workflows.named_loras import NamedLora, NamedLoras, loras_in
     from .workflows.other_loaders import loaders_of_others
     from .workflows.pasted import DEFAULT_WEIGHT, Pasted, PastedLora, read_dropped, read_pasted
@@ -169,7 +175,7 @@ __all__ = [
 ]
 
 _NAMES = {
-    ".architecture": (
+    ".model_file.architecture": (
         "Architecture",
         "Checkpoint",
         "detect_architecture",
@@ -177,7 +183,7 @@ _NAMES = {
         "family_blocks",
         "family_name",
     ),
-    ".architecture.base_models": ("declared_families", "declared_otherwise"),
+    ".model_file.architecture.base_models": ("declared_families", "declared_otherwise"),
     ".bounded": ("parse_json", "whole_number"),
     ".config": ("PICTURE_LEVELS", "ResolverConfig"),
     ".errors": (
@@ -198,13 +204,13 @@ _NAMES = {
         "one_or_several",
     ),
     ".file_names": ("folded", "is_safetensors", "name_below", "safe_file_name", "without_ending"),
-    ".headers.gguf_header": ("read_gguf_header",),
+    ".model_file.gguf_header": ("read_gguf_header",),
     ".identifiers": ("Identifier", "parse_identifier"),
     ".array.image_request": ("ImageRequest", "LeftOut", "parse_image_request"),
-    ".library": ("LibraryFile",),
+    ".on_disk.library": ("LibraryFile",),
     ".array.lora_array": ("LoraEntry", "format_lora_array", "parse_lora_array"),
     ".workflows.pasted": ("DEFAULT_WEIGHT", "Pasted", "PastedLora", "read_dropped", "read_pasted"),
-    ".headers.pickle_header": ("read_pickle_header",),
+    ".model_file.pickle_header": ("read_pickle_header",),
     ".workflows.picture_record": (
         "HANDED_ON",
         "HASHES_NAME",
@@ -214,18 +220,24 @@ _NAMES = {
         "lora_hashes",
         "read_record",
     ),
-    ".presets": ("PRESETS_FILE", "Preset", "delete_preset", "read_presets", "save_preset"),
-    ".preview": ("find_preview",),
+    ".settings.presets": ("PRESETS_FILE", "Preset", "delete_preset", "read_presets", "save_preset"),
+    ".on_disk.preview": ("find_preview",),
     ".records": ("FileRecord", "LoraRecord", "PeekedLora", "Progress", "ResolvedLora"),
     ".resolver": ("Resolver",),
     ".safe_files": ("open_regular", "open_unbuffered", "read_bounded"),
     ".file_identity": ("FileState", "file_state", "state_of"),
-    ".headers.safetensors_header": ("SafetensorsHeader", "TensorInfo", "parse_header", "read_header"),
-    ".headers.scale": ("MetadataAlphas", "alphas_of_metadata"),
-    ".headers.tensor_names": ("place_of", "plain_name", "split_name"),
-    ".search": ("search", "Listing"),
-    ".settings_file": ("SETTING_KEYS", "SETTINGS_FILE", "read_settings", "save_settings", "with_settings"),
-    ".store": ("storage_error",),
+    ".model_file.safetensors_header": ("SafetensorsHeader", "TensorInfo", "parse_header", "read_header"),
+    ".model_file.scale": ("MetadataAlphas", "alphas_of_metadata"),
+    ".model_file.tensor_names": ("place_of", "plain_name", "split_name"),
+    ".sources.search": ("search", "Listing"),
+    ".settings.settings_file": (
+        "SETTING_KEYS",
+        "SETTINGS_FILE",
+        "read_settings",
+        "save_settings",
+        "with_settings",
+    ),
+    ".on_disk.downloads": ("storage_error",),
     ".workflows.named_loras": ("NamedLora", "NamedLoras", "loras_in"),
     ".workflows.other_loaders": ("loaders_of_others",),
     ".workflows.prompt_tags": ("tags_as_array",),

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from .trigger_words import trigger_words
+from .model_file.trigger_words import trigger_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from .architecture import Architecture
     from .file_identity import FileState
-    from .headers.safetensors_header import SafetensorsHeader
     from .identifiers import Identifier
+    from .model_file.architecture import Architecture
+    from .model_file.safetensors_header import SafetensorsHeader
 
 __all__ = ["FileRecord", "LoraRecord", "PeekedLora", "Phase", "Progress", "ResolvedLora"]
 
@@ -183,7 +183,7 @@ class PeekedLora:
     @cached_property
     def architecture(self) -> Architecture | None:
         """From the header, once somebody asks; None without one."""
-        from .architecture import (
+        from .model_file.architecture import (
             detect_architecture,
         )  # late: no start of ComfyUI waits for the table of families
 

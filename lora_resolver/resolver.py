@@ -18,24 +18,24 @@ from .errors import (
     one_or_several,
 )
 from .identifiers import Identifier, parse_identifier
-from .library import Library
-from .network.services import services
-from .network.transport import Transport
+from .on_disk.downloads import Store
+from .on_disk.library import Library
 from .records import PeekedLora, ResolvedLora
 from .resolving import Run
 from .sources import local
-from .store import Store
-from .work import Stop, run_side_by_side
+from .transfer.services import services
+from .transfer.tasks import Stop, run_side_by_side
+from .transfer.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from .config import ResolverConfig
-    from .library import LibraryFile
+    from .on_disk.library import LibraryFile
     from .records import Progress
     from .resolving import Found
-    from .work import Meter
+    from .transfer.tasks import Meter
 
     BeforeDownloads = Callable[
         [Mapping[Identifier, PeekedLora | LoraResolverError]], Mapping[Identifier, LoraResolverError]

@@ -6,8 +6,6 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from .architecture import detect_architecture
-from .download import Order, download, only_one
 from .errors import (
     AccessDenied,
     InvalidInput,
@@ -18,18 +16,20 @@ from .errors import (
     TransferFailed,
     VerificationFailed,
 )
-from .headers.safetensors_header import read_header
 from .identifiers.file_choice import agrees, traits_of
-from .library import Library, Owned
-from .peek import RemoteHeader, peek_header
-from .preview import keep_preview
+from .model_file.architecture import detect_architecture
+from .model_file.safetensors_header import read_header
+from .model_file.trigger_words import trigger_words
+from .on_disk.library import Library, Owned
+from .on_disk.preview import keep_preview
 from .records import FileRecord, LoraRecord, PeekedLora, ResolvedLora
 from .safe_files import read_bounded
-from .shared_store import Entry, NotInStore, SharedStore
 from .sources import archive, locate
 from .sources.desk import Desk, Elsewhere, Offer, OnDisk
-from .trigger_words import trigger_words
-from .wording import quoted
+from .sources.shared_store import Entry, NotInStore, SharedStore
+from .text import quoted
+from .transfer.download import Order, download, only_one
+from .transfer.peek import RemoteHeader, peek_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     from .config import ResolverConfig
     from .identifiers import Identifier
-    from .network.transport import Transport
-    from .store import Store
-    from .work import Meter, Stop
+    from .on_disk.downloads import Store
+    from .transfer.tasks import Meter, Stop
+    from .transfer.transport import Transport
 
 __all__ = ["Found", "Run"]
 

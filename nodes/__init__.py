@@ -4,10 +4,10 @@ from comfy_api.latest import ComfyExtension, io
 
 from .analyze import AirLoraAnalyze
 from .apply import AirLoraApply
-from .array import AirLoraArray
+from .array.node import AirLoraArray
 from .grid import AirLoraGrid
 from .prompt import AirLoraPrompt
-from .request import AirLoraRequest
+from .request.node import AirLoraRequest
 from .resolve import AirLoraResolve
 from .save import AirLoraSave
 from .sweep import AirLoraSweep

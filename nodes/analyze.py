@@ -9,8 +9,8 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..lora_resolver import format_lora_array
-from .array_inputs import TakesArray, expert_input, lora_input
-from .array_text import read_array
+from .array.inputs import TakesArray, expert_input, lora_input
+from .array.text import read_array
 from .server.failures import tells_programs
 
 
@@ -56,9 +56,9 @@ class AirLoraAnalyze(TakesArray):
     def execute(cls, model: Any, lora: str, clip: Any = None, expert: str = "both") -> io.NodeOutput:
         """Picture, summary, report, the evened-out array."""
         # Late: no start of ComfyUI waits for the patching and the drawing.
-        from .analysis_report import analysis_report
-        from .array_application import apply_array
-        from .drawing import to_tensor
+        from .array.analysis_report import analysis_report
+        from .array.apply import apply_array
+        from .pictures.drawing import to_tensor
 
         started = time.perf_counter()
         entries = read_array(lora)

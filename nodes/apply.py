@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from .array_inputs import TakesArray, expert_input, lora_input
-from .array_text import read_array
-from .lora_stack import LoraStack, stack_entries
+from .array.inputs import TakesArray, expert_input, lora_input
+from .array.lora_stack import LoraStack, stack_entries
+from .array.text import read_array
 from .server.failures import tells_programs
 from .server.picture_records import record_run
 
 if TYPE_CHECKING:
-    from .lora_stack import Row
+    from .array.lora_stack import Row
 
 
 class AirLoraApply(TakesArray):
@@ -83,7 +83,7 @@ class AirLoraApply(TakesArray):
         lora_stack: list[Row] | None = None,
     ) -> io.NodeOutput:
         """MODEL, CLIP, trigger words, report; the page's rows show what ran, whatever wire it came over."""
-        from .array_application import apply_array  # late: no start of ComfyUI waits for the patching
+        from .array.apply import apply_array  # late: no start of ComfyUI waits for the patching
 
         entries = [*read_array(lora), *stack_entries(lora_stack)]
         outcome = apply_array(

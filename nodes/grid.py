@@ -46,8 +46,11 @@ class AirLoraGrid(io.ComfyNode):
         cls, images: list[torch.Tensor], columns: list[int], labels: list[str] | None = None
     ) -> io.NodeOutput:
         """The sheet. A label that belongs to a batch stands above each picture of it."""
-        from .drawing import to_pictures, to_tensor  # late: no start of ComfyUI waits for the drawing
-        from .picture_grid import grid_of
+        from .pictures.drawing import (  # late: no start of ComfyUI waits for the drawing
+            to_pictures,
+            to_tensor,
+        )
+        from .pictures.picture_grid import grid_of
 
         pictures = []
         texts: list[str] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from .trigger_words import with_missing_words
+from .array.trigger_words import with_missing_words
 
 
 class AirLoraPrompt(io.ComfyNode):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from ..lora_resolver import InvalidIdentifier, parse_identifier
-from .array_fingerprint import array_fingerprint
+from .array.fingerprint import array_fingerprint
 from .loader_names import LoaderName
 from .server.failures import tells_programs
 from .server.model_folders import loader_name
@@ -86,7 +86,7 @@ class AirLoraResolve(io.ComfyNode):
 
 
 def _info(file: ResolvedLora) -> dict[str, Any]:
-    from .array_application import file_facts  # late: no start of ComfyUI waits for the patching
+    from .array.apply import file_facts  # late: no start of ComfyUI waits for the patching
 
     facts: dict[str, Any] = {"model": str(file.identifier), **file_facts(file)}
     if file.record is not None:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from .array_inputs import TakesArray, expert_input, lora_input, refusal
-from .array_text import read_array
+from .array.inputs import TakesArray, expert_input, lora_input, refusal
+from .array.lora_stack import LoraStack, stack_entries
+from .array.text import read_array
 from .loader_names import LoaderName
-from .lora_stack import LoraStack, stack_entries
 from .server.failures import tells_programs
 from .server.model_folders import loader_name
 from .server.saved_loras import IF_EXISTS, checked_name
 
 if TYPE_CHECKING:
-    from .lora_stack import Row
+    from .array.lora_stack import Row
 
 LARGEST_RANK = 4096
 
@@ -114,8 +114,8 @@ class AirLoraSave(TakesArray):
     ) -> io.NodeOutput:
         """Name for loaders, array, report."""
         # Late: no start of ComfyUI waits for the patching.
-        from .array_application import apply_array
-        from .merged_lora import save_merged
+        from .array.apply import apply_array
+        from .array.merged_lora import save_merged
 
         outcome = apply_array(
             model,

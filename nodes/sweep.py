@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from .array_inputs import lora_input, refusal
-from .array_text import read_array
+from .array.inputs import lora_input, refusal
+from .array.text import read_array
+from .array.weight_sweep import read_values, sweep
 from .server.failures import tells_programs
 from .server.settings import resolver_config
-from .weight_sweep import read_values, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

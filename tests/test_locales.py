@@ -155,8 +155,8 @@ def test_the_help_of_the_rows_calls_things_as_the_rows_do(language: str) -> None
 
 
 def test_remedies_name_settings_as_the_page_does() -> None:
-    from lora_resolver import wording
+    from lora_resolver import text
 
     shown = set(settings_texts().values())
-    for key, name in wording.SETTINGS_ON_THE_PAGE.items():
+    for key, name in text.SETTINGS_ON_THE_PAGE.items():
         assert name in shown, key

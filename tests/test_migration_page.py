@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lora_resolver.array.lora_array import parse_lora_array
-from lora_resolver.command_line import migrate
+from lora_resolver.cli import migrate
 from tests.conftest import ROOT
 from tests.lora_resolver.served_loras import write_safetensors
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lora_resolver.settings_file import SETTING_KEYS
+from lora_resolver.settings.settings_file import SETTING_KEYS
 from tests.error_codes import ROOT, error_codes
 
 OF_OTHERS = {"AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL", "LORA_STACK", "MODEL", "CLIP"}

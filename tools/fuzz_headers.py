@@ -54,9 +54,9 @@ def read_everywhere(file: bytes, file_size: int, path: Path | None = None) -> Fi
     Raises whatever comes out that should not.
     """
     # Imported here, so that atheris can watch them being imported.
-    from lora_resolver.architecture import detect_architecture
     from lora_resolver.errors import VerificationFailed
-    from lora_resolver.headers.safetensors_header import header_end, parse_header, read_header
+    from lora_resolver.model_file.architecture import detect_architecture
+    from lora_resolver.model_file.safetensors_header import header_end, parse_header, read_header
 
     began = time.thread_time()
     try:
@@ -219,8 +219,8 @@ def _run_atheris(count: int, seed: int, keep: Path, corpus: list[str]) -> None:
     import atheris  # type: ignore[import-not-found]  # no part of the requirements; see the module's docstring
 
     with atheris.instrument_imports(include=["lora_resolver"]):
-        import lora_resolver.architecture
-        import lora_resolver.headers.safetensors_header  # noqa: F401 - read_everywhere uses it
+        import lora_resolver.model_file.architecture
+        import lora_resolver.model_file.safetensors_header  # noqa: F401 - read_everywhere uses it
     from tools.hostile_headers import claimed_size, mutated, seeds, with_length
 
     folder = Path(tempfile.mkdtemp(prefix="air-lora-corpus-"))

@@ -101,8 +101,8 @@ def seeds_of(name: str) -> list[bytes]:
 
 
 def _read_answer(content: bytes, _: Path) -> None:
+    from lora_resolver import civitai_json
     from lora_resolver.bounded import parse_json
-    from lora_resolver.sources import civitai_json
 
     try:
         document = parse_json(content)
@@ -123,8 +123,8 @@ def _read_answer(content: bytes, _: Path) -> None:
 
 
 def _read_sidecar(content: bytes, folder: Path) -> None:
-    from lora_resolver.library.sidecars import SIDECARS, claims_beside
-    from lora_resolver.trigger_words import trigger_words
+    from lora_resolver.model_file.trigger_words import trigger_words
+    from lora_resolver.on_disk.library.sidecars import SIDECARS, claims_beside
 
     path = folder / "a.safetensors"
     for suffix in _SIDECARS:
@@ -294,9 +294,9 @@ def _run_atheris(name: str, count: int, keep: Path) -> None:
     import atheris  # type: ignore[import-not-found]  # no part of the requirements; see the module's docstring
 
     with atheris.instrument_imports(include=["lora_resolver"]):
-        import lora_resolver.library.sidecars
-        import lora_resolver.sources.civitai_json
-        import lora_resolver.trigger_words
+        import lora_resolver.civitai_json
+        import lora_resolver.model_file.trigger_words
+        import lora_resolver.on_disk.library.sidecars
         import lora_resolver.workflows.pasted  # noqa: F401 - the readers use them
     corpus, work = Path(tempfile.mkdtemp(prefix="air-lora-corpus-")), Path(tempfile.mkdtemp())
     for number, content in enumerate(seeds_of(name)):

@@ -12,7 +12,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from lora_resolver.headers.safetensors_header import DTYPE_BITS, MAX_HEADER_BYTES
+from lora_resolver.model_file.safetensors_header import DTYPE_BITS, MAX_HEADER_BYTES
 from tests.header_samples import samples
 
 if TYPE_CHECKING:

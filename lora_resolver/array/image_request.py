@@ -18,7 +18,7 @@ from typing import Any, TypeGuard
 
 from ..errors import InvalidIdentifier, InvalidInput, LoraResolverError, one_or_several
 from ..identifiers import Identifier, parse_identifier
-from ..wording import nearest, quoted
+from ..text import nearest, quoted
 from .lenient_json import parse_json
 from .lora_array import LoraEntry, parse_lora_array
 

@@ -25,7 +25,7 @@ from ..errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraReso
 from ..identifiers import Identifier, parse_identifier
 from ..identifiers.identifier import MAX_CHARACTERS
 from ..identifiers.suggestions import is_prompt_tag
-from ..wording import nearest, quoted
+from ..text import nearest, quoted
 from .lenient_json import ObjectWithDuplicates, parse_json
 from .runware_request import find_lora_members
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InvalidInput
-from ..wording import quoted
+from ..text import quoted
 from .lenient_json import ObjectWithDuplicates
 
 __all__ = ["find_lora_members"]

@@ -11,7 +11,7 @@ import os
 import re
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from ..wording import quoted
+from ..text import quoted
 from .file_choice import file_choice
 from .rules import invalid, revision_text
 

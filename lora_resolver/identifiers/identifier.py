@@ -22,7 +22,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from ..errors import InvalidIdentifier
-from ..wording import nearest, quoted
+from ..text import nearest, quoted
 from .addresses import short_form
 from .file_choice import check_choice, file_choice
 from .rules import (

@@ -10,7 +10,7 @@ import re
 
 from ..errors import InvalidIdentifier
 from ..file_names import is_safetensors, without_ending
-from ..wording import quoted
+from ..text import quoted
 
 __all__ = [
     "HUGGING_FACE_NAME",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from ..errors import InvalidIdentifier
-from ..wording import quoted
+from ..text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

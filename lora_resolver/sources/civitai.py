@@ -13,21 +13,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode, urlsplit
 
-from ..architecture.base_models import declared_families
+from .. import civitai_json as api
 from ..config import KINDS, PICTURE_LEVELS
 from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, TransferFailed, VerificationFailed
 from ..file_names import is_safetensors
 from ..identifiers.file_choice import agrees, traits_of
-from ..wording import setting
-from . import civitai_json as api
+from ..model_file.architecture.base_models import declared_families
+from ..text import setting
 from .desk import Elsewhere, Offer
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from ..identifiers import Identifier
-    from ..network.transport import Answer
     from ..records import FileRecord, LoraRecord
+    from ..transfer.transport import Answer
     from .desk import Desk
 
 __all__ = ["Listing", "listed_versions", "locate", "locate_by_hash", "search"]

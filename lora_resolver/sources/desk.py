@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from ..config import ResolverConfig
     from ..errors import LoraResolverError
     from ..identifiers import Identifier
-    from ..network.transport import Answer, Transport
+    from ..on_disk.downloads import Store
     from ..records import FileRecord, LoraRecord
-    from ..shared_store import Entry
-    from ..store import Store
+    from ..transfer.transport import Answer, Transport
+    from .shared_store import Entry
 
 __all__ = ["Desk", "Elsewhere", "Finding", "Offer", "OnDisk"]
 

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, StorageFailed, TransferFailed
 from ..file_names import is_safetensors, short_name
-from ..network.log_privacy import queries_hidden
-from ..network.transport import may_pass
 from ..records import FileRecord, LoraRecord
-from ..wording import setting
-from ..work import Stopped
+from ..text import setting
+from ..transfer.log_privacy import queries_hidden
+from ..transfer.tasks import Stopped
+from ..transfer.transport import may_pass
 from .desk import Elsewhere, Offer, OnDisk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..identifiers import Identifier
-    from ..network.transport import Answer
+    from ..transfer.transport import Answer
     from .desk import Desk
 
 __all__ = ["locate"]

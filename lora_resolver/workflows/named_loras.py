@@ -25,7 +25,7 @@ from ..array.lora_array import parse_lora_array
 from ..errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError, Unavailable
 from ..file_names import name_finder
 from ..identifiers import parse_identifier
-from ..wording import quoted
+from ..text import quoted
 from .canvas import is_canvas, nodes_that_run
 from .linked_texts import comes_from_us, held_value, is_link, is_ours, linked_array, single_text
 from .loader_chains import LoaderChain, chains_of

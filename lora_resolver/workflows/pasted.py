@@ -25,7 +25,7 @@ from ..array.lora_array import LoraEntry
 from ..errors import InvalidIdentifier, InvalidInput, LoraResolverError
 from ..file_names import name_finder
 from ..identifiers import parse_identifier
-from ..wording import quoted
+from ..text import quoted
 from .code_literals import TooLong
 from .curl_commands import bodies_of_curl
 from .entries_of_others import NotUnderstood

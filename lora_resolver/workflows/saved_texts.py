@@ -16,7 +16,7 @@ import struct
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import LoraResolverError
-from ..headers.safetensors_header import header_end, parse_header
+from ..model_file.safetensors_header import header_end, parse_header
 from .picture_record import RECORD_NAME
 from .png_text import MAX_TEXT_BYTES, PNG_SIGNATURE, png_texts
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ..wording import quoted
+from ..text import quoted
 from .linked_texts import is_link
 from .loader_table import NO_LOADERS
 from .other_loaders import is_known

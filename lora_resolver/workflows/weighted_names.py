@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidIdentifier, InvalidInput
 from ..identifiers import parse_identifier
-from ..wording import quoted
+from ..text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

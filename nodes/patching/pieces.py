@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from comfy.weight_adapter.base import pad_tensor_to_shape
 
-from .core_kinds import apply_other, grown_shape
 from .delta_shape import part_shape
+from .kinds import apply_other, grown_shape
 from .stacked_adapter import corner
 
 

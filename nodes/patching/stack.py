@@ -7,7 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from ...lora_resolver import Mismatch
-from .core_kinds import grown_shape
+from .kinds import grown_shape
 from .stacked_adapter import LowRank, Other, Section, StackedAdapter, overlap
 
 if TYPE_CHECKING:

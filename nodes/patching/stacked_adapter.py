@@ -15,8 +15,8 @@ from weakref import finalize
 import torch
 from comfy.weight_adapter.base import WeightAdapterBase, pad_tensor_to_shape
 
-from .core_kinds import apply_other, grown_shape
 from .kept import limit
+from .kinds import apply_other, grown_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -35,7 +35,7 @@ class ProgressEvents:
         if progress.identifier in self._ended or (phase == progress.phase and now - when < INTERVAL):
             return
         self._sent[progress.identifier] = (progress.phase, now)
-        from .items import MAX_FILE_NAME, plain  # late: no start of ComfyUI waits for what shows files
+        from .routes.items import MAX_FILE_NAME, plain  # late: no start of ComfyUI waits for what shows files
 
         facts: dict[str, Any] = {
             "file_name": plain(progress.file_name, MAX_FILE_NAME),
@@ -54,7 +54,7 @@ class ProgressEvents:
         if identifier in self._ended:
             return
         self._ended.add(identifier)
-        from .items import error_facts  # late, as above
+        from .routes.items import error_facts  # late, as above
 
         self._send(str(identifier), "done", {"state": "failed", "error": error_facts(error)})
 
@@ -62,7 +62,7 @@ class ProgressEvents:
         server = running_server()
         if server is None:
             return
-        from .guard import discreet
+        from .routes.guard import discreet
 
         nothing_known = {"done": 0, "total": None, "bytes_per_second": None, "seconds_left": None}
         about = {"job": self._job, "node": self._node, "model": model, "phase": phase}

@@ -50,7 +50,7 @@ def tells_programs(execute: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def _keep(prompt_id: str, node_id: str, error: LoraResolverError) -> None:
-    from .items import error_facts  # late: no start of ComfyUI waits for what shows files
+    from .routes.items import error_facts  # late: no start of ComfyUI waits for what shows files
 
     failure = {
         "prompt_id": prompt_id,

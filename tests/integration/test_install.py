@@ -56,29 +56,38 @@ REASONS = {
         "environment",
     ): "HF_ENDPOINT, the mirror whose addresses count as Hugging Face's",
     (
-        "lora_resolver/network/transport.py",
+        "lora_resolver/transfer/transport.py",
         "network",
     ): "the only module that talks HTTP: downloads and their checks",
     (
-        "lora_resolver/network/transport.py",
+        "lora_resolver/transfer/transport.py",
         "socket-like names",
     ): "calls urllib3's own connect, then looks at the peer",
     (
-        "lora_resolver/network/log_privacy.py",
+        "lora_resolver/transfer/log_privacy.py",
         "network",
     ): "keeps tokens and signed addresses out of urllib3's log",
-    ("lora_resolver/library/index.py", "database"): "the index of LoRA files, in ComfyUI's user folder",
-    ("lora_resolver/library/index.py", "socket-like names"): "sqlite3.connect, as above",
+    (
+        "lora_resolver/on_disk/library/index.py",
+        "database",
+    ): "the index of LoRA files, in ComfyUI's user folder",
+    ("lora_resolver/on_disk/library/index.py", "socket-like names"): "sqlite3.connect, as above",
     (
         "lora_resolver/__init__.py",
         "dynamic import",
     ): "imports the package's own modules when they are first used",
     (
-        "lora_resolver/command_line/__init__.py",
+        "lora_resolver/cli/__init__.py",
         "dynamic import",
     ): "imports the sub-command that was asked for",
-    ("nodes/server/routes.py", "dynamic import"): "imports a route's own module when it is first asked",
-    ("lora_resolver/settings_file.py", "environment"): "the settings that a user gives by environment",
+    (
+        "nodes/server/routes/__init__.py",
+        "dynamic import",
+    ): "imports a route's own module when it is first asked",
+    (
+        "lora_resolver/settings/settings_file.py",
+        "environment",
+    ): "the settings that a user gives by environment",
     ("nodes/server/settings.py", "environment"): "likewise, inside ComfyUI",
 }
 

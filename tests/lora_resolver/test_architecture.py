@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lora_resolver import SafetensorsHeader, TensorInfo, detect_architecture, family_name, read_header
-from lora_resolver.architecture.families import FAMILY_NAMES, family_index
+from lora_resolver.model_file.architecture.families import FAMILY_NAMES, family_index
 from tests.conftest import ROOT
 from tests.header_samples import Sample, samples, verdict_on
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lora_resolver.architecture.base_models import declared_families, declared_otherwise
+from lora_resolver.model_file.architecture.base_models import declared_families, declared_otherwise
 
 DECLARED = [
     ("SD 1.4", "sd1"),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lora_resolver import SafetensorsHeader, TensorInfo
-from lora_resolver.architecture import detect_checkpoint
+from lora_resolver.model_file.architecture import detect_checkpoint
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -21,8 +21,8 @@ from lora_resolver.file_names import (
     short_name,
 )
 from lora_resolver.identifiers import parse_identifier
+from lora_resolver.on_disk.downloads import Store
 from lora_resolver.resolver import Resolver
-from lora_resolver.store import Store
 from tests.lora_resolver.civitai_faults import FaultyCivitai
 from tests.lora_resolver.served_loras import quick_config, write_safetensors
 from tools.civitai_server import CatalogueEntry

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lora_resolver.download import flush
 from lora_resolver.errors import StorageFailed
 from lora_resolver.resolver import Resolver
+from lora_resolver.transfer.download import flush
 from tests.lora_resolver import civitai_faults as fault
 
 if TYPE_CHECKING:

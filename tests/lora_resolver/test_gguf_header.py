@@ -10,7 +10,7 @@ import pytest
 
 from lora_resolver import VerificationFailed, detect_checkpoint
 from lora_resolver.errors import NotFound
-from lora_resolver.headers.gguf_header import read_gguf_header
+from lora_resolver.model_file.gguf_header import read_gguf_header
 from tools.tiny_checkpoints import transformers, unet
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
 
 
 def test_inspect_says_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from lora_resolver.command_line import main
+    from lora_resolver.cli import main
 
     path = write(tmp_path / "flux.GGUF", gguf(MODELS["flux1"], {"general.architecture": "flux"}))
     assert main(["inspect", str(path)]) == 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lora_resolver.command_line import main
+from lora_resolver.cli import main
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def test_needs_a_file() -> None:
 def test_runs_without_torch_or_numpy(flux: Path) -> None:
     program = (
         "import sys; sys.modules.update(dict.fromkeys(('torch', 'numpy', 'comfy', 'aiohttp')));"
-        f"from lora_resolver.command_line import main; sys.exit(main(['inspect', {str(flux)!r}]))"
+        f"from lora_resolver.cli import main; sys.exit(main(['inspect', {str(flux)!r}]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False

@@ -305,7 +305,7 @@ def test_without_an_index_nobody_can_tell(config: ResolverConfig, own: Path, tmp
 def test_an_interrupted_scan_goes_on_where_it_was(
     config: ResolverConfig, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lora_resolver.library.library._AT_A_TIME", 50)
+    monkeypatch.setattr("lora_resolver.on_disk.library.library._AT_A_TIME", 50)
     library_of(own, 200)
 
     def stop_at(_name: str, done: int, _total: int) -> None:
@@ -412,7 +412,7 @@ def test_an_index_that_another_process_holds_is_waited_for(
 def test_an_index_that_is_held_for_good_is_done_without(
     config: ResolverConfig, ink: CatalogueEntry, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lora_resolver.library.index.PATIENCE", 0.1)
+    monkeypatch.setattr("lora_resolver.on_disk.library.index.PATIENCE", 0.1)
     mine = put(ink.file, own / "mine.safetensors")
     Resolver(config).library()
     holder = sqlite3.connect(index_of(config), isolation_level=None)

@@ -224,7 +224,7 @@ def test_parsing_needs_nothing_but_the_standard_library() -> None:
     code = (
         "import sys\n"
         "sys.modules.update(dict.fromkeys(['requests', 'filelock', 'tqdm', 'huggingface_hub', 'torch']))\n"
-        "from lora_resolver.command_line import main\n"
+        "from lora_resolver.cli import main\n"
         f"sys.exit(main(['parse', '{A}x', '--json']))\n"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lora_resolver.command_line import main
+from lora_resolver.cli import main
 from lora_resolver.workflows.loader_table import SINGLE, STACKS
 from lora_resolver.workflows.named_loras import loras_in
 from lora_resolver.workflows.other_loaders import is_known

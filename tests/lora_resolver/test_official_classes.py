@@ -11,7 +11,7 @@ from functools import cache
 import pytest
 
 from lora_resolver import SafetensorsHeader, TensorInfo, detect_architecture
-from lora_resolver.architecture import detect_checkpoint
+from lora_resolver.model_file.architecture import detect_checkpoint
 from tests.official_classes import OfficialClass, official_classes
 
 _DOTTED = (".lora_A.weight", ".lora_B.weight")

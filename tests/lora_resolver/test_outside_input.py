@@ -24,12 +24,12 @@ from lora_resolver import (
 )
 from lora_resolver.bounded import parse_json, whole_number
 from lora_resolver.errors import MOST_SHOWN
-from lora_resolver.library.scan import walk
-from lora_resolver.network.address_rules import check_peer
-from lora_resolver.network.transport import _as_sent
-from lora_resolver.presets import MAX_PRESETS, read_presets, save_preset
+from lora_resolver.on_disk.library.scan import walk
 from lora_resolver.safe_files import open_regular, read_bounded, read_json_file
-from lora_resolver.settings_file import read_settings, save_settings
+from lora_resolver.settings.presets import MAX_PRESETS, read_presets, save_preset
+from lora_resolver.settings.settings_file import read_settings, save_settings
+from lora_resolver.transfer.address_rules import check_peer
+from lora_resolver.transfer.transport import _as_sent
 from tests import lora_files
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def test_a_file_larger_than_its_kind_may_be(tmp_path: Path) -> None:
 
 
 def test_presets_never_outgrow_what_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lora_resolver.presets.MAX_BYTES", 100_000)
+    monkeypatch.setattr("lora_resolver.settings.presets.MAX_BYTES", 100_000)
     path = tmp_path / "presets.json"
     long = json.dumps([{"model": f"local:{'x' * 200}{number}.safetensors"} for number in range(60)])
     saved, refused = 0, None

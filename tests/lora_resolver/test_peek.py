@@ -17,7 +17,7 @@ from lora_resolver.errors import (
     NotFound,
     TransferFailed,
 )
-from lora_resolver.headers.safetensors_header import DTYPE_BITS
+from lora_resolver.model_file.safetensors_header import DTYPE_BITS
 from lora_resolver.records import PeekedLora
 from lora_resolver.resolver import Resolver
 from tests.header_samples import samples

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from lora_resolver.command_line import main
+from lora_resolver.cli import main
 from tests.conftest import ROOT
 from tests.lora_resolver.civitai_faults import status
 from tests.lora_resolver.served_loras import write_safetensors

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lora_resolver.errors import InvalidInput, NotFound
-from lora_resolver.presets import MAX_NAME, MAX_PRESETS, Preset, delete_preset, read_presets, save_preset
+from lora_resolver.settings.presets import (
+    MAX_NAME,
+    MAX_PRESETS,
+    Preset,
+    delete_preset,
+    read_presets,
+    save_preset,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lora_resolver import find_preview
-from lora_resolver.preview import named_preview
+from lora_resolver.on_disk.preview import named_preview
 
 if TYPE_CHECKING:
     from pathlib import Path

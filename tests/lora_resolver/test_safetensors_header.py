@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lora_resolver.errors import NotFound, StorageFailed, VerificationFailed
-from lora_resolver.headers.safetensors_header import (
+from lora_resolver.model_file.safetensors_header import (
     DTYPE_BITS,
     MAX_HEADER_BYTES,
     TensorInfo,

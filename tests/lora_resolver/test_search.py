@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lora_resolver import Resolver, declared_families, parse_identifier
+from lora_resolver import Resolver, civitai_json, declared_families, parse_identifier
 from lora_resolver.errors import HostedOnly, NotFound, Offline, TransferFailed
 from lora_resolver.records import LoraRecord
-from lora_resolver.search import describe, fetch_picture, list_versions, search_civitai
-from lora_resolver.sources import civitai_json
 from lora_resolver.sources.civitai import BASE_MODELS
+from lora_resolver.sources.search import describe, fetch_picture, list_versions, search_civitai
 from tests.lora_resolver.served_loras import quick_config, write_safetensors
 from tools.civitai_server import CatalogueEntry, CivitaiServer
 from tools.local_server import Exchange, LocalServer

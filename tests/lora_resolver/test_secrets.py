@@ -20,7 +20,7 @@ import pytest
 
 from lora_resolver.errors import LoraResolverError, SeveralErrors
 from lora_resolver.resolver import Resolver
-from lora_resolver.settings_file import SETTINGS_FILE
+from lora_resolver.settings.settings_file import SETTINGS_FILE
 from tests.conftest import ROOT
 from tests.lora_resolver import civitai_faults as fault
 from tests.lora_resolver.served_loras import quick_config, write_safetensors

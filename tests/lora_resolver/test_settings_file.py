@@ -12,7 +12,12 @@ import pytest
 
 from lora_resolver.config import ResolverConfig
 from lora_resolver.errors import InvalidInput
-from lora_resolver.settings_file import read_settings, save_settings, user_settings_file, with_settings
+from lora_resolver.settings.settings_file import (
+    read_settings,
+    save_settings,
+    user_settings_file,
+    with_settings,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lora_resolver.download.lease import SILENT_FOR, Lease, lease_file, leased
-from lora_resolver.download.order import Order
-from lora_resolver.download.partial import Facts, PartFile, TakenOver
-from lora_resolver.download.pieces import Pieces
+from lora_resolver.cli.upkeep.pruning import prune
 from lora_resolver.records import FileRecord
-from lora_resolver.upkeep.pruning import prune
+from lora_resolver.transfer.download.lease import SILENT_FOR, Lease, lease_file, leased
+from lora_resolver.transfer.download.order import Order
+from lora_resolver.transfer.download.partial import Facts, PartFile, TakenOver
+from lora_resolver.transfer.download.pieces import Pieces
 from tests.conftest import ROOT
 from tests.lora_resolver import civitai_faults as fault
 from tests.lora_resolver.served_loras import quick_config
@@ -171,7 +171,7 @@ def test_a_lease_is_one_holders_and_ends_with_it(tmp_path: Path) -> None:
 def test_a_lease_of_a_process_that_died_here_is_taken_over_at_once(tmp_path: Path) -> None:
     lock = tmp_path / "x.lock"
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom lora_resolver.download.lease import Lease\n"
+        "import os, sys\nfrom pathlib import Path\nfrom lora_resolver.transfer.download.lease import Lease\n"
         "assert Lease(Path(sys.argv[1])).take()\nos._exit(9)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(lease_file(lock))], cwd=ROOT, check=False)
@@ -203,6 +203,6 @@ def test_prune_leaves_what_another_machine_downloads(config: ResolverConfig) -> 
 
 
 def test_silence_outlasts_what_network_folders_remember() -> None:
-    from lora_resolver.download.lease import BEAT_EVERY
+    from lora_resolver.transfer.download.lease import BEAT_EVERY
 
     assert SILENT_FOR >= 5 * BEAT_EVERY

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lora_resolver.command_line import main
+from lora_resolver.cli import main
 from lora_resolver.config import ResolverConfig
 from lora_resolver.errors import InvalidInput, NotFound, Offline
 from lora_resolver.resolver import Resolver
-from lora_resolver.shared_store.upkeep import check_store, prune_store, store_entries
+from lora_resolver.sources.shared_store.upkeep import check_store, prune_store, store_entries
 from tests.conftest import ROOT
 from tests.lora_resolver.served_loras import everything_in, quick_config, write_safetensors
 from tools.huggingface_server import HuggingFaceServer, Repository
@@ -199,7 +199,7 @@ def test_without_fsspec_it_says_so_too_and_nothing_else_needs_it(
 ) -> None:
     code = (
         "import sys\nsys.modules['fsspec'] = None\n"
-        "from lora_resolver.command_line import main\nsys.exit(main(sys.argv[1:]))\n"
+        "from lora_resolver.cli import main\nsys.exit(main(sys.argv[1:]))\n"
     )
     environment = {
         **os.environ,

@@ -227,7 +227,7 @@ def test_cancelling_while_the_store_is_silent_takes_no_longer(workers: Workers) 
 def test_not_even_a_log_of_everything_has_what_requests_are_signed_with(workers: Workers) -> None:
     code = (
         "import logging, sys\nlogging.basicConfig(level=logging.DEBUG)\n"
-        "from lora_resolver.command_line import main\nsys.exit(main(sys.argv[1:]))\n"
+        "from lora_resolver.cli import main\nsys.exit(main(sys.argv[1:]))\n"
     )
     session = "a-session-token-nobody-may-see"
     for name in ("first", "second"):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lora_resolver.command_line import COMMANDS, main
+from lora_resolver.cli import COMMANDS, main
 from tests.conftest import ROOT
 from tests.lora_resolver.civitai_faults import slowly
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lora_resolver import Resolver, ResolverConfig
-from lora_resolver.trigger_words import trigger_words
+from lora_resolver.model_file.trigger_words import trigger_words
 from tests import lora_files
 from tests.lora_modules import modules_of
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from filelock import FileLock
 
-from lora_resolver.command_line import main
+from lora_resolver.cli import main
 from lora_resolver.resolver import Resolver
 from tests.conftest import ROOT
 from tests.lora_resolver.civitai_faults import slowly

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lora_resolver.command_line import COMMANDS
+from lora_resolver.cli import COMMANDS
 from tests.conftest import ROOT
 from tests.lora_resolver.served_loras import write_safetensors
 from tools.huggingface_server import HuggingFaceServer, Repository
@@ -29,7 +29,7 @@ HUGGING_FACE = "huggingface:ink-org/ink@main/ink.safetensors"
 CHILD = f"""
 import json, sys
 sys.modules.update(dict.fromkeys({FORBIDDEN!r}))  # importing one of these is an ImportError
-from lora_resolver.command_line import main
+from lora_resolver.cli import main
 print(json.dumps([main(line) for line in json.load(sys.stdin)]))
 """
 

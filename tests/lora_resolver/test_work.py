@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lora_resolver.identifiers import Identifier
-from lora_resolver.work import AT_ONCE, Stop, run_side_by_side
+from lora_resolver.transfer.tasks import AT_ONCE, Stop, run_side_by_side
 
 if TYPE_CHECKING:
     from lora_resolver.records import Progress
-    from lora_resolver.work import Meter
+    from lora_resolver.transfer.tasks import Meter
 
 NAMES = [Identifier("civitai", str(number), "1") for number in range(1, 5 * AT_ONCE + 1)]
 

@@ -14,10 +14,10 @@ import pytest
 from air_lora_pack.nodes.patching.loaded_model import FAMILY_OF_CONFIG
 
 from lora_resolver import SafetensorsHeader, TensorInfo, detect_architecture
-from lora_resolver.architecture import detect_checkpoint
-from lora_resolver.architecture.families import family_index
-from lora_resolver.architecture.matching import rows_of
-from lora_resolver.architecture.modules import read_weights
+from lora_resolver.model_file.architecture import detect_checkpoint
+from lora_resolver.model_file.architecture.families import family_index
+from lora_resolver.model_file.architecture.matching import rows_of
+from lora_resolver.model_file.architecture.modules import read_weights
 from tests.nodes.full_size_models import MODELS, OTHERS, weights_of
 
 pytestmark = pytest.mark.integration

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from air_lora_pack.nodes.server.guard import guarded
+from air_lora_pack.nodes.server.routes.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

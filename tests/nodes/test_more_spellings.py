@@ -13,7 +13,7 @@ from air_lora_pack.nodes.patching.other_names import has_joint_attention
 from safetensors.torch import save_file
 
 from lora_resolver import SafetensorsHeader, TensorInfo, detect_architecture
-from lora_resolver.headers.scale import alphas_of_metadata
+from lora_resolver.model_file.scale import alphas_of_metadata
 from tests.nodes.full_size_models import OTHERS
 from tests.nodes.test_every_class import loaded
 from tests.nodes.test_kept import checkpoint, load

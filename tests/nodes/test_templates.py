@@ -15,7 +15,7 @@ import folder_paths
 import pytest
 
 import nodes as core_nodes
-from lora_resolver.command_line import main
+from lora_resolver.cli import main
 from lora_resolver.identifiers import parse_identifier
 from lora_resolver.workflows.named_loras import loras_in
 from lora_resolver.workflows.pasted import read_pasted

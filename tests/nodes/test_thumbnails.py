@@ -10,8 +10,8 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from air_lora_pack.nodes.server import thumbnails
-from air_lora_pack.nodes.server.guard import Refused
+from air_lora_pack.nodes.server.routes import thumbnails
+from air_lora_pack.nodes.server.routes.guard import Refused
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 

@@ -1,0 +1,124 @@
+"""`inspect`: what a .safetensors file is, from its header alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import LoraResolverError
+from ..model_file.architecture import detect_architecture, detect_checkpoint
+from ..model_file.gguf_header import read_gguf_header
+from ..model_file.safetensors_header import read_header
+from .phrases import ERROR_FIELDS, describe, error_fields
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add_arguments", "run"]
+
+_HELP = f"""
+--json prints a list with one object for each file:
+  file            as it was named
+  kind            lora, loha, lokr, ...; empty where it is none
+  families        what it was made for, such as sdxl or flux1; several where the header fits several
+  verdict         known, ambiguous, unknown or not_a_diffusion_lora
+  rank            a number, or null where it has none or several
+  parts           unet, transformer, te1, te2, ...
+  metadata        what the file says of itself
+  ranks           the smallest and the largest
+  scale           where the strength of the factors comes from: alpha tensors, the metadata, or 1 assumed
+  notes           what else was noticed; the last one is the verdict in a sentence
+  error           null, or why it could not be read:
+{ERROR_FIELDS}"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `inspect`."""
+    describe(parser, _HELP)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a .safetensors file, or a .gguf checkpoint")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what each file is. Returns the exit status: 1 where one could not be read."""
+    reports = [_inspect(file) for file in arguments.files]
+    if arguments.json:
+        print(json.dumps(reports, indent=2))
+    else:
+        for report in reports:
+            _print(report)
+    return 1 if any(report["error"] for report in reports) else 0
+
+
+def _inspect(file: str) -> dict[str, Any]:
+    if file.lower().endswith(".gguf"):
+        return _inspect_gguf(file)
+    try:
+        header = read_header(Path(file))
+    except LoraResolverError as error:
+        return _report(file, error=error)
+    found = detect_architecture(header)
+    return _report(
+        file,
+        kind=found.kind,
+        families=list(found.families),
+        verdict=found.verdict,
+        rank=found.rank,
+        ranks=list(found.ranks) if found.ranks else None,
+        scale=found.scale,
+        parts=list(found.parts),
+        metadata=dict(header.metadata),
+        notes=[*found.notes, found.sentence],
+    )
+
+
+def _inspect_gguf(file: str) -> dict[str, Any]:
+    """GGUF files are checkpoints, never LoRAs."""
+    try:
+        header = read_gguf_header(file)
+    except LoraResolverError as error:
+        return _report(file, error=error)
+    found = detect_checkpoint(header)
+    return _report(
+        file,
+        verdict="not_a_diffusion_lora",
+        parts=list(found.parts),
+        metadata=dict(header.metadata),
+        notes=[found.sentence],
+    )
+
+
+def _report(file: str, *, error: LoraResolverError | None = None, **facts: Any) -> dict[str, Any]:
+    blank: dict[str, Any] = {
+        "kind": "",
+        "families": [],
+        "verdict": "unknown",
+        "rank": None,
+        "ranks": None,
+        "scale": "",
+        "parts": [],
+        "metadata": {},
+        "notes": [],
+    }
+    return {
+        "file": file,
+        **blank,
+        **facts,
+        "error": error_fields(error),
+    }
+
+
+def _print(report: dict[str, Any]) -> None:
+    if report["error"]:
+        print(f"{report['file']}: {report['error']['text']}", file=sys.stderr)
+        return
+    *notes, sentence = report["notes"]
+    least, most = report["ranks"] or (None, None)
+    rank = f" Rank {least} to {most}." if least != most else f" Rank {least}." if least else ""
+    print(f"{report['file']}: {sentence}{rank}")
+    if report["scale"]:
+        print(f"  - scale: {report['scale']}")
+    for note in notes:
+        print(f"  - {note}")

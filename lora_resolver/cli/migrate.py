@@ -1,0 +1,221 @@
+"""`migrate`: the rows of other packs' loaders as arrays, one for each model that a workflow's loaders act on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..array.lora_array import LoraEntry, format_lora_array
+from ..errors import InvalidInput
+from ..identifiers import parse_identifier
+from ..settings.settings_file import user_config
+from .phrases import ERROR_FIELDS, describe, error_fields
+from .reading import named_in
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ..config import ResolverConfig
+    from ..workflows.loader_chains import LoaderChain
+    from ..workflows.named_loras import NamedLora, NamedLoras
+
+__all__ = ["add_arguments", "run"]
+
+_HELP = f"""
+Reads rgthree's Power Lora Loader and Lora Loader Stack, Lora Manager's loaders and stackers, the stackers of Comfyroll,
+Efficiency Nodes and Easy-Use, ComfyUI's own loaders, and this pack's nodes. Loaders that follow one another give one
+array; those on separate models (as for Wan 2.2) one each. Muted and bypassed nodes are left out, rows that are switched
+off are kept as such.
+
+--json prints a list with one object for each array:
+  file       as it was named
+  nodes      ids of the loaders
+  kinds      their classes
+  entries    the array
+  errors     what could not be read there, or anywhere in the file:
+{ERROR_FIELDS}"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `migrate`."""
+    describe(parser, _HELP)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--loras",
+        metavar="FOLDER",
+        action="append",
+        default=[],
+        help="a loras folder, where names without a folder are looked for; may be given several times. "
+        "Left out: AIR_LORA_DIR",
+    )
+    parser.add_argument(
+        "--air",
+        action="store_true",
+        help="name each file as CivitAI or Hugging Face does, where a note beside it or an earlier download tells, "
+        "so that the array means the same on every computer",
+    )
+    parser.add_argument(
+        "--allow-unknown",
+        action="store_true",
+        help="name what looks like a LoRA loader and is not read, without failing for it",
+    )
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="a workflow, or a picture that ComfyUI saved; - for standard input",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the arrays. Returns the exit status: 1 where something could not be read."""
+    config = _config(arguments.loras)
+    renamed = _named_by_source(config) if arguments.air else tuple
+    reports = [report for file in arguments.files for report in _reports(file, config, renamed)]
+    if arguments.json:
+        shown = [
+            {key: report[key] for key in ("file", "nodes", "kinds", "entries", "errors")}
+            for report in reports
+        ]
+        print(json.dumps(shown, indent=2, ensure_ascii=False))
+    else:
+        for report in reports:
+            _print(report, several=len(reports) > 1)
+    faults = [error for report in reports for error in report["errors"]]
+    if any(error["code"] in _BAD_INPUT for error in faults):
+        return 2
+    return (
+        1 if any(not arguments.allow_unknown or error["code"] != "unknownLoader" for error in faults) else 0
+    )
+
+
+_BAD_INPUT = frozenset(
+    {"invalidJson", "jsonTooDeep", "inputTooLarge", "unreadableInput", "noWorkflow", "workflowTooLarge"}
+)
+"""What is wrong with the file as a whole."""
+
+
+def _config(folders: Sequence[str]) -> ResolverConfig:
+    config = user_config()
+    if not folders:
+        return config
+    paths = [Path(folder).expanduser() for folder in folders]
+    for path in paths:
+        if not path.is_dir():
+            raise InvalidInput(
+                f"there is no folder {str(path)!r}",
+                code="unreadableInput",
+                parameter="--loras",
+                remedy="Name the loras folder of your ComfyUI.",
+            )
+    return replace(config, download_dir=paths[0], search_dirs=tuple(paths))
+
+
+def _reports(
+    file: str, config: ResolverConfig, renamed: Callable[[Sequence[NamedLora]], Sequence[NamedLora]]
+) -> list[dict[str, Any]]:
+    from ..sources.local import list_names
+
+    named = named_in(file, lambda: sorted(set(list_names(config.search_dirs))))
+    errors = list(named.errors)
+    reports = []
+    for chain, loras in _by_chain(named):
+        entries, faults = _entries(renamed(loras))
+        reports.append(_report(file, chain, entries, [*errors, *faults]))
+        errors = []
+    return reports or [_report(file, None, [], errors)]
+
+
+def _entries(loras: Sequence[NamedLora]) -> tuple[list[LoraEntry], list[InvalidInput]]:
+    """And what an array cannot hold: strengths beyond its own."""
+    entries: list[LoraEntry] = []
+    faults: list[InvalidInput] = []
+    for each in loras:
+        outcome = _entry(each)
+        if isinstance(outcome, InvalidInput):
+            faults.append(outcome)
+        else:
+            entries.append(outcome)
+    return entries, faults
+
+
+def _entry(named: NamedLora) -> LoraEntry | InvalidInput:
+    if not named.weight_known:
+        fault = InvalidInput(
+            f"{named.identifier}: its strength comes from a node that makes it while it runs",
+            code="computedWeight",
+            remedy="Write the strength into the loader, then run this again.",
+        )
+        return fault.at(named.place)
+    try:
+        return LoraEntry(named.identifier, named.weight, named.clip_weight, named.enabled, named.transformer)
+    except InvalidInput as error:
+        fault = InvalidInput(f"{named.identifier}: {error.message}", code=error.code, remedy=error.remedy)
+        return fault.at(named.place)
+
+
+def _by_chain(named: NamedLoras) -> Iterable[tuple[LoaderChain | None, list[NamedLora]]]:
+    by_node: dict[str, list[NamedLora]] = {}
+    for lora in named.loras:
+        by_node.setdefault(lora.node, []).append(lora)
+    for chain in named.chains:
+        yield chain, [lora for node in chain.nodes for lora in by_node.get(node, ())]
+    told = {node for chain in named.chains for node in chain.nodes}
+    others = [
+        lora for lora in named.loras if lora.node not in told
+    ]  # what no workflow holds: an array, a list
+    if others:
+        yield None, others
+
+
+def _named_by_source(config: ResolverConfig) -> Callable[[Sequence[NamedLora]], Sequence[NamedLora]]:
+    from ..resolver import Resolver  # it needs an HTTP client, which reading a workflow does not
+
+    resolver = Resolver(config)
+
+    def rename(loras: Sequence[NamedLora]) -> Sequence[NamedLora]:
+        files = resolver.local_files([each.identifier for each in loras])
+        return [
+            replace(each, identifier=parse_identifier(file.identifiers[0]))
+            if file and file.identifiers
+            else each
+            for each, file in zip(loras, files)
+        ]
+
+    return rename
+
+
+def _report(
+    file: str, chain: LoaderChain | None, entries: Sequence[LoraEntry], errors: Sequence[Any]
+) -> dict[str, Any]:
+    return {
+        "file": file,
+        "nodes": list(chain.nodes) if chain else [],
+        "kinds": list(chain.kinds) if chain else [],
+        "entries": [
+            {
+                "model": str(entry.identifier),
+                "weight": entry.weight,
+                "clip_weight": entry.clip_weight,
+                "enabled": entry.enabled,
+                "transformer": entry.transformer,
+            }
+            for entry in entries
+        ],
+        "errors": [error_fields(error) for error in errors],
+        "array": format_lora_array(entries),
+    }
+
+
+def _print(report: dict[str, Any], *, several: bool) -> None:
+    for error in report["errors"]:
+        print(error["text"], file=sys.stderr)
+    if several:
+        loaders = ", ".join(f"{kind}, node {node}" for kind, node in zip(report["kinds"], report["nodes"]))
+        print(f"{report['file']}{f' ({loaders})' if loaders else ''}:")
+    if report["entries"] or not report["errors"]:
+        print(report["array"])

@@ -1,0 +1,279 @@
+"""What may go from the store: what interrupted downloads left, notes about files that are gone, files nobody needs.
+
+Nothing outside `air/` in the folder for downloads is touched, and of the files in it only those that are on record,
+unchanged. Each is removed under the lock that its download would hold, so what somebody is downloading stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ...errors import AccessDenied, HostedOnly, LoraResolverError, NotFound, Offline, VerificationFailed
+from ...identifiers import parse_identifier
+from ...on_disk.downloads import LOCK_FOLDER, RECORD_SUFFIX, Store, contained, storage_error
+from ...on_disk.preview import named_preview
+from ...records import PeekedLora
+from ...resolver import Resolver
+from ...transfer.download.lease import leased
+from ...transfer.download.lock import file_lock, try_lock
+from ...transfer.download.partial import target_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ...config import ResolverConfig
+    from ...identifiers import Identifier
+    from ...on_disk.downloads import StoredFile
+
+__all__ = ["Pruned", "Removal", "prune"]
+
+QUIET = 3600.0
+"""Seconds after which a temporary file or an empty folder counts as left behind: a moment ago, somebody made it."""
+
+What = Literal["partial", "record", "unneeded", "folder", "lock"]
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One file or folder that went, or that would go."""
+
+    path: Path
+    what: What
+    size: int
+
+
+@dataclass
+class Pruned:
+    """What was done, or would be."""
+
+    removed: list[Removal] = field(default_factory=list)
+    in_use: list[Path] = field(default_factory=list)
+    """Files that somebody is downloading right now; nothing of them was touched."""
+    left: list[Path] = field(default_factory=list)
+    """Files that nobody needs, but that are no longer what was downloaded: somebody may have put them there."""
+    errors: list[LoraResolverError] = field(default_factory=list)
+
+    @property
+    def freed(self) -> int:
+        """Bytes."""
+        return sum(removal.size for removal in self.removed)
+
+
+def prune(
+    config: ResolverConfig, *, keep: Sequence[Identifier] | None = None, dry_run: bool = False
+) -> Pruned:
+    """Removes what may go; with `dry_run`, only says what that is.
+
+    With `keep`, downloaded files that none of these identifiers names go too. An identifier without a version keeps
+    every version. Uses no network. Can be interrupted at any point and run again.
+
+    Raises LoraResolverError where it cannot be found out what an identifier stands for; then nothing is removed.
+    """
+    store = Store(config.with_changes(search_dirs=()))
+    unneeded = [] if keep is None else _not_needed(config, store, keep)
+    work = _Work(config.download_dir / "air", store, dry_run)
+    for stored in unneeded:
+        work.remove_stored(stored)
+    work.remove_partials()
+    work.remove_records()
+    work.remove_locks()
+    work.remove_folders()
+    return work.pruned
+
+
+def _not_needed(config: ResolverConfig, store: Store, keep: Sequence[Identifier]) -> list[StoredFile]:
+    offline = Resolver(
+        config.with_changes(offline=True, store=None)
+    )  # follows aliases and other tools' notes
+    kept: set[Path] = set()
+    for outcome in offline.peek_all(keep):
+        if isinstance(outcome, PeekedLora):
+            kept |= {outcome.path.resolve()} if outcome.path is not None else set()
+        elif not isinstance(outcome, _NOT_HERE):
+            raise outcome
+    return [
+        stored
+        for stored in store.all()
+        if stored.path.resolve() not in kept and not any(_names(each, stored) for each in keep)
+    ]
+
+
+# Then there is no such file, or a record that names it keeps it.
+_NOT_HERE = (NotFound, Offline, HostedOnly, AccessDenied, VerificationFailed)
+
+
+def _names(identifier: Identifier, stored: StoredFile) -> bool:
+    """Whether the record answers to this name; one that leaves version or file open means all that there are."""
+    if str(identifier) in stored.identifiers or (not identifier.id and stored.is_version(identifier)):
+        return True
+    whole = identifier.version in (None, "latest") or (
+        identifier.source == "huggingface" and identifier.path is None
+    )
+    return whole and any(
+        (known.source, known.id) == (identifier.source, identifier.id)
+        for known in map(parse_identifier, stored.identifiers)
+    )
+
+
+class _Work:
+    """One call's work."""
+
+    def __init__(self, root: Path, store: Store, dry_run: bool) -> None:
+        self.pruned = Pruned()
+        self._root = root
+        self._store = store
+        self._dry_run = dry_run
+        self._gone: set[Path] = set()
+        self._own_locks: set[Path] = set()
+        self._now = time.time()
+
+    def remove_stored(self, stored: StoredFile) -> None:
+        """A downloaded file and what lies beside it. The record goes last: what is interrupted can be done again."""
+        if not stored.unchanged:
+            self.pruned.left.append(stored.path)
+            return
+        with self._only_one(stored.path) as free:
+            if free:
+                self._remove(stored.path, "unneeded")
+                if stored.path in self._gone:
+                    self._remove_notes(stored.path, "unneeded")
+
+    def remove_partials(self) -> None:
+        """What downloads left that were broken off: bytes, their records, and files that were being written."""
+        targets: dict[Path, list[Path]] = {}
+        for folder, _, names in os.walk(self._root):
+            for name in sorted(names):
+                path = Path(folder, name)
+                target = target_of(path)
+                if target is not None:
+                    targets.setdefault(target, []).append(path)
+                elif name.startswith(".") and name.endswith(".tmp") and self._is_old(path):
+                    self._remove(path, "partial")
+        for target, parts in targets.items():
+            with self._only_one(target) as free:
+                for part in parts if free else ():
+                    self._remove(part, "partial")
+
+    def remove_records(self) -> None:
+        """Notes about files that are gone."""
+        for record in self._store.abandoned():
+            target = record.with_name(record.name.removesuffix(RECORD_SUFFIX) + ".safetensors")
+            with self._only_one(target) as free:
+                if free and not target.exists():
+                    self._remove_notes(target, "record")
+
+    def remove_locks(self) -> None:
+        """Lock files that nobody holds. Whoever waits for one that goes takes a new one (filelock sees to it)."""
+        for path in sorted((self._root / LOCK_FOLDER).glob("*.lease*")):
+            if not leased(path):
+                self._remove(path, "lock")
+        for path in sorted((self._root / LOCK_FOLDER).glob("*.lock")):
+            with self._locked(path) as free:
+                if free and os.name == "posix":
+                    self._remove_lock(path)
+            if (
+                free and os.name != "posix"
+            ):  # Windows removes no open file, nor lets one be opened that is going
+                self._remove_lock(path)
+
+    def _remove_lock(self, path: Path) -> None:
+        if path in self._own_locks:
+            path.unlink(missing_ok=True)
+        else:
+            self._remove(path, "lock")
+
+    def remove_folders(self) -> None:
+        """Empty folders, the innermost first."""
+        for name, _, _ in os.walk(self._root, topdown=False):
+            folder = Path(name)
+            if folder in (self._root, self._root / LOCK_FOLDER) or not self._is_empty(folder):
+                continue
+            # One that was empty before may have been made a moment ago, for a file that is about to come.
+            if self._is_old(folder) or any(folder in path.parents for path in self._gone):
+                self._remove(folder, "folder")
+
+    def _is_empty(self, folder: Path) -> bool:
+        """Whether nothing is left in it, in a dry run too."""
+        try:
+            return set(folder.iterdir()) <= self._gone
+        except OSError:
+            return False
+
+    def _remove_notes(self, target: Path, what: What) -> None:
+        preview = named_preview(target)
+        for path in (target.with_suffix(".civitai.info"), preview, target.with_suffix(RECORD_SUFFIX)):
+            if path is not None and path.is_file():
+                self._remove(path, what)
+
+    def _remove(self, path: Path, what: What) -> None:
+        try:
+            contained(self._root, path.parent / "x")
+            size = _size_on_disk(path) if what != "folder" else 0
+            if not self._dry_run and what == "folder":
+                path.rmdir()
+            elif not self._dry_run:
+                path.unlink()
+        except FileNotFoundError:  # somebody else was faster
+            return
+        except OSError as error:
+            self._fail(storage_error(error, path))
+            return
+        except LoraResolverError as error:
+            self._fail(error)
+            return
+        self._gone.add(path)
+        self.pruned.removed.append(Removal(path, what, size))
+
+    @contextlib.contextmanager
+    def _only_one(self, target: Path) -> Iterator[bool]:
+        """Holds the lock of the target's download; False where somebody else does."""
+        lock = self._store.lock_file(target)
+        if not lock.exists():
+            self._own_locks.add(lock)
+        with self._locked(lock) as free:
+            if not free and target not in self.pruned.in_use:
+                self.pruned.in_use.append(target)
+            yield free
+
+    @contextlib.contextmanager
+    def _locked(self, path: Path) -> Iterator[bool]:
+        if self._dry_run and not path.exists():  # a look leaves no trace
+            yield True
+            return
+        if leased(path):  # on another machine, which the lock may not reach
+            yield False
+            return
+        lock = file_lock(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            free = try_lock(lock)
+        except OSError as error:
+            self._fail(storage_error(error, path))
+            yield False
+            return
+        try:
+            yield free
+        finally:
+            lock.release()
+
+    def _fail(self, error: LoraResolverError) -> None:
+        if str(error) not in map(str, self.pruned.errors):
+            self.pruned.errors.append(error)
+
+    def _is_old(self, path: Path) -> bool:
+        try:
+            return self._now - path.lstat().st_mtime > QUIET
+        except OSError:
+            return False
+
+
+def _size_on_disk(path: Path) -> int:
+    """Bytes; an interrupted download is as long as the whole file, with holes."""
+    status = path.lstat()
+    blocks = getattr(status, "st_blocks", 0) * 512  # POSIX counts in these, whatever the disk's own are
+    return min(status.st_size, blocks) if blocks else status.st_size

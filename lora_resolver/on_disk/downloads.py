@@ -1,0 +1,312 @@
+"""Where downloaded files lie, and how they are found again without a network.
+
+    <download_dir>/                                     ComfyUI's first `loras` folder: its own loaders list these too
+    └── air/
+        ├── civitai/
+        │   └── 120096@135931/
+        │       ├── pixel-art-xl.safetensors            the file, never there before it is verified
+        │       ├── pixel-art-xl.air.json               what it is: names, SHA-256, size and time when it was verified
+        │       ├── pixel-art-xl.civitai.info           the service's own JSON, as other tools keep it
+        │       ├── pixel-art-xl.preview.jpeg           its first picture
+        │       └── pixel-art-xl.safetensors.air-part   a download under way, with `.air-part.json` beside it
+        ├── huggingface/
+        │   └── org/repo@main/sub/name.safetensors …
+        └── .locks/                                     a lock and a lease for each download under way
+
+`air.json` is trusted as long as size and time of the file are those that it states; else the file is hashed again.
+Every folder in `search_dirs` may hold such a tree; only `download_dir` is written to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..bounded import whole_number
+from ..errors import StorageFailed
+from ..file_names import fitted, marked, safe_file_name, safe_folder, short_name
+from ..records import LoraRecord
+from ..safe_files import read_json_file
+from ..text import setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..config import ResolverConfig
+    from ..identifiers import Identifier
+
+__all__ = ["Store", "StoredFile", "name_as", "storage_error", "write_atomically"]
+
+RECORD_SUFFIX = ".air.json"
+LOCK_FOLDER = ".locks"
+MAX_RECORD_BYTES = 4 * 1024**2
+"""Of the record beside a file. A source's own JSON is kept in a file of its own."""
+_FORMAT = 1
+_LONGEST_LOCK = 100
+"""Bytes of a lock's name before its ending."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file that lies in a store, as its `air.json` describes it."""
+
+    path: Path
+    identifiers: tuple[str, ...]
+    """Canonical texts that this file answers to."""
+    sha256: str
+    """As it was when the file was verified."""
+    unchanged: bool
+    """Whether size and time are still those of that moment."""
+    source: str
+    record: LoraRecord | None
+
+    def is_version(self, identifier: Identifier) -> bool:
+        """Whether this is the file of a version that is named without its model."""
+        wanted = str(identifier).partition("@")[2]
+        return any(text.partition("@")[2] == wanted for text in self.identifiers)
+
+
+class Store:
+    """The trees named `air/` in the configured folders."""
+
+    def __init__(self, config: ResolverConfig) -> None:
+        self._download_dir = config.download_dir
+        self._roots = tuple(folder / "air" for folder in config.search_dirs)
+
+    def folder(self, source: str, name: str) -> Path:
+        """The folder for `name` ("120096@135931") of a source, whether or not it exists.
+
+        Raises StorageFailed for a name that leads out of the store.
+        """
+        root = self._download_dir / "air"
+        return contained(root, root / source / safe_folder(name))
+
+    def target(self, source: str, folder: str, name: str, identifiers: Sequence[str]) -> Path:
+        """Where the file that a source calls `name`, and that answers to these identifiers, is to lie.
+
+        Two files of one folder may have names that one disk or another takes for the same; the second gets a mark.
+        Raises StorageFailed for a folder that leads out of the store.
+        """
+        inside = self.folder(source, folder)
+        path = inside / fitted(inside, safe_file_name(name))
+        there = _read(_record_path(path))
+        if there is None or not set(there.identifiers).isdisjoint(identifiers):
+            return path
+        return inside / fitted(inside, marked(path.name, identifiers[0]))
+
+    def name_of_folder(self, stored: StoredFile) -> str:
+        """The name that `folder` was given for a file: "120096@135931"."""
+        root = next(root for root in self._roots if stored.path.is_relative_to(root))
+        return stored.path.parent.relative_to(root / stored.source).as_posix()
+
+    def lock_file(self, target: Path) -> Path:
+        """The file that whoever downloads `target` holds a lock on, also over a shared folder."""
+        inside = target.relative_to(self._download_dir / "air")
+        name = short_name("+".join(inside.parts), _LONGEST_LOCK)
+        return self._download_dir / "air" / LOCK_FOLDER / f"{name}.lock"
+
+    def find(self, identifier: Identifier) -> StoredFile | None:
+        """The file recorded under exactly this identifier, in any configured folder."""
+        text = str(identifier)
+        for folder in self._folders_of(identifier):
+            for stored in _records_in(folder):
+                if text in stored.identifiers or (not identifier.id and stored.is_version(identifier)):
+                    return stored
+        return None
+
+    def confirm(self, stored: StoredFile) -> None:
+        """Notes that a file whose time had changed (it was copied, say) was hashed again and is still the same."""
+        with contextlib.suppress(StorageFailed):  # a read-only folder: it will be hashed once more next time
+            self.keep(
+                stored.path,
+                identifiers=stored.identifiers,
+                sha256=stored.sha256,
+                source=stored.source,
+                record=stored.record,
+            )
+
+    def _folders_of(self, identifier: Identifier) -> Iterator[Path]:
+        if identifier.source == "sha256":
+            yield from self._roots
+        elif identifier.version not in (None, "latest"):
+            name = safe_folder(f"{identifier.id}@{identifier.version}")
+            for root in self._roots:
+                if identifier.id:
+                    yield root / identifier.source / name
+                else:  # a download address names the version only
+                    yield from sorted((root / identifier.source).glob(f"*{name}"))
+
+    def versions(self, source: str, model: str) -> list[str]:
+        """The versions of a model that are on disk, the newest (highest number) first."""
+        found = {
+            folder.name.partition("@")[2]
+            for root in self._roots
+            for folder in (root / source).glob(f"{model}@*")
+            if next(_records_in(folder), None) is not None
+        }
+        return sorted(found, key=lambda version: -1 if (number := whole_number(version)) is None else number)[
+            ::-1
+        ]
+
+    def all(self) -> Iterator[StoredFile]:
+        """Every recorded file, in a stable order."""
+        for root in self._roots:
+            yield from _records_in(root)
+
+    def abandoned(self) -> Iterator[Path]:
+        """Records in the folder for downloads whose file is gone."""
+        for record_path in sorted((self._download_dir / "air").rglob(f"*{RECORD_SUFFIX}")):
+            if not _file_of(record_path).exists():
+                yield record_path
+
+    def keep(
+        self, path: Path, *, identifiers: Sequence[str], sha256: str, source: str, record: LoraRecord | None
+    ) -> None:
+        """Writes the record beside a file that has just been verified, and the service's own JSON if there is one."""
+        status = path.stat()
+        content = {
+            "format": _FORMAT,
+            "identifiers": list(identifiers),
+            "sha256": sha256,
+            "size": status.st_size,
+            "mtime_ns": status.st_mtime_ns,
+            "source": source,
+            "record": None if record is None else record.as_dict(),
+        }
+        write_atomically(_record_path(path), json.dumps(content, indent=1, ensure_ascii=False).encode())
+        if record is not None and source == "civitai" and record.document:
+            write_atomically(path.with_suffix(".civitai.info"), record.document.encode())
+
+
+def contained(root: Path, path: Path) -> Path:
+    """`path`, proved to lie below `root`, with links followed; StorageFailed otherwise."""
+    real_root, real_path = root.resolve(), path.resolve()
+    if real_root not in real_path.parents:
+        raise StorageFailed(
+            f"{path} leads out of {root}",
+            code="outsideStore",
+            remedy="Use a name without “..”, and no links that lead elsewhere.",
+        )
+    return path
+
+
+def name_as(path: Path, folder: Path, name: str) -> None:
+    """Lets a file also lie at `folder/name`, where a loader looks for it: by a second name of the same file where the
+    disk knows that, else as a copy. What lies there already stays.
+
+    Raises StorageFailed.
+    """
+    target = contained(folder, folder / name)
+    if os.path.lexists(target):
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, target)
+        except OSError:
+            part = target.with_name(f"{target.name}.air-copy")
+            shutil.copyfile(path, part)
+            part.replace(target)
+    except OSError as error:
+        raise storage_error(error, target) from error
+
+
+def storage_error(error: OSError, path: Path) -> StorageFailed:
+    """What a failed write means to the user."""
+    import errno  # only needed when something has gone wrong
+
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return StorageFailed(
+            f"the disk of {path.parent} is full",
+            code="diskFull",
+            remedy="Free some space and run it again; what was downloaded is kept.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StorageFailed(
+            f"{path.parent} may not be written to",
+            code="folderNotWritable",
+            remedy=f"Give this user the right to write there, or choose another folder: {setting('AIR_LORA_DIR')}.",
+        )
+    return StorageFailed(
+        f"{path} could not be written: {error.strerror or type(error).__name__}",
+        code="storageFailed",
+        remedy=f"Check the folder, or choose another one: {setting('AIR_LORA_DIR')}.",
+    )
+
+
+def write_atomically(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Writes a small file that is seen whole or not at all; `private`: for its owner alone. Raises StorageFailed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            if not private:
+                show_to_others(Path(temporary))
+            Path(temporary).replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def show_to_others(path: Path) -> None:
+    """Lets the user's umask say who may read it: mkstemp makes files for the owner alone, and folders are shared."""
+    with contextlib.suppress(OSError):  # some network folders have no such rights
+        path.chmod(0o666 & ~_umask())
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)  # the only way to read it is to set it
+    os.umask(mask)
+    return mask
+
+
+def _record_path(path: Path) -> Path:
+    return path.with_suffix(RECORD_SUFFIX)
+
+
+def _file_of(record_path: Path) -> Path:
+    return record_path.with_name(f"{record_path.name[: -len(RECORD_SUFFIX)]}.safetensors")
+
+
+def _records_in(folder: Path) -> Iterator[StoredFile]:
+    if not folder.is_dir():
+        return
+    try:
+        records = sorted(folder.rglob(f"*{RECORD_SUFFIX}"))
+    except OSError:  # a folder that goes away meanwhile
+        return
+    for record_path in records:
+        stored = _read(record_path)
+        if stored is not None:
+            yield stored
+
+
+def _read(record_path: Path) -> StoredFile | None:
+    """The record and its file, or None where either is missing or is not what it should be."""
+    path = _file_of(record_path)
+    try:
+        status = path.stat()
+        content = read_json_file(record_path, MAX_RECORD_BYTES)
+        if content["format"] != _FORMAT:
+            return None
+        return StoredFile(
+            path=path,
+            identifiers=tuple(str(each) for each in content["identifiers"]),
+            sha256=str(content["sha256"]),
+            unchanged=(status.st_size, status.st_mtime_ns) == (content["size"], content["mtime_ns"]),
+            source=str(content["source"]),
+            record=None if content["record"] is None else LoraRecord.from_dict(content["record"]),
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,410 @@
+"""What the user has already: found by name, by SHA-256, or by what other tools noted beside it.
+
+known      ─▶ a source once said which SHA-256 this name stands for, and a file with it is there
+claimed    ─▶ a sidecar gives its file this name, and the file's own SHA-256 agrees
+content    ─▶ a source says size and SHA-256: files of that size are hashed, each once in its life
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import LoraResolverError, StorageFailed
+from ...file_identity import FileState, file_state
+from ...model_file.architecture import detect_architecture
+from ...model_file.safetensors_header import read_header
+from ...model_file.trigger_words import trigger_words
+from ...transfer.download import file_sha256
+from ..downloads import storage_error
+from .index import Index, Row
+from .scan import walk
+from .sidecars import SIDECARS, claims_beside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ...config import ResolverConfig
+    from ...identifiers import Identifier
+    from ...records import LoraRecord
+    from ...transfer.tasks import Meter, Stop
+    from .scan import FoundFile
+    from .sidecars import Claim
+
+__all__ = ["Library", "LibraryFile", "Owned"]
+
+INDEX_FILE = "index.sqlite3"
+
+SIZE_TOLERANCE = 1024
+"""Bytes by which a file may differ from the size that a source states: services give sizes in KB, some rounded."""
+
+_NEWEST_FACT = "trigger_words"
+"""What an index that an older version of this package made does not say of a file."""
+
+_AT_A_TIME = 500
+"""Files in one transaction: a scan that is interrupted goes on where it was, and nobody waits long for the index."""
+
+
+@dataclass(frozen=True)
+class Owned:
+    """A file on this disk that has been proved to be the one that was asked for."""
+
+    path: Path
+    sha256: str
+    source: str
+    """Where its name comes from: "civitai", "huggingface", …, or "local" where a hash alone says it."""
+    record: LoraRecord | None
+
+
+@dataclass(frozen=True)
+class LibraryFile:
+    """One file in the configured folders, as the index knows it."""
+
+    path: Path
+    name: str
+    """Relative to its folder, with "/" between parts, as ComfyUI's own loaders list it."""
+    size: int
+    mtime_ns: int
+    sha256: str | None
+    """None where nobody has hashed it yet, and no sidecar says."""
+    identifiers: tuple[str, ...]
+    """Canonical names, as a source or a sidecar gives them."""
+    title: str
+    """Name and version in the source's words; empty where nobody says."""
+    base_model: str
+    """In the source's own words: a hint."""
+    trigger_words: tuple[str, ...]
+    kind: str
+    """"lora", "lokr", …; empty where the file is not sound."""
+    rank: int | None
+    verdict: str
+    """As `Architecture.verdict`; "unsound" for a file whose header cannot be believed."""
+    families: tuple[str, ...]
+    record: LoraRecord | None = field(default=None, repr=False)
+    """What a source or a sidecar says of it."""
+
+
+class Library:
+    """The configured folders through their index, for one piece of work. Close it at the end."""
+
+    def __init__(self, config: ResolverConfig, stop: Stop) -> None:
+        self._roots = tuple(Path(os.path.abspath(folder)) for folder in config.search_dirs)
+        self._index = Index(config.state / INDEX_FILE)
+        self._stop = stop
+        self._scan_lock = threading.Lock()
+        self._hash_lock = threading.Lock()
+        self._scanned = False
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._index.close()
+
+    def scan(self) -> None:
+        """Brings the index up to date, once for this piece of work. Unchanged files are not opened."""
+        with self._scan_lock:
+            if self._scanned:
+                return
+            before = self._index.stamps()
+            waiting: list[tuple[FoundFile, Sequence[Claim]]] = []
+            for found in walk(self._roots, self._stop.check):
+                known = before.pop(found.path, None)
+                if known == (found.size, found.mtime_ns, found.sidecar_stamp):
+                    continue
+                waiting.append((found, claims_beside(Path(found.path), found.sidecars)))
+                if len(waiting) == _AT_A_TIME:
+                    self._index.put(waiting)
+                    waiting = []
+            if waiting:
+                self._index.put(waiting)
+            # A folder that is not there now (a network drive, say) may be back tomorrow: its files are kept.
+            present = [os.path.join(root, "") for root in self._roots if root.is_dir()]
+            gone = [path for path in before if path.startswith(tuple(present))] if present else []
+            if gone:
+                self._index.forget(gone)
+            self._scanned = True
+
+    def known(self, identifier: Identifier) -> Owned | None:
+        """The file of a name that a source has given before. No scan, no hashing, no network."""
+        if identifier.source == "sha256":
+            digest, source, record = identifier.id, "local", None
+        else:
+            said = self._index.name(str(identifier))
+            if said is None:
+                return None
+            digest, source, record = said
+        for row in self._index.with_sha256(digest):
+            if self._is_ours(row.path) and _unchanged(row):
+                return self._owned(Path(row.path), digest, source, record)
+        return None
+
+    def find(self, identifier: Identifier, meter: Meter) -> Owned | None:
+        """The file of a name, if one is known or a sidecar claims it; what is claimed is proved first.
+
+        Raises Stopped.
+        """
+        owned = self.known(identifier)
+        if owned is not None:
+            return owned
+        self.scan()
+        if identifier.source == "sha256":
+            return self._claimed_hash(identifier.id, meter)
+        for path, claim in self._index.claims_for(str(identifier)):
+            if claim.sha256 is not None and self._is_ours(path) and self._proved(path, claim.sha256, meter):
+                return Owned(Path(path), claim.sha256, identifier.source, claim.record)
+        return None
+
+    def find_content(self, sha256: str, size: int | None, meter: Meter) -> Owned | None:
+        """A file with this SHA-256; of the files that nobody has hashed yet, those of about this size are.
+
+        Raises Stopped.
+        """
+        self.scan()
+        owned = self._claimed_hash(sha256, meter)
+        if owned is not None or size is None:
+            return owned
+        return self._hash_through(sha256, (size - SIZE_TOLERANCE, size + SIZE_TOLERANCE), meter)
+
+    def find_anywhere(self, sha256: str, meter: Meter) -> Owned | None:
+        """The same, though nobody knows its size: every file that has not been hashed yet is. Raises Stopped."""
+        self.scan()
+        return self._hash_through(sha256, None, meter)
+
+    def _hash_through(self, sha256: str, sizes: tuple[int, int] | None, meter: Meter) -> Owned | None:
+        for row in self._index.not_hashed(sizes):
+            if self._is_ours(row.path) and self._proved(row.path, sha256, meter):
+                return self._owned(Path(row.path), sha256, "local", None)
+        return None
+
+    def believed(self, identifier: Identifier, meter: Meter) -> Owned | None:
+        """A file that a sidecar without a hash gives this name: for when nobody can be asked. Raises Stopped."""
+        for path, claim in self._index.claims_for(str(identifier)):
+            if claim.sha256 is None and self._is_ours(path) and Path(path).is_file():
+                return Owned(Path(path), self.sha256(Path(path), meter), identifier.source, claim.record)
+        return None
+
+    def last_sha256(self, identifier: Identifier) -> str | None:
+        """The SHA-256 that this name once stood for, whether or not such a file is here."""
+        if identifier.source == "sha256":
+            return identifier.id
+        said = self._index.name(str(identifier))
+        if said is not None:
+            return said[0]
+        return next(
+            (claim.sha256 for _, claim in self._index.claims_for(str(identifier)) if claim.sha256), None
+        )
+
+    def sha256(self, path: Path, meter: Meter) -> str:
+        """The SHA-256 of a file, from the index if it has not changed since. Raises Stopped or StorageFailed."""
+        row = self._index.row(os.fspath(path))
+        if row is not None and row.sha256 is not None and _unchanged(row):
+            return row.sha256
+        with self._hash_lock:  # a disk reads one file faster than two
+            try:
+                before = path.stat()
+                digest = file_sha256(path, meter, self._stop)
+                after = path.stat()
+            except OSError as error:
+                raise _unreadable(path, error) from error
+        if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
+            self._index.hashed(os.fspath(path), after.st_size, after.st_mtime_ns, digest)
+        return digest
+
+    def known_state(self, path: Path, sha256: str) -> FileState | None:
+        """The file's state, if it is the one in which it was hashed and had this SHA-256."""
+        row = self._index.row(os.fspath(path))
+        try:
+            state = file_state(path)
+        except OSError:
+            return None
+        known = row is not None and (row.size, row.mtime_ns, row.sha256) == (*state[:2], sha256)
+        return state if known else None
+
+    def describe(self, path: Path, sha256: str) -> LoraRecord | None:
+        """What a source or a sidecar says of a file with this SHA-256."""
+        for _, record in self._index.names_of(sha256):
+            if record is not None:
+                return record
+        for claim in self._index.claims_of(os.fspath(path)) or claims_beside(path, tuple(SIDECARS)):
+            if claim.record is not None and claim.sha256 in (None, sha256):
+                return claim.record
+        return None
+
+    def remember(
+        self, path: Path, identifiers: Sequence[str], sha256: str, source: str, record: LoraRecord | None
+    ) -> None:
+        """Notes that a source says these names for a file that is on this disk and verified."""
+        status = path.stat()
+        self._index.hashed(os.fspath(path), status.st_size, status.st_mtime_ns, sha256)
+        self._index.named(identifiers, sha256, source, record)
+
+    def files(self, on_file: Callable[[str, int, int], None] | None = None) -> list[LibraryFile]:
+        """Every file in the configured folders, in the folders' order and then by name.
+
+        Headers are read of new and changed files only. `on_file(name, done, total)` may raise to stop.
+        """
+        self.scan()
+        rows = {row.path: row for row in self._index.all()}
+        undescribed = [
+            row
+            for row in rows.values()
+            if (row.facts is None or _NEWEST_FACT not in row.facts) and self._is_ours(row.path)
+        ]
+        fresh: list[tuple[str, int, int, dict[str, Any]]] = []
+        facts: dict[str, dict[str, Any]] = {}
+        try:
+            for done, row in enumerate(undescribed):
+                if on_file is not None:
+                    on_file(os.path.basename(row.path), done, len(undescribed))
+                facts[row.path] = _facts(Path(row.path))
+                fresh.append((row.path, row.size, row.mtime_ns, facts[row.path]))
+                if len(fresh) == _AT_A_TIME:
+                    self._index.described(fresh)
+                    fresh = []
+        finally:
+            if fresh:
+                self._index.described(fresh)
+        claims, names = self._index.all_claims(), self._index.all_names()
+        return [
+            _listed(rows[path], name, facts.get(path) or rows[path].facts or {}, claims.get(path, ()), names)
+            for name, path in self._in_order(rows)
+        ]
+
+    def stamp(self) -> str | None:
+        """Another text whenever `files` may say something else; None where the index remembers nothing."""
+        self.scan()
+        return self._index.stamp()
+
+    def file(self, path: Path) -> LibraryFile:
+        """What is known of one file, read anew where it has changed; nothing is hashed. Raises OSError."""
+        text = os.path.abspath(path)
+        row = self._index.row(text)
+        if row is None or not _unchanged(row):
+            status = os.stat(text)
+            row = Row(text, status.st_size, status.st_mtime_ns, "", None, None)
+        facts = row.facts
+        if facts is None or _NEWEST_FACT not in facts:
+            facts = _facts(path)
+            self._index.described([(text, row.size, row.mtime_ns, facts)])
+        claims = self._index.claims_of(text) or claims_beside(path, tuple(SIDECARS))
+        digest = row.sha256 or next((claim.sha256 for claim in claims if claim.sha256), None)
+        names = {digest: self._index.names_of(digest)} if digest else {}
+        return _listed(row, self._relative(text), facts, claims, names)
+
+    def claimed(self, identifier: Identifier) -> Path | None:
+        """A file that a sidecar gives this name, unproved: for showing, not for use."""
+        self.scan()
+        if identifier.source == "sha256":
+            paths = [row.path for row in self._index.with_sha256(identifier.id)]
+            paths += [path for path, _ in self._index.claims_with(identifier.id)]
+        else:
+            paths = [path for path, _ in self._index.claims_for(str(identifier))]
+        return next((Path(path) for path in paths if self._is_ours(path) and os.path.isfile(path)), None)
+
+    def _relative(self, path: str) -> str:
+        for root in self._roots:
+            prefix = os.path.join(root, "")
+            if path.startswith(prefix):
+                return path[len(prefix) :].replace(os.sep, "/")
+        return os.path.basename(path)
+
+    def _in_order(self, rows: dict[str, Row]) -> Iterator[tuple[str, str]]:
+        """(relative name, path); a file below two folders counts for the first."""
+        left = dict.fromkeys(sorted(rows))
+        for root in self._roots:
+            prefix = os.path.join(root, "")
+            for path in [path for path in left if path.startswith(prefix)]:
+                del left[path]
+                yield path[len(prefix) :].replace(os.sep, "/"), path
+
+    def _claimed_hash(self, sha256: str, meter: Meter) -> Owned | None:
+        paths = [row.path for row in self._index.with_sha256(sha256) if self._is_ours(row.path)]
+        paths += [path for path, _ in self._index.claims_with(sha256) if self._is_ours(path)]
+        for path in dict.fromkeys(paths):
+            if self._proved(path, sha256, meter):
+                return self._owned(Path(path), sha256, "local", None)
+        return None
+
+    def _proved(self, path: str, sha256: str, meter: Meter) -> bool:
+        try:
+            return self.sha256(Path(path), meter) == sha256
+        except StorageFailed:  # unreadable or gone: not one to offer
+            return False
+
+    def _owned(self, path: Path, sha256: str, source: str, record: LoraRecord | None) -> Owned:
+        return Owned(path, sha256, source, record or self.describe(path, sha256))
+
+    def _is_ours(self, path: str) -> bool:
+        """Whether the file lies in a folder that is configured now."""
+        return path.startswith(tuple(os.path.join(root, "") for root in self._roots))
+
+
+def _unchanged(row: Row) -> bool:
+    try:
+        status = os.stat(row.path)
+    except OSError:
+        return False
+    return (status.st_size, status.st_mtime_ns) == (row.size, row.mtime_ns)
+
+
+def _listed(
+    row: Row,
+    name: str,
+    facts: dict[str, Any],
+    claims: Sequence[Claim],
+    names: dict[str, list[tuple[str, LoraRecord | None]]],
+) -> LibraryFile:
+    # Where the file has been hashed, a claim about another content is out of date.
+    claims = [claim for claim in claims if row.sha256 is None or claim.sha256 in (None, row.sha256)]
+    digest = row.sha256 or next((claim.sha256 for claim in claims if claim.sha256), None)
+    said = names.get(digest, []) if digest else []
+    identifiers = [identifier for identifier, _ in said] + [claim.identifier for claim in claims]
+    records = [record for _, record in said] + [claim.record for claim in claims]
+    record = next((each for each in records if each is not None), None)
+    return LibraryFile(
+        path=Path(row.path),
+        name=name,
+        size=row.size,
+        mtime_ns=row.mtime_ns,
+        sha256=digest,
+        identifiers=tuple(
+            dict.fromkeys(each for each in identifiers if each and not each.startswith("sha256:"))
+        ),
+        title=" ".join(filter(None, (record.name, record.version_name))) if record else "",
+        base_model=record.base_model if record else "",
+        trigger_words=(record.trigger_words if record else ()) or tuple(facts.get("trigger_words", ())),
+        kind=facts.get("kind", ""),
+        rank=facts.get("rank"),
+        verdict=facts.get("verdict", "unsound"),
+        families=tuple(facts.get("families", ())),
+        record=record,
+    )
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    try:
+        header = read_header(path)
+        architecture = detect_architecture(header)
+    except LoraResolverError:
+        return {"verdict": "unsound", "trigger_words": []}
+    return {
+        "kind": architecture.kind,
+        "rank": architecture.rank,
+        "verdict": architecture.verdict,
+        "families": list(architecture.families),
+        "trigger_words": list(trigger_words((), header.metadata, path)),
+    }
+
+
+def _unreadable(path: Path, error: OSError) -> StorageFailed:
+    if isinstance(error, FileNotFoundError):
+        return StorageFailed(f"{path} is gone", code="fileUnreadable", remedy="Run it again.")
+    if isinstance(error, PermissionError):
+        return StorageFailed(
+            f"{path} may not be read", code="fileUnreadable", remedy="Give this user the right to read it."
+        )
+    return storage_error(error, path)

@@ -1,0 +1,127 @@
+"""What a shared store says of a name: which file it is, and what its source said of it.
+
+<store>/
+├── names/civitai/120096@135931.json            one for each name that the file answers to
+├── names/sha256/7d4e….json
+├── files/7d/7d4e….safetensors                  the file, under its SHA-256
+├── files/7d/7d4e….preview.jpeg                 its picture
+└── uploads/                                    what is being written, on stores that need it
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ...bounded import parse_json
+from ...identifiers.rules import check_digest
+from ...records import LoraRecord
+
+if TYPE_CHECKING:
+    from ...identifiers import Identifier
+
+__all__ = ["FILES", "NAMES", "Entry", "file_name", "may_be_kept", "name_of", "stands_still"]
+
+FILES = "files"
+NAMES = "names"
+_FORMAT = 1
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_PLAIN = re.compile(r"[A-Za-z0-9@+][A-Za-z0-9@+._-]{0,120}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a shared store."""
+
+    sha256: str
+    size: int
+    file_name: str
+    """As its source calls it; not yet safe as a name on this disk."""
+    source: str
+    folder: str
+    """Below `air/<source>/` on this disk: "120096@135931"."""
+    kind: str
+    """One of `config.KINDS`."""
+    identifiers: tuple[str, ...]
+    record: LoraRecord
+    preview: str = ""
+    """Ending of the picture's name; empty where there is none."""
+
+    @property
+    def title(self) -> str:
+        """Name and version in its source's words."""
+        return " ".join(filter(None, (self.record.name, self.record.version_name)))
+
+    def as_json(self, identifier: str) -> bytes:
+        """What lies under one of its names."""
+        content = {
+            "format": _FORMAT,
+            "identifier": identifier,
+            "sha256": self.sha256,
+            "size": self.size,
+            "file_name": self.file_name,
+            "source": self.source,
+            "folder": self.folder,
+            "kind": self.kind,
+            "identifiers": list(self.identifiers),
+            "preview": self.preview,
+            "record": {**self.record.as_dict(), "document": self.record.document},
+        }
+        return json.dumps(content, indent=1, ensure_ascii=False).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes, identifier: str | None = None) -> Entry | None:
+        """What lies under a name; None where it is not about that name, or not what `as_json` gave."""
+        try:
+            content = parse_json(text)
+            if content["format"] != _FORMAT or identifier not in (None, content["identifier"]):
+                return None
+            sha256, preview = str(content["sha256"]), str(content["preview"])
+            check_digest(sha256)
+            record = LoraRecord.from_dict(content["record"])
+            return cls(
+                sha256=sha256,
+                size=int(content["size"]),
+                file_name=str(content["file_name"]),
+                source=str(content["source"]),
+                folder=str(content["folder"]),
+                kind=str(content["kind"]),
+                identifiers=tuple(str(each) for each in content["identifiers"]),
+                record=replace(record, document=str(content["record"].get("document", ""))),
+                preview=preview if preview.isalnum() else "",
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None
+
+
+def stands_still(identifier: Identifier) -> bool:
+    """Whether the name stands for one file, today and tomorrow."""
+    if identifier.source == "huggingface":  # a branch or a tag moves, a commit does not
+        return identifier.path is not None and _COMMIT.fullmatch(identifier.version or "") is not None
+    return identifier.source == "sha256" or (identifier.source == "civitai" and _has_version(identifier))
+
+
+def may_be_kept(identifier: Identifier) -> bool:
+    """Whether a store may know the name, though its source may say another file by now."""
+    if identifier.source == "huggingface":
+        return identifier.path is not None
+    return stands_still(identifier)
+
+
+def _has_version(identifier: Identifier) -> bool:
+    return identifier.version not in (None, "latest")
+
+
+def name_of(identifier: str) -> str:
+    """Where the entry of a name lies. Every store takes such a name; a long or odd one is told by its hash."""
+    source, _, rest = identifier.partition(":")
+    plain = _PLAIN.fullmatch(rest) is not None
+    return f"{NAMES}/{source}/{rest if plain else '~' + hashlib.sha256(rest.encode()).hexdigest()}.json"
+
+
+def file_name(sha256: str, ending: str = "safetensors") -> str:
+    """Where the file with this SHA-256 lies, or its picture."""
+    return f"{FILES}/{sha256[:2]}/{sha256}.{ending}"

@@ -1,0 +1,210 @@
+"""Find, fetch and keep files in a store that several machines share.
+
+Nothing here fails a run: where the store is lost, refuses or has a damaged file, that is said once, in the log and in
+`warnings`, and the LoRA's own source is asked. What is read is held against its SHA-256 before it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from ...errors import LoraResolverError, VerificationFailed
+from ...model_file.safetensors_header import header_end, parse_header, read_header
+from ...on_disk.downloads import show_to_others, storage_error, write_atomically
+from ...on_disk.preview import find_preview, named_preview
+from ...safe_files import read_bounded
+from ...transfer.download import file_sha256
+from .entry import Entry, file_name, may_be_kept, name_of, stands_still
+from .files import Files, StoreLost, StoreRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...config import ResolverConfig
+    from ...identifiers import Identifier
+    from ...model_file.safetensors_header import SafetensorsHeader
+    from ...transfer.tasks import Meter, Stop
+
+__all__ = ["NotInStore", "SharedStore"]
+
+FORGIVEN_AFTER = 30.0
+"""Seconds for which a store that was lost is not asked again: a prompt should not wait for it twice."""
+
+FIRST_BYTES = 64 * 1024
+MAX_PREVIEW = 8 * 1024**2
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+_lost_until: dict[str, float] = {}
+"""Address → when it may be asked again, for this process."""
+
+
+class NotInStore(Exception):
+    """The store said that it has a file, and does not give it."""
+
+
+class SharedStore:
+    """The store of one run; its methods may be called from several threads."""
+
+    def __init__(self, config: ResolverConfig, stop: Stop) -> None:
+        self._config = config
+        self._address = config.store or ""
+        self._files = Files(self._address, stop)
+        self._stop = stop
+        self._lock = threading.Lock()
+        self._warnings: dict[str, None] = {}
+        self._damaged: set[str] = set()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What went wrong so far, each once, for people."""
+        with self._lock:
+            return tuple(self._warnings)
+
+    def find(self, identifier: Identifier, *, last_resort: bool = False) -> Entry | None:
+        """What the store has under this name. A name whose file may be another one by now is a last resort: for when
+        its source cannot be asked.
+        """
+        if not (may_be_kept(identifier) if last_resort else stands_still(identifier)):
+            return None
+        text = str(identifier)
+        content = self._ask(lambda: self._files.small(name_of(text)))
+        entry = None if content is None else Entry.from_json(content, text)
+        if content is not None and entry is None:
+            self._warn(f"the shared store's note about {text} cannot be read; it was left alone")
+        usable = (
+            entry is not None and entry.kind == self._config.kind and entry.size <= self._config.max_bytes
+        )
+        return entry if usable else None
+
+    def header(self, entry: Entry) -> SafetensorsHeader:
+        """Of a file in the store. Raises NotInStore, also for one that cannot be believed."""
+        name = file_name(entry.sha256)
+        first = self._ask(lambda: self._files.part(name, 0, FIRST_BYTES))
+        if first is None:
+            raise NotInStore
+        try:
+            end = header_end(first, entry.size)
+            whole = first if end <= len(first) else self._ask(lambda: self._files.part(name, 0, end))
+            if whole is None:
+                raise NotInStore
+            return parse_header(whole, entry.size)
+        except VerificationFailed:
+            self._found_damaged(entry.sha256)
+            raise NotInStore from None
+
+    def fetch(self, sha256: str, target: Path, meter: Meter) -> bool:
+        """Puts the file with this SHA-256 at `target`, if the store has it, sound.
+
+        Whoever calls it holds the lock on the target. Raises StorageFailed or Stopped.
+        """
+        if sha256 in self._damaged:
+            return False
+        name = file_name(sha256)
+        size = self._ask(lambda: self._files.size(name))
+        if size is None or size > self._config.max_bytes:
+            return False
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = _new_file_beside(target)
+            try:
+                return self._fetch(name, sha256, size, temporary, target, meter)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_error(error, target) from error
+
+    def _fetch(self, name: str, sha256: str, size: int, temporary: Path, target: Path, meter: Meter) -> bool:
+        meter.start("download", file_name=target.name, total=size)
+        if not self._ask(lambda: self._files.fetch(name, temporary, meter.add)):
+            return False
+        sound = temporary.stat().st_size == size and file_sha256(temporary, meter, self._stop) == sha256
+        if sound:
+            try:
+                read_header(temporary)
+            except LoraResolverError:
+                sound = False
+        if not sound:
+            self._found_damaged(sha256)
+            return False
+        self._stop.check()
+        show_to_others(temporary)
+        temporary.replace(target)
+        return True
+
+    def keep_preview(self, entry: Entry, target: Path) -> None:
+        """Puts the picture beside a file, if the store has one."""
+        if not entry.preview or find_preview(target) is not None:
+            return
+        content = self._ask(
+            lambda: self._files.part(file_name(entry.sha256, f"preview.{entry.preview}"), 0, MAX_PREVIEW)
+        )
+        if content:
+            with contextlib.suppress(LoraResolverError):
+                write_atomically(target.with_suffix(f".preview.{entry.preview}"), content)
+
+    def keep(self, path: Path, entry: Entry, meter: Meter) -> bool:
+        """Puts a verified file of this disk into the store, unless it is there, and its names. Raises Stopped.
+
+        Returns whether all of it is there now.
+        """
+        preview = named_preview(path)
+        if preview is not None:
+            entry = replace(entry, preview=preview.suffix[1:])
+        kept = self._ask(lambda: self._keep(path, entry, preview, meter))
+        return bool(kept)
+
+    def _keep(self, path: Path, entry: Entry, preview: Path | None, meter: Meter) -> bool:
+        name = file_name(entry.sha256)
+        if entry.sha256 in self._damaged or self._files.size(name) != entry.size:
+            meter.start("store", file_name=path.name, total=entry.size)
+            self._files.put(name, path, meter.add)
+            self._damaged.discard(entry.sha256)
+        if preview is not None:
+            picture = file_name(entry.sha256, f"preview.{entry.preview}")
+            if self._files.size(picture) is None:
+                self._files.put(picture, read_bounded(preview, MAX_PREVIEW))
+        for identifier in entry.identifiers:  # last, so that no name leads nowhere
+            self._files.put(name_of(identifier), entry.as_json(identifier))
+        return True
+
+    def _ask(self, call: Callable[[], _T]) -> _T | None:
+        """The answer; None where the store is lost or refuses."""
+        if time.monotonic() < _lost_until.get(self._address, 0.0):
+            self._warn("the shared store could not be reached a moment ago; it was not asked")
+            return None
+        try:
+            return call()
+        except StoreLost as error:
+            _lost_until[self._address] = time.monotonic() + FORGIVEN_AFTER
+            self._warn(f"{error}; the LoRA's own source is asked instead")
+        except StoreRefused as error:
+            self._warn(str(error))
+        return None
+
+    def _found_damaged(self, sha256: str) -> None:
+        self._damaged.add(sha256)
+        self._warn(f"the shared store's file {sha256} is damaged; it was not used")
+
+    def _warn(self, text: str) -> None:
+        with self._lock:
+            new = text not in self._warnings
+            self._warnings.setdefault(text)
+        if new:
+            _log.warning("[AIR LoRA] %s", text)
+
+
+def _new_file_beside(target: Path) -> Path:
+    """An empty file, called as `prune` knows what was being written."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.", suffix=".tmp")
+    os.close(handle)
+    return Path(name)

@@ -1,0 +1,145 @@
+"""A shared store as a whole: what is in it, whether it is still what was put there, and what may go.
+
+Files that are sound are never removed: one machine does not know what the others need.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from ...errors import StorageFailed
+from ...identifiers import Identifier
+from ...transfer.download import file_sha256
+from ...transfer.tasks import Stop, run_side_by_side
+from .entry import FILES, NAMES, Entry, file_name
+from .files import TEMPORARY, Files, StoreLost, StoreRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ...config import ResolverConfig
+    from ...records import Progress
+    from ...transfer.tasks import Meter
+
+__all__ = ["CheckedInStore", "check_store", "prune_store", "store_entries"]
+
+LEFT_BEHIND = 24 * 3600.0
+"""Seconds after which an upload under a temporary name counts as broken off."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class CheckedInStore:
+    """One file of the store."""
+
+    entry: Entry
+    state: Literal["ok", "changed", "missing"]
+
+
+def store_entries(config: ResolverConfig) -> list[Entry]:
+    """Every file that has a name in the store, by name. Raises StorageFailed where it cannot be asked."""
+    files = _files(config, Stop())
+    return _asked(lambda: list(_entries(files)))
+
+
+def check_store(
+    config: ResolverConfig, *, on_progress: Callable[[Progress], None] | None = None
+) -> Iterator[CheckedInStore]:
+    """Reads every file of the store again. `on_progress` may raise to stop. Raises StorageFailed."""
+    for entry in store_entries(config):
+        digest = _digest(config, entry, on_progress)
+        yield CheckedInStore(
+            entry, "missing" if digest is None else "ok" if digest == entry.sha256 else "changed"
+        )
+
+
+def _digest(
+    config: ResolverConfig, entry: Entry, on_progress: Callable[[Progress], None] | None
+) -> str | None:
+    """The SHA-256 of a file as it is now; None where it is gone."""
+    stop = Stop()
+    files = _files(config, stop)
+
+    def read(meter: Meter) -> str | None:
+        with tempfile.TemporaryDirectory(prefix="air-lora-") as folder:
+            copy = Path(folder) / "file"
+            meter.start("download", file_name=entry.file_name, total=entry.size)
+            if not files.fetch(file_name(entry.sha256), copy, meter.add):
+                return None
+            return file_sha256(copy, meter, stop)
+
+    (digest,) = run_side_by_side([(Identifier("sha256", entry.sha256), read)], stop, on_progress)
+    if isinstance(digest, StoreLost | StoreRefused):
+        raise _cannot(digest)
+    if isinstance(digest, BaseException):
+        raise digest
+    return digest
+
+
+def prune_store(config: ResolverConfig, *, dry_run: bool = False) -> list[tuple[str, int]]:
+    """Removes uploads that were broken off, and names whose file is gone: name in the store, and bytes.
+
+    Raises StorageFailed where the store cannot be asked or may not be changed.
+    """
+    files = _files(config, Stop())
+
+    def work() -> list[tuple[str, int]]:
+        now = time.time()
+        removed = [
+            (name, size)
+            for name, (size, written) in files.names(TEMPORARY).items()
+            if written is not None and now - written > LEFT_BEHIND
+        ]
+        named = files.names(NAMES)
+        present = files.names(
+            FILES
+        )  # after the names: each was written after its file, by workers that go on meanwhile
+        for name, (size, _) in named.items():
+            entry = Entry.from_json(files.small(name) or b"")
+            if entry is not None and file_name(entry.sha256) not in present:
+                removed.append((name, size))
+        for name, _ in [] if dry_run else removed:
+            files.remove(name)
+        return removed
+
+    return _asked(work)
+
+
+def _entries(files: Files) -> Iterator[Entry]:
+    """Each file once, though it has several names."""
+    seen: set[str] = set()
+    for name in sorted(files.names(NAMES)):
+        entry = Entry.from_json(files.small(name) or b"")
+        if entry is not None and entry.sha256 not in seen:
+            seen.add(entry.sha256)
+            yield entry
+
+
+def _files(config: ResolverConfig, stop: Stop) -> Files:
+    if not config.store:
+        raise StorageFailed(
+            "there is no shared store",
+            code="noStore",
+            remedy="Set AIR_LORA_STORE, such as s3://bucket/loras.",
+        )
+    return Files(config.store, stop)
+
+
+def _asked(call: Callable[[], _T]) -> _T:
+    try:
+        return call()
+    except (StoreLost, StoreRefused) as error:
+        raise _cannot(error) from None
+
+
+def _cannot(error: Exception) -> StorageFailed:
+    return StorageFailed(
+        str(error),
+        code="storeFailed",
+        remedy="Check AIR_LORA_STORE, its driver's own settings (such as AWS_ACCESS_KEY_ID), and the network.",
+    )

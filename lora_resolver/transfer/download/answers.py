@@ -1,0 +1,107 @@
+"""What a server's answer to a request for a file, or for a range of it, means."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ...bounded import whole_number
+from ...errors import StorageFailed, TransferFailed
+from ..transport import may_pass, refused_for_now
+from .partial import Facts
+
+if TYPE_CHECKING:
+    from ..transport import Download
+    from .order import Order
+
+__all__ = [
+    "FileChanged",
+    "RangesRefused",
+    "check_kind",
+    "check_size",
+    "range_facts",
+    "refusal",
+    "too_large",
+    "whole_facts",
+]
+
+_TEXTS = frozenset({"text/html", "application/xhtml+xml", "application/json", "application/xml", "text/xml"})
+
+
+class RangesRefused(Exception):
+    """The server sends the whole or nothing."""
+
+
+class FileChanged(Exception):
+    """What the server sends is no longer what the bytes on disk are a part of."""
+
+
+def refusal(order: Order, answer: Download) -> Exception:
+    """The error for an answer that brings no bytes."""
+    refused = answer.answer()
+    explained = order.explain(refused)
+    if explained is not None:
+        return explained
+    if may_pass(answer.status):
+        return refused_for_now(refused)
+    return TransferFailed(
+        f"the server answered {answer.status} to the download of {order.file.name!r}",
+        code="badAnswer",
+        remedy="Run it again later.",
+    )
+
+
+def check_kind(order: Order, answer: Download) -> None:
+    """A page or a message with status 200 is no file. Raises TransferFailed."""
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in _TEXTS:
+        raise TransferFailed(
+            f"the server sent a {kind} page instead of {order.file.name!r}",
+            code="badAnswer",
+            remedy="It may want you to log in: set a token. Or open the page in a browser to see what it says.",
+        )
+
+
+def whole_facts(answer: Download) -> Facts:
+    """Facts from a 200."""
+    return Facts(answer.length, _strong_etag(answer))
+
+
+def range_facts(answer: Download, start: int) -> Facts:
+    """Facts from a 206 that must begin at `start`. Raises RangesRefused for one that does not make sense."""
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("content-range", "").strip())
+    first, last, size = (whole_number(each) for each in match.groups()) if match else (None, None, None)
+    if first is None or last is None or size is None or answer.encoded:
+        raise RangesRefused
+    if first != start or not first <= last < size:
+        raise RangesRefused
+    return Facts(size, _strong_etag(answer))
+
+
+def check_size(order: Order, size: int | None, limit: int) -> None:
+    """Raises StorageFailed for a file that is too large, TransferFailed for another size than was promised."""
+    if size is None:
+        return
+    if size > limit:
+        raise too_large(order, size, limit)
+    promised = order.file.size
+    if promised is not None and abs(size - promised) > 1024:  # services give sizes in KB, some rounded
+        raise TransferFailed(
+            f"the server has {size:,} bytes for {order.file.name!r}, but {promised:,} were promised",
+            code="wrongLength",
+            remedy="Run it again later; if it stays so, the source serves a file that is not its own.",
+        )
+
+
+def too_large(order: Order, size: int, limit: int) -> StorageFailed:
+    """The error for a file beyond AIR_LORA_MAX_BYTES."""
+    return StorageFailed(
+        f"{order.file.name!r} is larger ({size:,} bytes) than the limit of {limit:,} bytes",
+        code="tooLarge",
+        remedy="Raise AIR_LORA_MAX_BYTES if you want it.",
+    )
+
+
+def _strong_etag(answer: Download) -> str:
+    etag = answer.headers.get("etag", "").strip()
+    return etag if etag.startswith('"') and not answer.encoded else ""

@@ -1,0 +1,88 @@
+"""SHA-256 of a file while it arrives, and of one that is there."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from typing import TYPE_CHECKING
+
+from ...safe_files import open_unbuffered
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..tasks import Meter, Stop
+    from .partial import PartFile
+
+__all__ = ["FollowingDigest", "file_sha256"]
+
+_BLOCK = 1 << 20
+_WAIT = 0.1
+
+
+class FollowingDigest:
+    """Hashes a part file in a thread of its own, right behind the bytes that are there without a gap.
+
+    They are read back while they are still in memory, so that the hash is done a moment after the last byte, in
+    however many ranges the file came.
+    """
+
+    def __init__(self, part: PartFile, stop: Stop) -> None:
+        self._part = part
+        self._stop = stop
+        self._digest = hashlib.sha256()
+        self.hashed = 0
+        self._left = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="air-lora-hash", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> FollowingDigest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the thread: on Windows, a file that it holds open could not be renamed or removed."""
+        self._left = True
+        self._thread.join()
+
+    def result(self, meter: Meter) -> str:
+        """Waits for the rest and returns lower-case hex. Raises Stopped or OSError."""
+        while self._thread.is_alive():
+            self._thread.join(_WAIT)
+            meter.set(self.hashed, self._part.pieces.size)
+        if self._error is not None:
+            raise self._error
+        return self._digest.hexdigest()
+
+    def _run(self) -> None:
+        buffer = memoryview(bytearray(_BLOCK))
+        try:
+            with self._part.path.open("rb", buffering=0) as file:
+                while not self._left:
+                    self._stop.check()
+                    reached, whole = self._part.pieces.frontier(self.hashed, _WAIT)
+                    if whole and reached == self.hashed:
+                        self._part.hashed(file)
+                        return
+                    while self.hashed < reached:
+                        self._stop.check()
+                        count = file.readinto(buffer[: min(_BLOCK, reached - self.hashed)])
+                        if not count:
+                            raise OSError(f"{self._part.path} became shorter")
+                        self._digest.update(buffer[:count])
+                        self.hashed += count
+        except BaseException as error:  # handed over by `result`
+            self._error = error
+
+
+def file_sha256(path: Path, meter: Meter, stop: Stop) -> str:
+    """SHA-256 of a file on this disk, in lower-case hex; shows its progress and can be stopped."""
+    meter.start("verify", file_name=path.name, total=path.stat().st_size)
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_BLOCK))
+    with open_unbuffered(path) as file:
+        while count := file.readinto(buffer):
+            stop.check()
+            digest.update(buffer[:count])
+            meter.add(count)
+    return digest.hexdigest()

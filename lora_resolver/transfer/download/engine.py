@@ -1,0 +1,188 @@
+"""The order of events of one download.
+
+free space ─▶ first request ─▶ pieces, several at once ─▶ SHA-256, header ─▶ fsync ─▶ rename
+                    ▲                    │
+                    └── starts anew when the server takes no ranges after all, or the file has changed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from ...errors import LoraResolverError, TransferFailed, VerificationFailed
+from ...on_disk.downloads import storage_error
+from ..tasks import Stop
+from .answers import FileChanged, RangesRefused
+from .digest import FollowingDigest
+from .fetch import Fetch, is_final
+from .flush import FollowingFlush
+from .partial import PartFile, sha256_of
+from .verify import check_content, check_free_space
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ...config import ResolverConfig
+    from ..tasks import Meter
+    from ..transport import Transport
+    from .order import Order
+
+__all__ = ["download"]
+
+MAX_CHANGES = 2
+"""How often a file may change under our hands before we give up."""
+
+
+def download(order: Order, transport: Transport, config: ResolverConfig, meter: Meter, stop: Stop) -> str:
+    """Fetches and verifies the file, puts it at `order.target` and returns its SHA-256 in lower-case hex.
+
+    Whoever calls it holds the lock on the target. When it raises, there is no file at the target, and beside it only
+    what another run can go on from.
+
+    Raises TransferFailed, AccessDenied, NotFound, VerificationFailed, StorageFailed or Stopped.
+    """
+    part = PartFile(order)
+    try:
+        order.target.parent.mkdir(parents=True, exist_ok=True)
+        digest = _until_it_works(order, part, transport, config, meter, stop)
+        stop.check()
+        with part.open() as file:
+            os.fsync(file.fileno())
+        part.place(order.target, digest)
+        _sync_folder(order.target.parent)
+    except (OSError, LoraResolverError) as error:
+        part.keep_or_clear()
+        made = _made_by_another(order)
+        if made is not None:
+            part.clear()
+            return made
+        if isinstance(error, OSError):
+            raise storage_error(error, order.target) from error
+        raise
+    except BaseException:
+        part.keep_or_clear()
+        raise
+    return digest
+
+
+def _made_by_another(order: Order) -> str | None:
+    """The SHA-256 of the promised file, where another machine, which no lock held off, has placed it meanwhile."""
+    try:
+        digest = sha256_of(order.target)
+    except OSError:
+        return None
+    return digest if digest == order.file.sha256 else None
+
+
+def _until_it_works(
+    order: Order, part: PartFile, transport: Transport, config: ResolverConfig, meter: Meter, stop: Stop
+) -> str:
+    ranged, changes, failures = True, 0, 0
+    part.load()
+    while True:
+        resumed = part.resumed
+        try:
+            digest = _fetch_all(order, part, transport, config, meter, stop, ranged=ranged)
+            check_content(order, part.path, digest)
+            return digest
+        except RangesRefused:
+            failures += not ranged
+            ranged = False
+            if failures >= config.tries:
+                raise TransferFailed(
+                    f"the connection broke off {failures} times, and the server cannot go on where it broke",
+                    code="connectionLost",
+                    remedy="Run it again later.",
+                ) from None
+        except FileChanged:
+            changes += 1
+            if changes > MAX_CHANGES:
+                raise TransferFailed(
+                    f"{order.file.name!r} changes at its source while it is downloaded",
+                    code="fileChanged",
+                    remedy="Run it again later.",
+                ) from None
+        except VerificationFailed:
+            # The part of an earlier run may be what is wrong: of another file, or lost in a power cut.
+            if not resumed:
+                part.clear()
+                raise
+        except TransferFailed as error:
+            failures += 1
+            if part.pieces.resumable or is_final(error) or failures >= config.tries:
+                raise
+            transport.pause(failures - 1)
+        part.clear()
+
+
+def _fetch_all(
+    order: Order,
+    part: PartFile,
+    transport: Transport,
+    config: ResolverConfig,
+    meter: Meter,
+    stop: Stop,
+    *,
+    ranged: bool,
+) -> str:
+    """Brings every missing byte into the part file and returns the SHA-256 of the whole."""
+    inner = Stop()  # ends this download's threads and connections alone, when one of them fails
+    stop.also(inner.now)
+    with transport.fork(inner) as own, contextlib.ExitStack() as opened:
+        fetch = Fetch(order, part, own, config, meter, inner)
+        whole = part.facts is not None and part.pieces.waiting == 0  # killed just before the end
+        first = None if whole else fetch.begin(ranged=ranged)
+        if first is not None:
+            opened.enter_context(first[1])  # closed even where it never comes to reading it
+        size, done = part.pieces.size, part.pieces.done
+        if size is not None:
+            check_free_space(part.path.parent, size - done)
+        meter.start("download", file_name=order.target.name, done=done, total=size)
+        with FollowingDigest(part, inner) as digest, FollowingFlush(part):
+
+            def work() -> None:
+                if first is not None and threading.current_thread() is main:
+                    fetch.fetch(*first)
+                while (piece := part.pieces.take()) is not None:
+                    fetch.fetch(piece)
+
+            main = threading.current_thread()
+            _in_threads(work, min(config.connections, part.pieces.waiting + 1), inner)
+            meter.start("verify", done=digest.hashed, total=part.pieces.size)
+            part.save()
+            return digest.result(meter)
+
+
+def _in_threads(work: Callable[[], None], count: int, stop: Stop) -> None:
+    """Runs `work` in this thread and in `count - 1` more. The first failure stops all and is raised."""
+    errors: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException as error:  # raised below, in the thread that waits
+            errors.append(error)
+            stop.now()
+
+    threads = [threading.Thread(target=guarded, name="air-lora-range", daemon=True) for _ in range(count - 1)]
+    for thread in threads:
+        thread.start()
+    guarded()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the new name outlast a power cut, where a folder can be synchronised (not on Windows)."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

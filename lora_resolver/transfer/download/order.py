@@ -1,0 +1,26 @@
+"""What to fetch, and where it goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ...errors import LoraResolverError
+    from ...records import FileRecord
+    from ..transport import Answer
+
+__all__ = ["Order"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """One file to download."""
+
+    file: FileRecord
+    target: Path
+    explain: Callable[[Answer], LoraResolverError | None]
+    """What a refusal of this source means, or None where the status alone says it."""

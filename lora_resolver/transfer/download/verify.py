@@ -1,0 +1,38 @@
+"""What a file must be before it gets its name."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from ...errors import StorageFailed, VerificationFailed
+from ...model_file.safetensors_header import read_header
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .order import Order
+
+__all__ = ["check_content", "check_free_space"]
+
+
+def check_content(order: Order, path: Path, sha256: str) -> None:
+    """The promised bytes, and a safetensors file that can be believed. Raises VerificationFailed."""
+    if order.file.sha256 is not None and sha256 != order.file.sha256:
+        raise VerificationFailed(
+            f"{order.file.name!r} arrived with SHA-256 {sha256}, but {order.file.sha256} was promised",
+            code="wrongHash",
+            remedy="Nothing was kept. Run it again; if it stays so, the source serves a file that is not its own.",
+        )
+    read_header(path)
+
+
+def check_free_space(folder: Path, needed: int) -> None:
+    """Raises StorageFailed when the disk has no room for so many more bytes."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise StorageFailed(
+            f"the disk of {folder} has {free:,} bytes left, and {needed:,} are needed",
+            code="diskFull",
+            remedy="Free some space and run it again; what was downloaded is kept.",
+        )

@@ -1,0 +1,211 @@
+"""Work in threads that its caller can watch and stop.
+
+The work runs in worker threads; the caller's own thread waits, calls `on_progress` and, when that raises, stops
+everything. That is how ComfyUI's Cancel works: its progress call raises in the thread that runs the node.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from ..records import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..identifiers import Identifier
+    from ..records import Phase
+
+__all__ = ["Meter", "Stop", "Stopped", "run_side_by_side"]
+
+TICK = 0.125
+"""Seconds between two reports: eight a second, between the four and the ten that are promised."""
+
+GRACE = 0.8
+"""Seconds that stopped workers get to put things in order; the caller is free within a second in any case."""
+
+AT_ONCE = 8
+"""Tasks that run at the same time. A hundred downloads at once would be no faster, and services refuse them."""
+
+SPEED_WINDOW = 3.0
+"""Seconds over which the speed is measured: long enough to be calm, short enough to follow a change."""
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class Stopped(Exception):
+    """The work was told to stop. Never leaves this package: the caller sees its own exception."""
+
+
+class Stop:
+    """Tells workers to stop, also those that wait for a byte that never comes."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._actions: list[Callable[[], None]] = []
+
+    @property
+    def requested(self) -> bool:
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raises Stopped when the work must end."""
+        if self._event.is_set():
+            raise Stopped
+
+    def wait(self, seconds: float) -> None:
+        """Sleeps, but raises Stopped as soon as the work must end."""
+        if self._event.wait(seconds):
+            raise Stopped
+
+    def also(self, action: Callable[[], None]) -> None:
+        """Has `action` called when the stop comes (at once if it came already)."""
+        with self._lock:
+            self._actions.append(action)
+            come = self._event.is_set()
+        if come:
+            action()
+
+    def now(self) -> None:
+        """Stops the work."""
+        with self._lock:
+            self._event.set()
+            actions = list(self._actions)
+        for action in actions:
+            action()
+
+
+class Meter:
+    """How far the work on one identifier is; written by workers, read by the caller's thread."""
+
+    def __init__(self, identifier: Identifier) -> None:
+        self._identifier = identifier
+        self._lock = threading.Lock()
+        self._file_name = ""
+        self._phase: Phase = "look up"
+        self._done = 0
+        self._total: int | None = None
+        self._history: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+
+    def start(self, phase: Phase, *, file_name: str = "", done: int = 0, total: int | None = None) -> None:
+        """Begins a phase; `done` bytes of it were there before and do not count as speed."""
+        with self._lock:
+            self._phase, self._done, self._total = phase, done, total
+            self._file_name = file_name or self._file_name
+            self._history = deque([(time.monotonic(), done)])
+
+    def add(self, count: int) -> None:
+        """`count` more bytes of this phase are done."""
+        with self._lock:
+            self._done += count
+
+    def set(self, done: int, total: int | None) -> None:
+        """States the figures outright, where they come from elsewhere (another process that downloads)."""
+        with self._lock:
+            self._done, self._total = done, total
+
+    def read(self) -> Progress:
+        """The figures now."""
+        now = time.monotonic()
+        with self._lock:
+            self._history.append((now, self._done))
+            while len(self._history) > 2 and now - self._history[0][0] > SPEED_WINDOW:
+                self._history.popleft()
+            began, before = self._history[0]
+            speed = max(0.0, (self._done - before) / (now - began)) if now > began else 0.0
+            left = None
+            if self._total is not None and speed > 0:
+                left = max(0.0, (self._total - self._done) / speed)
+            return Progress(
+                identifier=self._identifier,
+                file_name=self._file_name,
+                phase=self._phase,
+                done=self._done,
+                total=self._total,
+                bytes_per_second=speed,
+                seconds_left=left,
+            )
+
+
+class _Job(Generic[_T]):
+    """One task in its own thread, with its outcome."""
+
+    def __init__(self, task: Callable[[Meter], _T], meter: Meter, finished: threading.Event) -> None:
+        self.meter = meter
+        self.result: _T | None = None
+        self.error: BaseException | None = None
+        self.ended = False
+        self._task = task
+        self._finished = finished
+        # Daemon: a thread that hangs in a name look-up must not keep the program from ending.
+        self.thread = threading.Thread(target=self._run, name="air-lora", daemon=True)
+        self.thread.start()
+
+    def outcome(self) -> _T | BaseException:
+        """The result, or what was raised; only once `ended`."""
+        return self.error if self.error is not None else cast("_T", self.result)
+
+    def _run(self) -> None:
+        try:
+            self.result = self._task(self.meter)
+        except BaseException as error:  # handed over to the caller's thread, whatever it is
+            self.error = error
+        self.ended = True
+        self._finished.set()
+
+
+def run_side_by_side(
+    tasks: Sequence[tuple[Identifier, Callable[[Meter], _T]]],
+    stop: Stop,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> list[_T | BaseException]:
+    """Runs all tasks side by side, `AT_ONCE` at a time, and returns their results, or what they raised, in order.
+
+    `on_progress` is called in this thread only, for each task that runs, every `TICK` seconds, whether or not a
+    byte has arrived, and once more at its end. If it raises, or the user presses Ctrl-C, all tasks are stopped and
+    the same exception comes out within a second.
+    """
+    finished = threading.Event()
+    turns = threading.Semaphore(AT_ONCE)
+    jobs = [_Job(_in_turn(task, turns, stop), Meter(identifier), finished) for identifier, task in tasks]
+    unreported = list(jobs)
+    try:
+        while unreported:
+            due = time.monotonic() + TICK
+            while not all(job.ended for job in jobs) and (left := due - time.monotonic()) > 0:
+                finished.wait(left)
+                finished.clear()
+            unreported = _report(unreported, on_progress)
+    except BaseException:
+        stop.now()
+        deadline = time.monotonic() + GRACE
+        for job in jobs:
+            job.thread.join(max(0.0, deadline - time.monotonic()))
+            if job.thread.is_alive():
+                _log.debug("a worker is still busy; it ends with its connection")
+        raise
+    return [job.outcome() for job in jobs]
+
+
+def _in_turn(task: Callable[[Meter], _T], turns: threading.Semaphore, stop: Stop) -> Callable[[Meter], _T]:
+    def wait_and_run(meter: Meter) -> _T:
+        with turns:
+            stop.check()
+            return task(meter)
+
+    return wait_and_run
+
+
+def _report(jobs: Sequence[_Job[_T]], on_progress: Callable[[Progress], None] | None) -> list[_Job[_T]]:
+    """Shows where each job is; returns those that have yet to show their end."""
+    still_running = [job for job in jobs if not job.ended]
+    if on_progress is not None:
+        for job in jobs:
+            on_progress(job.meter.read())
+    return still_running

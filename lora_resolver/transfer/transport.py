@@ -1,0 +1,466 @@
+"""The only code that talks to the network.
+
+    Transport.get_json(url)  → Answer        a service's JSON, with retries
+    Transport.open(url)      → Download      bytes as they come, for the download engine
+
+Rules that hold for every request:
+- A token travels as a Bearer header to its service's own origin, on redirects too, and nowhere else. Not in an
+  address, since those reach logs. `.netrc` and cookies are not used.
+- Redirects are followed here, five at most, each checked by `address_rules`.
+- Every socket is known to the `Stop`, which shuts it: a server that stalls cannot keep a worker.
+- No exception or log line carries a query string, those of the libraries below included: signed addresses are secrets
+  for as long as they live. A token that a server repeats in its answer is struck out before anybody reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+import weakref
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from requests.cookies import RequestsCookieJar
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
+
+from ..bounded import parse_json, whole_number
+from ..errors import LoraResolverError, TransferFailed
+from .address_rules import check_address, check_peer, token_for
+from .log_privacy import queries_hidden
+from .tasks import Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ..config import ResolverConfig
+    from .address_rules import Service
+    from .tasks import Stop
+
+__all__ = ["Answer", "Download", "ServerBusy", "Transport", "shown_address"]
+
+MAX_REDIRECTS = 5
+MAX_JSON_BYTES = 16 * 1024**2
+MAX_ANSWER_SECONDS = 60.0
+"""Model pages with hundreds of versions reach a few MB."""
+MAX_RETRY_AFTER = 60.0
+"""Seconds that we are ready to wait when a server asks for it; beyond, the user is told."""
+SHORTEST_TOKEN = 8
+"""Characters. What is shorter is no token of any service, and would be found in words."""
+USER_AGENT = "air-lora/0.1 (+https://github.com/air-lora/air-lora)"
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# The last six are Cloudflare's: it cannot reach the service behind it just now.
+_MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 530})
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a service said: status, headers (names in lower case) and its JSON, or None where it sent none."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: Any = None
+    text: str = ""
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the server asks to wait (RFC 9110, 10.2.3), if it does."""
+        value = self.headers.get("retry-after", "").strip()
+        seconds = whole_number(value)
+        if seconds is not None:
+            return float(seconds)
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        return None
+
+
+class ServerBusy(TransferFailed):
+    """The server says that the same request may do later."""
+
+    retry_after: float | None = None
+    """Seconds that it asks to wait, if it does."""
+
+
+class Download:
+    """An answer whose body has yet to come. Use it in a `with`; leaving it closes the connection."""
+
+    def __init__(self, response: requests.Response, stop: Stop, services: Sequence[Service] = ()) -> None:
+        self._response = response
+        self._stop = stop
+        self._services = services
+        self.url = response.url
+        self.status = response.status_code
+        self.headers: dict[str, str] = {name.lower(): value for name, value in response.headers.items()}
+
+    def __enter__(self) -> Download:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._response.close()
+
+    @property
+    def encoded(self) -> bool:
+        """Whether the body is compressed on the way, so that lengths and ranges say nothing of the file."""
+        return self.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
+
+    @property
+    def length(self) -> int | None:
+        """Bytes that the server announces for this body."""
+        value = self.headers.get("content-length", "").strip()
+        return None if self.encoded else whole_number(value)
+
+    def chunks(self, size: int = 1 << 20) -> Iterator[bytes]:
+        """The body, decompressed. Raises TransferFailed when it breaks off, Stopped when the work must end."""
+        with _plain_errors(self.url, self._stop):
+            while True:
+                self._stop.check()
+                # read1 hands over what is there, so progress is smooth and a slow server cannot hide a stop.
+                # Without a decoder, it hands them over uncopied.
+                chunk = self._response.raw.read1(size, decode_content=self.encoded)
+                if not chunk:
+                    break
+                yield chunk
+        self._stop.check()
+
+    def answer(self) -> Answer:
+        """The whole body, for answers that are no file: errors and JSON."""
+        data = bytearray()
+        latest = time.monotonic() + MAX_ANSWER_SECONDS
+        for chunk in self.chunks():
+            data += chunk
+            if len(data) > MAX_JSON_BYTES:
+                raise _failed(self.url, "answered with far too long a text", "badAnswer")
+            if time.monotonic() > latest:
+                raise _failed(self.url, "sends its answer far too slowly", "tooSlow")
+        text = _without_tokens(bytes(data).decode("utf-8", errors="replace"), self._services)
+        try:
+            body = parse_json(text)
+        except ValueError:
+            body = None
+        return Answer(self.url, self.status, self.headers, body, text)
+
+
+class Transport:
+    """Requests for one piece of work; ends with it, or when `stop` comes."""
+
+    def __init__(self, config: ResolverConfig, services: Sequence[Service], stop: Stop) -> None:
+        self._config = config
+        self._services = tuple(services)
+        self._stop = stop
+        self._sockets = _OpenSockets(self._services)
+        self._session = _Session()
+        self._session.auth = _TokenForOwnHosts(self._services)
+        self._session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
+        self._session.cookies = _NoCookies()
+        adapter = _Adapter(self._sockets, pool_maxsize=max(10, config.connections * 4))
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+        stop.also(self._sockets.shut)
+
+    def __enter__(self) -> Transport:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def fork(self, stop: Stop) -> Transport:
+        """One like this with connections of its own, which another `stop` ends."""
+        return Transport(self._config, self._services, stop)
+
+    def has_token(self, url: str) -> bool:
+        """Whether requests to this address carry a token."""
+        return token_for(url, self._services) is not None
+
+    def open(
+        self, url: str, headers: Mapping[str, str] | None = None, *, given_by_server: bool = False
+    ) -> Download:
+        """Sends a GET and follows its redirects; the body is not read yet.
+
+        `given_by_server` holds the address itself to the rules for redirects.
+        Raises TransferFailed when no answer comes or a redirect must not be followed.
+        """
+        url = _as_sent(url)
+        if given_by_server:
+            check_address(url, self._services)
+        seen = {url}
+        for _ in range(MAX_REDIRECTS + 1):
+            download = Download(self._send(url, headers or {}), self._stop, self._services)
+            location = download.headers.get("location")
+            if download.status not in _REDIRECTS or not location:
+                return download
+            download.__exit__()
+            url = _as_sent(urljoin(url, location))
+            check_address(url, self._services)
+            if url in seen:
+                break
+            seen.add(url)
+        raise _failed(url, "sends us round in circles", "redirectLoop")
+
+    def get_json(self, url: str, params: Mapping[str, str] | None = None) -> Answer:
+        """Asks a service, again where a later try may succeed. Answers of any status come back, for the source to read.
+
+        Raises TransferFailed when the service cannot be reached or answers with something other than JSON.
+        """
+        if params:
+            url = requests.Request("GET", url, params=dict(params)).prepare().url or url
+        for attempt in range(self._config.tries):
+            last = attempt == self._config.tries - 1
+            try:
+                with self.open(url) as download:
+                    answer = download.answer()
+            except TransferFailed as error:
+                if last or error.code in ("redirectRefused", "redirectLoop"):
+                    raise
+                self.pause(attempt)
+                continue
+            if answer.status not in _MAY_PASS:
+                break
+            if last or (answer.retry_after or 0) > MAX_RETRY_AFTER:
+                raise refused_for_now(answer)
+            self.pause(attempt, answer.retry_after)
+        if answer.status == 200 and not isinstance(answer.body, (dict, list)):
+            raise _failed(
+                url,
+                f"answered with {answer.headers.get('content-type') or 'something'} instead of JSON",
+                "badAnswer",
+                "Open it in a browser: it may show a log-in page, a block for your country, or maintenance.",
+            )
+        return answer
+
+    def pause(self, attempt: int, wanted: float | None = None) -> None:
+        """Waits before another try: what the server wants, else longer each time."""
+        own = self._config.retry_delay * min(2**attempt, 30)
+        self._stop.wait(own if wanted is None else min(wanted, MAX_RETRY_AFTER))
+
+    def _send(self, url: str, headers: Mapping[str, str]) -> requests.Response:
+        self._stop.check()
+        timeout = (self._config.connect_timeout, self._config.read_timeout)
+        with _plain_errors(url, self._stop), queries_hidden():
+            return self._session.get(
+                url, headers=dict(headers), stream=True, timeout=timeout, allow_redirects=False
+            )
+
+
+def _as_sent(url: str) -> str:
+    """The address as `requests` puts it into its request: what is judged must be what is asked.
+
+    Raises TransferFailed for one that its parser and Python's read differently (`http://one.example\\@other.example/`).
+    """
+    if not url.lower().startswith(("http:", "https:")):
+        return url  # `check_address` refuses it
+    try:
+        prepared = requests.Request("GET", url).prepare().url or ""
+        asked, judged = parse_url(prepared).host, urlsplit(prepared).hostname
+    except (ValueError, requests.RequestException, LocationParseError):
+        asked, judged, prepared = None, "", ""
+    if asked is None or asked.strip("[]").lower() != judged or "\\" in url.partition("?")[0]:
+        raise _failed(url, "is no address that can be asked", "redirectRefused")
+    return prepared
+
+
+def may_pass(status: int) -> bool:
+    """Whether the same request may succeed later."""
+    return status in _MAY_PASS
+
+
+def refused_for_now(answer: Answer) -> ServerBusy:
+    """The error for a status that may pass, should it outlast every try."""
+    host, wait = urlsplit(answer.url).netloc, answer.retry_after
+    if answer.status == 429:
+        when = f"in {wait:.0f} seconds" if wait else "in some minutes"
+        error = ServerBusy(
+            f"{host} says that we ask too often (429)", code="rateLimited", remedy=f"Run it again {when}."
+        )
+    else:
+        error = ServerBusy(
+            f"{host} has a problem of its own (status {answer.status})",
+            code="serverError",
+            remedy="Run it again later; what was downloaded is kept.",
+        )
+    error.retry_after = wait
+    return error
+
+
+def shown_address(url: str) -> str:
+    """An address as it may be shown: without user, password, query and fragment."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _without_tokens(text: str, services: Sequence[Service]) -> str:
+    for service in services:
+        if service.token and len(service.token) >= SHORTEST_TOKEN:
+            text = text.replace(service.token, "…")
+    return text
+
+
+class _TokenForOwnHosts(AuthBase):
+    """Adds the Bearer header where it belongs. Being set, it also keeps requests from reading `.netrc`."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._services = services
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        token = token_for(request.url or "", self._services)
+        if token is not None:
+            request.headers["Authorization"] = f"Bearer {token}"
+        return request
+
+
+class _Session(requests.Session):
+    """Leaves redirects to `Transport.open`; the library would look at the next address before we have seen it."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None: no redirect is the library's."""
+
+
+class _NoCookies(RequestsCookieJar):
+    """Forgets every cookie."""
+
+    def set_cookie(self, *_: Any, **__: Any) -> None:
+        """Nothing: the signature is the parent's, the cookie is dropped."""
+
+
+class _OpenSockets:
+    """The sockets of one transport: looked at when they connect, shut when the work is stopped."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._services = services
+        self._lock = threading.Lock()
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    def opened(self, host: str, opened: socket.socket, *, through_proxy: bool) -> None:
+        with self._lock:
+            self._sockets.add(opened)
+        if not through_proxy:  # else the peer is the user's proxy, which may well be in the own network
+            check_peer(host, opened.getpeername()[0], self._services)
+
+    def shut(self) -> None:
+        with self._lock:
+            sockets = list(self._sockets)
+        for each in sockets:
+            with contextlib.suppress(OSError):
+                # The plain socket's method: SSLSocket's own drops its state under the reading thread's feet.
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
+
+
+class _WatchedHTTP(HTTPConnection):
+    sockets: ClassVar[_OpenSockets]
+
+    def connect(self) -> None:
+        super().connect()
+        self.sockets.opened(self.host, self.sock, through_proxy=self.proxy is not None)
+
+
+class _WatchedHTTPS(HTTPSConnection):
+    sockets: ClassVar[_OpenSockets]
+
+    def connect(self) -> None:
+        super().connect()
+        self.sockets.opened(self.host, self.sock, through_proxy=self.proxy is not None)
+
+
+class _Adapter(HTTPAdapter):
+    """Makes connections that report their socket; the way is urllib3's own `pool_classes_by_scheme`."""
+
+    def __init__(self, sockets: _OpenSockets, **options: Any) -> None:
+        http = type("_HTTP", (_WatchedHTTP,), {"sockets": sockets})
+        https = type("_HTTPS", (_WatchedHTTPS,), {"sockets": sockets})
+        self._pools = {
+            "http": type("_HTTPPool", (urllib3.HTTPConnectionPool,), {"ConnectionCls": http}),
+            "https": type("_HTTPSPool", (urllib3.HTTPSConnectionPool,), {"ConnectionCls": https}),
+        }
+        super().__init__(**options)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **options)
+        if not hasattr(manager, "proxy_url"):  # a SOCKS proxy has connections of its own kind
+            manager.pool_classes_by_scheme = self._pools
+        return manager
+
+
+@contextlib.contextmanager
+def _plain_errors(url: str, stop: Stop) -> Iterator[None]:
+    """Turns the library's exceptions into ours; `from None`, since theirs show whole addresses."""
+    try:
+        yield
+    except (LoraResolverError, Stopped, GeneratorExit):
+        raise
+    except (
+        requests.RequestException,
+        urllib3.exceptions.HTTPError,
+        OSError,
+        ValueError,
+        AttributeError,
+    ) as error:
+        # AttributeError: http.client meets a response whose socket `Stop` has just shut.
+        if stop.requested:
+            raise Stopped from None
+        if isinstance(error, AttributeError):
+            raise
+        _log.debug("%s: %s", shown_address(url), type(error).__name__)
+        raise _explained(url, error) from None
+
+
+def _explained(url: str, error: Exception) -> LoraResolverError:
+    causes = [*_chain(error)]
+    for cause in causes:
+        if isinstance(cause, LoraResolverError):
+            return cause
+    remedy = "Check the connection and run it again; what was downloaded is kept."
+    if any(isinstance(cause, (socket.gaierror, urllib3.exceptions.NameResolutionError)) for cause in causes):
+        return _failed(url, "is not known to the name service", "connectionFailed", remedy)
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return _failed(url, "refuses the connection", "connectionFailed", remedy)
+    timeouts = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
+    if any(isinstance(cause, timeouts) for cause in causes):
+        return _failed(url, "does not answer", "timedOut", remedy)
+    if any(
+        isinstance(cause, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)) for cause in causes
+    ):
+        return _failed(
+            url,
+            "shows a certificate that cannot be trusted",
+            "connectionFailed",
+            "Check the clock of this machine, and whether a proxy needs REQUESTS_CA_BUNDLE.",
+        )
+    return _failed(url, "broke the connection off", "connectionLost", remedy)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The exception and everything that it wraps, the library's ways included."""
+    waiting: list[object] = [error]
+    seen: set[int] = set()
+    while waiting:
+        each = waiting.pop(0)
+        if not isinstance(each, BaseException) or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        waiting += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args]
+
+
+def _failed(url: str, what: str, code: str, remedy: str = "Run it again later.") -> TransferFailed:
+    try:
+        host = urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:  # such as https://[::1/
+        host = ""
+    return TransferFailed(f"{host or 'the address'} {what}", code=code, remedy=remedy)

@@ -1,0 +1,1 @@
+"""The array on its way through a node: its text, its entries, what is made of them."""

@@ -1,0 +1,206 @@
+"""An analysis in fields, in sentences, as a picture, and as the array that it suggests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from ..applied_patches import patches_of
+from ..patching.analysis import LARGEST_WEIGHT, analyse, even_weights
+from ..pictures.analysis_picture import analysis_picture, percent
+from ..pictures.drawing import drawable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from PIL import Image
+
+    from ...lora_resolver import LoraEntry
+    from ..patching.analysis import Analysis
+    from ..patching.application import Applied
+    from .apply import Outcome
+
+COMPETES = 0.3
+"""The cosine from which a pair is worth a sentence. Deltas of unrelated LoRAs are far below 0.1."""
+
+
+@dataclass(frozen=True)
+class AnalysisReport:
+    """What the node shows."""
+
+    facts: dict[str, Any]
+    summary: str
+    picture: Image.Image
+    suggestion: tuple[LoraEntry, ...]
+    """The array, at weights that make every entry as strong as the others."""
+
+
+def analysis_report(model: Any, clip: Any, entries: Sequence[LoraEntry], outcome: Outcome) -> AnalysisReport:
+    """Of an applied array; `model` and `clip` (which may be None) are those from before."""
+    files = [each for each in outcome.entries if each.fit is not None]
+    diffusion = analyse(model, [patches_of(each, text_encoder=False) for each in files])
+    encoders = (
+        analyse(clip.patcher, [patches_of(each, text_encoder=True) for each in files])
+        if clip is not None
+        else None
+    )
+    rows = {row["sha256"]: row for row in reversed(outcome.report["entries"]) if "sha256" in row}
+    labels = [rows[each.lora.sha256]["name"] or rows[each.lora.sha256]["model"] for each in files]
+    names = [drawable(label, rows[each.lora.sha256]["model"]) for label, each in zip(labels, files)]
+    weights = [each.lora.model_strength for each in files]
+    suggested = even_weights(diffusion.strengths, weights)
+    factors = {
+        each.lora.sha256: new / old if old else 1.0 for each, old, new in zip(files, weights, suggested)
+    }
+    facts = {
+        "checkpoint": outcome.report["checkpoint"],
+        "entries": [
+            _entry_facts(number, each, rows[each.lora.sha256], diffusion, encoders, suggested[number])
+            for number, each in enumerate(files)
+        ],
+        "pairs": [
+            _pair_facts(files[one].lora.place, files[other].lora.place, one, other, diffusion, encoders)
+            for one, other in combinations(range(len(files)), 2)
+        ],
+    }
+    blocks, by_block = _all_blocks(diffusion, encoders)
+    return AnalysisReport(
+        facts=facts,
+        summary=_summary(labels, facts),
+        picture=analysis_picture(names, weights, diffusion.strengths, diffusion.cosines, blocks, by_block),
+        suggestion=_suggestion(entries, outcome.report["entries"], factors),
+    )
+
+
+def _entry_facts(
+    number: int,
+    applied: Applied,
+    row: Mapping[str, Any],
+    diffusion: Analysis,
+    encoders: Analysis | None,
+    suggested: float,
+) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "place": applied.lora.place,
+        "model": row["model"],
+        "name": row["name"],
+        "sha256": applied.lora.sha256,
+        "weight": applied.lora.model_strength,
+        "strength": _digits(diffusion.strengths[number]),
+        "weights": diffusion.weights[number],
+        "blocks": _of_blocks(diffusion, number),
+        "suggested_weight": suggested,
+    }
+    if encoders is not None and encoders.weights[number]:
+        facts["text_encoder"] = {
+            "clip_weight": applied.lora.clip_strength,
+            "strength": _digits(encoders.strengths[number]),
+            "weights": encoders.weights[number],
+            "blocks": _of_blocks(encoders, number),
+        }
+    return facts
+
+
+def _of_blocks(analysis: Analysis, number: int) -> dict[str, float]:
+    return {
+        block: _digits(strength) for block, strength in zip(analysis.blocks, analysis.block_strengths[number])
+    }
+
+
+def _pair_facts(
+    place: str, other_place: str, one: int, other: int, diffusion: Analysis, encoders: Analysis | None
+) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "places": [place, other_place],
+        "cosine": round(diffusion.cosines[one][other], 4),
+        "common_weights": round(diffusion.common[one][other], 4),
+    }
+    if encoders is not None and encoders.weights[one] and encoders.weights[other]:
+        facts["text_encoder"] = {
+            "cosine": round(encoders.cosines[one][other], 4),
+            "common_weights": round(encoders.common[one][other], 4),
+        }
+    return facts
+
+
+def _all_blocks(
+    diffusion: Analysis, encoders: Analysis | None
+) -> tuple[tuple[str, ...], list[tuple[float, ...]]]:
+    """The text encoders' blocks behind the model's."""
+    if encoders is None:
+        return diffusion.blocks, list(diffusion.block_strengths)
+    return (
+        (*diffusion.blocks, *encoders.blocks),
+        [(*mine, *theirs) for mine, theirs in zip(diffusion.block_strengths, encoders.block_strengths)],
+    )
+
+
+def _suggestion(
+    entries: Sequence[LoraEntry], rows: Sequence[Mapping[str, Any]], factors: Mapping[str, float]
+) -> tuple[LoraEntry, ...]:
+    """Each entry by its file's factor: a file that is named twice keeps the proportion of its two weights."""
+    suggestion = []
+    for entry, row in zip(entries, rows):
+        factor = factors.get(row.get("sha256", ""), 1.0)
+        suggestion.append(
+            replace(
+                entry,
+                weight=_within(entry.weight * factor),
+                clip_weight=_within(entry.clip_weight * factor),
+            )
+        )
+    return tuple(suggestion)
+
+
+def _within(weight: float) -> float:
+    return float(f"{max(-LARGEST_WEIGHT, min(LARGEST_WEIGHT, weight)):.6g}")
+
+
+def _summary(labels: Sequence[str], facts: Mapping[str, Any]) -> str:
+    if not labels:
+        return "No LoRA of this array is on."
+    lines = [
+        f"{number}. {label} at {entry['weight']:g}: {_strength_in_words(entry)}"
+        for number, (label, entry) in enumerate(zip(labels, facts["entries"]), start=1)
+    ]
+    number_of = {entry["place"]: number for number, entry in enumerate(facts["entries"], start=1)}
+    lines += [_pair_in_words(pair, number_of) for pair in facts["pairs"] if abs(pair["cosine"]) >= COMPETES]
+    if len(labels) > 1 and not any(abs(pair["cosine"]) >= COMPETES for pair in facts["pairs"]):
+        lines.append("No pair competes: their changes leave each other alone.")
+    changed = [
+        f"{number_of[entry['place']]}: {entry['weight']:g} → {entry['suggested_weight']:g}"
+        for entry in facts["entries"]
+        if entry["suggested_weight"] != entry["weight"]
+    ]
+    if changed:
+        lines.append(f"For equal strength: {', '.join(changed)}.")
+    return "\n".join(lines)
+
+
+def _strength_in_words(entry: Mapping[str, Any]) -> str:
+    encoder = entry.get("text_encoder")
+    words = (
+        f"{percent(entry['strength'])} of the model's weights" if entry["weights"] else "nothing in the model"
+    )
+    if encoder:
+        words += f", {percent(encoder['strength'])} of the text encoders'"
+    strongest = max(entry["blocks"], key=entry["blocks"].__getitem__, default=None)
+    return f"{words}, most in {strongest}." if strongest and entry["weights"] else f"{words}."
+
+
+def _pair_in_words(pair: Mapping[str, Any], number_of: Mapping[str, int]) -> str:
+    one, other = (number_of[place] for place in pair["places"])
+    cosine = pair["cosine"]
+    what = (
+        "pull the same way, so together they are stronger than either was meant to be"
+        if cosine > 0
+        else "pull opposite ways, so each takes from the other"
+    )
+    return (
+        f"{one} and {other} {what} (cosine {cosine:.2f}, {pair['common_weights']:.0%} of weights in common)."
+    )
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.5g}")

@@ -1,0 +1,244 @@
+"""A `lora` array, from parsed entries to patched models and a report: resolve, join, apply, tell."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...lora_resolver import LoraResolverError, Mismatch, declared_otherwise, one_or_several
+from ..patching.application import (
+    WeightedLora,
+    apply_loras,
+    check_before_download,
+    loaded_checkpoint,
+)
+from ..patching.kept import DEFAULT_LIMIT, set_limit
+from ..server.progress import NodeProgress
+from ..server.settings import kept_bytes, listed_name
+from .lora_stack import resolve_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ...lora_resolver import LoraEntry, PeekedLora, ResolvedLora
+    from ..patching.application import Application, Applied, Checkpoint
+    from .lora_stack import StackEntry
+
+    AnyEntry = LoraEntry | StackEntry
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the node hands on."""
+
+    model: Any
+    clip: Any
+    trigger_words: tuple[str, ...]
+    report: dict[str, Any]
+    entries: tuple[Applied, ...]
+    """Each different file of the array, once."""
+
+
+def apply_array(
+    model: Any,
+    clip: Any,
+    entries: Sequence[AnyEntry],
+    *,
+    skip_mismatches: bool,
+    expert: str,
+    node_id: str | None,
+) -> Outcome:
+    """Finds each active entry's file, checks it against the loaded checkpoint and adds its deltas.
+
+    `expert` is which half of a dual-expert video model this is: "high", "low", or "both" for any other model.
+    Raises LoraResolverError, placed at its entry, before anything is patched.
+    """
+    started = time.perf_counter()
+    set_limit(kept_bytes(DEFAULT_LIMIT))
+    wanted = [entry for entry in entries if entry.active and _is_for(entry, expert)]
+    checkpoint = loaded_checkpoint(model, clip)
+    outcomes = resolve_entries(
+        wanted,
+        on_progress=NodeProgress(node_id),
+        before_downloads=lambda looked: _check_before_downloads(looked, checkpoint, skip_mismatches),
+    )
+    files, refused = _sorted_out(wanted, outcomes)
+    present = [entry for entry in wanted if entry.place in files]
+    application = apply_loras(
+        model,
+        clip,
+        _join(present, files),
+        skip_mismatches=skip_mismatches,
+        refused=list(refused.values()),
+    )
+    for entry in application.entries:
+        if entry.fit is not None and entry.fit.unmatched:
+            lost = "; ".join(map(str, entry.fit.left_over))
+            _log.warning("%s: %s fits partly. Not loaded: %s", entry.lora.place, entry.lora.name, lost)
+    return Outcome(
+        model=application.model,
+        clip=application.clip,
+        trigger_words=_trigger_words(application, files),
+        report=_report(entries, files, refused, application, expert, time.perf_counter() - started),
+        entries=application.entries,
+    )
+
+
+def _check_before_downloads(
+    looked: Mapping[str, PeekedLora | LoraResolverError], checkpoint: Checkpoint, skip_mismatches: bool
+) -> dict[str, Mismatch]:
+    """Place → why it does not fit. Unless those are to be skipped, raises them, with what else went wrong."""
+    refused: dict[str, Mismatch] = {}
+    errors: list[LoraResolverError] = []
+    for place, lora in looked.items():
+        if isinstance(lora, LoraResolverError):
+            errors.append(lora.at(f"{place}.model"))
+            continue
+        try:
+            check_before_download(lora, _called(lora), checkpoint)
+        except Mismatch as misfit:
+            refused[place] = misfit
+            errors.append(misfit.at(place))
+    if refused and not skip_mismatches:
+        raise one_or_several(errors)
+    return refused
+
+
+def _sorted_out(
+    wanted: Sequence[AnyEntry], outcomes: Sequence[ResolvedLora | LoraResolverError]
+) -> tuple[dict[str, ResolvedLora], dict[str, Mismatch]]:
+    """Place → file, and place → why a file was not even downloaded. Raises what else went wrong."""
+    files: dict[str, ResolvedLora] = {}
+    refused: dict[str, Mismatch] = {}
+    errors: list[LoraResolverError] = []
+    for entry, outcome in zip(wanted, outcomes):
+        if isinstance(outcome, Mismatch):
+            refused[entry.place] = outcome.at(entry.place)
+        elif isinstance(outcome, LoraResolverError):
+            errors.append(outcome.at(f"{entry.place}.model"))
+        else:
+            files[entry.place] = outcome
+    if errors:
+        raise one_or_several(errors)
+    return files, refused
+
+
+def _is_for(entry: AnyEntry, expert: str) -> bool:
+    return "both" in (expert, entry.transformer) or entry.transformer == expert
+
+
+def _join(wanted: Sequence[AnyEntry], files: dict[str, ResolvedLora]) -> list[WeightedLora]:
+    """The same file named twice counts once, with the summed weight, however it was named."""
+    joined: dict[str, WeightedLora] = {}
+    for entry in wanted:
+        file = files[entry.place]
+        before = joined.get(file.sha256)
+        joined[file.sha256] = WeightedLora(
+            place=before.place if before else entry.place,
+            name=before.name if before else _called(file),
+            path=file.path,
+            sha256=file.sha256,
+            model_strength=entry.weight + (before.model_strength if before else 0.0),
+            clip_strength=entry.clip_weight + (before.clip_strength if before else 0.0),
+            state=file.state,
+        )
+    return list(joined.values())
+
+
+def _called(file: ResolvedLora | PeekedLora) -> str:
+    name = file.record.name if file.record else ""
+    return f"{file.identifier} ({name})" if name else str(file.identifier)
+
+
+def _trigger_words(application: Application, files: dict[str, ResolvedLora]) -> tuple[str, ...]:
+    """Each word once, in the array's order, of the entries that were applied."""
+    applied = {entry.lora.sha256 for entry in application.entries if entry.fit is not None}
+    words = (word for file in files.values() if file.sha256 in applied for word in file.trigger_words)
+    return tuple(dict.fromkeys(words))
+
+
+def _report(
+    entries: Sequence[AnyEntry],
+    files: dict[str, ResolvedLora],
+    refused: dict[str, Mismatch],
+    application: Application,
+    expert: str,
+    seconds: float,
+) -> dict[str, Any]:
+    """Enough to reproduce the picture; holds no absolute path and no token."""
+    applied = {entry.lora.sha256: entry for entry in application.entries}
+    rows = []
+    for entry in entries:
+        row: dict[str, Any] = {
+            "place": entry.place,
+            "model": str(entry.identifier),
+            "weight": entry.weight,
+            "clip_weight": entry.clip_weight,
+            "transformer": entry.transformer,
+        }
+        file = files.get(entry.place)
+        if entry.place in refused:
+            row |= {"status": "skipped", "downloaded": False, "error": refused[entry.place].as_dict()}
+        elif file is None:
+            row["status"] = "off" if not entry.active else f"not for the {expert} expert"
+        else:
+            row |= file_facts(file)
+            row |= _fit_facts(entry, applied[file.sha256], application.weights)
+        rows.append(row)
+    return {
+        "checkpoint": list(application.families),
+        "entries": rows,
+        "weights": application.weights,
+        "peak_extra_bytes": application.peak_extra_bytes,
+        "seconds": round(seconds, 3),
+    }
+
+
+def file_facts(file: ResolvedLora) -> dict[str, Any]:
+    """What a report says of a file; no absolute path."""
+    return {
+        "name": file.record.name if file.record else file.path.stem,
+        "sha256": file.sha256,
+        "file": listed_name(file.path),
+        "size": file.size,
+        "downloaded": file.downloaded,
+        "architecture": list(file.architecture.families),
+        "kind": file.architecture.kind,
+        "rank": file.architecture.rank,
+        "scale": file.architecture.scale,
+        "notes": _notes(file),
+        "trigger_words": list(file.trigger_words),
+        **({"from_store": True} if file.from_store else {}),
+        **({"warnings": list(file.warnings)} if file.warnings else {}),
+    }
+
+
+def _notes(file: ResolvedLora) -> list[str]:
+    declared = declared_otherwise(file.record.base_model if file.record else "", file.architecture.families)
+    return [*file.architecture.notes, *filter(None, [declared])]
+
+
+def _fit_facts(entry: AnyEntry, applied: Applied, all_weights: int) -> dict[str, Any]:
+    if applied.skipped is not None:
+        return {"status": "skipped", "error": applied.skipped.as_dict()}
+    fit = applied.fit
+    facts: dict[str, Any] = {"status": "applied"}
+    if applied.lora.place != entry.place:
+        facts["joined_with"] = applied.lora.place
+    if fit is not None:
+        facts |= {
+            "verdict": fit.verdict,
+            "keys_matched": fit.matched,
+            "keys_unmatched": len(fit.unmatched),
+            "text_encoder_keys_without_clip": fit.without_clip,
+            **({"not_loaded": [each.as_dict() for each in fit.left_over]} if fit.left_over else {}),
+            **({"widened": list(fit.widened)} if fit.widened else {}),
+            "weights": applied.weights,
+            "share": round(applied.weights / all_weights, 3) if all_weights else 0.0,
+            "seconds": round(applied.seconds, 3),
+        }
+    return facts

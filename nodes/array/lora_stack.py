@@ -1,0 +1,159 @@
+"""LORA_STACK, the type by which node packs hand LoRAs to each other: a list of (name, model weight, CLIP weight).
+
+Comfyroll's CR LoRA Stack and the Efficiency Nodes' LoRA Stacker brought it in; a stack that comes in is extended, not
+changed. Names are those that ComfyUI's own loaders list, with either separator; some packs put whole paths instead.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from comfy_api.latest import io
+
+from ...lora_resolver import InvalidInput, LoraEntry, LoraResolverError, parse_identifier
+from ..server.model_folders import loader_name, lora_folder_of
+from ..server.settings import resolver_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from ...lora_resolver import Identifier, PeekedLora, Progress, ResolvedLora
+
+LoraStack = io.Custom("LORA_STACK")
+
+Row = tuple[str, float, float]
+
+
+class ExpertRow(tuple[str, float, float]):
+    """A row that also says which expert of a dual-expert video model it is for. Other packs see three members."""
+
+    transformer: str
+
+    def __new__(cls, row: Row, transformer: str) -> ExpertRow:
+        """`transformer` is "high" or "low"."""
+        made = super().__new__(cls, row)
+        made.transformer = transformer
+        return made
+
+
+_ROW_LENGTH = 3
+
+_NOTHING = ("", "None")
+"""What stack nodes write for a row without a LoRA."""
+
+
+@dataclass(frozen=True)
+class StackEntry:
+    """One row of a stack, with the members of a LoraEntry. Stacks know weights beyond the array's limits."""
+
+    identifier: Identifier
+    weight: float
+    clip_weight: float
+    place: str
+    folder: Path | None
+    """Where the file lies, if that is outside the `loras` folders."""
+    enabled: bool = True
+    transformer: str = "both"
+
+    @property
+    def active(self) -> bool:
+        """Whether it changes anything. What is not active is not looked up or read."""
+        return self.weight != 0 or self.clip_weight != 0
+
+
+def stack_rows(entries: Sequence[LoraEntry], files: Sequence[ResolvedLora]) -> list[Row]:
+    """One row for each entry and its file. Raises StorageFailed for a file that ComfyUI's own loaders cannot reach."""
+    rows = []
+    for entry, file in zip(entries, files):
+        row: Row = (loader_name(file.path), entry.weight, entry.clip_weight)
+        rows.append(row if entry.transformer == "both" else ExpertRow(row, entry.transformer))
+    return rows
+
+
+def stack_entries(stack: Sequence[Row] | None) -> tuple[StackEntry, ...]:
+    """The rows that name a LoRA; places are `lora_stack[0]`. Raises InvalidInput for what is no such row."""
+    return tuple(
+        _entry(row, f"lora_stack[{position}]")
+        for position, row in enumerate(stack or ())
+        if not _is_empty(row)
+    )
+
+
+def resolve_entries(
+    entries: Sequence[LoraEntry | StackEntry],
+    *,
+    on_progress: Callable[[Progress], None],
+    before_downloads: Callable[
+        [Mapping[str, PeekedLora | LoraResolverError]], Mapping[str, LoraResolverError]
+    ],
+) -> list[ResolvedLora | LoraResolverError]:
+    """As `Resolver.resolve_each`, but files of a stack may lie anywhere.
+
+    `before_downloads` is shown every entry by its place, and answers with the places that it refuses.
+    """
+    from ...lora_resolver import (
+        Resolver,  # late: it needs an HTTP client, which no start of ComfyUI waits for
+    )
+
+    config = resolver_config()
+    by_folder = {
+        folder: [entry for entry in entries if _folder(entry) == folder]
+        for folder in dict.fromkeys(map(_folder, entries))
+    }
+    outcomes: dict[str, ResolvedLora | LoraResolverError] = {}
+    resolvers = {
+        folder: Resolver(config.with_changes(download_dir=folder, search_dirs=()) if folder else config)
+        for folder in by_folder
+    }
+
+    def look_at_all(
+        found: Mapping[Identifier, PeekedLora | LoraResolverError],
+    ) -> Mapping[Identifier, LoraResolverError]:
+        looked = {entry.place: found[entry.identifier] for entry in by_folder[None]}
+        for folder, there in by_folder.items():
+            if folder is not None:  # files of a stack, which are on this disk
+                peeked = resolvers[folder].peek_all([entry.identifier for entry in there])
+                looked |= {entry.place: each for entry, each in zip(there, peeked)}
+        refused = before_downloads(looked)
+        return {entry.identifier: refused[entry.place] for entry in by_folder[None] if entry.place in refused}
+
+    for folder, there in by_folder.items():
+        resolved = resolvers[folder].resolve_each(
+            [entry.identifier for entry in there], on_progress=on_progress, before_downloads=look_at_all
+        )
+        outcomes |= {entry.place: outcome for entry, outcome in zip(there, resolved)}
+    return [outcomes[entry.place] for entry in entries]
+
+
+def _folder(entry: LoraEntry | StackEntry) -> Path | None:
+    return entry.folder if isinstance(entry, StackEntry) else None
+
+
+def _is_empty(row: object) -> bool:
+    return isinstance(row, (list, tuple)) and len(row) == _ROW_LENGTH and row[0] in _NOTHING
+
+
+def _entry(row: object, place: str) -> StackEntry:
+    if not isinstance(row, (list, tuple)) or len(row) != _ROW_LENGTH or not isinstance(row[0], str):
+        raise _wrong_row("this is not (name, model weight, CLIP weight)", place)
+    if not all(isinstance(weight, (int, float)) and math.isfinite(weight) for weight in row[1:]):
+        raise _wrong_row(f"the weights of {row[0]!r} are not two finite numbers", place)
+    name, folder = lora_folder_of(row[0])
+    try:
+        identifier = parse_identifier(f"local:{name}")
+    except InvalidInput as error:
+        raise error.at(place) from None
+    transformer = row.transformer if isinstance(row, ExpertRow) else "both"
+    return StackEntry(identifier, float(row[1]), float(row[2]), place, folder, transformer=transformer)
+
+
+def _wrong_row(message: str, place: str) -> InvalidInput:
+    return InvalidInput(
+        message,
+        code="invalidStack",
+        parameter=place,
+        remedy="Connect the LORA_STACK output of a LoRA stack node.",
+    )

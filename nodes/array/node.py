@@ -1,0 +1,132 @@
+"""LoRA Array: a `lora` array as a value, for other nodes to take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from comfy_api.latest import io
+
+from ...lora_resolver import format_lora_array
+from ..server.failures import tells_programs
+from ..server.picture_records import handed_on, record_run
+from ..server.progress import NodeProgress
+from ..server.settings import resolver_config
+from ..server.wiring import wired_outputs
+from .fingerprint import array_fingerprint
+from .inputs import lora_input, refusal
+from .joining import joined_entries
+from .lora_stack import LoraStack, stack_rows
+from .trigger_words import words_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ...lora_resolver import LoraEntry, ResolvedLora
+    from .lora_stack import Row
+
+STACK, WORDS = 1, 2
+"""Numbers of the outputs that cost a look-up or a download."""
+
+
+class AirLoraArray(io.ComfyNode):
+    """Joins arrays, and says what they name: as JSON, as LORA_STACK, as trigger words."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Ids are part of every saved workflow: they stay."""
+        return io.Schema(
+            node_id="AirLoraArray",
+            display_name="LoRA Array",
+            category="loaders/AIR LoRA",
+            description=(
+                "A lora array as a value: several of them join, one array can feed several nodes, and nodes of other "
+                "packs take it as a LORA_STACK."
+            ),
+            inputs=[
+                lora_input(
+                    "The `lora` array of the Runware API, or a whole request that has one. "
+                    "Comments and trailing commas are fine."
+                ),
+                io.String.Input(
+                    "more",
+                    optional=True,
+                    force_input=True,
+                    tooltip="Another array, from another node. Its entries come first; the order changes no picture.",
+                ),
+                LoraStack.Input(
+                    "lora_stack",
+                    optional=True,
+                    tooltip="A stack of another node. It comes first in the stack that goes out; the JSON does "
+                    "not hold it.",
+                ),
+            ],
+            outputs=[
+                io.String.Output(display_name="lora", tooltip="All entries, as JSON."),
+                LoraStack.Output(
+                    display_name="LORA_STACK",
+                    tooltip="For nodes of other packs: (name, model weight, CLIP weight) of each entry that is on. "
+                    "Connecting it downloads what is not on this disk.",
+                ),
+                io.String.Output(
+                    display_name="trigger_words", tooltip="Of all entries that are on, comma-separated."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
+        )
+
+    @classmethod
+    def validate_inputs(cls, lora: str | None, more: str | None = None) -> bool | str:
+        """Refuses a malformed array when the prompt is queued. A wired-in text is not known yet: None."""
+        return refusal(lambda: joined_entries(more=more, lora=lora))
+
+    @classmethod
+    def fingerprint_inputs(cls, lora: str | None = None, **_others: Any) -> str:
+        """Runs again when a file was replaced, or when an output is wired that was not filled before."""
+        wired = wired_outputs()
+        return f"{array_fingerprint(lora)}\n{'all' if wired is None else sorted(wired & {STACK, WORDS})}"
+
+    @classmethod
+    @tells_programs
+    def execute(
+        cls, lora: str, more: str | None = None, lora_stack: list[Row] | None = None
+    ) -> io.NodeOutput:
+        """The array, the stack, the trigger words."""
+        from ...lora_resolver import (
+            Resolver,
+        )  # late: it needs an HTTP client, which no start of ComfyUI waits for
+
+        entries = joined_entries(more=more, lora=lora)
+        text = format_lora_array(entries)
+        wired = wired_outputs()
+        active = [entry for entry in entries if entry.active]
+        identifiers = [entry.identifier for entry in active]
+        places = [f"{entry.place}.model" for entry in active]
+        progress = NodeProgress(cls.hidden.unique_id)
+        stack: list[Row] = []
+        words: tuple[str, ...] = ()
+        if wired is None or STACK in wired:
+            files = Resolver(resolver_config()).resolve_all(identifiers, places=places, on_progress=progress)
+            stack = [*(lora_stack or []), *stack_rows(active, files)]
+            words = words_of(files)
+            record_run(cls.hidden, _told(entries, dict(zip((each.place for each in active), files))))
+        elif WORDS in wired:
+            words = words_of(Resolver(resolver_config()).peek_all(identifiers, on_progress=progress), places)
+        return io.NodeOutput(text, stack, ", ".join(words), ui={"air_lora": [{"lora": text, "report": None}]})
+
+
+def _told(entries: Sequence[LoraEntry], files: Mapping[str, ResolvedLora]) -> list[dict[str, Any]]:
+    """The entries as a picture's record tells them; `files` by place, of those that are handed on."""
+    return [
+        {
+            **(
+                handed_on(entry.identifier, files[entry.place])
+                if entry.place in files
+                else {"model": str(entry.identifier), "status": "off"}
+            ),
+            "weight": entry.weight,
+            "clip_weight": entry.clip_weight,
+            "transformer": entry.transformer,
+            "enabled": entry.enabled,
+        }
+        for entry in entries
+    ]

@@ -1,0 +1,55 @@
+"""The trigger words of several LoRAs, and prompts that have or lack them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ...lora_resolver import LoraResolverError, one_or_several
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...lora_resolver import PeekedLora, ResolvedLora
+
+
+def words_of(
+    outcomes: Sequence[ResolvedLora | PeekedLora | LoraResolverError], places: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Each word once, in the array's order. Raises the errors among the outcomes, each at its place."""
+    errors = [
+        outcome.at(places[position]) if places else outcome
+        for position, outcome in enumerate(outcomes)
+        if isinstance(outcome, LoraResolverError)
+    ]
+    if errors:
+        raise one_or_several(errors)
+    loras = [outcome for outcome in outcomes if not isinstance(outcome, LoraResolverError)]
+    return tuple(dict.fromkeys(word for lora in loras for word in lora.trigger_words))
+
+
+def with_missing_words(prompt: str, words: Sequence[str]) -> tuple[str, list[str]]:
+    """The prompt, with the words that it lacks put behind it, and those words.
+
+    A word of several parts with commas counts part by part. Capitals, weights and escapes make no difference.
+    """
+    said = _plain(prompt)
+    missing: dict[str, str] = {}
+    for part in (part.strip() for word in words for part in word.split(",")):
+        sought = _plain(part)
+        if sought and not re.search(rf"(?<!\w){re.escape(sought)}(?!\w)", said):
+            missing.setdefault(sought, part)
+    parts = [_escaped(part) for part in missing.values()]
+    begin = prompt.rstrip().rstrip(",").rstrip()
+    return (", ".join(filter(None, [begin, *parts])) if parts else prompt), parts
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace("\\(", "(").replace("\\)", ")").lower().split())
+
+
+def _escaped(part: str) -> str:
+    """Brackets of a name, as in `jinx (arcane)`, would weigh it; those that hold a weight are meant to."""
+    if re.search(r"\\[()]|\([^()]*:[ \d.]+\)", part):
+        return part
+    return part.replace("(", "\\(").replace(")", "\\)")

@@ -1,0 +1,1 @@
+"""A whole request as nodes have it."""

@@ -1,0 +1,77 @@
+"""The pack's routes in ComfyUI's server. ComfyUI serves each below /api too.
+
+    POST /air_lora/parse             pasted text → entries                         pasting
+    POST /air_lora/dropped           a dropped file → entries                      pasting
+    POST /air_lora/info              what rows show, and whether they fit          info, lookups, checkpoints, items
+    POST /air_lora/search            the loras folders, or CivitAI                 searching, listing
+    POST /air_lora/versions          every version of a model                      searching
+    GET  /air_lora/library           the loras folders, page by page               searching, listing
+    GET  /air_lora/thumbnail         a preview picture                             thumbnails
+    GET  /air_lora/failures          why a run failed, for programs                failures
+    POST /air_lora/prefetch          starts a download                         *   prefetch, events
+    POST /air_lora/prefetch/cancel   ends it                                   *   prefetch
+    GET  /air_lora/settings          what is set; POST sets one                *   preferences
+    POST /air_lora/token             takes a token                             *   preferences
+    GET  /air_lora/presets           arrays by name; POST saves one            *   saved_presets
+    POST /air_lora/presets/delete    forgets one                               *   saved_presets
+
+* changes something
+
+Who may ask, and how: `guard`. Nothing heavy is imported before somebody asks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..running import running_server
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiohttp import web
+
+READ, PRIVATE, CHANGE = "read", "private", "change"
+
+_ROUTES = (
+    ("POST", "/air_lora/parse", READ, "pasting", "parse"),
+    ("POST", "/air_lora/dropped", READ, "pasting", "dropped"),
+    ("POST", "/air_lora/info", READ, "info", "info"),
+    ("POST", "/air_lora/search", READ, "searching", "search"),
+    ("POST", "/air_lora/versions", READ, "searching", "versions"),
+    ("GET", "/air_lora/library", PRIVATE, "searching", "library"),
+    ("GET", "/air_lora/thumbnail", READ, "thumbnails", "thumbnail"),
+    ("GET", "/air_lora/failures", PRIVATE, ".failures", "failures"),
+    ("POST", "/air_lora/prefetch", CHANGE, "prefetch", "start"),
+    ("POST", "/air_lora/prefetch/cancel", CHANGE, "prefetch", "cancel"),
+    ("GET", "/air_lora/settings", PRIVATE, "preferences", "get_settings"),
+    ("POST", "/air_lora/settings", CHANGE, "preferences", "post_setting"),
+    ("POST", "/air_lora/token", CHANGE, "preferences", "post_token"),
+    ("GET", "/air_lora/presets", PRIVATE, "saved_presets", "get_presets"),
+    ("POST", "/air_lora/presets", CHANGE, "saved_presets", "post_preset"),
+    ("POST", "/air_lora/presets/delete", CHANGE, "saved_presets", "delete"),
+)
+"""Method, path, whether it shows what is the user's own or changes anything, and where its handler is."""
+
+
+def register_routes() -> None:
+    """Adds the routes to the running server; does nothing where there is none (nodes used as a library)."""
+    server = running_server()
+    if server is None:
+        return
+    for method, path, kind, module, name in _ROUTES:
+        server.routes.route(method, path)(_handler(module, name, kind))
+
+
+def _handler(module: str, name: str, kind: str) -> Callable[[web.Request], Awaitable[Any]]:
+    """The handler, imported by the first request for it."""
+
+    async def handler(request: web.Request) -> Any:
+        from importlib import import_module
+
+        from .guard import guarded
+
+        own = getattr(import_module(f".{module}", __package__), name)
+        return await guarded(own, changes=kind == CHANGE, private=kind == PRIVATE)(request)
+
+    return handler

@@ -1,0 +1,82 @@
+"""What the checkpoint is that a loader names, read from its header once."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ....lora_resolver import (
+    LoraResolverError,
+    detect_checkpoint,
+    family_name,
+    open_regular,
+    read_gguf_header,
+    read_header,
+    read_pickle_header,
+)
+from ..settings import model_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .guard import Fields
+
+MAX_KEPT = 64
+
+
+@dataclass(frozen=True)
+class KnownCheckpoint:
+    """A checkpoint's verdict; `families` are empty where its header does not tell."""
+
+    families: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As answers show it."""
+        return {
+            "families": list(self.families),
+            "family_names": [family_name(family) for family in self.families],
+        }
+
+
+_kept: OrderedDict[tuple[str, int, int], KnownCheckpoint] = OrderedDict()
+_lock = threading.Lock()
+
+
+def named_checkpoint(fields: Fields) -> tuple[str, str] | None:
+    """(folder, name) that the request's `checkpoint` says, if it has one. Raises Refused."""
+    named = fields.object("checkpoint")
+    return None if named is None else (named.text("folder", 40), named.text("name", 1000, least=1))
+
+
+def known_checkpoint(named: tuple[str, str] | None) -> KnownCheckpoint | None:
+    """What it is; None where there is no such file, or nothing can be read from it. Reads the disk.
+
+    Raises InvalidInput for a name that cannot be one.
+    """
+    path = None if named is None else model_path(*named)
+    if path is None:
+        return None
+    try:
+        status = path.stat()
+        key = (str(path), status.st_size, status.st_mtime_ns)
+        with _lock:
+            if key in _kept:
+                _kept.move_to_end(key)
+                return _kept[key]
+        checkpoint = KnownCheckpoint(_families(path))
+    except (LoraResolverError, OSError):  # of a kind that is not known, or one that nobody may read
+        return None
+    with _lock:
+        _kept[key] = checkpoint
+        while len(_kept) > MAX_KEPT:
+            _kept.popitem(last=False)
+    return checkpoint
+
+
+def _families(path: Path) -> tuple[str, ...]:
+    with open_regular(path) as file:
+        first = file.read(4)
+    read = {b"GGUF": read_gguf_header, b"PK\x03\x04": read_pickle_header}.get(first, read_header)
+    return detect_checkpoint(read(path)).families

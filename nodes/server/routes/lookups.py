@@ -1,0 +1,134 @@
+"""What sources say of LoRAs that are not on this disk: asked once, kept for minutes, bounded in time and number."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ....lora_resolver import LoraResolverError, Offline, TransferFailed
+from . import workers
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from ....lora_resolver import Identifier, LoraRecord, PeekedLora, Progress, ResolverConfig
+
+SECONDS = 25.0
+"""A look at one LoRA ends after this time, whatever its source does."""
+
+MAX_KEPT = 2000
+KEEP_FOUND = 600.0
+KEEP_REFUSED = 60.0
+KEEP_FAILED = 10.0
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a look brought: the LoRA, or why it cannot be had with what is known of it all the same."""
+
+    lora: PeekedLora | None = None
+    record: LoraRecord | None = None
+    error: LoraResolverError | None = None
+
+    @property
+    def keep_seconds(self) -> float:
+        """For how long the answer may stand."""
+        if self.error is None:
+            return KEEP_FOUND
+        return KEEP_FAILED if isinstance(self.error, (TransferFailed, Offline)) else KEEP_REFUSED
+
+
+class Lookups:
+    """Looks that are under way or were had."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._futures: OrderedDict[tuple[object, ...], tuple[float, Future[Looked]]] = OrderedDict()
+
+    def look(self, identifier: Identifier, config: ResolverConfig) -> Future[Looked]:
+        """The look at this LoRA; the same one for whoever asks while its answer stands. Raises Refused when busy."""
+        key = (str(identifier), config.civitai_url, config.hf_endpoint, config.offline)
+        with self._lock:
+            until, future = self._futures.get(key, (0.0, None))
+            if future is not None and (not future.done() or time.monotonic() < until):
+                return future
+            future = workers.lookups.submit(lambda: self._looked(key, identifier, config))
+            self._keep(key, float("inf"), future)
+            return future
+
+    def forget(self) -> None:
+        """After a change of settings or tokens, everything may be different."""
+        with self._lock:
+            self._futures.clear()
+
+    def record(self, identifier: Identifier, config: ResolverConfig) -> LoraRecord | None:
+        """What is known already, without asking anybody."""
+        key = (str(identifier), config.civitai_url, config.hf_endpoint, config.offline)
+        with self._lock:
+            _, future = self._futures.get(key, (0.0, None))
+        if future is None or not future.done() or future.exception() is not None:
+            return None
+        looked = future.result()
+        return looked.lora.record if looked.lora is not None else looked.record
+
+    def _looked(self, key: tuple[object, ...], identifier: Identifier, config: ResolverConfig) -> Looked:
+        looked = look_now(identifier, config)
+        with self._lock:
+            if key in self._futures:
+                self._keep(key, time.monotonic() + looked.keep_seconds, self._futures[key][1])
+        return looked
+
+    def _keep(self, key: tuple[object, ...], until: float, future: Future[Looked]) -> None:
+        self._futures[key] = (until, future)
+        self._futures.move_to_end(key)
+        while len(self._futures) > MAX_KEPT:
+            self._futures.popitem(last=False)
+
+
+class _TooLong(Exception):
+    """Raised out of the resolver's progress call, which ends its work."""
+
+
+def look_now(identifier: Identifier, config: ResolverConfig) -> Looked:
+    """Looks, in this thread. Never raises what a source can cause."""
+    from ....lora_resolver import Resolver
+    from ....lora_resolver import search
+
+    patience = replace(config, tries=2, retry_delay=0.5, connect_timeout=min(config.connect_timeout, 5.0))
+    deadline = time.monotonic() + SECONDS
+
+    def watch(_: Progress) -> None:
+        if time.monotonic() > deadline:
+            raise _TooLong
+
+    try:
+        return Looked(lora=Resolver(patience).peek(identifier, on_progress=watch))
+    except _TooLong:
+        return Looked(error=_timed_out())
+    except (TransferFailed, Offline) as error:
+        return Looked(error=error)
+    except LoraResolverError as error:
+        refused = error
+    try:  # its name and picture are worth a second question
+        return Looked(record=search.describe(patience, identifier, seconds=5), error=refused)
+    except LoraResolverError:
+        return Looked(error=refused)
+
+
+def still_looking() -> TransferFailed:
+    """What to say of a look that takes longer than an answer may wait."""
+    return TransferFailed(
+        "its source has not answered yet", code="stillLooking", remedy="It is asked for again."
+    )
+
+
+def _timed_out() -> TransferFailed:
+    return TransferFailed(
+        f"its source did not answer within {SECONDS:.0f} s", code="timedOut", remedy="Try again later."
+    )
+
+
+lookups = Lookups()

@@ -1,0 +1,117 @@
+"""POST /air_lora/prefetch and /air_lora/prefetch/cancel: downloads that nobody has to wait for."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ....lora_resolver import Identifier, InvalidIdentifier, LoraResolverError, NotFound, parse_identifier
+from .. import listing
+from ..events import ProgressEvents
+from ..settings import resolver_config
+from . import workers
+from .guard import Refused, read_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiohttp import web
+
+    from ....lora_resolver import Progress, ResolvedLora
+
+MAX_MODELS = 200
+MAX_JOBS = 300
+"""Under way or in line: a page with as many rows may ask for each."""
+
+_log = logging.getLogger(__name__)
+_jobs: dict[str, threading.Event] = {}
+_lock = threading.Lock()
+
+
+async def start(request: web.Request) -> dict[str, Any]:
+    """{models} → {job}; how it goes comes as events."""
+    fields = await read_fields(request, 1024**2)
+    identifiers = [
+        _parsed(position, text) for position, text in enumerate(fields.texts("models", MAX_MODELS))
+    ]
+    if not identifiers:
+        raise Refused(400, "invalidValue", "models is empty", "Name one.", "models")
+    job, stop = secrets.token_urlsafe(9), threading.Event()
+    with _lock:
+        if len(_jobs) >= MAX_JOBS:
+            raise Refused(429, "busy", f"{MAX_JOBS} downloads are under way", "Wait until some have ended.")
+        _jobs[job] = stop
+    try:
+        workers.downloads.submit(lambda: _run(job, stop, identifiers))
+    except Refused:
+        with _lock:
+            del _jobs[job]
+        raise
+    return {"job": job}
+
+
+async def cancel(request: web.Request) -> dict[str, Any]:
+    """{job} → {job}. What has arrived is kept, and goes on from there the next time."""
+    fields = await read_fields(request)
+    job = fields.text("job", 100, least=1)
+    with _lock:
+        stop = _jobs.get(job)
+    if stop is None:
+        raise NotFound(
+            "there is no such download", code="notFound", parameter="job", remedy="It may have ended."
+        )
+    stop.set()
+    return {"job": job}
+
+
+class _Cancelled(Exception):
+    """Raised out of the resolver's progress call, which ends its work."""
+
+
+def _run(job: str, stop: threading.Event, identifiers: Sequence[Identifier]) -> None:
+    events = ProgressEvents(job=job)
+    error: LoraResolverError | None = None
+    try:
+        for identifier, outcome in zip(identifiers, _download(stop, identifiers, events)):
+            if isinstance(outcome, LoraResolverError):
+                events.failed(identifier, outcome)
+    except LoraResolverError as refusal:
+        error = refusal
+    except _Cancelled:
+        error = LoraResolverError("the download was cancelled", code="cancelled", remedy="Start it again.")
+    except Exception:
+        _log.exception("[AIR LoRA] a download failed")
+        error = LoraResolverError(
+            "something went wrong", code="internalError", remedy="ComfyUI's log says what."
+        )
+    finally:
+        with _lock:
+            del _jobs[job]
+        listing.forget()
+    if error is not None:
+        for identifier in identifiers:
+            events.failed(identifier, error)
+
+
+def _download(
+    stop: threading.Event, identifiers: Sequence[Identifier], events: ProgressEvents
+) -> Sequence[ResolvedLora | LoraResolverError]:
+    from ....lora_resolver import Resolver
+
+    def watch(progress: Progress) -> None:
+        if stop.is_set():
+            raise _Cancelled
+        events(progress)
+
+    if stop.is_set():
+        raise _Cancelled
+    return Resolver(resolver_config()).resolve_each(identifiers, on_progress=watch)
+
+
+def _parsed(position: int, text: str) -> Identifier:
+    try:
+        return parse_identifier(text)
+    except InvalidIdentifier as error:
+        raise error.at(f"models[{position}]") from None
