@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .array.image_request import ImageRequest, LeftOut, parse_image_request
     from .array.lora_array import LoraEntry, format_lora_array, parse_lora_array
-    from .bounded import parse_json, whole_number
     from .config import PICTURE_LEVELS, ResolverConfig
     from .errors import (
         AccessDenied,
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
         VerificationFailed,
         one_or_several,
     )
-    from .file_identity import FileState, file_state, state_of
     from .file_names import folded, is_safetensors, name_below, safe_file_name, without_ending
     from .identifiers import Identifier, parse_identifier
     from .model_file.architecture import (
@@ -46,12 +44,21 @@ if TYPE_CHECKING:
     from .model_file.safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
     from .model_file.scale import MetadataAlphas, alphas_of_metadata
     from .model_file.tensor_names import place_of, plain_name, split_name
-    from .on_disk.downloads import storage_error
     from .on_disk.library import LibraryFile
     from .on_disk.preview import find_preview
     from .records import FileRecord, LoraRecord, PeekedLora, Progress, ResolvedLora
     from .resolver import Resolver
-    from .safe_files import open_regular, open_unbuffered, read_bounded
+    from .safe_files import (
+        FileState,
+        file_state,
+        open_regular,
+        open_unbuffered,
+        parse_json,
+        read_bounded,
+        state_of,
+        storage_error,
+        whole_number,
+    )
     from .settings.presets import PRESETS_FILE, Preset, delete_preset, read_presets, save_preset
     from .settings.settings_file import (
         SETTING_KEYS,
@@ -184,7 +191,6 @@ _NAMES = {
         "family_name",
     ),
     ".model_file.architecture.base_models": ("declared_families", "declared_otherwise"),
-    ".bounded": ("parse_json", "whole_number"),
     ".config": ("PICTURE_LEVELS", "ResolverConfig"),
     ".errors": (
         "AccessDenied",
@@ -224,8 +230,17 @@ _NAMES = {
     ".on_disk.preview": ("find_preview",),
     ".records": ("FileRecord", "LoraRecord", "PeekedLora", "Progress", "ResolvedLora"),
     ".resolver": ("Resolver",),
-    ".safe_files": ("open_regular", "open_unbuffered", "read_bounded"),
-    ".file_identity": ("FileState", "file_state", "state_of"),
+    ".safe_files": (
+        "FileState",
+        "file_state",
+        "open_regular",
+        "open_unbuffered",
+        "parse_json",
+        "read_bounded",
+        "state_of",
+        "storage_error",
+        "whole_number",
+    ),
     ".model_file.safetensors_header": ("SafetensorsHeader", "TensorInfo", "parse_header", "read_header"),
     ".model_file.scale": ("MetadataAlphas", "alphas_of_metadata"),
     ".model_file.tensor_names": ("place_of", "plain_name", "split_name"),
@@ -237,7 +252,6 @@ _NAMES = {
         "save_settings",
         "with_settings",
     ),
-    ".on_disk.downloads": ("storage_error",),
     ".workflows.named_loras": ("NamedLora", "NamedLoras", "loras_in"),
     ".workflows.other_loaders": ("loaders_of_others",),
     ".workflows.prompt_tags": ("tags_as_array",),

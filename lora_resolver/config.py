@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .bounded import MOST_BYTES, whole_number
 from .errors import InvalidInput
 from .identifiers.addresses import know_mirror
-from .safe_files import read_bounded
+from .safe_files import MOST_BYTES, read_bounded, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +85,7 @@ class ResolverConfig:
         if self.archive_url is not None:
             object.__setattr__(self, "archive_url", _base_address("AIR_LORA_ARCHIVE", self.archive_url))
         if self.store is not None:
-            object.__setattr__(self, "store", _store_address(self.store))
+            object.__setattr__(self, "store", check_address(self.store))
         object.__setattr__(self, "civitai_token", _token("CIVITAI_API_TOKEN", self.civitai_token))
         object.__setattr__(self, "hf_token", _token("HF_TOKEN", self.hf_token))
         if not 1 <= self.connections <= _MOST["AIR_LORA_CONNECTIONS"]:
@@ -172,12 +172,6 @@ def _base_address(key: str, text: str) -> str:
     return address
 
 
-def _store_address(text: str) -> str:
-    from .store_address import check_address  # most configurations have no such store
-
-    return check_address(text)
-
-
 def _token(key: str, text: str | None) -> str | None:
     token = (text or "").strip()
     if not token.isascii() or not token.isprintable() or " " in token:
@@ -219,3 +213,61 @@ def _bad_setting(key: str, text: str, wanted: str) -> InvalidInput:
     return InvalidInput(
         f"{key}: {text!r} is not {wanted}", code="invalidSetting", remedy=f"Set it to {wanted}."
     )
+
+
+KEY = "AIR_LORA_STORE"
+
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # two letters or more: C:\ is a place on a disk
+
+
+_STORE_WANTED = "an address like s3://bucket/loras, gs://bucket/loras or file:///mnt/loras"
+
+
+def check_address(text: str) -> str:
+    """The address without a slash at its end.
+
+    Raises InvalidInput for what is no address or has a user name, a password or a query in it. The message repeats
+    none of it: it may be a secret.
+    """
+    address = text.strip()
+    scheme = _SCHEME.match(address)
+    if scheme is None:
+        plain_path = (
+            address.startswith(("/", "~", "\\\\")) or re.match(r"[A-Za-z]:[\\/]", address) is not None
+        )
+        if plain_path and address.isprintable():
+            return address.rstrip("/") or "/"
+        raise _bad(f"is not {_STORE_WANTED}", f"Set it to {_STORE_WANTED}.")
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        raise _bad(f"is not {_STORE_WANTED}", f"Set it to {_STORE_WANTED}.") from None
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise _bad(
+            "has a user name, a password or a query in it",
+            "Leave them out. Drivers take them from their own variables, such as AWS_ACCESS_KEY_ID.",
+        )
+    if "::" in address or not address.isprintable() or len(address) <= len(scheme[0]):
+        raise _bad(f"is not {_STORE_WANTED}", f"Set it to {_STORE_WANTED}.")
+    return address.rstrip("/") if len(address.rstrip("/")) > len(scheme[0]) else address
+
+
+def protocol_of(address: str) -> str:
+    """ "s3" of "s3://bucket/loras", "file" of a path."""
+    scheme = _SCHEME.match(address)
+    return scheme[1].lower() if scheme else "file"
+
+
+def is_local(address: str) -> bool:
+    """Whether it names a place on this machine's own disks, or what is mounted there."""
+    return protocol_of(address) in ("file", "local")
+
+
+def shown_address(address: str) -> str:
+    """As messages and logs name it: a path on this machine is its owner's business."""
+    return "the folder in AIR_LORA_STORE" if is_local(address) else address
+
+
+def _bad(what: str, remedy: str) -> InvalidInput:
+    return InvalidInput(f"{KEY} {what}", code="invalidSetting", remedy=remedy)

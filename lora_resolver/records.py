@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from .file_identity import FileState
     from .identifiers import Identifier
     from .model_file.architecture import Architecture
     from .model_file.safetensors_header import SafetensorsHeader
+    from .safe_files import FileState
 
 __all__ = ["FileRecord", "LoraRecord", "PeekedLora", "Phase", "Progress", "ResolvedLora"]
 

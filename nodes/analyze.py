@@ -9,8 +9,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..lora_resolver import format_lora_array
-from .array.inputs import TakesArray, expert_input, lora_input
-from .array.text import read_array
+from .array.inputs import TakesArray, expert_input, lora_input, read_array
 from .server.failures import tells_programs
 
 

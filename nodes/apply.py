@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from .array.inputs import TakesArray, expert_input, lora_input
+from .array.inputs import TakesArray, expert_input, lora_input, read_array
 from .array.lora_stack import LoraStack, stack_entries
-from .array.text import read_array
 from .server.failures import tells_programs
 from .server.picture_records import record_run
 

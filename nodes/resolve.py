@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from ..lora_resolver import InvalidIdentifier, parse_identifier
-from .array.fingerprint import array_fingerprint
-from .loader_names import LoaderName
+from .array.inputs import LoaderName, array_fingerprint
 from .server.failures import tells_programs
 from .server.model_folders import loader_name
 from .server.picture_records import handed_on, record_run

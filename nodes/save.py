@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from .array.inputs import TakesArray, expert_input, lora_input, refusal
+from .array.inputs import LoaderName, TakesArray, expert_input, lora_input, read_array, refusal
 from .array.lora_stack import LoraStack, stack_entries
-from .array.text import read_array
-from .loader_names import LoaderName
 from .server.failures import tells_programs
 from .server.model_folders import loader_name
 from .server.saved_loras import IF_EXISTS, checked_name

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from .array.inputs import lora_input, refusal
-from .array.text import read_array
+from .array.inputs import lora_input, read_array, refusal
 from .array.weight_sweep import read_values, sweep
 from .server.failures import tells_programs
 from .server.settings import resolver_config

@@ -102,7 +102,7 @@ def seeds_of(name: str) -> list[bytes]:
 
 def _read_answer(content: bytes, _: Path) -> None:
     from lora_resolver import civitai_json
-    from lora_resolver.bounded import parse_json
+    from lora_resolver.safe_files import parse_json
 
     try:
         document = parse_json(content)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl, quote
 
-from ..bounded import whole_number
+from ..safe_files import whole_number
 from .rules import check_format, invalid
 
 __all__ = ["agrees", "check_choice", "file_choice", "traits_of"]

@@ -15,8 +15,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..bounded import parse_json
 from ..errors import Mismatch
+from ..safe_files import parse_json
 from .tensor_names import part_of_slot, place_of
 
 if TYPE_CHECKING:

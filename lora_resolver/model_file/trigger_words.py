@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..bounded import parse_json
-from ..safe_files import read_bounded
+from ..safe_files import parse_json, read_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

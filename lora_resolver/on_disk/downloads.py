@@ -23,25 +23,22 @@ import contextlib
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..bounded import whole_number
 from ..errors import StorageFailed
 from ..file_names import fitted, marked, safe_file_name, safe_folder, short_name
 from ..records import LoraRecord
-from ..safe_files import read_json_file
-from ..text import setting
+from ..safe_files import contained, read_json_file, storage_error, whole_number, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from ..config import ResolverConfig
     from ..identifiers import Identifier
 
-__all__ = ["Store", "StoredFile", "name_as", "storage_error", "write_atomically"]
+__all__ = ["Store", "StoredFile", "name_as"]
 
 RECORD_SUFFIX = ".air.json"
 LOCK_FOLDER = ".locks"
@@ -184,18 +181,6 @@ class Store:
             write_atomically(path.with_suffix(".civitai.info"), record.document.encode())
 
 
-def contained(root: Path, path: Path) -> Path:
-    """`path`, proved to lie below `root`, with links followed; StorageFailed otherwise."""
-    real_root, real_path = root.resolve(), path.resolve()
-    if real_root not in real_path.parents:
-        raise StorageFailed(
-            f"{path} leads out of {root}",
-            code="outsideStore",
-            remedy="Use a name without “..”, and no links that lead elsewhere.",
-        )
-    return path
-
-
 def name_as(path: Path, folder: Path, name: str) -> None:
     """Lets a file also lie at `folder/name`, where a loader looks for it: by a second name of the same file where the
     disk knows that, else as a copy. What lies there already stays.
@@ -215,60 +200,6 @@ def name_as(path: Path, folder: Path, name: str) -> None:
             part.replace(target)
     except OSError as error:
         raise storage_error(error, target) from error
-
-
-def storage_error(error: OSError, path: Path) -> StorageFailed:
-    """What a failed write means to the user."""
-    import errno  # only needed when something has gone wrong
-
-    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        return StorageFailed(
-            f"the disk of {path.parent} is full",
-            code="diskFull",
-            remedy="Free some space and run it again; what was downloaded is kept.",
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StorageFailed(
-            f"{path.parent} may not be written to",
-            code="folderNotWritable",
-            remedy=f"Give this user the right to write there, or choose another folder: {setting('AIR_LORA_DIR')}.",
-        )
-    return StorageFailed(
-        f"{path} could not be written: {error.strerror or type(error).__name__}",
-        code="storageFailed",
-        remedy=f"Check the folder, or choose another one: {setting('AIR_LORA_DIR')}.",
-    )
-
-
-def write_atomically(path: Path, content: bytes, *, private: bool = False) -> None:
-    """Writes a small file that is seen whole or not at all; `private`: for its owner alone. Raises StorageFailed."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            if not private:
-                show_to_others(Path(temporary))
-            Path(temporary).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
-            raise
-    except OSError as error:
-        raise storage_error(error, path) from error
-
-
-def show_to_others(path: Path) -> None:
-    """Lets the user's umask say who may read it: mkstemp makes files for the owner alone, and folders are shared."""
-    with contextlib.suppress(OSError):  # some network folders have no such rights
-        path.chmod(0o666 & ~_umask())
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)  # the only way to read it is to set it
-    os.umask(mask)
-    return mask
 
 
 def _record_path(path: Path) -> Path:

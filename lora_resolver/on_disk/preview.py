@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..errors import LoraResolverError
-from .downloads import write_atomically
+from ..safe_files import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path

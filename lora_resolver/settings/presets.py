@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..array.lora_array import format_lora_array, parse_lora_array
 from ..errors import InvalidInput, NotFound
-from ..on_disk.downloads import storage_error, write_atomically
-from ..safe_files import read_json_file
+from ..safe_files import read_json_file, storage_error, write_atomically
 from ..text import quoted
 
 if TYPE_CHECKING:

@@ -16,11 +16,9 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..bounded import parse_json
 from ..config import ResolverConfig
 from ..errors import InvalidInput
-from ..on_disk.downloads import storage_error, write_atomically
-from ..safe_files import open_regular
+from ..safe_files import open_regular, parse_json, storage_error, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

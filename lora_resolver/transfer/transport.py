@@ -34,8 +34,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from ..bounded import parse_json, whole_number
 from ..errors import LoraResolverError, TransferFailed
+from ..safe_files import parse_json, whole_number
 from .address_rules import check_address, check_peer, token_for
 from .log_privacy import queries_hidden
 from .tasks import Stopped

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from ..applied_patches import patches_of
 from ..patching.analysis import LARGEST_WEIGHT, analyse, even_weights
+from ..patching.application import patches_of
 from ..pictures.analysis_picture import analysis_picture, percent
 from ..pictures.drawing import drawable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...lora_resolver import InvalidLoraArray, LoraEntry, LoraResolverError
-from .text import read_array
+from .inputs import read_array
 
 
 def joined_entries(**arrays: str | None) -> tuple[LoraEntry, ...]:

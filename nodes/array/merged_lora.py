@@ -11,7 +11,7 @@ import comfy.utils
 from safetensors.torch import save_file
 
 from ...lora_resolver import InvalidInput
-from ..applied_patches import patches_of
+from ..patching.application import patches_of
 from ..patching.loaded_model import diffusion_weights, text_encoder_weights
 from ..patching.merging import DTYPES, Merged, merge
 from ..server.saved_loras import new_lora_file

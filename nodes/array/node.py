@@ -10,10 +10,9 @@ from ...lora_resolver import format_lora_array
 from ..server.failures import tells_programs
 from ..server.picture_records import handed_on, record_run
 from ..server.progress import NodeProgress
+from ..server.running import wired_outputs
 from ..server.settings import resolver_config
-from ..server.wiring import wired_outputs
-from .fingerprint import array_fingerprint
-from .inputs import lora_input, refusal
+from .inputs import array_fingerprint, lora_input, refusal
 from .joining import joined_entries
 from .lora_stack import LoraStack, stack_rows
 from .trigger_words import words_of

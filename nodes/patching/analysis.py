@@ -16,7 +16,8 @@ from weakref import WeakKeyDictionary
 import torch
 
 from .loaded_model import arriving_weight, diffusion_weights
-from .pieces import beside, pieces_of
+from .pieces import pieces_of
+from .slices import beside
 from .stack import stack_patches
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from .fit import Checkpoint, Fit, check_fit
 from .kept import Kept
 from .loaded_model import diffusion_weights, model_families, text_encoder_weights
 from .lora_file import LoraFile, open_lora, outline
-from .memory import peak_extra_bytes
 from .stack import WeightedPatches, stack_patches
+from .stacked_adapter import peak_extra_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -243,3 +243,16 @@ def _clone_with(patcher: Any, patches: dict[str, Any]) -> Any:
             remedy="Please report it with the names of the checkpoint and the LoRA.",
         )
     return clone
+
+
+def patches_of(applied: Applied, *, text_encoder: bool) -> WeightedPatches:
+    """What it does to one side of the checkpoint, at its weight there; nothing for an entry that does not fit."""
+    fit = applied.fit
+    side = (fit.text_encoder if text_encoder else fit.diffusion) if fit else None
+    return WeightedPatches(
+        place=applied.lora.place,
+        name=applied.lora.name,
+        sha256=applied.lora.sha256,
+        strength=applied.lora.clip_strength if text_encoder else applied.lora.model_strength,
+        patches=side.patches if side else {},
+    )

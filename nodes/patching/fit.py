@@ -11,11 +11,12 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ...lora_resolver import Mismatch, family_blocks, family_name, place_of, split_name
-from .delta_shape import delta_shape, part_shape
 from .key_mapping import MappedFile, map_file
+from .kinds import delta_shape, widened_to
 from .left_over import LeftOver, left_over
 from .modules import ALONE, EMBEDDING, MARK, NO_WEIGHT
 from .numbers import check_finite
+from .slices import part_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -216,7 +217,7 @@ def _clashes(patches: Mapping[Target, Any], shapes: Mapping[str, torch.Size]) ->
         if delta is None:
             continue
         weight = part_shape(tuple(shapes[target.key]), target.offset)
-        if _grows(value):
+        if widened_to(value) is not None:
             clash = len(delta) != len(weight) or any(new < old for new, old in zip(delta, weight))
         elif len(delta) == 1 < len(weight) and getattr(value, "name", "") in ("oft", "boft"):
             clash = delta != weight[:1]
@@ -224,11 +225,6 @@ def _clashes(patches: Mapping[Target, Any], shapes: Mapping[str, torch.Size]) ->
             clash = prod(delta) != prod(weight) or (len(delta) > 1 and delta[:1] != weight[:1])
         if clash:
             yield Clash(target.key, delta, weight)
-
-
-def _grows(value: Any) -> bool:
-    """True for the LoRAs that say to which shape the weight is padded first (BFL's control LoRAs)."""
-    return getattr(value, "name", "") == "lora" and value.weights[5] is not None
 
 
 def _mismatch(

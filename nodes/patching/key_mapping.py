@@ -11,8 +11,8 @@ from torch.nn.functional import pad
 
 from ...lora_resolver import Mismatch
 from .apart import parts_of_fused
-from .delta_shape import part_shape
 from .modules import NO_BIAS, NO_WEIGHT, SECOND_EXPERT, TWICE, changes_of, fitted_magnitudes
+from .slices import part_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

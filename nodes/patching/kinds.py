@@ -1,4 +1,9 @@
-"""Adapters whose formula is ComfyUI's own: LoHa, LoKr, DoRA, OFT, BOFT, GLoRA, Tucker cores, whole differences."""
+"""The kinds of adapters: which are plain low rank, how large a delta is, whether it widens or replaces its weight.
+
+Low rank is one product, made in stacked_adapter.py. The formulas of all others (LoHa, LoKr, DoRA, OFT, BOFT, GLoRA,
+Tucker cores, whole differences) are ComfyUI's own. A new kind has its shape in `_SHAPES`, and a branch in
+`as_low_rank` where it is low rank too.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +11,29 @@ import logging
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from comfy.model_management import OOM_EXCEPTION, cast_to_device
 from comfy.weight_adapter import adapters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from .slices import Shape
 
 _ADAPTERS = {adapter.name: adapter for adapter in adapters}
 
 
 def grown_shape(kind: str, weights: Sequence[Any]) -> list[int] | None:
-    """The shape to which an adapter pads the weight first, None for nearly all."""
+    """The shape to which an adapter pads the weight first (BFL's control LoRAs); None for nearly all."""
     return weights[5] if kind == "lora" else None
+
+
+def widened_to(value: Any) -> list[int] | None:
+    """The same of a patch as ComfyUI's loader has it."""
+    return None if isinstance(value, tuple) else grown_shape(value.name, value.weights)
 
 
 def apply_other(
@@ -110,3 +123,108 @@ def _without_core(weights: tuple[Any, ...], device: torch.device, dtype: torch.d
 
 def _unchanged(delta: torch.Tensor) -> torch.Tensor:
     return delta
+
+
+def delta_shape(value: Any) -> Shape | None:
+    """(out, in, *kernel) of the delta, or (out,) of a kind for any number of inputs; None where it is not known here.
+
+    The delta of a convolution may come flattened, (out, in·kernel): compare element counts and the first size.
+    """
+    if isinstance(value, tuple):
+        return tuple(value[1][0].shape)
+    measure = _SHAPES.get(value.name)
+    return measure(value.weights) if measure else None
+
+
+def _lora(weights: Sequence[Any]) -> Shape | None:
+    up, down, _alpha, mid, _dora_scale, reshape = weights
+    if reshape is not None and up[0].numel() == down.shape[0]:
+        return tuple(reshape)
+    if mid is not None:
+        return (up.shape[0], down.shape[1], *mid.shape[2:])
+    if up[0].numel() != down.shape[0]:
+        return (up.shape[0], 0)  # ranks that differ make no delta of any size
+    return (up.shape[0], prod(down.shape[1:]))
+
+
+def _loha(weights: Sequence[Any]) -> Shape:
+    w1_a, w1_b, _alpha, w2_a, w2_b, t1, t2, _dora_scale = weights
+    if t1 is not None:
+        first, second = (
+            (a.shape[1], b.shape[1], *t.shape[2:]) for a, b, t in ((w1_a, w1_b, t1), (w2_a, w2_b, t2))
+        )
+    else:
+        first, second = ((a.shape[0], prod(b.shape[1:])) for a, b in ((w1_a, w1_b), (w2_a, w2_b)))
+    return first if first == second else (first[0], 0)  # two of different sizes have no product
+
+
+def _lokr(weights: Sequence[Any]) -> Shape:
+    w1, w2, _alpha, w1_a, w1_b, w2_a, w2_b, t2, _dora_scale = weights
+    first = _factor(w1, w1_a, w1_b, None)
+    second = _factor(w2, w2_a, w2_b, t2)
+    return (first[0] * second[0], prod(first[1:]) * prod(second[1:]))
+
+
+def _factor(
+    whole: torch.Tensor | None, a: torch.Tensor | None, b: torch.Tensor | None, t: torch.Tensor | None
+) -> Shape:
+    if whole is not None or a is None or b is None:
+        return tuple(whole.shape) if whole is not None else (0, 0)
+    if t is not None:
+        return (a.shape[1], b.shape[1], *t.shape[2:])
+    return (a.shape[0], *b.shape[1:])
+
+
+def _glora(weights: Sequence[Any]) -> Shape:
+    """Of a square weight both forms' sizes agree; ComfyUI takes it for the old one where a2 is taller than wide."""
+    a1, a2, b1, b2, _alpha, _dora_scale = weights
+    is_new = b2.shape[0] == b1.shape[1] == a1.shape[1] == a2.shape[0]
+    is_old = b2.shape[1] == b1.shape[0] == a1.shape[0] == a2.shape[1]
+    if is_old and (not is_new or a2.shape[0] > a2.shape[1]):  # as LyCORIS wrote it first
+        outputs, inputs, ends = b2.shape[0], prod(b1.shape[1:]), (a2.shape[0], a1.shape[1])
+    elif is_new:
+        outputs, inputs, ends = b1.shape[0], prod(b2.shape[1:]), (a1.shape[0], a2.shape[1])
+    else:
+        return (b1.shape[0], 0)
+    # The other pair goes from the weight's inputs to the weight's inputs, of a convolution from its channels.
+    return (outputs, inputs) if ends[0] == ends[1] else (outputs, 0)
+
+
+def _oft(weights: Sequence[Any]) -> Shape:
+    """Of (blocks, size, size), or BOFT's (stages, blocks, size, size): turns outputs, of any number of inputs."""
+    *_stages, blocks, size, _size = weights[0].shape
+    return (blocks * size,)
+
+
+_SHAPES: dict[str, Callable[[Sequence[Any]], Shape | None]] = {
+    "lora": _lora,
+    "loha": _loha,
+    "lokr": _lokr,
+    "glora": _glora,
+    "oft": _oft,
+    "boft": _oft,
+}
+
+
+class LowRank(NamedTuple):
+    """strength · up @ down, with alpha/rank already in the strength."""
+
+    up: torch.Tensor  # (out, rank), or a convolution's factor, flattened from dimension 1
+    down: torch.Tensor  # (rank, in[, *kernel])
+    strength: float | torch.Tensor  # (rank,) in fp32 where several LoRAs are stacked here
+
+
+def as_low_rank(value: Any, strength: float) -> LowRank | None:
+    """Plain LoRA: two factors, no mid, no DoRA scale, no reshape. Everything else is None."""
+    if getattr(value, "name", "") != "lora":
+        return None
+    up, down, alpha, mid, dora_scale, reshape = value.weights
+    if mid is not None or dora_scale is not None or reshape is not None or up.dim() < 2 or down.dim() < 2:
+        return None
+    scale = alpha / down.shape[0] if alpha is not None else 1.0
+    return LowRank(up, down, strength * scale)
+
+
+def replaces(value: Any) -> bool:
+    """Whether it is put in the weight's place, rather than added."""
+    return isinstance(value, tuple) and value[0] == "set"

@@ -15,7 +15,8 @@ import torch
 
 from ...lora_resolver import Mismatch
 from .loaded_model import arriving_weight
-from .pieces import beside, pieces_of
+from .pieces import pieces_of
+from .slices import beside
 from .stack import stack_patches
 
 if TYPE_CHECKING:

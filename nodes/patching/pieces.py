@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from comfy.weight_adapter.base import pad_tensor_to_shape
 
-from .delta_shape import part_shape
 from .kinds import apply_other, grown_shape
-from .stacked_adapter import corner
+from .slices import corner, part_shape, placed_factors
 
 
 class Piece(NamedTuple):
@@ -28,7 +27,7 @@ def pieces_of(adapter: Any, weight: torch.Tensor, convert: Any, key: str) -> lis
         for up, down, strength in low_rank:
             factors = up.flatten(1).float() * strength, down.flatten(1).float()
             if function is None and (offset is None or (offset[0] < 2 and len(shape) == 2)):
-                pieces.append(Piece(*_placed(factors, shape, offset), None))
+                pieces.append(Piece(*placed_factors(factors, shape, offset), None))
                 continue
             delta = (factors[0] @ factors[1]).reshape(part_shape(shape, offset))
             pieces.append(_whole(delta if function is None else function(delta), shape, offset))
@@ -45,36 +44,9 @@ def pieces_of(adapter: Any, weight: torch.Tensor, convert: Any, key: str) -> lis
     return pieces
 
 
-def _placed(
-    factors: tuple[torch.Tensor, torch.Tensor], shape: torch.Size, offset: tuple[int, int, int] | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    up, down = factors
-    if offset is None:
-        return up, down
-    dimension, start, length = offset
-    if dimension == 0:
-        whole = up.new_zeros(shape[0], up.shape[1])
-        whole[start : start + length] = up
-        return whole, down
-    whole = down.new_zeros(down.shape[0], shape[1])
-    whole[:, start : start + length] = down
-    return up, whole
-
-
 def _whole(delta: torch.Tensor, shape: torch.Size, offset: tuple[int, int, int] | None) -> Piece:
     if offset is not None:
         placed = delta.new_zeros(shape)
         placed.narrow(*offset).copy_(delta)
         delta = placed
     return Piece(None, None, delta.reshape(delta.shape[0], -1))
-
-
-def beside(factors: list[Any], dimension: int) -> torch.Tensor:
-    """Concatenated along the rank; shorter ones are filled with zeros."""
-    longest = max(each.shape[1 - dimension] for each in factors)
-    filled = []
-    for each in factors:
-        missing = longest - each.shape[1 - dimension]
-        padding = (0, 0, 0, missing) if dimension == 1 else (0, missing)
-        filled.append(torch.nn.functional.pad(each, padding) if missing else each)
-    return torch.cat(filled, dimension)

@@ -7,8 +7,9 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from ...lora_resolver import Mismatch
-from .kinds import grown_shape
-from .stacked_adapter import LowRank, Other, Section, StackedAdapter, overlap
+from .kinds import as_low_rank, replaces, widened_to
+from .slices import overlap
+from .stacked_adapter import Other, Section, StackedAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,24 +53,13 @@ def _stack_weight(key: str, targets: dict[Target, list[tuple[WeightedPatches, An
     for target in sorted(targets, key=lambda target: target.offset or (-1, 0, 0)):
         low_rank, others = [], []
         for entry, value in targets[target]:
-            plain = _as_low_rank(value, entry.strength)
+            plain = as_low_rank(value, entry.strength)
             if plain is not None:
                 low_rank.append(plain)
             else:
                 others.append(_as_other(value, entry.strength))
         sections.append(Section(target.offset, target.function, tuple(low_rank), tuple(others)))
     return StackedAdapter(set(), tuple(sections))
-
-
-def _as_low_rank(value: Any, strength: float) -> LowRank | None:
-    """Plain LoRA: two factors, no mid, no DoRA scale, no reshape. Everything else is None."""
-    if getattr(value, "name", "") != "lora":
-        return None
-    up, down, alpha, mid, dora_scale, reshape = value.weights
-    if mid is not None or dora_scale is not None or reshape is not None or up.dim() < 2 or down.dim() < 2:
-        return None
-    scale = alpha / down.shape[0] if alpha is not None else 1.0
-    return LowRank(up, down, strength * scale)
 
 
 def _as_other(value: Any, strength: float) -> Other:
@@ -82,14 +72,12 @@ def _as_other(value: Any, strength: float) -> Other:
 def _refuse_what_has_no_sum(key: str, targets: dict[Target, list[tuple[WeightedPatches, Any]]]) -> None:
     """Two replacements of one weight have no sum, nor a replacement and a change, nor two shapes to grow to."""
     changes = [(entry, target, value) for target, values in targets.items() for entry, value in values]
-    alone = [
-        change for change in changes if _replaces(change[2]) or _grown_shape(change[2])
-    ]  # hardly ever any
+    alone = [change for change in changes if replaces(change[2]) or widened_to(change[2])]  # hardly ever any
     for (entry, target, value), (other, other_target, other_value) in product(alone, changes):
         if entry is other or not overlap(target.offset, other_target.offset):
             continue
-        shape, other_shape = _grown_shape(value), _grown_shape(other_value)
-        if _replaces(value):
+        shape, other_shape = widened_to(value), widened_to(other_value)
+        if replaces(value):
             what = f"{entry.name} replaces the weight {key}, which {other.name} changes as well"
         elif other_shape and shape and other_shape != shape:
             what = f"{entry.name} widens the weight {key} to {_by(shape)}, and {other.name} to {_by(other_shape)}"
@@ -101,14 +89,6 @@ def _refuse_what_has_no_sum(key: str, targets: dict[Target, list[tuple[WeightedP
             parameter=entry.place,
             remedy=f"Keep one of the two; {other.name} is {other.place}.",
         )
-
-
-def _replaces(value: Any) -> bool:
-    return isinstance(value, tuple) and value[0] == "set"
-
-
-def _grown_shape(value: Any) -> list[int] | None:
-    return None if isinstance(value, tuple) else grown_shape(value.name, value.weights)
 
 
 def _by(shape: list[int]) -> str:

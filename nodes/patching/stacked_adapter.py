@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import reduce
 from itertools import combinations
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import finalize
 
@@ -16,10 +17,11 @@ import torch
 from comfy.weight_adapter.base import WeightAdapterBase, pad_tensor_to_shape
 
 from .kept import limit
-from .kinds import apply_other, grown_shape
+from .kinds import LowRank, apply_other, grown_shape
+from .slices import Offset, corner, overlap, part_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _NUMBERS_AT_ONCE = 160 * 1024
 """So many fp32 numbers are in a core's own cache while they are added to: measured, 128 rows of 1,280."""
@@ -47,17 +49,6 @@ class _KeptBytes:
 
 
 _kept = _KeptBytes()
-
-Offset = tuple[int, int, int]
-"""(dimension, start, length) of a part of a weight."""
-
-
-class LowRank(NamedTuple):
-    """strength · up @ down, with alpha/rank already in the strength."""
-
-    up: torch.Tensor  # (out, rank), or a convolution's factor, flattened from dimension 1
-    down: torch.Tensor  # (rank, in[, *kernel])
-    strength: float | torch.Tensor  # (rank,) in fp32 where several LoRAs are stacked here
 
 
 class Other(NamedTuple):
@@ -167,7 +158,7 @@ class StackedAdapter(WeightAdapterBase):
         """As `_sum`, a few rows at a time: a wide copy of the whole weight would go through main memory four times."""
         for number, (offset, _function, low_rank, _others) in enumerate(self._sections):
             up, down = self._stack(number, low_rank, strength, weight.device, dtype)
-            part = _part(weight, offset)
+            part = part_of(weight, offset)
             if part.dim() == 2:
                 part = corner(part, (up.shape[0], down.shape[1]))
             rows = part if part.dim() == 2 else part.view(part.shape[0], -1)
@@ -221,7 +212,7 @@ class StackedAdapter(WeightAdapterBase):
                 widens = shape is None or grown_shape(kind, values) is not None
                 part, start = (
                     each if widens else corner(each, own_shape)
-                    for each in (_part(weight, offset), _part(arrived, offset))
+                    for each in (part_of(weight, offset), part_of(arrived, offset))
                 )
                 alone = apply_other(
                     (kind, values),
@@ -240,32 +231,13 @@ class StackedAdapter(WeightAdapterBase):
                 summed.append(offset)
             if low_rank:
                 stacked = self._stack(number, low_rank, strength, weight.device, dtype)
-                _add_low_rank(_part(weight, offset), stacked, function)
+                _add_low_rank(part_of(weight, offset), stacked, function)
                 summed.append(offset)
         return weight
 
 
 def _bytes_of(tensors: Iterable[torch.Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def corner(weight: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """The part of a padded weight that was there before it was padded, at most so large in each dimension."""
-    for dimension, size in enumerate(shape):
-        if size < weight.shape[dimension]:
-            weight = weight.narrow(dimension, 0, size)
-    return weight
-
-
-def overlap(first: Offset | None, second: Offset | None) -> bool:
-    """Whether two parts of a weight have numbers in common; None is the whole weight."""
-    if first is None or second is None or first[0] != second[0]:
-        return True
-    return first[1] < second[1] + second[2] and second[1] < first[1] + first[2]
-
-
-def _part(weight: torch.Tensor, offset: Offset | None) -> torch.Tensor:
-    return weight if offset is None else weight.narrow(*offset)
 
 
 def _product_dtype(weight: torch.Tensor, intermediate_dtype: torch.dtype) -> torch.dtype:
@@ -338,3 +310,25 @@ def _strength_of_ranks(strength: float | torch.Tensor, rank: int) -> torch.Tenso
     if isinstance(strength, torch.Tensor):
         return strength
     return torch.full((rank,), strength, dtype=torch.float32)
+
+
+_PRODUCT_BYTES = 4  # the sum is made in fp32
+
+
+def peak_extra_bytes(patches: Mapping[str, StackedAdapter], shapes: Mapping[str, Sequence[int]]) -> int:
+    """Bytes for the most costly weight; ComfyUI patches one after the other. 0 where there is nothing to patch.
+
+    Counted are the fp32 copy that ComfyUI hands over, the stacked factors, and for kinds with a formula of their own
+    the weight as it arrived, a copy to work on and the delta.
+    """
+    return max((_bytes_for(adapter, prod(shapes[key])) for key, adapter in patches.items()), default=0)
+
+
+def _bytes_for(adapter: Any, elements: int) -> int:
+    count = elements
+    for _offset, function, low_rank, others in adapter.sections:
+        factors = sum(up.numel() + down.numel() for up, down, _strength in low_rank)
+        count += factors + (elements if low_rank and function is not None else 0)
+        if others:
+            count += 3 * elements
+    return count * _PRODUCT_BYTES

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...lora_resolver import HostedOnly, InvalidInput, NotFound, detect_checkpoint
-from ..loader_names import FROM_REQUEST
+from ..array.inputs import FROM_REQUEST
 from ..server.model_folders import config_for, folder_with, loader_place
 from ..server.routes.checkpoints import known_checkpoint
 

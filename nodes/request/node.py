@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from ...lora_resolver import LoraResolverError, format_lora_array, parse_image_request
+from ..array.inputs import FROM_REQUEST, LoaderName
 from ..array.trigger_words import with_missing_words, words_of
-from ..loader_names import FROM_REQUEST, LoaderName
 from ..server.failures import tells_programs
 from ..server.model_folders import listed_files
 from ..server.progress import NodeProgress
+from ..server.running import wired_outputs
 from ..server.settings import resolver_config
-from ..server.wiring import wired_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

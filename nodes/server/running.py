@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from comfy_execution.utils import get_executing_context
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def running_server() -> Any:
@@ -10,3 +15,30 @@ def running_server() -> Any:
     from server import PromptServer  # late: its import starts half of ComfyUI
 
     return getattr(PromptServer, "instance", None)
+
+
+def wired_outputs() -> frozenset[int] | None:
+    """Numbers of this node's outputs that are linked to an input; None where that cannot be known, so all may be.
+
+    To be called in `fingerprint_inputs` and `execute`, where the answer is the same: a node that leaves out an output
+    must make that part of its fingerprint, or ComfyUI would take the empty output for the one that is wired later.
+    """
+    context = get_executing_context()
+    queue = getattr(running_server(), "prompt_queue", None)
+    if context is None or queue is None:
+        return None
+    running, _ = queue.get_current_queue_volatile()
+    for _number, prompt_id, workflow, *_ in running:
+        if prompt_id == context.prompt_id and context.node_id in workflow:
+            return _links_from(context.node_id, workflow)
+    return None
+
+
+def _links_from(node_id: str, workflow: Mapping[str, Any]) -> frozenset[int]:
+    links = (
+        value
+        for node in workflow.values()
+        for value in node.get("inputs", {}).values()
+        if isinstance(value, list) and len(value) == 2
+    )
+    return frozenset(output for origin, output in links if origin == node_id)

@@ -22,10 +22,9 @@ from lora_resolver import (
     parse_identifier,
     read_header,
 )
-from lora_resolver.bounded import parse_json, whole_number
 from lora_resolver.errors import MOST_SHOWN
 from lora_resolver.on_disk.library.scan import walk
-from lora_resolver.safe_files import open_regular, read_bounded, read_json_file
+from lora_resolver.safe_files import open_regular, parse_json, read_bounded, read_json_file, whole_number
 from lora_resolver.settings.presets import MAX_PRESETS, read_presets, save_preset
 from lora_resolver.settings.settings_file import read_settings, save_settings
 from lora_resolver.transfer.address_rules import check_peer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from air_lora_pack.lora_resolver import Resolver, ResolverConfig
-from air_lora_pack.nodes.server import listing as listings
+from air_lora_pack.nodes.server import model_folders as listings
 
 from tests.lora_files import sd15_lora
 

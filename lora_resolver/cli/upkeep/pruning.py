@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Literal
 
 from ...errors import AccessDenied, HostedOnly, LoraResolverError, NotFound, Offline, VerificationFailed
 from ...identifiers import parse_identifier
-from ...on_disk.downloads import LOCK_FOLDER, RECORD_SUFFIX, Store, contained, storage_error
+from ...on_disk.downloads import LOCK_FOLDER, RECORD_SUFFIX, Store
 from ...on_disk.preview import named_preview
 from ...records import PeekedLora
 from ...resolver import Resolver
+from ...safe_files import contained, storage_error
 from ...transfer.download.lease import leased
 from ...transfer.download.lock import file_lock, try_lock
 from ...transfer.download.partial import target_of

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import LoraResolverError, StorageFailed
-from ...file_identity import FileState, file_state
 from ...model_file.architecture import detect_architecture
 from ...model_file.safetensors_header import read_header
 from ...model_file.trigger_words import trigger_words
+from ...safe_files import FileState, file_state, storage_error
 from ...transfer.download import file_sha256
-from ..downloads import storage_error
 from .index import Index, Row
 from .scan import walk
 from .sidecars import SIDECARS, claims_beside

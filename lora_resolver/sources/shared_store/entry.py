@@ -16,9 +16,9 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ...bounded import parse_json
 from ...identifiers.rules import check_digest
 from ...records import LoraRecord
+from ...safe_files import parse_json
 
 if TYPE_CHECKING:
     from ...identifiers import Identifier

@@ -13,8 +13,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ...config import KEY, protocol_of, shown_address
 from ...errors import InvalidInput
-from ...store_address import KEY, protocol_of, shown_address
 from ...transfer.log_privacy import drivers_hushed, queries_hidden
 
 if TYPE_CHECKING:

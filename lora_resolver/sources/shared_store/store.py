@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ...errors import LoraResolverError, VerificationFailed
 from ...model_file.safetensors_header import header_end, parse_header, read_header
-from ...on_disk.downloads import show_to_others, storage_error, write_atomically
 from ...on_disk.preview import find_preview, named_preview
-from ...safe_files import read_bounded
+from ...safe_files import read_bounded, show_to_others, storage_error, write_atomically
 from ...transfer.download import file_sha256
 from .entry import Entry, file_name, may_be_kept, name_of, stands_still
 from .files import Files, StoreLost, StoreRefused

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ...bounded import whole_number
 from ...errors import StorageFailed, TransferFailed
+from ...safe_files import whole_number
 from ..transport import may_pass, refused_for_now
 from .partial import Facts
 

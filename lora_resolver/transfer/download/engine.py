@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ...errors import LoraResolverError, TransferFailed, VerificationFailed
-from ...on_disk.downloads import storage_error
+from ...safe_files import storage_error
 from ..tasks import Stop
 from .answers import FileChanged, RangesRefused
 from .digest import FollowingDigest

@@ -21,8 +21,7 @@ import time
 import uuid
 from pathlib import Path
 
-from ...bounded import whole_number
-from ...safe_files import read_bounded
+from ...safe_files import read_bounded, whole_number
 
 __all__ = ["Lease", "lease_file", "leased"]
 

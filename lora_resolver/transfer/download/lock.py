@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from ...on_disk.downloads import storage_error
+from ...safe_files import storage_error
 from .lease import Lease, lease_file
 from .partial import read_progress
 

@@ -26,8 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import StorageFailed
-from ...on_disk.downloads import write_atomically
-from ...safe_files import open_regular, read_json_file
+from ...safe_files import open_regular, read_json_file, write_atomically
 from .pieces import Pieces
 
 if TYPE_CHECKING:

@@ -94,8 +94,7 @@ class _TooLong(Exception):
 
 def look_now(identifier: Identifier, config: ResolverConfig) -> Looked:
     """Looks, in this thread. Never raises what a source can cause."""
-    from ....lora_resolver import Resolver
-    from ....lora_resolver import search
+    from ....lora_resolver import Resolver, search
 
     patience = replace(config, tries=2, retry_delay=0.5, connect_timeout=min(config.connect_timeout, 5.0))
     deadline = time.monotonic() + SECONDS

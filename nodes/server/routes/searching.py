@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ....lora_resolver import InvalidIdentifier, parse_identifier, whole_number
-from ..listing import listing, listing_soon
+from ..model_folders import listing, listing_soon
 from ..settings import resolver_config
 from . import workers
 from .checkpoints import known_checkpoint, named_checkpoint
