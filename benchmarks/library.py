@@ -24,7 +24,7 @@ from benchmarks.sample_files import file_like
 from lora_resolver.config import ResolverConfig
 from lora_resolver.on_disk.library import Library
 from lora_resolver.resolver import Resolver
-from lora_resolver.transfer.tasks import Stop
+from lora_resolver.transfer.tasks import CancelToken
 from tests.header_samples import samples
 
 FILES = 10_000
@@ -73,7 +73,7 @@ def many_files(folder: Path) -> Path:
 
 
 def _scan(config: ResolverConfig) -> None:
-    with Library(config, Stop()) as library:
+    with Library(config, CancelToken()) as library:
         library.scan()
 
 

@@ -18,13 +18,13 @@ from .errors import (
     one_or_several,
 )
 from .identifiers import Identifier, parse_identifier
-from .on_disk.downloads import Store
+from .on_disk.downloads import Downloads
 from .on_disk.library import Library
 from .records import PeekedLora, ResolvedLora
 from .resolving import Run
 from .sources import local
 from .transfer.services import services
-from .transfer.tasks import Stop, run_side_by_side
+from .transfer.tasks import CancelToken, run_side_by_side
 from .transfer.transport import Transport
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .on_disk.library import LibraryFile
     from .records import Progress
     from .resolving import Found
-    from .transfer.tasks import Meter
+    from .transfer.tasks import ProgressTracker
 
     BeforeDownloads = Callable[
         [Mapping[Identifier, PeekedLora | LoraResolverError]], Mapping[Identifier, LoraResolverError]
@@ -52,7 +52,7 @@ class Resolver:
 
     def __init__(self, config: ResolverConfig) -> None:
         self._config = config
-        self._store = Store(config)
+        self._downloads = Downloads(config)
 
     def resolve(
         self, identifier: Identifier | str, *, on_progress: Callable[[Progress], None] | None = None
@@ -158,7 +158,7 @@ class Resolver:
         wanted = _parsed(identifiers)
         with self._run() as (run, side_by_side):
             warnings, failed = side_by_side(
-                _each(wanted), lambda each, _, meter: run.share(each, meter), on_progress
+                _each(wanted), lambda each, _, tracker: run.share(each, tracker), on_progress
             )
         outcomes: dict[Identifier, tuple[str, ...] | LoraResolverError] = {**failed, **warnings}
         return [outcomes[each] for each in wanted]
@@ -168,12 +168,12 @@ class Resolver:
 
         `on_file(name, done, total)` is called before the header of each new or changed file is read; it may raise.
         """
-        with Library(self._config, Stop()) as library:
+        with Library(self._config, CancelToken()) as library:
             return library.files(on_file)
 
     def library_stamp(self) -> str | None:
         """Another text whenever `library` may say something else; None where nobody can tell. Opens no file."""
-        with Library(self._config, Stop()) as library:
+        with Library(self._config, CancelToken()) as library:
             return library.stamp()
 
     def find_local(self, identifier: Identifier | str) -> Path | None:
@@ -181,10 +181,10 @@ class Resolver:
         wanted = parse_identifier(identifier) if isinstance(identifier, str) else identifier
         if wanted.source == "local":
             return local.find(wanted.id, self._config.search_dirs)
-        stored = self._store.find(wanted)
+        stored = self._downloads.find(wanted)
         if stored is not None and stored.unchanged:
             return stored.path
-        with Library(self._config, Stop()) as library:
+        with Library(self._config, CancelToken()) as library:
             owned = library.known(wanted)
             return owned.path if owned is not None else None
 
@@ -193,14 +193,14 @@ class Resolver:
         not asked, nothing is hashed, and what a sidecar says is believed.
         """
         wanted = [parse_identifier(each) if isinstance(each, str) else each for each in identifiers]
-        with Library(self._config, Stop()) as library:
+        with Library(self._config, CancelToken()) as library:
             return [self._local_file(each, library) for each in wanted]
 
     def _local_file(self, identifier: Identifier, library: Library) -> LibraryFile | None:
         if identifier.source == "local":
             path = local.find(identifier.id, self._config.search_dirs)
         else:
-            stored, owned = self._store.find(identifier), library.known(identifier)
+            stored, owned = self._downloads.find(identifier), library.known(identifier)
             path = stored.path if stored else owned.path if owned else library.claimed(identifier)
         try:
             return None if path is None else library.file(path)
@@ -210,31 +210,31 @@ class Resolver:
     @contextmanager
     def _run(self) -> Iterator[tuple[Run, _SideBySide]]:
         """One call's work, and what runs a step of it for several identifiers at once."""
-        stop = Stop()
+        cancel = CancelToken()
         with (
-            Transport(self._config, services(self._config), stop) as transport,
-            Library(self._config, stop) as library,
+            Transport(self._config, services(self._config), cancel) as transport,
+            Library(self._config, cancel) as library,
         ):
-            yield Run(self._config, self._store, library, transport, stop), _SideBySide(stop)
+            yield Run(self._config, self._downloads, library, transport, cancel), _SideBySide(cancel)
 
 
 class _SideBySide:
     """Runs one step for several identifiers at once."""
 
-    def __init__(self, stop: Stop) -> None:
-        self._stop = stop
+    def __init__(self, cancel: CancelToken) -> None:
+        self._cancel = cancel
 
     def __call__(
         self,
         subjects: Mapping[Identifier, _S],
-        step: Callable[[Identifier, _S, Meter], _T],
+        step: Callable[[Identifier, _S, ProgressTracker], _T],
         on_progress: Callable[[Progress], None] | None,
     ) -> tuple[dict[Identifier, _T], dict[Identifier, LoraResolverError]]:
         """What the step gives, and for the others why it gives nothing. Raises what is no LoraResolverError."""
         tasks = [(each, _task(step, each, subject)) for each, subject in subjects.items()]
         given: dict[Identifier, _T] = {}
         failed: dict[Identifier, LoraResolverError] = {}
-        for name, outcome in zip(subjects, run_side_by_side(tasks, self._stop, on_progress)):
+        for name, outcome in zip(subjects, run_side_by_side(tasks, self._cancel, on_progress)):
             if isinstance(outcome, LoraResolverError):
                 failed[name] = outcome
             elif isinstance(outcome, BaseException):
@@ -245,9 +245,9 @@ class _SideBySide:
 
 
 def _task(
-    step: Callable[[Identifier, _S, Meter], _T], identifier: Identifier, subject: _S
-) -> Callable[[Meter], _T]:
-    return lambda meter: step(identifier, subject, meter)
+    step: Callable[[Identifier, _S, ProgressTracker], _T], identifier: Identifier, subject: _S
+) -> Callable[[ProgressTracker], _T]:
+    return lambda tracker: step(identifier, subject, tracker)
 
 
 def _parsed(identifiers: Sequence[Identifier | str]) -> list[Identifier]:
@@ -258,5 +258,5 @@ def _each(wanted: Sequence[Identifier]) -> dict[Identifier, None]:
     return dict.fromkeys(wanted)
 
 
-def _find(run: Run) -> Callable[[Identifier, None, Meter], Found]:
-    return lambda each, _, meter: run.find(each, meter)
+def _find(run: Run) -> Callable[[Identifier, None, ProgressTracker], Found]:
+    return lambda each, _, tracker: run.find(each, tracker)

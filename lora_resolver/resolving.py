@@ -25,10 +25,10 @@ from .on_disk.preview import keep_preview
 from .records import FileRecord, LoraRecord, PeekedLora, ResolvedLora
 from .safe_files import read_bounded
 from .sources import archive, locate
-from .sources.desk import Desk, Elsewhere, Offer, OnDisk
+from .sources.context import Alias, OnDisk, RemoteFile, SourceContext
 from .sources.shared_store import Entry, NotInStore, SharedStore
 from .text import quoted
-from .transfer.download import Order, download, only_one
+from .transfer.download import DownloadRequest, download, only_one
 from .transfer.peek import RemoteHeader, peek_header
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from .config import ResolverConfig
     from .identifiers import Identifier
-    from .on_disk.downloads import Store
-    from .transfer.tasks import Meter, Stop
+    from .on_disk.downloads import Downloads
+    from .transfer.tasks import CancelToken, ProgressTracker
     from .transfer.transport import Transport
 
 __all__ = ["Found", "Run"]
@@ -49,7 +49,7 @@ MAX_ALIASES = 8
 MAX_DOCUMENT_BYTES = 8 * 1024**2
 _T = TypeVar("_T")
 
-Found = Owned | Offer
+Found = Owned | RemoteFile
 """A file of this disk, or the shared store's or a source's offer of one."""
 
 
@@ -57,44 +57,49 @@ class Run:
     """One call's work: what its threads share. Its methods run in worker threads."""
 
     def __init__(
-        self, config: ResolverConfig, store: Store, library: Library, transport: Transport, stop: Stop
+        self,
+        config: ResolverConfig,
+        store: Downloads,
+        library: Library,
+        transport: Transport,
+        cancel: CancelToken,
     ) -> None:
         self._config = config
-        self._store = store
+        self._downloads = store
         self._library = library
-        self._stop = stop
+        self._cancel = cancel
         self._transport = transport
-        self._desk = Desk(config, store, transport)
-        self._shared = SharedStore(config, stop) if config.store else None
+        self._context = SourceContext(config, store, transport)
+        self._shared = SharedStore(config, cancel) if config.store else None
 
-    def find(self, asked: Identifier, meter: Meter) -> Found:
+    def find(self, asked: Identifier, tracker: ProgressTracker) -> Found:
         """The file on this disk, or who has it. Not a byte of it has come yet."""
-        return self._with_store(lambda ask_store: self._find(asked, meter, ask_store=ask_store))
+        return self._with_store(lambda ask_store: self._find(asked, tracker, ask_store=ask_store))
 
-    def look(self, asked: Identifier, found: Found, meter: Meter) -> PeekedLora:
+    def look(self, asked: Identifier, found: Found, tracker: ProgressTracker) -> PeekedLora:
         """What it is, without its weights."""
         try:
-            return self._told(lambda: self._look(asked, found, meter))
+            return self._told(lambda: self._look(asked, found, tracker))
         except NotInStore:
-            return self._look(asked, self._told(lambda: self._find(asked, meter, ask_store=False)), meter)
+            return self._look(asked, self._told(lambda: self._find(asked, tracker, ask_store=False)), tracker)
 
-    def take(self, asked: Identifier, found: Found, meter: Meter) -> ResolvedLora:
+    def take(self, asked: Identifier, found: Found, tracker: ProgressTracker) -> ResolvedLora:
         """A verified file on this disk: downloaded where it is not there."""
         try:
-            lora = self._told(lambda: self._taken(asked, found, meter))
+            lora = self._told(lambda: self._taken(asked, found, tracker))
         except NotInStore:
-            again = self._told(lambda: self._find(asked, meter, ask_store=False))
-            lora = self._told(lambda: self._taken(asked, again, meter))
-        meter.start("done", file_name=lora.path.name, done=lora.size, total=lora.size)
+            again = self._told(lambda: self._find(asked, tracker, ask_store=False))
+            lora = self._told(lambda: self._taken(asked, again, tracker))
+        tracker.start("done", file_name=lora.path.name, done=lora.size, total=lora.size)
         return lora
 
     def must_download(self, found: Found) -> bool:
         """Whether taking it would bring its weights from elsewhere."""
-        return isinstance(found, Offer) and not self._target(found).exists()
+        return isinstance(found, RemoteFile) and not self._target(found).exists()
 
-    def share(self, asked: Identifier, meter: Meter) -> tuple[str, ...]:
+    def share(self, asked: Identifier, tracker: ProgressTracker) -> tuple[str, ...]:
         """Puts a file of this disk into the shared store; what went wrong."""
-        stored = self._store.find(asked)
+        stored = self._downloads.find(asked)
         if self._shared is None or stored is None or stored.record is None or not stored.unchanged:
             return (f"{asked} is not on record here, so it was not put into the shared store",)
         document = stored.path.with_suffix(".civitai.info")
@@ -104,12 +109,12 @@ class Run:
             size=stored.path.stat().st_size,
             file_name=stored.path.name,
             source=stored.source,
-            folder=self._store.name_of_folder(stored),
+            folder=self._downloads.name_of_folder(stored),
             kind=self._config.kind,
             identifiers=stored.identifiers,
             record=record,
         )
-        return () if self._shared.keep(stored.path, entry, meter) else self._warnings
+        return () if self._shared.keep(stored.path, entry, tracker) else self._warnings
 
     def _with_store(self, work: Callable[[bool], _T]) -> _T:
         """`work(True)`, or `work(False)` where the shared store does not give what it has."""
@@ -129,15 +134,15 @@ class Run:
     def _warnings(self) -> tuple[str, ...]:
         return self._shared.warnings if self._shared is not None else ()
 
-    def _taken(self, asked: Identifier, found: Found, meter: Meter) -> ResolvedLora:
+    def _taken(self, asked: Identifier, found: Found, tracker: ProgressTracker) -> ResolvedLora:
         if isinstance(found, Owned):
             return self._resolved(asked, found)
         try:
-            return self._take(asked, found, meter)
+            return self._take(asked, found, tracker)
         except NotFound as gone:
-            return self._take_from_archive(asked, found, meter, gone)
+            return self._take_from_archive(asked, found, tracker, gone)
 
-    def _look(self, asked: Identifier, found: Found, meter: Meter) -> PeekedLora:
+    def _look(self, asked: Identifier, found: Found, tracker: ProgressTracker) -> PeekedLora:
         if isinstance(found, Owned):
             header = read_header(found.path)
             return PeekedLora(
@@ -151,20 +156,20 @@ class Run:
                 header=header,
                 bytes_read=0,
             )
-        return self._peeked(asked, found, meter)
+        return self._peeked(asked, found, tracker)
 
-    def _peeked(self, asked: Identifier, found: Offer, meter: Meter) -> PeekedLora:
-        order = Order(found.file, self._target(found), found.explain)
-        meter.start("look up", file_name=order.target.name)
+    def _peeked(self, asked: Identifier, found: RemoteFile, tracker: ProgressTracker) -> PeekedLora:
+        request = DownloadRequest(found.file, self._target(found), found.explain)
+        tracker.start("look up", file_name=request.target.name)
         if found.entry is not None and self._shared is not None:
             header = self._shared.header(found.entry)
             remote = RemoteHeader(header, header.file_size, header.data_start)
         else:
-            remote = peek_header(order, self._transport, self._config)
+            remote = peek_header(request, self._transport, self._config)
         return PeekedLora(
             identifier=asked,
             path=None,
-            file_name=order.target.name,
+            file_name=request.target.name,
             size=remote.size if remote.size is not None else found.file.size,
             sha256=found.file.sha256,
             source=found.source,
@@ -173,60 +178,60 @@ class Run:
             bytes_read=remote.bytes_read,
         )
 
-    def _find(self, asked: Identifier, meter: Meter, *, ask_store: bool) -> Found:
+    def _find(self, asked: Identifier, tracker: ProgressTracker, *, ask_store: bool) -> Found:
         """The file on this disk, or the shared store's or the source's offer of it."""
         identifier = asked
         for _ in range(MAX_ALIASES):
-            owned = self._owned(identifier, meter)
+            owned = self._owned(identifier, tracker)
             if owned is not None:
                 return owned
             stored = self._stored(identifier) if ask_store else None
             if stored is not None:
-                return self._same_content(stored, meter) or stored
+                return self._same_content(stored, tracker) or stored
             try:
-                finding = locate(identifier, self._desk)
+                finding = locate(identifier, self._context)
             except (NotFound, Offline, TransferFailed) as error:
-                last_resort = self._without_its_source(identifier, meter, error)
+                last_resort = self._without_its_source(identifier, tracker, error)
                 if last_resort is None and ask_store and not isinstance(error, NotFound):
                     last_resort = self._stored(identifier, last_resort=True)
                 if last_resort is None:
                     raise
                 return last_resort
-            if isinstance(finding, Elsewhere):
+            if isinstance(finding, Alias):
                 identifier = finding.identifier
             elif isinstance(finding, OnDisk):
-                digest = self._library.sha256(finding.path, meter)
+                digest = self._library.sha256(finding.path, tracker)
                 return Owned(finding.path, digest, "local", self._library.describe(finding.path, digest))
             else:
-                return self._same_content(finding, meter) or finding
+                return self._same_content(finding, tracker) or finding
         raise InvalidInput(
             f"{asked} leads from alias to alias without an end",
             code="badAliases",
             remedy="Correct aliases.json: each name must end at a file or at a source that has one.",
         )
 
-    def _owned(self, identifier: Identifier, meter: Meter) -> Owned | None:
+    def _owned(self, identifier: Identifier, tracker: ProgressTracker) -> Owned | None:
         """The file known under this very name, here or beside another tool's notes, if it is still what it was."""
         if identifier.source == "local":
             return None
-        stored = self._store.find(identifier)
+        stored = self._downloads.find(identifier)
         if stored is not None:
             # A record beside a file is believed for names; its hash counts once the file was read on this machine.
             if stored.unchanged and self._library.known_state(stored.path, stored.sha256) is not None:
                 return Owned(stored.path, stored.sha256, stored.source, stored.record)
-            if self._library.sha256(stored.path, meter) == stored.sha256:
-                self._store.confirm(stored)
+            if self._library.sha256(stored.path, tracker) == stored.sha256:
+                self._downloads.confirm(stored)
                 return Owned(stored.path, stored.sha256, stored.source, stored.record)
-        return self._library.find(identifier, meter)
+        return self._library.find(identifier, tracker)
 
-    def _stored(self, identifier: Identifier, *, last_resort: bool = False) -> Offer | None:
+    def _stored(self, identifier: Identifier, *, last_resort: bool = False) -> RemoteFile | None:
         """The shared store's offer of a file."""
         if self._shared is None:
             return None
         entry = self._shared.find(identifier, last_resort=last_resort)
         if entry is None:
             return None
-        return Offer(
+        return RemoteFile(
             source=entry.source,
             folder=entry.folder,
             record=entry.record,
@@ -236,107 +241,109 @@ class Run:
             entry=entry,
         )
 
-    def _same_content(self, offer: Offer, meter: Meter) -> Owned | None:
+    def _same_content(self, remote: RemoteFile, tracker: ProgressTracker) -> Owned | None:
         """The file that the source offers, where the user has it already under whatever name."""
-        if offer.file.sha256 is None:
+        if remote.file.sha256 is None:
             return None
-        owned = self._library.find_content(offer.file.sha256, offer.file.size, meter)
+        owned = self._library.find_content(remote.file.sha256, remote.file.size, tracker)
         if owned is None:
             return None
-        self._library.remember(owned.path, offer.identifiers, owned.sha256, offer.source, offer.record)
-        return Owned(owned.path, owned.sha256, offer.source, offer.record)
+        self._library.remember(owned.path, remote.identifiers, owned.sha256, remote.source, remote.record)
+        return Owned(owned.path, owned.sha256, remote.source, remote.record)
 
     def _without_its_source(
-        self, identifier: Identifier, meter: Meter, error: LoraResolverError
-    ) -> Owned | Offer | None:
+        self, identifier: Identifier, tracker: ProgressTracker, error: LoraResolverError
+    ) -> Owned | RemoteFile | None:
         """What can be had where the source has nothing or cannot be asked."""
         if identifier.source == "sha256":
-            owned = self._library.find_anywhere(identifier.id, meter)
+            owned = self._library.find_anywhere(identifier.id, tracker)
         else:
-            owned = self._library.believed(identifier, meter)
+            owned = self._library.believed(identifier, tracker)
         if owned is not None or not isinstance(error, NotFound):
             return owned
-        return archive.locate(self._library.last_sha256(identifier), self._desk)
+        return archive.locate(self._library.last_sha256(identifier), self._context)
 
-    def _target(self, offer: Offer) -> Path:
-        return self._store.target(offer.source, offer.folder, offer.file.name, offer.identifiers)
+    def _target(self, remote: RemoteFile) -> Path:
+        return self._downloads.target(remote.source, remote.folder, remote.file.name, remote.identifiers)
 
-    def _take(self, asked: Identifier, offer: Offer, meter: Meter) -> ResolvedLora:
-        target = self._target(offer)
+    def _take(self, asked: Identifier, remote: RemoteFile, tracker: ProgressTracker) -> ResolvedLora:
+        target = self._target(remote)
         from_store = False
-        with only_one(self._store.lock_file(target), target, meter, self._stop):
-            if self._target(offer) != target:  # another file has got this name in the meantime
-                return self._take(asked, offer, meter)
+        with only_one(self._downloads.lock_file(target), target, tracker, self._cancel):
+            if self._target(remote) != target:  # another file has got this name in the meantime
+                return self._take(asked, remote, tracker)
             downloaded = not target.exists()
             if downloaded:
-                from_store = self._from_store(offer, target, meter)
-                digest = str(offer.file.sha256) if from_store else self._download(offer, target, meter)
+                from_store = self._from_store(remote, target, tracker)
+                digest = str(remote.file.sha256) if from_store else self._download(remote, target, tracker)
             else:  # somebody else was faster, or the user put it there
-                digest = self._library.sha256(target, meter)
-                if digest != offer.file.sha256:
+                digest = self._library.sha256(target, tracker)
+                if digest != remote.file.sha256:
                     raise _in_the_way(target, asked)
-            self._record(target, offer, digest)
-        if self._shared is not None and downloaded and offer.entry is None:
-            self._shared.keep(target, self._entry(target, offer, digest), meter)
+            self._record(target, remote, digest)
+        if self._shared is not None and downloaded and remote.entry is None:
+            self._shared.keep(target, self._entry(target, remote, digest), tracker)
         return replace(
-            self._resolved(asked, Owned(target, digest, offer.source, offer.record)),
+            self._resolved(asked, Owned(target, digest, remote.source, remote.record)),
             downloaded=downloaded,
             from_store=from_store,
-            warnings=(*self._warnings, *_several_files(asked, offer.record)),
+            warnings=(*self._warnings, *_several_files(asked, remote.record)),
         )
 
-    def _from_store(self, offer: Offer, target: Path, meter: Meter) -> bool:
+    def _from_store(self, remote: RemoteFile, target: Path, tracker: ProgressTracker) -> bool:
         """Whether the shared store gave the file. Raises NotInStore where nobody else can."""
-        digest = offer.file.sha256
-        given = self._shared is not None and digest is not None and self._shared.fetch(digest, target, meter)
-        if offer.entry is not None and not given:
+        digest = remote.file.sha256
+        given = (
+            self._shared is not None and digest is not None and self._shared.fetch(digest, target, tracker)
+        )
+        if remote.entry is not None and not given:
             raise NotInStore
         return given
 
-    def _entry(self, target: Path, offer: Offer, digest: str) -> Entry:
+    def _entry(self, target: Path, remote: RemoteFile, digest: str) -> Entry:
         """What the shared store is to know of a file."""
         return Entry(
             sha256=digest,
             size=target.stat().st_size,
-            file_name=offer.file.name,
-            source=offer.source,
-            folder=offer.folder,
+            file_name=remote.file.name,
+            source=remote.source,
+            folder=remote.folder,
             kind=self._config.kind,
-            identifiers=_names(offer, digest),
-            record=offer.record,
+            identifiers=_names(remote, digest),
+            record=remote.record,
         )
 
     def _take_from_archive(
-        self, asked: Identifier, offer: Offer, meter: Meter, gone: NotFound
+        self, asked: Identifier, remote: RemoteFile, tracker: ProgressTracker, gone: NotFound
     ) -> ResolvedLora:
         """The file that a source has lost. Where that fails too, the source's own answer is the one to show."""
-        archived = archive.locate(offer.file.sha256, self._desk, like=offer)
+        archived = archive.locate(remote.file.sha256, self._context, like=remote)
         if archived is not None:
             with contextlib.suppress(NotFound, AccessDenied, TransferFailed, VerificationFailed):
-                return self._take(asked, archived, meter)
+                return self._take(asked, archived, tracker)
         raise gone
 
-    def _download(self, offer: Offer, target: Path, meter: Meter) -> str:
+    def _download(self, remote: RemoteFile, target: Path, tracker: ProgressTracker) -> str:
         """The SHA-256 of the downloaded file, from the first address that gives it."""
-        *others, last = (offer.file.url, *offer.mirrors)
+        *others, last = (remote.file.url, *remote.mirrors)
         for url in others:
-            order = Order(replace(offer.file, url=url), target, offer.explain)
+            request = DownloadRequest(replace(remote.file, url=url), target, remote.explain)
             with contextlib.suppress(NotFound, AccessDenied, TransferFailed, VerificationFailed):
-                return download(order, self._transport, self._config, meter, self._stop)
-        order = Order(replace(offer.file, url=last), target, offer.explain)
-        return download(order, self._transport, self._config, meter, self._stop)
+                return download(request, self._transport, self._config, tracker, self._cancel)
+        request = DownloadRequest(replace(remote.file, url=last), target, remote.explain)
+        return download(request, self._transport, self._config, tracker, self._cancel)
 
-    def _record(self, target: Path, offer: Offer, digest: str) -> None:
-        picture, is_above = offer.record.picture(self._config.picture_level)
-        record = replace(offer.record, preview_url=picture)
-        self._store.keep(
-            target, identifiers=_names(offer, digest), sha256=digest, source=offer.source, record=record
+    def _record(self, target: Path, remote: RemoteFile, digest: str) -> None:
+        picture, is_above = remote.record.picture(self._config.picture_level)
+        record = replace(remote.record, preview_url=picture)
+        self._downloads.keep(
+            target, identifiers=_names(remote, digest), sha256=digest, source=remote.source, record=record
         )
-        self._library.remember(target, offer.identifiers, digest, offer.source, record)
-        if offer.entry is None:
+        self._library.remember(target, remote.identifiers, digest, remote.source, record)
+        if remote.entry is None:
             keep_preview("" if is_above else picture, target, self._transport)
         elif self._shared is not None:  # whoever has the store may have no way to the picture's own place
-            self._shared.keep_preview(offer.entry, target)
+            self._shared.keep_preview(remote.entry, target)
 
     def _resolved(self, asked: Identifier, owned: Owned) -> ResolvedLora:
         header = read_header(owned.path)
@@ -380,9 +387,9 @@ def _document(path: Path) -> str:
         return ""
 
 
-def _names(offer: Offer, digest: str) -> tuple[str, ...]:
+def _names(remote: RemoteFile, digest: str) -> tuple[str, ...]:
     """Every name that the file answers to."""
-    return tuple(dict.fromkeys([*offer.identifiers, f"sha256:{digest}"]))
+    return tuple(dict.fromkeys([*remote.identifiers, f"sha256:{digest}"]))
 
 
 def _in_the_way(target: Path, asked: Identifier) -> StorageFailed:

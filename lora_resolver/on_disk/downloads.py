@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ..config import ResolverConfig
     from ..identifiers import Identifier
 
-__all__ = ["Store", "StoredFile", "name_as"]
+__all__ = ["DownloadedFile", "Downloads", "name_as"]
 
 RECORD_SUFFIX = ".air.json"
 LOCK_FOLDER = ".locks"
@@ -50,7 +50,7 @@ _LONGEST_LOCK = 100
 
 
 @dataclass(frozen=True)
-class StoredFile:
+class DownloadedFile:
     """A file that lies in a store, as its `air.json` describes it."""
 
     path: Path
@@ -69,7 +69,7 @@ class StoredFile:
         return any(text.partition("@")[2] == wanted for text in self.identifiers)
 
 
-class Store:
+class Downloads:
     """The trees named `air/` in the configured folders."""
 
     def __init__(self, config: ResolverConfig) -> None:
@@ -97,7 +97,7 @@ class Store:
             return path
         return inside / fitted(inside, marked(path.name, identifiers[0]))
 
-    def name_of_folder(self, stored: StoredFile) -> str:
+    def name_of_folder(self, stored: DownloadedFile) -> str:
         """The name that `folder` was given for a file: "120096@135931"."""
         root = next(root for root in self._roots if stored.path.is_relative_to(root))
         return stored.path.parent.relative_to(root / stored.source).as_posix()
@@ -108,7 +108,7 @@ class Store:
         name = short_name("+".join(inside.parts), _LONGEST_LOCK)
         return self._download_dir / "air" / LOCK_FOLDER / f"{name}.lock"
 
-    def find(self, identifier: Identifier) -> StoredFile | None:
+    def find(self, identifier: Identifier) -> DownloadedFile | None:
         """The file recorded under exactly this identifier, in any configured folder."""
         text = str(identifier)
         for folder in self._folders_of(identifier):
@@ -117,7 +117,7 @@ class Store:
                     return stored
         return None
 
-    def confirm(self, stored: StoredFile) -> None:
+    def confirm(self, stored: DownloadedFile) -> None:
         """Notes that a file whose time had changed (it was copied, say) was hashed again and is still the same."""
         with contextlib.suppress(StorageFailed):  # a read-only folder: it will be hashed once more next time
             self.keep(
@@ -151,7 +151,7 @@ class Store:
             ::-1
         ]
 
-    def all(self) -> Iterator[StoredFile]:
+    def all(self) -> Iterator[DownloadedFile]:
         """Every recorded file, in a stable order."""
         for root in self._roots:
             yield from _records_in(root)
@@ -210,7 +210,7 @@ def _file_of(record_path: Path) -> Path:
     return record_path.with_name(f"{record_path.name[: -len(RECORD_SUFFIX)]}.safetensors")
 
 
-def _records_in(folder: Path) -> Iterator[StoredFile]:
+def _records_in(folder: Path) -> Iterator[DownloadedFile]:
     if not folder.is_dir():
         return
     try:
@@ -223,7 +223,7 @@ def _records_in(folder: Path) -> Iterator[StoredFile]:
             yield stored
 
 
-def _read(record_path: Path) -> StoredFile | None:
+def _read(record_path: Path) -> DownloadedFile | None:
     """The record and its file, or None where either is missing or is not what it should be."""
     path = _file_of(record_path)
     try:
@@ -231,7 +231,7 @@ def _read(record_path: Path) -> StoredFile | None:
         content = read_json_file(record_path, MAX_RECORD_BYTES)
         if content["format"] != _FORMAT:
             return None
-        return StoredFile(
+        return DownloadedFile(
             path=path,
             identifiers=tuple(str(each) for each in content["identifiers"]),
             sha256=str(content["sha256"]),

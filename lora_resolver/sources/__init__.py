@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..identifiers import Identifier
-    from .desk import Desk, Finding
+    from .context import Finding, SourceContext
 
 __all__ = ["SOURCES", "locate"]
 
-SOURCES: Mapping[str, Callable[[Identifier, Desk], Finding]] = {
+SOURCES: Mapping[str, Callable[[Identifier, SourceContext], Finding]] = {
     "civitai": civitai.locate,
     "sha256": civitai.locate_by_hash,
     "huggingface": huggingface.locate,
@@ -28,6 +28,6 @@ SOURCES: Mapping[str, Callable[[Identifier, Desk], Finding]] = {
 """Identifier source → function. Every other name is a provider that keeps its weights to itself."""
 
 
-def locate(identifier: Identifier, desk: Desk) -> Finding:
+def locate(identifier: Identifier, context: SourceContext) -> Finding:
     """Asks the source that the identifier names."""
-    return SOURCES.get(identifier.source, hosted.locate)(identifier, desk)
+    return SOURCES.get(identifier.source, hosted.locate)(identifier, context)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import LoraResolverError
 from ..file_names import is_safetensors
 from ..records import FileRecord, LoraRecord
-from .desk import Offer
+from .context import RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .desk import Desk
+    from .context import SourceContext
 
 __all__ = ["locate"]
 
@@ -27,16 +27,18 @@ MAX_MIRRORS = 5
 _MAX_NODES = 20_000
 
 
-def locate(sha256: str | None, desk: Desk, *, like: Offer | None = None) -> Offer | None:
+def locate(
+    sha256: str | None, context: SourceContext, *, like: RemoteFile | None = None
+) -> RemoteFile | None:
     """Mirrors of the file with this SHA-256; None where the archive is not to be asked or knows of none.
 
     `like` is the offer of a source that turned out to have lost the file: what it said of it is kept.
     """
-    address = desk.config.archive_url
-    if address is None or sha256 is None or desk.config.offline:
+    address = context.config.archive_url
+    if address is None or sha256 is None or context.config.offline:
         return None
     try:
-        answer = desk.transport.get_json(f"{address}/sha256/{sha256}")
+        answer = context.transport.get_json(f"{address}/sha256/{sha256}")
     except LoraResolverError:
         return None  # the source's own answer is the one to show
     if answer.status != 200:
@@ -51,7 +53,7 @@ def locate(sha256: str | None, desk: Desk, *, like: Offer | None = None) -> Offe
         source, folder, identifiers = "archive", sha256, (f"sha256:{sha256}",)
         name, size = next(iter(names), "lora.safetensors"), None
         record = LoraRecord(f"sha256:{sha256}", name=_title(answer.body) or name)
-    return Offer(
+    return RemoteFile(
         source=source,
         folder=folder,
         record=record,

@@ -20,7 +20,7 @@ from ..file_names import is_safetensors
 from ..identifiers.file_choice import agrees, traits_of
 from ..model_file.architecture.base_models import declared_families
 from ..text import setting
-from .desk import Elsewhere, Offer
+from .context import Alias, RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..identifiers import Identifier
     from ..records import FileRecord, LoraRecord
     from ..transfer.transport import Answer
-    from .desk import Desk
+    from .context import SourceContext
 
 __all__ = ["Listing", "listed_versions", "locate", "locate_by_hash", "search"]
 
@@ -59,25 +59,25 @@ BASE_MODELS = (
 TOKEN_PAGE = "/user/account"  # noqa: S105 - the page where a user makes a token
 
 
-def locate(identifier: Identifier, desk: Desk) -> Offer | Elsewhere:
+def locate(identifier: Identifier, context: SourceContext) -> RemoteFile | Alias:
     """The file of a version. Raises NotFound, AccessDenied, VerificationFailed or TransferFailed."""
     if identifier.version is None:
-        raise _version_missing(identifier, desk)
+        raise _version_missing(identifier, context)
     if identifier.version == "latest":
-        return Elsewhere(replace(identifier, version=_newest(identifier, desk)))
+        return Alias(replace(identifier, version=_newest(identifier, context)))
     version = identifier.version
     try:
         document = _ask(
-            desk, f"/api/v1/model-versions/{version}", f"CivitAI has no version {version} of a model"
+            context, f"/api/v1/model-versions/{version}", f"CivitAI has no version {version} of a model"
         )
     except NotFound as error:
-        raise _with_other_versions(error, identifier, desk) from None
+        raise _with_other_versions(error, identifier, context) from None
     belongs_to = api.model_id(document)
     if belongs_to is None:
         raise TransferFailed(
             f"CivitAI does not say which model version {version} is of",
             code="badAnswer",
-            remedy=f"Open {desk.config.civitai_url}/api/v1/model-versions/{version} to see what it says, or run it "
+            remedy=f"Open {context.config.civitai_url}/api/v1/model-versions/{version} to see what it says, or run it "
             "again later.",
         )
     if identifier.id and belongs_to != identifier.id:
@@ -86,18 +86,18 @@ def locate(identifier: Identifier, desk: Desk) -> Offer | Elsewhere:
             code="wrongModel",
             remedy=f"If {api.name(document)!r} is what you want, write civitai:{belongs_to}@{version}.",
         )
-    return _offer(document, desk, asked=identifier)
+    return _offer(document, context, asked=identifier)
 
 
-def locate_by_hash(identifier: Identifier, desk: Desk) -> Offer:
+def locate_by_hash(identifier: Identifier, context: SourceContext) -> RemoteFile:
     """The version that has a file with this SHA-256."""
     digest = identifier.id
     document = _ask(
-        desk,
+        context,
         f"/api/v1/model-versions/by-hash/{digest.upper()}",
         f"neither your loras folders nor CivitAI have a file with SHA-256 {digest}",
     )
-    return _offer(document, desk, asked=identifier, sha256=digest)
+    return _offer(document, context, asked=identifier, sha256=digest)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ SORTS = {"relevance": "", "downloads": "Most Downloaded", "newest": "Newest"}
 
 
 def search(
-    desk: Desk,
+    context: SourceContext,
     query: str,
     *,
     families: Collection[str] = (),
@@ -133,46 +133,50 @@ def search(
     ]
     if query:
         asked.append(("query", query))
-    asked.append(("nsfw", "true" if desk.config.picture_level > PICTURE_LEVELS["PG13"] else "false"))
+    asked.append(("nsfw", "true" if context.config.picture_level > PICTURE_LEVELS["PG13"] else "false"))
     if SORTS[sort]:
         asked.append(("sort", SORTS[sort]))
     if cursor:
         asked.append(("cursor", cursor))
     asked += [("baseModels", each) for each in BASE_MODELS if wanted.intersection(declared_families(each))]
-    document = _ask(desk, f"/api/v1/models?{urlencode(asked)}", f"CivitAI cannot search for {query!r}")
+    document = _ask(context, f"/api/v1/models?{urlencode(asked)}", f"CivitAI cannot search for {query!r}")
     found = [
-        listing for model in api.models(document) if (listing := _newest_for(wanted, model, desk)) is not None
+        listing
+        for model in api.models(document)
+        if (listing := _newest_for(wanted, model, context)) is not None
     ]
     return found, api.next_cursor(document)
 
 
-def listed_versions(model_id: str, desk: Desk) -> list[Listing]:
+def listed_versions(model_id: str, context: SourceContext) -> list[Listing]:
     """Every published version of a model, the newest first. Raises as `search` does, and NotFound."""
-    model = _ask(desk, f"/api/v1/models/{model_id}", f"CivitAI has no model {model_id}")
-    return [_listing(document, desk) for document in api.version_documents(model)]
+    model = _ask(context, f"/api/v1/models/{model_id}", f"CivitAI has no model {model_id}")
+    return [_listing(document, context) for document in api.version_documents(model)]
 
 
-def _newest_for(families: set[str], model: dict[str, Any], desk: Desk) -> Listing | None:
+def _newest_for(families: set[str], model: dict[str, Any], context: SourceContext) -> Listing | None:
     for document in api.version_documents(model):
-        listing = _listing(document, desk)
+        listing = _listing(document, context)
         if not families or families.intersection(declared_families(listing.record.base_model)):
             return listing
     return None
 
 
-def _listing(document: dict[str, Any], desk: Desk) -> Listing:
-    record = api.lora_record(document, desk.config.civitai_url)
+def _listing(document: dict[str, Any], context: SourceContext) -> Listing:
+    record = api.lora_record(document, context.config.civitai_url)
     try:
-        _check_kind(document, record, desk.config.kind)
+        _check_kind(document, record, context.config.kind)
         _check_availability(document, record)
     except (AccessDenied, NotFound, VerificationFailed) as error:
         return Listing(record, error)
     return Listing(record)
 
 
-def _offer(document: dict[str, Any], desk: Desk, *, asked: Identifier, sha256: str | None = None) -> Offer:
-    record = api.lora_record(document, desk.config.civitai_url)
-    _check_kind(document, record, desk.config.kind)
+def _offer(
+    document: dict[str, Any], context: SourceContext, *, asked: Identifier, sha256: str | None = None
+) -> RemoteFile:
+    record = api.lora_record(document, context.config.civitai_url)
+    _check_kind(document, record, context.config.kind)
     _check_availability(document, record)
     file = _choose(record, asked, sha256)
     if not is_safetensors(file.name) and file.format != "SafeTensor":
@@ -194,14 +198,14 @@ def _offer(document: dict[str, Any], desk: Desk, *, asked: Identifier, sha256: s
         answers_to.append(f"{record.identifier}?{asked.choice}")
     if file.sha256:
         answers_to.append(f"sha256:{file.sha256}")
-    return Offer(
+    return RemoteFile(
         source="civitai",
         folder=record.identifier.removeprefix("civitai:"),
         record=record,
         file=file,
         identifiers=tuple(answers_to),
         explain=partial(
-            _explain, record, has_token=desk.transport.has_token(file.url), site=desk.config.civitai_url
+            _explain, record, has_token=context.transport.has_token(file.url), site=context.config.civitai_url
         ),
     )
 
@@ -320,12 +324,12 @@ def _explain(record: LoraRecord, answer: Answer, *, has_token: bool, site: str) 
     return None
 
 
-def _with_other_versions(error: NotFound, identifier: Identifier, desk: Desk) -> NotFound:
+def _with_other_versions(error: NotFound, identifier: Identifier, context: SourceContext) -> NotFound:
     """A version that is gone: those that are there are named."""
     if not identifier.id:
         return error
     try:
-        name, versions = _versions(identifier, desk)
+        name, versions = _versions(identifier, context)
     except LoraResolverError:  # the model is gone too, or cannot be asked for
         return error
     if not versions:
@@ -338,24 +342,24 @@ def _with_other_versions(error: NotFound, identifier: Identifier, desk: Desk) ->
     )
 
 
-def _newest(identifier: Identifier, desk: Desk) -> str:
-    versions = _versions(identifier, desk)[1]
+def _newest(identifier: Identifier, context: SourceContext) -> str:
+    versions = _versions(identifier, context)[1]
     if not versions:
         raise _not_found(
-            f"CivitAI model {identifier.id} has no version that can be had", desk.config.civitai_url
+            f"CivitAI model {identifier.id} has no version that can be had", context.config.civitai_url
         )
     return versions[0][0]
 
 
-def _version_missing(identifier: Identifier, desk: Desk) -> NotFound:
-    name, versions = _versions(identifier, desk)
+def _version_missing(identifier: Identifier, context: SourceContext) -> NotFound:
+    name, versions = _versions(identifier, context)
     return NotFound(
         f"{identifier}{f' ({name})' if name else ''} does not say which version",
         code="versionMissing",
         remedy=f"Write one of: {_shown(identifier, versions)}. "
         f"Or civitai:{identifier.id}@latest for the newest, whatever it is."
         if versions
-        else f"Look at {desk.config.civitai_url}/models/{identifier.id} for the versions.",
+        else f"Look at {context.config.civitai_url}/models/{identifier.id} for the versions.",
     )
 
 
@@ -368,33 +372,33 @@ def _shown(identifier: Identifier, versions: list[tuple[str, str]]) -> str:
     return ", ".join(found[:_MOST_SHOWN]) + more
 
 
-def _versions(identifier: Identifier, desk: Desk) -> tuple[str, list[tuple[str, str]]]:
+def _versions(identifier: Identifier, context: SourceContext) -> tuple[str, list[tuple[str, str]]]:
     """The model's name, and its versions with theirs, the newest first; offline, those on this disk."""
-    if desk.config.offline:
-        return "", [(number, "") for number in desk.store.versions("civitai", identifier.id)]
-    model = _ask(desk, f"/api/v1/models/{identifier.id}", f"CivitAI has no model {identifier.id}")
+    if context.config.offline:
+        return "", [(number, "") for number in context.downloads.versions("civitai", identifier.id)]
+    model = _ask(context, f"/api/v1/models/{identifier.id}", f"CivitAI has no model {identifier.id}")
     return api.name(model), api.versions(model)
 
 
-def _ask(desk: Desk, path: str, missing: str) -> dict[str, Any]:
-    if desk.config.offline:
+def _ask(context: SourceContext, path: str, missing: str) -> dict[str, Any]:
+    if context.config.offline:
         raise Offline(
             "it is not on this disk, and the network is switched off",
             code="offline",
             remedy=f"Switch off {setting('AIR_LORA_OFFLINE')}, or put the file in a loras folder.",
         )
-    answer = desk.transport.get_json(f"{desk.config.civitai_url}{path}")
+    answer = context.transport.get_json(f"{context.config.civitai_url}{path}")
     if answer.status == 200 and isinstance(answer.body, dict):
         return answer.body
     if answer.status in (400, 404):
-        raise _not_found(missing, desk.config.civitai_url)
+        raise _not_found(missing, context.config.civitai_url)
     if answer.status == _UNAVAILABLE_FOR_LEGAL_REASONS:
         raise _region_blocked("CivitAI does not answer this machine (451)")
     if answer.status == 401:
         raise AccessDenied(
             "CivitAI does not accept the token",
             code="tokenRejected",
-            remedy=f"Make a new one at {desk.config.civitai_url}{TOKEN_PAGE} and put it into "
+            remedy=f"Make a new one at {context.config.civitai_url}{TOKEN_PAGE} and put it into "
             f"{setting('CIVITAI_API_TOKEN')}.",
         )
     if answer.status == 403:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ..errors import HostedOnly, InvalidIdentifier, InvalidInput, NotFound
 from ..identifiers import parse_identifier
 from ..safe_files import read_json_file
-from .desk import Elsewhere, OnDisk
+from .context import Alias, OnDisk
 
 if TYPE_CHECKING:
     from ..identifiers import Identifier
-    from .desk import Desk
+    from .context import SourceContext
 
 __all__ = ["locate"]
 
@@ -26,9 +26,9 @@ MAX_BYTES = 4 * 1024**2
 """Of aliases.json."""
 
 
-def locate(identifier: Identifier, desk: Desk) -> OnDisk | Elsewhere:
+def locate(identifier: Identifier, context: SourceContext) -> OnDisk | Alias:
     """What the user's aliases say, or HostedOnly."""
-    aliases = desk.config.state / "aliases.json"
+    aliases = context.config.state / "aliases.json"
     target = _read(aliases).get(str(identifier))
     if target is None:
         raise HostedOnly(
@@ -48,7 +48,7 @@ def locate(identifier: Identifier, desk: Desk) -> OnDisk | Elsewhere:
             )
         return OnDisk(path)
     try:
-        return Elsewhere(parse_identifier(target))
+        return Alias(parse_identifier(target))
     except InvalidIdentifier as error:
         raise _bad(aliases, identifier, f"names no model: {error.message}") from error
 

@@ -21,16 +21,16 @@ from ..file_names import is_safetensors, short_name
 from ..records import FileRecord, LoraRecord
 from ..text import setting
 from ..transfer.log_privacy import queries_hidden
-from ..transfer.tasks import Stopped
+from ..transfer.tasks import Cancelled
 from ..transfer.transport import may_pass
-from .desk import Elsewhere, Offer, OnDisk
+from .context import Alias, OnDisk, RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..identifiers import Identifier
     from ..transfer.transport import Answer
-    from .desk import Desk
+    from .context import SourceContext
 
 __all__ = ["locate"]
 
@@ -43,7 +43,7 @@ _LONGEST_FOLDER = 100
 _log = logging.getLogger(__name__)
 
 
-def locate(identifier: Identifier, desk: Desk) -> Offer | Elsewhere | OnDisk:
+def locate(identifier: Identifier, context: SourceContext) -> RemoteFile | Alias | OnDisk:
     """The file in its repository, or in the cache that huggingface_hub keeps on this disk.
 
     Raises NotFound, AccessDenied, Offline or TransferFailed, and StorageFailed where huggingface_hub is not installed.
@@ -52,13 +52,13 @@ def locate(identifier: Identifier, desk: Desk) -> Offer | Elsewhere | OnDisk:
     cached = _cached(identifier)
     if cached is not None:
         return OnDisk(cached)
-    if desk.config.offline:
+    if context.config.offline:
         raise _offline()
-    hub = _Hub(identifier, desk)
+    hub = _Hub(identifier, context)
     if identifier.path is None:
         path = _only_file(identifier, hub.repository())
-        return Elsewhere(replace(identifier, version=identifier.version or "main", path=path))
-    return _offer(identifier, desk, hub)
+        return Alias(replace(identifier, version=identifier.version or "main", path=path))
+    return _offer(identifier, context, hub)
 
 
 def _check_installed() -> None:
@@ -70,7 +70,7 @@ def _check_installed() -> None:
         )
 
 
-def _offer(identifier: Identifier, desk: Desk, hub: _Hub) -> Offer:
+def _offer(identifier: Identifier, context: SourceContext, hub: _Hub) -> RemoteFile:
     card = _Card(hub)
     about = hub.file()
     # A branch moves; the commit that it stands for now does not, so all ranges are of the same file.
@@ -84,10 +84,10 @@ def _offer(identifier: Identifier, desk: Desk, hub: _Hub) -> Offer:
     answers_to = [str(identifier)]
     if commit is not None and commit != identifier.version:
         answers_to.append(str(replace(identifier, version=commit)))
-    return Offer(
+    return RemoteFile(
         source="huggingface",
         folder="/".join(filter(None, [f"{identifier.id}@{identifier.version}", inside])),
-        record=_record(identifier, desk, card.answer()),
+        record=_record(identifier, context, card.answer()),
         file=FileRecord(
             name=path.rpartition("/")[2],
             url=url,
@@ -95,17 +95,17 @@ def _offer(identifier: Identifier, desk: Desk, hub: _Hub) -> Offer:
             # The ETag of a file in LFS or Xet is its SHA-256; of a small one in git itself, it is git's own hash.
             sha256=etag if re.fullmatch(r"[0-9a-f]{64}", etag) else None,
             format="SafeTensor",
-            storage_url=_storage_address(about.location, desk),
+            storage_url=_storage_address(about.location, context),
         ),
         identifiers=tuple(answers_to),
-        explain=partial(_explain, identifier, desk),
+        explain=partial(_explain, identifier, context),
     )
 
 
-def _storage_address(location: object, desk: Desk) -> str:
+def _storage_address(location: object, context: SourceContext) -> str:
     """The signed address that the Hub would send us to; empty where the file lies in the Hub itself."""
     address = location if isinstance(location, str) else ""
-    return "" if address.startswith(desk.config.hf_endpoint) else address
+    return "" if address.startswith(context.config.hf_endpoint) else address
 
 
 class _Card:
@@ -129,13 +129,13 @@ class _Card:
         try:
             said: Any = self._hub.repository().card_data
             self._said = said.to_dict() if said is not None else {}
-        except Stopped:
+        except Cancelled:
             return  # whoever waits for the card is told by what else it does
         except LoraResolverError as error:
             _log.debug("no model card for %s: %s", self._hub.identifier.id, error.code)
 
 
-def _record(identifier: Identifier, desk: Desk, card: dict[str, Any]) -> LoraRecord:
+def _record(identifier: Identifier, context: SourceContext, card: dict[str, Any]) -> LoraRecord:
     base = card.get("base_model")
     base = next(iter(base), "") if isinstance(base, list) else base
     prompt = card.get("instance_prompt")
@@ -145,7 +145,7 @@ def _record(identifier: Identifier, desk: Desk, card: dict[str, Any]) -> LoraRec
         version_name=str(identifier.version),
         base_model=base if isinstance(base, str) else "",
         trigger_words=(prompt.strip(),) if isinstance(prompt, str) and prompt.strip() else (),
-        page_url=f"{desk.config.hf_endpoint}/{identifier.id}",
+        page_url=f"{context.config.hf_endpoint}/{identifier.id}",
     )
 
 
@@ -187,12 +187,12 @@ class _Hub:
     """Questions to huggingface_hub about one identifier, with its exceptions turned into ours."""
 
     identifier: Identifier
-    desk: Desk
+    context: SourceContext
 
     def address(self, revision: str | None) -> str:
         from huggingface_hub import hf_hub_url
 
-        config = self.desk.config
+        config = self.context.config
         path = str(self.identifier.path)
         return str(hf_hub_url(self.identifier.id, path, revision=revision, endpoint=config.hf_endpoint))
 
@@ -200,7 +200,7 @@ class _Hub:
         """Commit, size and ETag of the file (huggingface_hub.HfFileMetadata)."""
         from huggingface_hub import get_hf_file_metadata
 
-        config = self.desk.config
+        config = self.context.config
         url = self.address(self.identifier.version)
         return self._asked(
             lambda: get_hf_file_metadata(url, token=config.hf_token or False, timeout=config.connect_timeout)
@@ -210,7 +210,7 @@ class _Hub:
         """Files and model card of the repository (huggingface_hub.ModelInfo)."""
         from huggingface_hub import HfApi
 
-        config = self.desk.config
+        config = self.context.config
         hub = HfApi(endpoint=config.hf_endpoint, token=config.hf_token or False)
         return self._asked(
             lambda: hub.model_info(
@@ -219,7 +219,7 @@ class _Hub:
         )
 
     def _asked(self, question: Callable[[], Any]) -> Any:
-        config = self.desk.config
+        config = self.context.config
         for attempt in range(config.tries):
             try:
                 with queries_hidden():
@@ -229,26 +229,26 @@ class _Hub:
                 passing = isinstance(explained, TransferFailed) and explained.code != "badAnswer"
                 if not passing or attempt == config.tries - 1:
                     raise explained from None  # theirs may show addresses with signatures
-                self.desk.transport.pause(attempt)
+                self.context.transport.pause(attempt)
         raise AssertionError("there is at least one try")
 
     def _explained(self, error: Exception) -> LoraResolverError:
         from huggingface_hub import errors as theirs
 
-        identifier, desk = self.identifier, self.desk
+        identifier, context = self.identifier, self.context
         if isinstance(error, theirs.OfflineModeIsEnabled):
             return _offline("HF_HUB_OFFLINE is set")
         status = getattr(getattr(error, "response", None), "status_code", None)
         if isinstance(error, theirs.GatedRepoError):
-            return _gated(identifier, desk)
+            return _gated(identifier, context)
         if isinstance(error, theirs.RevisionNotFoundError):
             return _no_revision(identifier)
         if isinstance(error, theirs.RepositoryNotFoundError):
-            return _no_repository(identifier, desk)
+            return _no_repository(identifier, context)
         if isinstance(error, theirs.EntryNotFoundError):
             return self._no_file()
         if status is not None:
-            return _refused(identifier, desk, status)
+            return _refused(identifier, context, status)
         if isinstance(error, ValueError) and not isinstance(error, OSError):
             return NotFound(
                 f"{identifier} is not a name that Hugging Face can have",
@@ -256,7 +256,7 @@ class _Hub:
                 remedy="Copy it from the page of the model.",
             )
         _log.debug("Hugging Face: %s", type(error).__name__)
-        host = desk.config.hf_endpoint.partition("://")[2]
+        host = context.config.hf_endpoint.partition("://")[2]
         return TransferFailed(
             f"{host} cannot be reached ({type(error).__name__})",
             code="connectionFailed",
@@ -285,31 +285,31 @@ def _close(path: str, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*same, *difflib.get_close_matches(path, names, n=3, cutoff=0.5)]))[:3]
 
 
-def _explain(identifier: Identifier, desk: Desk, answer: Answer) -> LoraResolverError | None:
+def _explain(identifier: Identifier, context: SourceContext, answer: Answer) -> LoraResolverError | None:
     """What a refused download means; `X-Error-Code` is what huggingface_hub goes by too."""
     code = answer.headers.get("x-error-code", "")
     if code == "GatedRepo":
-        return _gated(identifier, desk)
+        return _gated(identifier, context)
     if code == "RepoNotFound":
-        return _no_repository(identifier, desk)
+        return _no_repository(identifier, context)
     if code == "RevisionNotFound":
         return _no_revision(identifier)
     if may_pass(answer.status):
         return None
-    return _refused(identifier, desk, answer.status)
+    return _refused(identifier, context, answer.status)
 
 
-def _refused(identifier: Identifier, desk: Desk, status: int) -> LoraResolverError:
+def _refused(identifier: Identifier, context: SourceContext, status: int) -> LoraResolverError:
     if status == 401:
-        if not desk.config.hf_token:
-            return _no_repository(identifier, desk)
+        if not context.config.hf_token:
+            return _no_repository(identifier, context)
         return AccessDenied(
             f"Hugging Face does not accept the token for {identifier}",
             code="tokenRejected",
-            remedy=f"Make a new one at {desk.config.hf_endpoint}{TOKEN_PAGE} and put it into {setting('HF_TOKEN')}.",
+            remedy=f"Make a new one at {context.config.hf_endpoint}{TOKEN_PAGE} and put it into {setting('HF_TOKEN')}.",
         )
     if status == 403:
-        return _gated(identifier, desk)
+        return _gated(identifier, context)
     if status in (404, 410):
         return NotFound(
             f"Hugging Face no longer has {identifier}",
@@ -333,13 +333,13 @@ def _refused(identifier: Identifier, desk: Desk, status: int) -> LoraResolverErr
     )
 
 
-def _gated(identifier: Identifier, desk: Desk) -> AccessDenied:
-    page = f"{desk.config.hf_endpoint}/{identifier.id}"
-    if desk.config.hf_token:
+def _gated(identifier: Identifier, context: SourceContext) -> AccessDenied:
+    page = f"{context.config.hf_endpoint}/{identifier.id}"
+    if context.config.hf_token:
         remedy = f"Ask for access at {page} with the account that the token belongs to."
     else:
         remedy = (
-            f"Ask for access at {page}, then make a token at {desk.config.hf_endpoint}{TOKEN_PAGE} "
+            f"Ask for access at {page}, then make a token at {context.config.hf_endpoint}{TOKEN_PAGE} "
             f"and put it into {setting('HF_TOKEN')}."
         )
     return AccessDenied(
@@ -347,8 +347,8 @@ def _gated(identifier: Identifier, desk: Desk) -> AccessDenied:
     )
 
 
-def _no_repository(identifier: Identifier, desk: Desk) -> LoraResolverError:
-    if desk.config.hf_token:
+def _no_repository(identifier: Identifier, context: SourceContext) -> LoraResolverError:
+    if context.config.hf_token:
         return NotFound(
             f"Hugging Face has no repository {identifier.id}, or your token may not see it",
             code="notFound",

@@ -10,31 +10,31 @@ from typing import TYPE_CHECKING
 from ..config import KINDS
 from ..errors import NotFound
 from ..file_names import folded, is_safetensors, without_ending
-from .desk import OnDisk
+from .context import OnDisk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..identifiers import Identifier
-    from .desk import Desk
+    from .context import SourceContext
 
 __all__ = ["find", "list_names", "locate"]
 
 
-def locate(identifier: Identifier, desk: Desk) -> OnDisk:
+def locate(identifier: Identifier, context: SourceContext) -> OnDisk:
     """The file; NotFound with the names that come close."""
     name = identifier.id
-    path = find(name, desk.config.search_dirs)
+    path = find(name, context.config.search_dirs)
     if path is not None:
         return OnDisk(path)
-    close = _close_names(name, sorted(set(list_names(desk.config.search_dirs))))
+    close = _close_names(name, sorted(set(list_names(context.config.search_dirs))))
     if close:
         remedy = f"Did you mean {' or '.join(f'local:{each}' for each in close)}?"
     else:
         remedy = (
-            f"Put the file in {desk.config.download_dir}, or use the name that ComfyUI's own loader lists."
+            f"Put the file in {context.config.download_dir}, or use the name that ComfyUI's own loader lists."
         )
-    called = KINDS[desk.config.kind]
+    called = KINDS[context.config.kind]
     raise NotFound(
         f"there is no {called} file {name!r} in the {called} folders", code="notFound", remedy=remedy
     )

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from ..errors import NotFound, TransferFailed
 from ..identifiers import parse_identifier
-from ..on_disk.downloads import Store
+from ..on_disk.downloads import Downloads
 from ..transfer.services import services
-from ..transfer.tasks import Stop, Stopped
+from ..transfer.tasks import Cancelled, CancelToken
 from ..transfer.transport import Transport
 from . import civitai, locate
 from .civitai import SORTS, Listing
-from .desk import Desk, Elsewhere, Offer
+from .context import Alias, RemoteFile, SourceContext
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -52,8 +52,8 @@ def search_civitai(
     """A page of LoRAs for these words, and the cursor of the next; each in its newest version that is declared for one
     of `families`. `sort` is "relevance", "downloads" or "newest". Raises Offline, AccessDenied or TransferFailed.
     """
-    with _desk(config, seconds) as desk:
-        return civitai.search(desk, query, families=families, sort=sort, cursor=cursor, limit=limit)
+    with _context(config, seconds) as context:
+        return civitai.search(context, query, families=families, sort=sort, cursor=cursor, limit=limit)
 
 
 def list_versions(config: ResolverConfig, identifier: Identifier, *, seconds: float = 20) -> list[Listing]:
@@ -61,18 +61,18 @@ def list_versions(config: ResolverConfig, identifier: Identifier, *, seconds: fl
 
     Where its source knows no versions, the one that is named. Raises a LoraResolverError.
     """
-    with _desk(config, seconds) as desk:
+    with _context(config, seconds) as context:
         if identifier.source == "civitai" and identifier.id:
-            return civitai.listed_versions(identifier.id, desk)
-        record = _described(identifier, desk)
+            return civitai.listed_versions(identifier.id, context)
+        record = _described(identifier, context)
         model = parse_identifier(record.identifier)
-        return civitai.listed_versions(model.id, desk) if model.source == "civitai" else [Listing(record)]
+        return civitai.listed_versions(model.id, context) if model.source == "civitai" else [Listing(record)]
 
 
 def describe(config: ResolverConfig, identifier: Identifier, *, seconds: float = 20) -> LoraRecord:
     """What its source says of one LoRA. Raises a LoraResolverError."""
-    with _desk(config, seconds) as desk:
-        return _described(identifier, desk)
+    with _context(config, seconds) as context:
+        return _described(identifier, context)
 
 
 def fetch_picture(config: ResolverConfig, url: str, *, width: int = 512, seconds: float = 20) -> bytes:
@@ -81,7 +81,10 @@ def fetch_picture(config: ResolverConfig, url: str, *, width: int = 512, seconds
     `url` is what a service gave, and is held to the rules for such addresses. Raises TransferFailed.
     """
     address = _PICTURE_SIZE.sub(rf"\1/width={width}/", url, count=1)
-    with _desk(config, seconds) as desk, desk.transport.open(address, given_by_server=True) as answer:
+    with (
+        _context(config, seconds) as context,
+        context.transport.open(address, given_by_server=True) as answer,
+    ):
         if answer.status != 200:
             raise TransferFailed(
                 f"the picture's server answered with status {answer.status}",
@@ -100,12 +103,12 @@ def fetch_picture(config: ResolverConfig, url: str, *, width: int = 512, seconds
         return bytes(content)
 
 
-def _described(identifier: Identifier, desk: Desk) -> LoraRecord:
+def _described(identifier: Identifier, context: SourceContext) -> LoraRecord:
     for _ in range(_MAX_HOPS):
-        finding = locate(identifier, desk)
-        if isinstance(finding, Offer):
+        finding = locate(identifier, context)
+        if isinstance(finding, RemoteFile):
             return finding.record
-        if not isinstance(finding, Elsewhere):
+        if not isinstance(finding, Alias):
             break
         identifier = finding.identifier
     raise NotFound(
@@ -116,17 +119,17 @@ def _described(identifier: Identifier, desk: Desk) -> LoraRecord:
 
 
 @contextlib.contextmanager
-def _desk(config: ResolverConfig, seconds: float) -> Iterator[Desk]:
+def _context(config: ResolverConfig, seconds: float) -> Iterator[SourceContext]:
     """What a source works with, taken away after `seconds`."""
     patience = replace(config, tries=2, retry_delay=0.5, connect_timeout=min(config.connect_timeout, 5.0))
-    stop = Stop()
-    timer = threading.Timer(seconds, stop.now)
+    cancel = CancelToken()
+    timer = threading.Timer(seconds, cancel.now)
     timer.daemon = True
     timer.start()
     try:
-        with Transport(patience, services(patience), stop) as transport:
-            yield Desk(patience, Store(patience), transport)
-    except Stopped:
+        with Transport(patience, services(patience), cancel) as transport:
+            yield SourceContext(patience, Downloads(patience), transport)
+    except Cancelled:
         raise TransferFailed(
             f"there was no answer within {seconds:.0f} s", code="timedOut", remedy="Try again later."
         ) from None

@@ -17,7 +17,7 @@ from .download.answers import FileChanged, RangesRefused, check_kind, range_fact
 if TYPE_CHECKING:
     from ..config import ResolverConfig
     from ..model_file.safetensors_header import SafetensorsHeader
-    from .download import Order
+    from .download import DownloadRequest
     from .transport import Download, Transport
 
 __all__ = ["RemoteHeader", "peek_header"]
@@ -39,15 +39,15 @@ class RemoteHeader:
     bytes_read: int
 
 
-def peek_header(order: Order, transport: Transport, config: ResolverConfig) -> RemoteHeader:
-    """The header of the file that `order` names, for at most 1 % of its bytes or 512 KiB, whichever is more.
+def peek_header(request: DownloadRequest, transport: Transport, config: ResolverConfig) -> RemoteHeader:
+    """The header of the file that `request` names, for at most 1 % of its bytes or 512 KiB, whichever is more.
 
     Raises what a download would: AccessDenied, NotFound, TransferFailed, and VerificationFailed for a file that is no
     safetensors file or one that cannot be believed.
     """
     for attempt in range(config.tries):
         try:
-            return _peek(order, transport)
+            return _peek(request, transport)
         except TransferFailed as error:  # noqa: PERF203 - a handful of tries, with pauses
             if attempt == config.tries - 1 or error.code in _FINAL:
                 raise
@@ -58,19 +58,19 @@ def peek_header(order: Order, transport: Transport, config: ResolverConfig) -> R
 _FINAL = frozenset({"redirectRefused", "redirectLoop", "badAnswer"})
 
 
-def _peek(order: Order, transport: Transport) -> RemoteHeader:
-    with _open_first(order, transport) as answer:
+def _peek(request: DownloadRequest, transport: Transport) -> RemoteHeader:
+    with _open_first(request, transport) as answer:
         if answer.status == 206:
             try:
                 size = range_facts(answer, 0).size
             except RangesRefused:
-                return RemoteHeader(None, order.file.size, 0)
+                return RemoteHeader(None, request.file.size, 0)
         else:
             size = whole_facts(answer).size
         if (
             size is None
         ):  # compressed on the way, or without an end that is told: nothing can be held against it
-            return RemoteHeader(None, order.file.size, 0)
+            return RemoteHeader(None, request.file.size, 0)
         budget = max(LEAST_BUDGET, size // 100)
         if answer.status == 200:
             budget -= FIRST_BYTES  # what is read at a time may go beyond the header by so much
@@ -86,7 +86,7 @@ def _peek(order: Order, transport: Transport) -> RemoteHeader:
             return _remote_header(body, end, size, body.count)
         etag, where = range_facts(answer, 0).etag, answer.url
     try:
-        with _open(order, transport, where, len(first), end) as rest:
+        with _open(request, transport, where, len(first), end) as rest:
             facts = range_facts(rest, len(first))
             if (facts.size, facts.etag) != (size, etag):
                 raise FileChanged
@@ -101,23 +101,23 @@ def _remote_header(body: _Body, end: int, size: int, bytes_read: int) -> RemoteH
     return RemoteHeader(parse_header_text(body.take_text(8, end), size), size, bytes_read)
 
 
-def _open_first(order: Order, transport: Transport) -> Download:
-    if order.file.storage_url:
+def _open_first(request: DownloadRequest, transport: Transport) -> Download:
+    if request.file.storage_url:
         headers = {"Range": f"bytes=0-{FIRST_BYTES - 1}"}
-        answer = transport.open(order.file.storage_url, headers, given_by_server=True)
+        answer = transport.open(request.file.storage_url, headers, given_by_server=True)
         if answer.status == 206:
             return answer
         answer.__exit__()
-    return _open(order, transport, order.file.url, 0, FIRST_BYTES)
+    return _open(request, transport, request.file.url, 0, FIRST_BYTES)
 
 
-def _open(order: Order, transport: Transport, url: str, start: int, end: int) -> Download:
+def _open(request: DownloadRequest, transport: Transport, url: str, start: int, end: int) -> Download:
     headers = {"Range": f"bytes={start}-{end - 1}"}
-    answer = transport.open(url, headers, given_by_server=url != order.file.url)
+    answer = transport.open(url, headers, given_by_server=url != request.file.url)
     try:
         if answer.status not in (200, 206):
-            raise refusal(order, answer)
-        check_kind(order, answer)
+            raise refusal(request, answer)
+        check_kind(request, answer)
     except BaseException:
         answer.__exit__()
         raise

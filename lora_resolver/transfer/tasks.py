@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..identifiers import Identifier
     from ..records import Phase
 
-__all__ = ["Meter", "Stop", "Stopped", "run_side_by_side"]
+__all__ = ["CancelToken", "Cancelled", "ProgressTracker", "run_side_by_side"]
 
 TICK = 0.125
 """Seconds between two reports: eight a second, between the four and the ten that are promised."""
@@ -38,11 +38,11 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
-class Stopped(Exception):
+class Cancelled(Exception):
     """The work was told to stop. Never leaves this package: the caller sees its own exception."""
 
 
-class Stop:
+class CancelToken:
     """Tells workers to stop, also those that wait for a byte that never comes."""
 
     def __init__(self) -> None:
@@ -55,14 +55,14 @@ class Stop:
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raises Stopped when the work must end."""
+        """Raises Cancelled when the work must end."""
         if self._event.is_set():
-            raise Stopped
+            raise Cancelled
 
     def wait(self, seconds: float) -> None:
-        """Sleeps, but raises Stopped as soon as the work must end."""
+        """Sleeps, but raises Cancelled as soon as the work must end."""
         if self._event.wait(seconds):
-            raise Stopped
+            raise Cancelled
 
     def also(self, action: Callable[[], None]) -> None:
         """Has `action` called when the stop comes (at once if it came already)."""
@@ -81,7 +81,7 @@ class Stop:
             action()
 
 
-class Meter:
+class ProgressTracker:
     """How far the work on one identifier is; written by workers, read by the caller's thread."""
 
     def __init__(self, identifier: Identifier) -> None:
@@ -136,8 +136,10 @@ class Meter:
 class _Job(Generic[_T]):
     """One task in its own thread, with its outcome."""
 
-    def __init__(self, task: Callable[[Meter], _T], meter: Meter, finished: threading.Event) -> None:
-        self.meter = meter
+    def __init__(
+        self, task: Callable[[ProgressTracker], _T], tracker: ProgressTracker, finished: threading.Event
+    ) -> None:
+        self.tracker = tracker
         self.result: _T | None = None
         self.error: BaseException | None = None
         self.ended = False
@@ -153,7 +155,7 @@ class _Job(Generic[_T]):
 
     def _run(self) -> None:
         try:
-            self.result = self._task(self.meter)
+            self.result = self._task(self.tracker)
         except BaseException as error:  # handed over to the caller's thread, whatever it is
             self.error = error
         self.ended = True
@@ -161,8 +163,8 @@ class _Job(Generic[_T]):
 
 
 def run_side_by_side(
-    tasks: Sequence[tuple[Identifier, Callable[[Meter], _T]]],
-    stop: Stop,
+    tasks: Sequence[tuple[Identifier, Callable[[ProgressTracker], _T]]],
+    cancel: CancelToken,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[_T | BaseException]:
     """Runs all tasks side by side, `AT_ONCE` at a time, and returns their results, or what they raised, in order.
@@ -173,7 +175,10 @@ def run_side_by_side(
     """
     finished = threading.Event()
     turns = threading.Semaphore(AT_ONCE)
-    jobs = [_Job(_in_turn(task, turns, stop), Meter(identifier), finished) for identifier, task in tasks]
+    jobs = [
+        _Job(_in_turn(task, turns, cancel), ProgressTracker(identifier), finished)
+        for identifier, task in tasks
+    ]
     unreported = list(jobs)
     try:
         while unreported:
@@ -183,7 +188,7 @@ def run_side_by_side(
                 finished.clear()
             unreported = _report(unreported, on_progress)
     except BaseException:
-        stop.now()
+        cancel.now()
         deadline = time.monotonic() + GRACE
         for job in jobs:
             job.thread.join(max(0.0, deadline - time.monotonic()))
@@ -193,11 +198,13 @@ def run_side_by_side(
     return [job.outcome() for job in jobs]
 
 
-def _in_turn(task: Callable[[Meter], _T], turns: threading.Semaphore, stop: Stop) -> Callable[[Meter], _T]:
-    def wait_and_run(meter: Meter) -> _T:
+def _in_turn(
+    task: Callable[[ProgressTracker], _T], turns: threading.Semaphore, cancel: CancelToken
+) -> Callable[[ProgressTracker], _T]:
+    def wait_and_run(tracker: ProgressTracker) -> _T:
         with turns:
-            stop.check()
-            return task(meter)
+            cancel.check()
+            return task(tracker)
 
     return wait_and_run
 
@@ -207,5 +214,5 @@ def _report(jobs: Sequence[_Job[_T]], on_progress: Callable[[Progress], None] | 
     still_running = [job for job in jobs if not job.ended]
     if on_progress is not None:
         for job in jobs:
-            on_progress(job.meter.read())
+            on_progress(job.tracker.read())
     return still_running

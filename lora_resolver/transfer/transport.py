@@ -7,7 +7,7 @@ Rules that hold for every request:
 - A token travels as a Bearer header to its service's own origin, on redirects too, and nowhere else. Not in an
   address, since those reach logs. `.netrc` and cookies are not used.
 - Redirects are followed here, five at most, each checked by `address_rules`.
-- Every socket is known to the `Stop`, which shuts it: a server that stalls cannot keep a worker.
+- Every socket is known to the `CancelToken`, which shuts it: a server that stalls cannot keep a worker.
 - No exception or log line carries a query string, those of the libraries below included: signed addresses are secrets
   for as long as they live. A token that a server repeats in its answer is struck out before anybody reads it.
 """
@@ -38,14 +38,14 @@ from ..errors import LoraResolverError, TransferFailed
 from ..safe_files import parse_json, whole_number
 from .address_rules import check_address, check_peer, token_for
 from .log_privacy import queries_hidden
-from .tasks import Stopped
+from .tasks import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ..config import ResolverConfig
     from .address_rules import Service
-    from .tasks import Stop
+    from .tasks import CancelToken
 
 __all__ = ["Answer", "Download", "ServerBusy", "Transport", "shown_address"]
 
@@ -98,9 +98,11 @@ class ServerBusy(TransferFailed):
 class Download:
     """An answer whose body has yet to come. Use it in a `with`; leaving it closes the connection."""
 
-    def __init__(self, response: requests.Response, stop: Stop, services: Sequence[Service] = ()) -> None:
+    def __init__(
+        self, response: requests.Response, cancel: CancelToken, services: Sequence[Service] = ()
+    ) -> None:
         self._response = response
-        self._stop = stop
+        self._cancel = cancel
         self._services = services
         self.url = response.url
         self.status = response.status_code
@@ -124,17 +126,17 @@ class Download:
         return None if self.encoded else whole_number(value)
 
     def chunks(self, size: int = 1 << 20) -> Iterator[bytes]:
-        """The body, decompressed. Raises TransferFailed when it breaks off, Stopped when the work must end."""
-        with _plain_errors(self.url, self._stop):
+        """The body, decompressed. Raises TransferFailed when it breaks off, Cancelled when the work must end."""
+        with _plain_errors(self.url, self._cancel):
             while True:
-                self._stop.check()
+                self._cancel.check()
                 # read1 hands over what is there, so progress is smooth and a slow server cannot hide a stop.
                 # Without a decoder, it hands them over uncopied.
                 chunk = self._response.raw.read1(size, decode_content=self.encoded)
                 if not chunk:
                     break
                 yield chunk
-        self._stop.check()
+        self._cancel.check()
 
     def answer(self) -> Answer:
         """The whole body, for answers that are no file: errors and JSON."""
@@ -155,12 +157,12 @@ class Download:
 
 
 class Transport:
-    """Requests for one piece of work; ends with it, or when `stop` comes."""
+    """Requests for one piece of work; ends with it, or when `cancel` comes."""
 
-    def __init__(self, config: ResolverConfig, services: Sequence[Service], stop: Stop) -> None:
+    def __init__(self, config: ResolverConfig, services: Sequence[Service], cancel: CancelToken) -> None:
         self._config = config
         self._services = tuple(services)
-        self._stop = stop
+        self._cancel = cancel
         self._sockets = _OpenSockets(self._services)
         self._session = _Session()
         self._session.auth = _TokenForOwnHosts(self._services)
@@ -169,7 +171,7 @@ class Transport:
         adapter = _Adapter(self._sockets, pool_maxsize=max(10, config.connections * 4))
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
-        stop.also(self._sockets.shut)
+        cancel.also(self._sockets.shut)
 
     def __enter__(self) -> Transport:
         return self
@@ -177,9 +179,9 @@ class Transport:
     def __exit__(self, *_: object) -> None:
         self._session.close()
 
-    def fork(self, stop: Stop) -> Transport:
-        """One like this with connections of its own, which another `stop` ends."""
-        return Transport(self._config, self._services, stop)
+    def fork(self, cancel: CancelToken) -> Transport:
+        """One like this with connections of its own, which another `cancel` ends."""
+        return Transport(self._config, self._services, cancel)
 
     def has_token(self, url: str) -> bool:
         """Whether requests to this address carry a token."""
@@ -198,7 +200,7 @@ class Transport:
             check_address(url, self._services)
         seen = {url}
         for _ in range(MAX_REDIRECTS + 1):
-            download = Download(self._send(url, headers or {}), self._stop, self._services)
+            download = Download(self._send(url, headers or {}), self._cancel, self._services)
             location = download.headers.get("location")
             if download.status not in _REDIRECTS or not location:
                 return download
@@ -244,12 +246,12 @@ class Transport:
     def pause(self, attempt: int, wanted: float | None = None) -> None:
         """Waits before another try: what the server wants, else longer each time."""
         own = self._config.retry_delay * min(2**attempt, 30)
-        self._stop.wait(own if wanted is None else min(wanted, MAX_RETRY_AFTER))
+        self._cancel.wait(own if wanted is None else min(wanted, MAX_RETRY_AFTER))
 
     def _send(self, url: str, headers: Mapping[str, str]) -> requests.Response:
-        self._stop.check()
+        self._cancel.check()
         timeout = (self._config.connect_timeout, self._config.read_timeout)
-        with _plain_errors(url, self._stop), queries_hidden():
+        with _plain_errors(url, self._cancel), queries_hidden():
             return self._session.get(
                 url, headers=dict(headers), stream=True, timeout=timeout, allow_redirects=False
             )
@@ -398,11 +400,11 @@ class _Adapter(HTTPAdapter):
 
 
 @contextlib.contextmanager
-def _plain_errors(url: str, stop: Stop) -> Iterator[None]:
+def _plain_errors(url: str, cancel: CancelToken) -> Iterator[None]:
     """Turns the library's exceptions into ours; `from None`, since theirs show whole addresses."""
     try:
         yield
-    except (LoraResolverError, Stopped, GeneratorExit):
+    except (LoraResolverError, Cancelled, GeneratorExit):
         raise
     except (
         requests.RequestException,
@@ -411,9 +413,9 @@ def _plain_errors(url: str, stop: Stop) -> Iterator[None]:
         ValueError,
         AttributeError,
     ) as error:
-        # AttributeError: http.client meets a response whose socket `Stop` has just shut.
-        if stop.requested:
-            raise Stopped from None
+        # AttributeError: http.client meets a response whose socket `CancelToken` has just shut.
+        if cancel.requested:
+            raise Cancelled from None
         if isinstance(error, AttributeError):
             raise
         _log.debug("%s: %s", shown_address(url), type(error).__name__)

@@ -14,7 +14,7 @@ from ..patching.application import (
     check_before_download,
     loaded_checkpoint,
 )
-from ..patching.kept import DEFAULT_LIMIT, set_limit
+from ..patching.bounded_cache import DEFAULT_LIMIT, set_limit
 from ..server.progress import NodeProgress
 from ..server.settings import kept_bytes, listed_name
 from .lora_stack import resolve_entries

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...lora_resolver import LoraResolverError, Mismatch, one_or_several
+from .bounded_cache import BoundedCache
 from .fit import Checkpoint, Fit, check_fit
-from .kept import Kept
 from .loaded_model import diffusion_weights, model_families, text_encoder_weights
 from .lora_file import LoraFile, open_lora, outline
 from .stack import WeightedPatches, stack_patches
@@ -143,7 +143,7 @@ def apply_loras(
 
 
 # Content, and what it was held against → how it fits. Changing a weight matches no key again.
-_fits: Kept[tuple[str, int, int], tuple[Checkpoint, Fit]] = Kept()
+_fits: BoundedCache[tuple[str, int, int], tuple[Checkpoint, Fit]] = BoundedCache()
 
 
 def _fit_of(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:

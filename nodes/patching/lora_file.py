@@ -18,8 +18,8 @@ from ...lora_resolver import (
     read_header,
     split_name,
 )
+from .bounded_cache import BoundedCache
 from .interruptible import interruptible
-from .kept import Kept
 from .modules import sort_into_modules
 from .other_names import has_joint_attention
 from .tensor_file import outline_tensors, read_content, read_tensors
@@ -97,7 +97,7 @@ def outline(header: SafetensorsHeader, name: str, sha256: str) -> LoraFile:
 
 
 _MATRIX = 2
-_files: Kept[str, LoraFile] = Kept()
+_files: BoundedCache[str, LoraFile] = BoundedCache()
 
 
 def open_lora(path: Path, sha256: str, state: FileState | None = None) -> LoraFile:

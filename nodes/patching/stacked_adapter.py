@@ -16,7 +16,7 @@ from weakref import finalize
 import torch
 from comfy.weight_adapter.base import WeightAdapterBase, pad_tensor_to_shape
 
-from .kept import limit
+from .bounded_cache import limit
 from .kinds import LowRank, apply_other, grown_shape
 from .slices import Offset, corner, overlap, part_of
 

@@ -21,7 +21,7 @@ from lora_resolver.file_names import (
     short_name,
 )
 from lora_resolver.identifiers import parse_identifier
-from lora_resolver.on_disk.downloads import Store
+from lora_resolver.on_disk.downloads import Downloads
 from lora_resolver.resolver import Resolver
 from tests.lora_resolver.civitai_faults import FaultyCivitai
 from tests.lora_resolver.served_loras import quick_config, write_safetensors
@@ -327,7 +327,7 @@ def test_deep_folders_become_one_short_one(shelf: list[Repository], tmp_path: Pa
 
 
 def test_a_lock_s_name_is_short_whatever_the_file_s_is(tmp_path: Path) -> None:
-    store = Store(ResolverConfig(tmp_path))
+    store = Downloads(ResolverConfig(tmp_path))
     locks = [
         store.lock_file(store.folder("huggingface", f"org/{letter}@main") / f"{'流' * 50}.safetensors")
         for letter in "ab"

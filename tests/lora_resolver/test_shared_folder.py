@@ -16,9 +16,9 @@ import pytest
 from lora_resolver.cli.upkeep.pruning import prune
 from lora_resolver.records import FileRecord
 from lora_resolver.transfer.download.lease import SILENT_FOR, Lease, lease_file, leased
-from lora_resolver.transfer.download.order import Order
 from lora_resolver.transfer.download.partial import Facts, PartFile, TakenOver
 from lora_resolver.transfer.download.pieces import Pieces
+from lora_resolver.transfer.download.request import DownloadRequest
 from tests.conftest import ROOT
 from tests.lora_resolver import civitai_faults as fault
 from tests.lora_resolver.served_loras import quick_config
@@ -128,7 +128,7 @@ def part_of(folder: Path, content: bytes, sha256: str) -> PartFile:
     """A part file that is whole, and was read to be hashed."""
     target = folder / "ink.safetensors"
     part = PartFile(
-        Order(FileRecord("ink.safetensors", "", len(content), sha256), target, lambda _answer: None)
+        DownloadRequest(FileRecord("ink.safetensors", "", len(content), sha256), target, lambda _answer: None)
     )
     part.begin(Facts(len(content)), Pieces([]))
     with part.open() as file:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lora_resolver.identifiers import Identifier
-from lora_resolver.transfer.tasks import AT_ONCE, Stop, run_side_by_side
+from lora_resolver.transfer.tasks import AT_ONCE, CancelToken, run_side_by_side
 
 if TYPE_CHECKING:
     from lora_resolver.records import Progress
-    from lora_resolver.transfer.tasks import Meter
+    from lora_resolver.transfer.tasks import ProgressTracker
 
 NAMES = [Identifier("civitai", str(number), "1") for number in range(1, 5 * AT_ONCE + 1)]
 
@@ -22,7 +22,7 @@ def test_many_tasks_take_turns_and_keep_their_order() -> None:
     together = threading.Barrier(AT_ONCE)
     running = most = 0
 
-    def task(meter: Meter) -> Identifier:
+    def task(tracker: ProgressTracker) -> Identifier:
         nonlocal running, most
         with lock:
             running += 1
@@ -30,24 +30,24 @@ def test_many_tasks_take_turns_and_keep_their_order() -> None:
         together.wait(timeout=20)  # so many do run at once
         with lock:
             running -= 1
-        return meter.read().identifier
+        return tracker.read().identifier
 
-    assert run_side_by_side([(name, task) for name in NAMES], Stop()) == NAMES
+    assert run_side_by_side([(name, task) for name in NAMES], CancelToken()) == NAMES
     assert most == AT_ONCE
 
 
 def test_whoever_waits_for_a_turn_when_it_is_stopped_never_begins() -> None:
-    stop = Stop()
+    cancel = CancelToken()
     begun = []
 
-    def task(meter: Meter) -> None:
-        begun.append(meter)
-        stop.wait(30)
+    def task(tracker: ProgressTracker) -> None:
+        begun.append(tracker)
+        cancel.wait(30)
 
-    def cancel(_: Progress) -> None:
+    def ctrl_c(_: Progress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_side_by_side([(name, task) for name in NAMES], stop, cancel)
+        run_side_by_side([(name, task) for name in NAMES], cancel, ctrl_c)
     assert len(begun) == AT_ONCE
     assert not [thread for thread in threading.enumerate() if thread.name == "air-lora"]

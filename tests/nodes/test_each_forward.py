@@ -8,7 +8,7 @@ import comfy.lora
 import comfy.weight_adapter
 import pytest
 import torch
-from air_lora_pack.nodes.patching import kept
+from air_lora_pack.nodes.patching import bounded_cache as kept
 from air_lora_pack.nodes.patching.key_mapping import Target
 from air_lora_pack.nodes.patching.stack import WeightedPatches, stack_patches
 

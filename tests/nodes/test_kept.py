@@ -14,7 +14,7 @@ import comfy.lora
 import comfy.model_management
 import comfy.sd
 import pytest
-from air_lora_pack.nodes.patching import kept
+from air_lora_pack.nodes.patching import bounded_cache as kept
 from air_lora_pack.nodes.patching.application import KEPT_RESULTS, WeightedLora, apply_loras
 
 from tests import lora_files
@@ -169,7 +169,7 @@ def test_only_so_many_arrays_are_remembered(pair: tuple[Any, Any], loras: list[W
 
 
 def test_the_bound_is_in_bytes_and_can_be_set() -> None:
-    things: kept.Kept[str, str] = kept.Kept()
+    things: kept.BoundedCache[str, str] = kept.BoundedCache()
     kept.set_limit(100)
     try:
         for name in "abc":

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal
 from ...errors import LoraResolverError, NotFound, StorageFailed, VerificationFailed
 from ...identifiers import Identifier
 from ...model_file.safetensors_header import read_header
-from ...on_disk.downloads import Store
+from ...on_disk.downloads import Downloads
 from ...on_disk.library.sidecars import SIDECARS, claims_beside
 from ...resolver import Resolver
 from ...transfer.download import file_sha256
-from ...transfer.tasks import Stop, run_side_by_side
+from ...transfer.tasks import CancelToken, run_side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ...config import ResolverConfig
     from ...records import Progress
-    from ...transfer.tasks import Meter
+    from ...transfer.tasks import ProgressTracker
 
 __all__ = ["Checked", "FileToCheck", "State", "check", "files_to_check"]
 
@@ -61,7 +61,7 @@ def files_to_check(config: ResolverConfig, wanted: Sequence[Path | Identifier] =
     """
     if wanted:
         return [_named(config, each) for each in wanted]
-    store = Store(config)
+    store = Downloads(config)
     present = [
         FileToCheck(stored.path, stored.identifiers, stored.sha256, _size(stored.path))
         for stored in store.all()
@@ -79,14 +79,14 @@ def check(file: FileToCheck, *, on_progress: Callable[[Progress], None] | None =
             remedy="`resolve` downloads it again; `prune` removes what was noted of it.",
         )
         return Checked(file, "missing", None, gone)
-    stop = Stop()
+    cancel = CancelToken()
 
-    def read(meter: Meter) -> str:
-        return file_sha256(file.path, meter, stop)
+    def read(tracker: ProgressTracker) -> str:
+        return file_sha256(file.path, tracker, cancel)
 
     # The reports are about a file, and it may have no name of its own.
     about = Identifier("sha256", file.sha256 or "0" * 64)
-    (digest,) = run_side_by_side([(about, read)], stop, on_progress)
+    (digest,) = run_side_by_side([(about, read)], cancel, on_progress)
     if isinstance(digest, OSError):
         unreadable = StorageFailed(
             f"{file.path} cannot be read: {digest.strerror or type(digest).__name__}",
@@ -121,7 +121,7 @@ def _judged(file: FileToCheck, digest: str) -> Checked:
 def _named(config: ResolverConfig, wanted: Path | Identifier) -> FileToCheck:
     if not isinstance(wanted, Identifier):
         return _from_sidecars(wanted)
-    stored = Store(config).find(wanted)  # also where it has changed since
+    stored = Downloads(config).find(wanted)  # also where it has changed since
     if stored is not None:
         return FileToCheck(stored.path, stored.identifiers, stored.sha256, _size(stored.path))
     path = Resolver(config).find_local(wanted)

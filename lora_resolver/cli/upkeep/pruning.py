@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ...errors import AccessDenied, HostedOnly, LoraResolverError, NotFound, Offline, VerificationFailed
 from ...identifiers import parse_identifier
-from ...on_disk.downloads import LOCK_FOLDER, RECORD_SUFFIX, Store
+from ...on_disk.downloads import LOCK_FOLDER, RECORD_SUFFIX, Downloads
 from ...on_disk.preview import named_preview
 from ...records import PeekedLora
 from ...resolver import Resolver
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ...config import ResolverConfig
     from ...identifiers import Identifier
-    from ...on_disk.downloads import StoredFile
+    from ...on_disk.downloads import DownloadedFile
 
 __all__ = ["Pruned", "Removal", "prune"]
 
@@ -75,7 +75,7 @@ def prune(
 
     Raises LoraResolverError where it cannot be found out what an identifier stands for; then nothing is removed.
     """
-    store = Store(config.with_changes(search_dirs=()))
+    store = Downloads(config.with_changes(search_dirs=()))
     unneeded = [] if keep is None else _not_needed(config, store, keep)
     work = _Work(config.download_dir / "air", store, dry_run)
     for stored in unneeded:
@@ -87,7 +87,7 @@ def prune(
     return work.pruned
 
 
-def _not_needed(config: ResolverConfig, store: Store, keep: Sequence[Identifier]) -> list[StoredFile]:
+def _not_needed(config: ResolverConfig, store: Downloads, keep: Sequence[Identifier]) -> list[DownloadedFile]:
     offline = Resolver(
         config.with_changes(offline=True, store=None)
     )  # follows aliases and other tools' notes
@@ -108,7 +108,7 @@ def _not_needed(config: ResolverConfig, store: Store, keep: Sequence[Identifier]
 _NOT_HERE = (NotFound, Offline, HostedOnly, AccessDenied, VerificationFailed)
 
 
-def _names(identifier: Identifier, stored: StoredFile) -> bool:
+def _names(identifier: Identifier, stored: DownloadedFile) -> bool:
     """Whether the record answers to this name; one that leaves version or file open means all that there are."""
     if str(identifier) in stored.identifiers or (not identifier.id and stored.is_version(identifier)):
         return True
@@ -124,7 +124,7 @@ def _names(identifier: Identifier, stored: StoredFile) -> bool:
 class _Work:
     """One call's work."""
 
-    def __init__(self, root: Path, store: Store, dry_run: bool) -> None:
+    def __init__(self, root: Path, store: Downloads, dry_run: bool) -> None:
         self.pruned = Pruned()
         self._root = root
         self._store = store
@@ -133,7 +133,7 @@ class _Work:
         self._own_locks: set[Path] = set()
         self._now = time.time()
 
-    def remove_stored(self, stored: StoredFile) -> None:
+    def remove_stored(self, stored: DownloadedFile) -> None:
         """A downloaded file and what lies beside it. The record goes last: what is interrupted can be done again."""
         if not stored.unchanged:
             self.pruned.left.append(stored.path)

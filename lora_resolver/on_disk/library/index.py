@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...records import LoraRecord
-from ...transfer.tasks import Stopped
+from ...transfer.tasks import Cancelled
 from .sidecars import Claim
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Index:
         self._closed = False
 
     def close(self) -> None:
-        """Ends it; a worker that comes too late meets Stopped."""
+        """Ends it; a worker that comes too late meets Cancelled."""
         with self._lock:
             self._closed = True
             self._disconnect()
@@ -285,7 +285,7 @@ class Index:
         """One transaction; on a fresh file where the old one is broken, in memory where none can be had."""
         with self._lock:
             if self._closed:
-                raise Stopped
+                raise Cancelled
             for renew in (self._begin_anew, self._remember_in_memory):
                 try:
                     return self._transaction(work)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ...config import ResolverConfig
     from ...identifiers import Identifier
     from ...records import LoraRecord
-    from ...transfer.tasks import Meter, Stop
+    from ...transfer.tasks import CancelToken, ProgressTracker
     from .scan import FoundFile
     from .sidecars import Claim
 
@@ -89,10 +89,10 @@ class LibraryFile:
 class Library:
     """The configured folders through their index, for one piece of work. Close it at the end."""
 
-    def __init__(self, config: ResolverConfig, stop: Stop) -> None:
+    def __init__(self, config: ResolverConfig, cancel: CancelToken) -> None:
         self._roots = tuple(Path(os.path.abspath(folder)) for folder in config.search_dirs)
         self._index = Index(config.state / INDEX_FILE)
-        self._stop = stop
+        self._cancel = cancel
         self._scan_lock = threading.Lock()
         self._hash_lock = threading.Lock()
         self._scanned = False
@@ -110,7 +110,7 @@ class Library:
                 return
             before = self._index.stamps()
             waiting: list[tuple[FoundFile, Sequence[Claim]]] = []
-            for found in walk(self._roots, self._stop.check):
+            for found in walk(self._roots, self._cancel.check):
                 known = before.pop(found.path, None)
                 if known == (found.size, found.mtime_ns, found.sidecar_stamp):
                     continue
@@ -141,49 +141,51 @@ class Library:
                 return self._owned(Path(row.path), digest, source, record)
         return None
 
-    def find(self, identifier: Identifier, meter: Meter) -> Owned | None:
+    def find(self, identifier: Identifier, tracker: ProgressTracker) -> Owned | None:
         """The file of a name, if one is known or a sidecar claims it; what is claimed is proved first.
 
-        Raises Stopped.
+        Raises Cancelled.
         """
         owned = self.known(identifier)
         if owned is not None:
             return owned
         self.scan()
         if identifier.source == "sha256":
-            return self._claimed_hash(identifier.id, meter)
+            return self._claimed_hash(identifier.id, tracker)
         for path, claim in self._index.claims_for(str(identifier)):
-            if claim.sha256 is not None and self._is_ours(path) and self._proved(path, claim.sha256, meter):
+            if claim.sha256 is not None and self._is_ours(path) and self._proved(path, claim.sha256, tracker):
                 return Owned(Path(path), claim.sha256, identifier.source, claim.record)
         return None
 
-    def find_content(self, sha256: str, size: int | None, meter: Meter) -> Owned | None:
+    def find_content(self, sha256: str, size: int | None, tracker: ProgressTracker) -> Owned | None:
         """A file with this SHA-256; of the files that nobody has hashed yet, those of about this size are.
 
-        Raises Stopped.
+        Raises Cancelled.
         """
         self.scan()
-        owned = self._claimed_hash(sha256, meter)
+        owned = self._claimed_hash(sha256, tracker)
         if owned is not None or size is None:
             return owned
-        return self._hash_through(sha256, (size - SIZE_TOLERANCE, size + SIZE_TOLERANCE), meter)
+        return self._hash_through(sha256, (size - SIZE_TOLERANCE, size + SIZE_TOLERANCE), tracker)
 
-    def find_anywhere(self, sha256: str, meter: Meter) -> Owned | None:
-        """The same, though nobody knows its size: every file that has not been hashed yet is. Raises Stopped."""
+    def find_anywhere(self, sha256: str, tracker: ProgressTracker) -> Owned | None:
+        """The same, though nobody knows its size: every file that has not been hashed yet is. Raises Cancelled."""
         self.scan()
-        return self._hash_through(sha256, None, meter)
+        return self._hash_through(sha256, None, tracker)
 
-    def _hash_through(self, sha256: str, sizes: tuple[int, int] | None, meter: Meter) -> Owned | None:
+    def _hash_through(
+        self, sha256: str, sizes: tuple[int, int] | None, tracker: ProgressTracker
+    ) -> Owned | None:
         for row in self._index.not_hashed(sizes):
-            if self._is_ours(row.path) and self._proved(row.path, sha256, meter):
+            if self._is_ours(row.path) and self._proved(row.path, sha256, tracker):
                 return self._owned(Path(row.path), sha256, "local", None)
         return None
 
-    def believed(self, identifier: Identifier, meter: Meter) -> Owned | None:
-        """A file that a sidecar without a hash gives this name: for when nobody can be asked. Raises Stopped."""
+    def believed(self, identifier: Identifier, tracker: ProgressTracker) -> Owned | None:
+        """A file that a sidecar without a hash gives this name: for when nobody can be asked. Raises Cancelled."""
         for path, claim in self._index.claims_for(str(identifier)):
             if claim.sha256 is None and self._is_ours(path) and Path(path).is_file():
-                return Owned(Path(path), self.sha256(Path(path), meter), identifier.source, claim.record)
+                return Owned(Path(path), self.sha256(Path(path), tracker), identifier.source, claim.record)
         return None
 
     def last_sha256(self, identifier: Identifier) -> str | None:
@@ -197,15 +199,15 @@ class Library:
             (claim.sha256 for _, claim in self._index.claims_for(str(identifier)) if claim.sha256), None
         )
 
-    def sha256(self, path: Path, meter: Meter) -> str:
-        """The SHA-256 of a file, from the index if it has not changed since. Raises Stopped or StorageFailed."""
+    def sha256(self, path: Path, tracker: ProgressTracker) -> str:
+        """The SHA-256 of a file, from the index if it has not changed since. Raises Cancelled or StorageFailed."""
         row = self._index.row(os.fspath(path))
         if row is not None and row.sha256 is not None and _unchanged(row):
             return row.sha256
         with self._hash_lock:  # a disk reads one file faster than two
             try:
                 before = path.stat()
-                digest = file_sha256(path, meter, self._stop)
+                digest = file_sha256(path, tracker, self._cancel)
                 after = path.stat()
             except OSError as error:
                 raise _unreadable(path, error) from error
@@ -320,17 +322,17 @@ class Library:
                 del left[path]
                 yield path[len(prefix) :].replace(os.sep, "/"), path
 
-    def _claimed_hash(self, sha256: str, meter: Meter) -> Owned | None:
+    def _claimed_hash(self, sha256: str, tracker: ProgressTracker) -> Owned | None:
         paths = [row.path for row in self._index.with_sha256(sha256) if self._is_ours(row.path)]
         paths += [path for path, _ in self._index.claims_with(sha256) if self._is_ours(path)]
         for path in dict.fromkeys(paths):
-            if self._proved(path, sha256, meter):
+            if self._proved(path, sha256, tracker):
                 return self._owned(Path(path), sha256, "local", None)
         return None
 
-    def _proved(self, path: str, sha256: str, meter: Meter) -> bool:
+    def _proved(self, path: str, sha256: str, tracker: ProgressTracker) -> bool:
         try:
-            return self.sha256(Path(path), meter) == sha256
+            return self.sha256(Path(path), tracker) == sha256
         except StorageFailed:  # unreadable or gone: not one to offer
             return False
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ...transfer.tasks import Stop
+    from ...transfer.tasks import CancelToken
 
 __all__ = ["Files", "StoreLost", "StoreRefused"]
 
@@ -69,15 +69,15 @@ class _GivenUp(Exception):
 class Files:
     """Names are relative to the store's address, with "/" between folders."""
 
-    def __init__(self, address: str, stop: Stop) -> None:
+    def __init__(self, address: str, cancel: CancelToken) -> None:
         self._address = address
         self._protocol = protocol_of(address)
-        self._stop = stop
+        self._cancel = cancel
         self._lock = threading.Lock()
         self._opened: tuple[Any, str] | None = None
 
     def small(self, name: str) -> bytes | None:
-        """The content of a small file; None where there is none. Raises StoreLost, StoreRefused or Stopped."""
+        """The content of a small file; None where there is none. Raises StoreLost, StoreRefused or Cancelled."""
         return self.part(name, 0, MAX_DOCUMENT)
 
     def part(self, name: str, start: int, end: int) -> bytes | None:
@@ -107,7 +107,7 @@ class Files:
     def fetch(self, name: str, target: Path, on_bytes: Callable[[int], None]) -> bool:
         """Brings a file to a place on this disk; False where the store has none. `on_bytes` gets each new count."""
         filesystem, root = self._open()
-        watch = _Watch(on_bytes, self._stop)
+        watch = _Watch(on_bytes, self._cancel)
 
         def get() -> bool:
             filesystem.get_file(f"{root}/{name}", str(target), callback=watch.callback())
@@ -118,7 +118,7 @@ class Files:
     def put(self, name: str, source: Path | bytes, on_bytes: Callable[[int], None] | None = None) -> None:
         """Writes a file, seen whole or not at all, over whatever has the name."""
         filesystem, root = self._open()
-        watch = _Watch(on_bytes or (lambda _count: None), self._stop)
+        watch = _Watch(on_bytes or (lambda _count: None), self._cancel)
         whole = self._protocol in _WHOLE_OR_NOT_AT_ALL
         target = f"{root}/{name}"
         first = target if whole else f"{root}/{TEMPORARY}/{secrets.token_hex(8)}"
@@ -182,7 +182,7 @@ class Files:
             raise StoreRefused(f"{self._shown} does not let its files be {what}") from None
 
     def _bounded(self, call: Callable[[], _T], *, within: float, watch: _Watch | None = None) -> _T:
-        """The result of `call`. Raises FileNotFoundError, PermissionError, StoreLost or Stopped, and nothing else.
+        """The result of `call`. Raises FileNotFoundError, PermissionError, StoreLost or Cancelled, and nothing else.
 
         `within` seconds, counted from the last byte that `watch` has seen.
         """
@@ -202,7 +202,7 @@ class Files:
         began = time.monotonic()
         try:
             while not done.wait(_POLL):
-                self._stop.check()
+                self._cancel.check()
                 latest = max(began, watch.latest) if watch is not None else began
                 if time.monotonic() - latest > within:
                     raise StoreLost(f"{self._shown} does not answer")
@@ -286,10 +286,10 @@ def _written(about: dict[str, Any]) -> float | None:
 class _Watch:
     """Sees a transfer's bytes go by, and can end it."""
 
-    def __init__(self, on_bytes: Callable[[int], None], stop: Stop) -> None:
+    def __init__(self, on_bytes: Callable[[int], None], cancel: CancelToken) -> None:
         self.latest = 0.0
         self._on_bytes = on_bytes
-        self._stop = stop
+        self._cancel = cancel
         self._given_up = False
 
     def give_up(self) -> None:
@@ -298,7 +298,7 @@ class _Watch:
 
     def seen(self, count: int) -> None:
         """So many more bytes went by."""
-        if self._given_up or self._stop.requested:
+        if self._given_up or self._cancel.requested:
             raise _GivenUp
         self.latest = time.monotonic()
         self._on_bytes(count)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ...config import ResolverConfig
     from ...identifiers import Identifier
     from ...model_file.safetensors_header import SafetensorsHeader
-    from ...transfer.tasks import Meter, Stop
+    from ...transfer.tasks import CancelToken, ProgressTracker
 
 __all__ = ["NotInStore", "SharedStore"]
 
@@ -54,11 +54,11 @@ class NotInStore(Exception):
 class SharedStore:
     """The store of one run; its methods may be called from several threads."""
 
-    def __init__(self, config: ResolverConfig, stop: Stop) -> None:
+    def __init__(self, config: ResolverConfig, cancel: CancelToken) -> None:
         self._config = config
         self._address = config.store or ""
-        self._files = Files(self._address, stop)
-        self._stop = stop
+        self._files = Files(self._address, cancel)
+        self._cancel = cancel
         self._lock = threading.Lock()
         self._warnings: dict[str, None] = {}
         self._damaged: set[str] = set()
@@ -101,10 +101,10 @@ class SharedStore:
             self._found_damaged(entry.sha256)
             raise NotInStore from None
 
-    def fetch(self, sha256: str, target: Path, meter: Meter) -> bool:
+    def fetch(self, sha256: str, target: Path, tracker: ProgressTracker) -> bool:
         """Puts the file with this SHA-256 at `target`, if the store has it, sound.
 
-        Whoever calls it holds the lock on the target. Raises StorageFailed or Stopped.
+        Whoever calls it holds the lock on the target. Raises StorageFailed or Cancelled.
         """
         if sha256 in self._damaged:
             return False
@@ -116,17 +116,19 @@ class SharedStore:
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary = _new_file_beside(target)
             try:
-                return self._fetch(name, sha256, size, temporary, target, meter)
+                return self._fetch(name, sha256, size, temporary, target, tracker)
             finally:
                 temporary.unlink(missing_ok=True)
         except OSError as error:
             raise storage_error(error, target) from error
 
-    def _fetch(self, name: str, sha256: str, size: int, temporary: Path, target: Path, meter: Meter) -> bool:
-        meter.start("download", file_name=target.name, total=size)
-        if not self._ask(lambda: self._files.fetch(name, temporary, meter.add)):
+    def _fetch(
+        self, name: str, sha256: str, size: int, temporary: Path, target: Path, tracker: ProgressTracker
+    ) -> bool:
+        tracker.start("download", file_name=target.name, total=size)
+        if not self._ask(lambda: self._files.fetch(name, temporary, tracker.add)):
             return False
-        sound = temporary.stat().st_size == size and file_sha256(temporary, meter, self._stop) == sha256
+        sound = temporary.stat().st_size == size and file_sha256(temporary, tracker, self._cancel) == sha256
         if sound:
             try:
                 read_header(temporary)
@@ -135,7 +137,7 @@ class SharedStore:
         if not sound:
             self._found_damaged(sha256)
             return False
-        self._stop.check()
+        self._cancel.check()
         show_to_others(temporary)
         temporary.replace(target)
         return True
@@ -151,22 +153,22 @@ class SharedStore:
             with contextlib.suppress(LoraResolverError):
                 write_atomically(target.with_suffix(f".preview.{entry.preview}"), content)
 
-    def keep(self, path: Path, entry: Entry, meter: Meter) -> bool:
-        """Puts a verified file of this disk into the store, unless it is there, and its names. Raises Stopped.
+    def keep(self, path: Path, entry: Entry, tracker: ProgressTracker) -> bool:
+        """Puts a verified file of this disk into the store, unless it is there, and its names. Raises Cancelled.
 
         Returns whether all of it is there now.
         """
         preview = named_preview(path)
         if preview is not None:
             entry = replace(entry, preview=preview.suffix[1:])
-        kept = self._ask(lambda: self._keep(path, entry, preview, meter))
+        kept = self._ask(lambda: self._keep(path, entry, preview, tracker))
         return bool(kept)
 
-    def _keep(self, path: Path, entry: Entry, preview: Path | None, meter: Meter) -> bool:
+    def _keep(self, path: Path, entry: Entry, preview: Path | None, tracker: ProgressTracker) -> bool:
         name = file_name(entry.sha256)
         if entry.sha256 in self._damaged or self._files.size(name) != entry.size:
-            meter.start("store", file_name=path.name, total=entry.size)
-            self._files.put(name, path, meter.add)
+            tracker.start("store", file_name=path.name, total=entry.size)
+            self._files.put(name, path, tracker.add)
             self._damaged.discard(entry.sha256)
         if preview is not None:
             picture = file_name(entry.sha256, f"preview.{entry.preview}")

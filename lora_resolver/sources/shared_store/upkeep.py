@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from ...errors import StorageFailed
 from ...identifiers import Identifier
 from ...transfer.download import file_sha256
-from ...transfer.tasks import Stop, run_side_by_side
+from ...transfer.tasks import CancelToken, run_side_by_side
 from .entry import FILES, NAMES, Entry, file_name
 from .files import TEMPORARY, Files, StoreLost, StoreRefused
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ...config import ResolverConfig
     from ...records import Progress
-    from ...transfer.tasks import Meter
+    from ...transfer.tasks import ProgressTracker
 
 __all__ = ["CheckedInStore", "check_store", "prune_store", "store_entries"]
 
@@ -43,7 +43,7 @@ class CheckedInStore:
 
 def store_entries(config: ResolverConfig) -> list[Entry]:
     """Every file that has a name in the store, by name. Raises StorageFailed where it cannot be asked."""
-    files = _files(config, Stop())
+    files = _files(config, CancelToken())
     return _asked(lambda: list(_entries(files)))
 
 
@@ -62,18 +62,18 @@ def _digest(
     config: ResolverConfig, entry: Entry, on_progress: Callable[[Progress], None] | None
 ) -> str | None:
     """The SHA-256 of a file as it is now; None where it is gone."""
-    stop = Stop()
-    files = _files(config, stop)
+    cancel = CancelToken()
+    files = _files(config, cancel)
 
-    def read(meter: Meter) -> str | None:
+    def read(tracker: ProgressTracker) -> str | None:
         with tempfile.TemporaryDirectory(prefix="air-lora-") as folder:
             copy = Path(folder) / "file"
-            meter.start("download", file_name=entry.file_name, total=entry.size)
-            if not files.fetch(file_name(entry.sha256), copy, meter.add):
+            tracker.start("download", file_name=entry.file_name, total=entry.size)
+            if not files.fetch(file_name(entry.sha256), copy, tracker.add):
                 return None
-            return file_sha256(copy, meter, stop)
+            return file_sha256(copy, tracker, cancel)
 
-    (digest,) = run_side_by_side([(Identifier("sha256", entry.sha256), read)], stop, on_progress)
+    (digest,) = run_side_by_side([(Identifier("sha256", entry.sha256), read)], cancel, on_progress)
     if isinstance(digest, StoreLost | StoreRefused):
         raise _cannot(digest)
     if isinstance(digest, BaseException):
@@ -86,7 +86,7 @@ def prune_store(config: ResolverConfig, *, dry_run: bool = False) -> list[tuple[
 
     Raises StorageFailed where the store cannot be asked or may not be changed.
     """
-    files = _files(config, Stop())
+    files = _files(config, CancelToken())
 
     def work() -> list[tuple[str, int]]:
         now = time.time()
@@ -120,14 +120,14 @@ def _entries(files: Files) -> Iterator[Entry]:
             yield entry
 
 
-def _files(config: ResolverConfig, stop: Stop) -> Files:
+def _files(config: ResolverConfig, cancel: CancelToken) -> Files:
     if not config.store:
         raise StorageFailed(
             "there is no shared store",
             code="noStore",
             remedy="Set AIR_LORA_STORE, such as s3://bucket/loras.",
         )
-    return Files(config.store, stop)
+    return Files(config.store, cancel)
 
 
 def _asked(call: Callable[[], _T]) -> _T:

@@ -9,7 +9,7 @@ flush     to the disk, likewise          verify    what a file must be to be pla
 from .digest import file_sha256
 from .engine import download
 from .lock import only_one
-from .order import Order
 from .partial import clear_partial
+from .request import DownloadRequest
 
-__all__ = ["Order", "clear_partial", "download", "file_sha256", "only_one"]
+__all__ = ["DownloadRequest", "clear_partial", "download", "file_sha256", "only_one"]

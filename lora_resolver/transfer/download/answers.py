@@ -12,7 +12,7 @@ from .partial import Facts
 
 if TYPE_CHECKING:
     from ..transport import Download
-    from .order import Order
+    from .request import DownloadRequest
 
 __all__ = [
     "FileChanged",
@@ -36,27 +36,27 @@ class FileChanged(Exception):
     """What the server sends is no longer what the bytes on disk are a part of."""
 
 
-def refusal(order: Order, answer: Download) -> Exception:
+def refusal(request: DownloadRequest, answer: Download) -> Exception:
     """The error for an answer that brings no bytes."""
     refused = answer.answer()
-    explained = order.explain(refused)
+    explained = request.explain(refused)
     if explained is not None:
         return explained
     if may_pass(answer.status):
         return refused_for_now(refused)
     return TransferFailed(
-        f"the server answered {answer.status} to the download of {order.file.name!r}",
+        f"the server answered {answer.status} to the download of {request.file.name!r}",
         code="badAnswer",
         remedy="Run it again later.",
     )
 
 
-def check_kind(order: Order, answer: Download) -> None:
+def check_kind(request: DownloadRequest, answer: Download) -> None:
     """A page or a message with status 200 is no file. Raises TransferFailed."""
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in _TEXTS:
         raise TransferFailed(
-            f"the server sent a {kind} page instead of {order.file.name!r}",
+            f"the server sent a {kind} page instead of {request.file.name!r}",
             code="badAnswer",
             remedy="It may want you to log in: set a token. Or open the page in a browser to see what it says.",
         )
@@ -78,25 +78,25 @@ def range_facts(answer: Download, start: int) -> Facts:
     return Facts(size, _strong_etag(answer))
 
 
-def check_size(order: Order, size: int | None, limit: int) -> None:
+def check_size(request: DownloadRequest, size: int | None, limit: int) -> None:
     """Raises StorageFailed for a file that is too large, TransferFailed for another size than was promised."""
     if size is None:
         return
     if size > limit:
-        raise too_large(order, size, limit)
-    promised = order.file.size
+        raise too_large(request, size, limit)
+    promised = request.file.size
     if promised is not None and abs(size - promised) > 1024:  # services give sizes in KB, some rounded
         raise TransferFailed(
-            f"the server has {size:,} bytes for {order.file.name!r}, but {promised:,} were promised",
+            f"the server has {size:,} bytes for {request.file.name!r}, but {promised:,} were promised",
             code="wrongLength",
             remedy="Run it again later; if it stays so, the source serves a file that is not its own.",
         )
 
 
-def too_large(order: Order, size: int, limit: int) -> StorageFailed:
+def too_large(request: DownloadRequest, size: int, limit: int) -> StorageFailed:
     """The error for a file beyond AIR_LORA_MAX_BYTES."""
     return StorageFailed(
-        f"{order.file.name!r} is larger ({size:,} bytes) than the limit of {limit:,} bytes",
+        f"{request.file.name!r} is larger ({size:,} bytes) than the limit of {limit:,} bytes",
         code="tooLarge",
         remedy="Raise AIR_LORA_MAX_BYTES if you want it.",
     )

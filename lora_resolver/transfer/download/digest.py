@@ -11,7 +11,7 @@ from ...safe_files import open_unbuffered
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..tasks import Meter, Stop
+    from ..tasks import CancelToken, ProgressTracker
     from .partial import PartFile
 
 __all__ = ["FollowingDigest", "file_sha256"]
@@ -27,9 +27,9 @@ class FollowingDigest:
     however many ranges the file came.
     """
 
-    def __init__(self, part: PartFile, stop: Stop) -> None:
+    def __init__(self, part: PartFile, cancel: CancelToken) -> None:
         self._part = part
-        self._stop = stop
+        self._cancel = cancel
         self._digest = hashlib.sha256()
         self.hashed = 0
         self._left = False
@@ -45,11 +45,11 @@ class FollowingDigest:
         self._left = True
         self._thread.join()
 
-    def result(self, meter: Meter) -> str:
-        """Waits for the rest and returns lower-case hex. Raises Stopped or OSError."""
+    def result(self, tracker: ProgressTracker) -> str:
+        """Waits for the rest and returns lower-case hex. Raises Cancelled or OSError."""
         while self._thread.is_alive():
             self._thread.join(_WAIT)
-            meter.set(self.hashed, self._part.pieces.size)
+            tracker.set(self.hashed, self._part.pieces.size)
         if self._error is not None:
             raise self._error
         return self._digest.hexdigest()
@@ -59,13 +59,13 @@ class FollowingDigest:
         try:
             with self._part.path.open("rb", buffering=0) as file:
                 while not self._left:
-                    self._stop.check()
+                    self._cancel.check()
                     reached, whole = self._part.pieces.frontier(self.hashed, _WAIT)
                     if whole and reached == self.hashed:
                         self._part.hashed(file)
                         return
                     while self.hashed < reached:
-                        self._stop.check()
+                        self._cancel.check()
                         count = file.readinto(buffer[: min(_BLOCK, reached - self.hashed)])
                         if not count:
                             raise OSError(f"{self._part.path} became shorter")
@@ -75,14 +75,14 @@ class FollowingDigest:
             self._error = error
 
 
-def file_sha256(path: Path, meter: Meter, stop: Stop) -> str:
+def file_sha256(path: Path, tracker: ProgressTracker, cancel: CancelToken) -> str:
     """SHA-256 of a file on this disk, in lower-case hex; shows its progress and can be stopped."""
-    meter.start("verify", file_name=path.name, total=path.stat().st_size)
+    tracker.start("verify", file_name=path.name, total=path.stat().st_size)
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_BLOCK))
     with open_unbuffered(path) as file:
         while count := file.readinto(buffer):
-            stop.check()
+            cancel.check()
             digest.update(buffer[:count])
-            meter.add(count)
+            tracker.add(count)
     return digest.hexdigest()

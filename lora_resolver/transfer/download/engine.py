@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import LoraResolverError, TransferFailed, VerificationFailed
 from ...safe_files import storage_error
-from ..tasks import Stop
+from ..tasks import CancelToken
 from .answers import FileChanged, RangesRefused
 from .digest import FollowingDigest
 from .fetch import Fetch, is_final
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ...config import ResolverConfig
-    from ..tasks import Meter
+    from ..tasks import ProgressTracker
     from ..transport import Transport
-    from .order import Order
+    from .request import DownloadRequest
 
 __all__ = ["download"]
 
@@ -37,31 +37,37 @@ MAX_CHANGES = 2
 """How often a file may change under our hands before we give up."""
 
 
-def download(order: Order, transport: Transport, config: ResolverConfig, meter: Meter, stop: Stop) -> str:
+def download(
+    request: DownloadRequest,
+    transport: Transport,
+    config: ResolverConfig,
+    tracker: ProgressTracker,
+    cancel: CancelToken,
+) -> str:
     """Fetches and verifies the file, puts it at `order.target` and returns its SHA-256 in lower-case hex.
 
     Whoever calls it holds the lock on the target. When it raises, there is no file at the target, and beside it only
     what another run can go on from.
 
-    Raises TransferFailed, AccessDenied, NotFound, VerificationFailed, StorageFailed or Stopped.
+    Raises TransferFailed, AccessDenied, NotFound, VerificationFailed, StorageFailed or Cancelled.
     """
-    part = PartFile(order)
+    part = PartFile(request)
     try:
-        order.target.parent.mkdir(parents=True, exist_ok=True)
-        digest = _until_it_works(order, part, transport, config, meter, stop)
-        stop.check()
+        request.target.parent.mkdir(parents=True, exist_ok=True)
+        digest = _until_it_works(request, part, transport, config, tracker, cancel)
+        cancel.check()
         with part.open() as file:
             os.fsync(file.fileno())
-        part.place(order.target, digest)
-        _sync_folder(order.target.parent)
+        part.place(request.target, digest)
+        _sync_folder(request.target.parent)
     except (OSError, LoraResolverError) as error:
         part.keep_or_clear()
-        made = _made_by_another(order)
+        made = _made_by_another(request)
         if made is not None:
             part.clear()
             return made
         if isinstance(error, OSError):
-            raise storage_error(error, order.target) from error
+            raise storage_error(error, request.target) from error
         raise
     except BaseException:
         part.keep_or_clear()
@@ -69,25 +75,30 @@ def download(order: Order, transport: Transport, config: ResolverConfig, meter: 
     return digest
 
 
-def _made_by_another(order: Order) -> str | None:
+def _made_by_another(request: DownloadRequest) -> str | None:
     """The SHA-256 of the promised file, where another machine, which no lock held off, has placed it meanwhile."""
     try:
-        digest = sha256_of(order.target)
+        digest = sha256_of(request.target)
     except OSError:
         return None
-    return digest if digest == order.file.sha256 else None
+    return digest if digest == request.file.sha256 else None
 
 
 def _until_it_works(
-    order: Order, part: PartFile, transport: Transport, config: ResolverConfig, meter: Meter, stop: Stop
+    request: DownloadRequest,
+    part: PartFile,
+    transport: Transport,
+    config: ResolverConfig,
+    tracker: ProgressTracker,
+    cancel: CancelToken,
 ) -> str:
     ranged, changes, failures = True, 0, 0
     part.load()
     while True:
         resumed = part.resumed
         try:
-            digest = _fetch_all(order, part, transport, config, meter, stop, ranged=ranged)
-            check_content(order, part.path, digest)
+            digest = _fetch_all(request, part, transport, config, tracker, cancel, ranged=ranged)
+            check_content(request, part.path, digest)
             return digest
         except RangesRefused:
             failures += not ranged
@@ -102,7 +113,7 @@ def _until_it_works(
             changes += 1
             if changes > MAX_CHANGES:
                 raise TransferFailed(
-                    f"{order.file.name!r} changes at its source while it is downloaded",
+                    f"{request.file.name!r} changes at its source while it is downloaded",
                     code="fileChanged",
                     remedy="Run it again later.",
                 ) from None
@@ -120,20 +131,20 @@ def _until_it_works(
 
 
 def _fetch_all(
-    order: Order,
+    request: DownloadRequest,
     part: PartFile,
     transport: Transport,
     config: ResolverConfig,
-    meter: Meter,
-    stop: Stop,
+    tracker: ProgressTracker,
+    cancel: CancelToken,
     *,
     ranged: bool,
 ) -> str:
     """Brings every missing byte into the part file and returns the SHA-256 of the whole."""
-    inner = Stop()  # ends this download's threads and connections alone, when one of them fails
-    stop.also(inner.now)
+    inner = CancelToken()  # ends this download's threads and connections alone, when one of them fails
+    cancel.also(inner.now)
     with transport.fork(inner) as own, contextlib.ExitStack() as opened:
-        fetch = Fetch(order, part, own, config, meter, inner)
+        fetch = Fetch(request, part, own, config, tracker, inner)
         whole = part.facts is not None and part.pieces.waiting == 0  # killed just before the end
         first = None if whole else fetch.begin(ranged=ranged)
         if first is not None:
@@ -141,7 +152,7 @@ def _fetch_all(
         size, done = part.pieces.size, part.pieces.done
         if size is not None:
             check_free_space(part.path.parent, size - done)
-        meter.start("download", file_name=order.target.name, done=done, total=size)
+        tracker.start("download", file_name=request.target.name, done=done, total=size)
         with FollowingDigest(part, inner) as digest, FollowingFlush(part):
 
             def work() -> None:
@@ -152,12 +163,12 @@ def _fetch_all(
 
             main = threading.current_thread()
             _in_threads(work, min(config.connections, part.pieces.waiting + 1), inner)
-            meter.start("verify", done=digest.hashed, total=part.pieces.size)
+            tracker.start("verify", done=digest.hashed, total=part.pieces.size)
             part.save()
-            return digest.result(meter)
+            return digest.result(tracker)
 
 
-def _in_threads(work: Callable[[], None], count: int, stop: Stop) -> None:
+def _in_threads(work: Callable[[], None], count: int, cancel: CancelToken) -> None:
     """Runs `work` in this thread and in `count - 1` more. The first failure stops all and is raised."""
     errors: list[BaseException] = []
 
@@ -166,7 +177,7 @@ def _in_threads(work: Callable[[], None], count: int, stop: Stop) -> None:
             work()
         except BaseException as error:  # raised below, in the thread that waits
             errors.append(error)
-            stop.now()
+            cancel.now()
 
     threads = [threading.Thread(target=guarded, name="air-lora-range", daemon=True) for _ in range(count - 1)]
     for thread in threads:

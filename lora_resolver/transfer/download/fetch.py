@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...config import ResolverConfig
-    from ..tasks import Meter, Stop
+    from ..tasks import CancelToken, ProgressTracker
     from ..transport import Download, Transport
-    from .order import Order
     from .partial import Facts, PartFile
     from .pieces import Piece
+    from .request import DownloadRequest
 
 __all__ = ["Fetch", "is_final"]
 
@@ -52,23 +52,23 @@ class Fetch:
 
     def __init__(
         self,
-        order: Order,
+        request: DownloadRequest,
         part: PartFile,
         transport: Transport,
         config: ResolverConfig,
-        meter: Meter,
-        stop: Stop,
+        tracker: ProgressTracker,
+        cancel: CancelToken,
     ) -> None:
-        self._order = order
+        self._request = request
         self._part = part
         self._transport = transport
         self._config = config
-        self._meter = meter
-        self._stop = stop
+        self._tracker = tracker
+        self._cancel = cancel
         # The system lets one thread at a time write to a file; the others would spin, on cores that the hash needs.
         self._writing = threading.Lock()
         # Where the service sent us: asking it for every piece would annoy it.
-        self._direct: str | None = order.file.storage_url or None
+        self._direct: str | None = request.file.storage_url or None
 
     def begin(self, *, ranged: bool) -> tuple[Piece, Download]:
         """Sends the first request, learns what the server has and plans the pieces.
@@ -79,7 +79,7 @@ class Fetch:
         if resumed is not None:
             start, end = resumed.position, resumed.end
         else:
-            size = self._order.file.size
+            size = self._request.file.size
             first = None if size is None else self._plan(size).take()
             start, end = 0, self._config.min_piece_bytes if first is None else first.end
         return self._trying(lambda: self._begin(start, end, resumed, ranged), lambda: 0)
@@ -113,12 +113,12 @@ class Fetch:
             else:  # the whole, whatever was asked for: what an earlier run left is of no use
                 facts = whole_facts(answer)
                 pieces = Pieces.in_one(facts.size)
-            check_size(self._order, facts.size, self._config.max_bytes)
+            check_size(self._request, facts.size, self._config.max_bytes)
             self._part.begin(facts, pieces)
             piece = pieces.take()
             if piece is None:
                 raise TransferFailed(
-                    f"{self._order.file.name!r} is empty at its source",
+                    f"{self._request.file.name!r} is empty at its source",
                     code="wrongLength",
                     remedy="Run it again later.",
                 )
@@ -151,21 +151,21 @@ class Fetch:
                 answer.__exit__()
                 answer, self._direct = None, None
         if answer is None:
-            answer = self._transport.open(self._order.file.url, headers)
-            if answer.status in _EXPIRED and answer.url != self._order.file.url:
+            answer = self._transport.open(self._request.file.url, headers)
+            if answer.status in _EXPIRED and answer.url != self._request.file.url:
                 # The service sent us to a signed address that its storage does not take: ask for a fresh one, once.
                 answer.__exit__()
-                answer = self._transport.open(self._order.file.url, headers)
+                answer = self._transport.open(self._request.file.url, headers)
         try:
             if answer.status == 416:
                 raise FileChanged
             if answer.status not in (200, 206):
-                raise refusal(self._order, answer)
-            check_kind(self._order, answer)
+                raise refusal(self._request, answer)
+            check_kind(self._request, answer)
         except BaseException:
             answer.__exit__()
             raise
-        if answer.url != self._order.file.url:
+        if answer.url != self._request.file.url:
             self._direct = answer.url
         return answer
 
@@ -174,7 +174,7 @@ class Fetch:
         if known is None or facts.size != known.size:
             raise FileChanged
         # Two storage services of one site give one file different ETags; a promised hash is the better judge.
-        if self._order.file.sha256 is None and facts.etag != known.etag:
+        if self._request.file.sha256 is None and facts.etag != known.etag:
             raise FileChanged
 
     def _receive(self, piece: Piece, answer: Download) -> None:
@@ -189,18 +189,18 @@ class Fetch:
                     with self._writing:
                         written = file.write(content) or 0
                     self._part.pieces.wrote(piece, written)
-                    self._meter.add(written)
+                    self._tracker.add(written)
                     content = content[written:]
                 if piece.complete:
                     return
                 if piece.position > self._config.max_bytes:
-                    raise too_large(self._order, piece.position, self._config.max_bytes)
+                    raise too_large(self._request, piece.position, self._config.max_bytes)
                 pace.check(len(chunk))
         if piece.end is None:
             self._part.pieces.ended(piece)
         elif not piece.complete and answer.length is None:
             raise TransferFailed(
-                f"the server ended {self._order.file.name!r} after {piece.position:,} of {piece.end:,} bytes",
+                f"the server ended {self._request.file.name!r} after {piece.position:,} of {piece.end:,} bytes",
                 code="connectionLost",
                 remedy="Run it again; what was downloaded is kept.",
             )

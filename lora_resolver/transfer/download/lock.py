@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ..tasks import Meter, Stop
+    from ..tasks import CancelToken, ProgressTracker
 
 __all__ = ["file_lock", "only_one", "try_lock"]
 
@@ -27,16 +27,16 @@ _NO_LOCKS_HERE = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.
 
 
 @contextlib.contextmanager
-def only_one(lock_file: Path, target: Path, meter: Meter, stop: Stop) -> Iterator[None]:
+def only_one(lock_file: Path, target: Path, tracker: ProgressTracker, cancel: CancelToken) -> Iterator[None]:
     """Holds the right to download `target`. Whoever waits for it shows how far the one who has it is.
 
     The lock is the operating system's: a process that is killed lets go of it. A lease beside it holds off machines
     that the lock does not reach.
-    Raises Stopped, or StorageFailed where no lock can be made.
+    Raises Cancelled, or StorageFailed where no lock can be made.
     """
     lock, lease = file_lock(lock_file), Lease(lease_file(lock_file))
-    waiting = _Waiting(target, meter, stop)
-    stop.check()
+    waiting = _Waiting(target, tracker, cancel)
+    cancel.check()
     try:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
         while not try_lock(lock):
@@ -86,18 +86,18 @@ def _wait_for(lease: Lease, lock_file: Path, waiting: _Waiting) -> None:
 class _Waiting:
     """Shows how far somebody else's download of `target` is."""
 
-    def __init__(self, target: Path, meter: Meter, stop: Stop) -> None:
+    def __init__(self, target: Path, tracker: ProgressTracker, cancel: CancelToken) -> None:
         self._target = target
-        self._meter = meter
-        self._stop = stop
+        self._tracker = tracker
+        self._cancel = cancel
         self._announced = False
 
     def a_moment(self) -> None:
-        """Waits a little. Raises Stopped."""
+        """Waits a little. Raises Cancelled."""
         if not self._announced:
-            self._meter.start("wait", file_name=self._target.name)
+            self._tracker.start("wait", file_name=self._target.name)
             self._announced = True
         progress = read_progress(self._target)
         if progress is not None:
-            self._meter.set(*progress)
-        self._stop.wait(_LOOK_EVERY)
+            self._tracker.set(*progress)
+        self._cancel.wait(_LOOK_EVERY)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
-    from .order import Order
+    from .request import DownloadRequest
 
 __all__ = ["Facts", "PartFile", "TakenOver", "clear_partial", "read_progress", "sha256_of", "target_of"]
 
@@ -64,10 +64,10 @@ class TakenOver(OSError):
 class PartFile:
     """The temporary file of one download; threads may write to it at the same time."""
 
-    def __init__(self, order: Order) -> None:
-        self.path = order.target.with_name(order.target.name + PART_SUFFIX)
-        self._record_path = order.target.with_name(order.target.name + RECORD_SUFFIX)
-        self._sha256 = order.file.sha256
+    def __init__(self, request: DownloadRequest) -> None:
+        self.path = request.target.with_name(request.target.name + PART_SUFFIX)
+        self._record_path = request.target.with_name(request.target.name + RECORD_SUFFIX)
+        self._sha256 = request.file.sha256
         self._lock = threading.Lock()
         self._saved = 0.0
         self._saved_done = 0

@@ -11,16 +11,16 @@ from ...model_file.safetensors_header import read_header
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .order import Order
+    from .request import DownloadRequest
 
 __all__ = ["check_content", "check_free_space"]
 
 
-def check_content(order: Order, path: Path, sha256: str) -> None:
+def check_content(request: DownloadRequest, path: Path, sha256: str) -> None:
     """The promised bytes, and a safetensors file that can be believed. Raises VerificationFailed."""
-    if order.file.sha256 is not None and sha256 != order.file.sha256:
+    if request.file.sha256 is not None and sha256 != request.file.sha256:
         raise VerificationFailed(
-            f"{order.file.name!r} arrived with SHA-256 {sha256}, but {order.file.sha256} was promised",
+            f"{request.file.name!r} arrived with SHA-256 {sha256}, but {request.file.sha256} was promised",
             code="wrongHash",
             remedy="Nothing was kept. Run it again; if it stays so, the source serves a file that is not its own.",
         )

@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from ..config import ResolverConfig
     from ..errors import LoraResolverError
     from ..identifiers import Identifier
-    from ..on_disk.downloads import Store
+    from ..on_disk.downloads import Downloads
     from ..records import FileRecord, LoraRecord
     from ..transfer.transport import Answer, Transport
     from .shared_store import Entry
 
-__all__ = ["Desk", "Elsewhere", "Finding", "Offer", "OnDisk"]
+__all__ = ["Alias", "Finding", "OnDisk", "RemoteFile", "SourceContext"]
 
 
 @dataclass(frozen=True)
-class Desk:
+class SourceContext:
     """What a source may use."""
 
     config: ResolverConfig
-    store: Store
+    downloads: Downloads
     transport: Transport
 
 
@@ -37,14 +37,14 @@ class OnDisk:
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class Alias:
     """The user says that this name stands for another one."""
 
     identifier: Identifier
 
 
 @dataclass(frozen=True)
-class Offer:
+class RemoteFile:
     """The source has it, and this is how to get it."""
 
     source: str
@@ -62,4 +62,4 @@ class Offer:
     """What the shared store says of it, where that made the offer: then the file has no address."""
 
 
-Finding = OnDisk | Elsewhere | Offer
+Finding = OnDisk | Alias | RemoteFile

@@ -25,7 +25,7 @@ def limit() -> int:
     return _limit
 
 
-class Kept(Generic[_K, _V]):
+class BoundedCache(Generic[_K, _V]):
     """The things used last, as many as the bound allows, and always the very last. May be used from several threads."""
 
     def __init__(self) -> None:

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from ...records import FileRecord
     from ..transport import Answer
 
-__all__ = ["Order"]
+__all__ = ["DownloadRequest"]
 
 
 @dataclass(frozen=True)
-class Order:
+class DownloadRequest:
     """One file to download."""
 
     file: FileRecord
