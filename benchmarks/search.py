@@ -16,7 +16,7 @@ from pathlib import Path
 import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the tests of nodes do
 
 # isort: split
-from air_lora_pack.nodes.server import listing as listings
+from air_lora_pack.nodes.server import model_folders as listings
 from air_lora_pack.nodes.server.routes.searching import PAGE, items_of_files
 
 from benchmarks.library import FILES, many_files

@@ -140,6 +140,8 @@ class ResolvedLora:
     record: LoraRecord | None
     architecture: Architecture
     trigger_words: tuple[str, ...]
+    header: SafetensorsHeader | None = field(default=None, repr=False)
+    """As it was when the file was verified; None where that was not in this call."""
     from_store: bool = False
     """True when this very call brought it from the shared store."""
     state: FileState | None = None

@@ -4,8 +4,8 @@ identifier ─▶ on this disk? ─▶ in the shared store? ─▶ ask its sourc
                                         └──────────────────────────────▶─┘            └▶ or only look at its header
            ─▶ bring it from the store, or download it, once ─▶ place, record ─▶ keep it in the store
 
-Three steps, each for all of an array before the next begins: find, look (where something must be downloaded), take.
-`resolving` has the steps; here is who may ask for them.
+Three steps, each for all of an array before the next begins: find, peek (where something must be downloaded), take.
+`resolve_session` has the steps; here is who may ask for them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .identifiers import Identifier, parse_identifier
 from .on_disk.downloads import Downloads
 from .on_disk.library import Library
 from .records import PeekedLora, ResolvedLora
-from .resolving import Run
+from .resolve_session import ResolveSession
 from .sources import local
 from .transfer.services import services
-from .transfer.tasks import CancelToken, run_side_by_side
+from .transfer.tasks import CancelToken, SideBySide
 from .transfer.transport import Transport
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .config import ResolverConfig
     from .on_disk.library import LibraryFile
     from .records import Progress
-    from .resolving import Found
+    from .resolve_session import Found
     from .transfer.tasks import ProgressTracker
 
     BeforeDownloads = Callable[
@@ -108,14 +108,16 @@ class Resolver:
         downloaded, and if it raises, nothing is, and the same exception comes out.
         """
         wanted = _parsed(identifiers)
-        with self._run() as (run, side_by_side):
-            found, failed = side_by_side(_each(wanted), _find(run), on_progress)
+        with self._session() as (session, side_by_side):
+            found, failed = side_by_side(
+                _each(wanted), lambda each, _, tracker: session.find(each, tracker), on_progress
+            )
             refused: dict[Identifier, LoraResolverError] = {}
-            if before_downloads and any(map(run.must_download, found.values())):
-                looked, unseen = side_by_side(found, run.look, on_progress)
-                refused = dict(before_downloads({**failed, **unseen, **looked}))
+            if before_downloads and any(map(session.must_download, found.values())):
+                peeked, unseen = side_by_side(found, session.peek, on_progress)
+                refused = dict(before_downloads({**failed, **unseen, **peeked}))
             welcome = {name: each for name, each in found.items() if name not in refused}
-            taken, lost = side_by_side(welcome, run.take, on_progress)
+            taken, lost = side_by_side(welcome, session.take, on_progress)
         outcomes: dict[Identifier, ResolvedLora | LoraResolverError] = {**failed, **refused, **lost, **taken}
         return [outcomes[each] for each in wanted]
 
@@ -140,10 +142,12 @@ class Resolver:
     ) -> list[PeekedLora | LoraResolverError]:
         """The same for several at once, side by side: for each what is known of it, or why it cannot be had."""
         wanted = _parsed(identifiers)
-        with self._run() as (run, side_by_side):
-            found, failed = side_by_side(_each(wanted), _find(run), on_progress)
-            looked, unseen = side_by_side(found, run.look, on_progress)
-        outcomes: dict[Identifier, PeekedLora | LoraResolverError] = {**failed, **unseen, **looked}
+        with self._session() as (session, side_by_side):
+            found, failed = side_by_side(
+                _each(wanted), lambda each, _, tracker: session.find(each, tracker), on_progress
+            )
+            peeked, unseen = side_by_side(found, session.peek, on_progress)
+        outcomes: dict[Identifier, PeekedLora | LoraResolverError] = {**failed, **unseen, **peeked}
         return [outcomes[each] for each in wanted]
 
     def share(
@@ -156,9 +160,9 @@ class Resolver:
         wrong. Asks no source.
         """
         wanted = _parsed(identifiers)
-        with self._run() as (run, side_by_side):
+        with self._session() as (session, side_by_side):
             warnings, failed = side_by_side(
-                _each(wanted), lambda each, _, tracker: run.share(each, tracker), on_progress
+                _each(wanted), lambda each, _, tracker: session.share(each, tracker), on_progress
             )
         outcomes: dict[Identifier, tuple[str, ...] | LoraResolverError] = {**failed, **warnings}
         return [outcomes[each] for each in wanted]
@@ -208,46 +212,15 @@ class Resolver:
             return None
 
     @contextmanager
-    def _run(self) -> Iterator[tuple[Run, _SideBySide]]:
+    def _session(self) -> Iterator[tuple[ResolveSession, SideBySide]]:
         """One call's work, and what runs a step of it for several identifiers at once."""
         cancel = CancelToken()
         with (
             Transport(self._config, services(self._config), cancel) as transport,
             Library(self._config, cancel) as library,
         ):
-            yield Run(self._config, self._downloads, library, transport, cancel), _SideBySide(cancel)
-
-
-class _SideBySide:
-    """Runs one step for several identifiers at once."""
-
-    def __init__(self, cancel: CancelToken) -> None:
-        self._cancel = cancel
-
-    def __call__(
-        self,
-        subjects: Mapping[Identifier, _S],
-        step: Callable[[Identifier, _S, ProgressTracker], _T],
-        on_progress: Callable[[Progress], None] | None,
-    ) -> tuple[dict[Identifier, _T], dict[Identifier, LoraResolverError]]:
-        """What the step gives, and for the others why it gives nothing. Raises what is no LoraResolverError."""
-        tasks = [(each, _task(step, each, subject)) for each, subject in subjects.items()]
-        given: dict[Identifier, _T] = {}
-        failed: dict[Identifier, LoraResolverError] = {}
-        for name, outcome in zip(subjects, run_side_by_side(tasks, self._cancel, on_progress)):
-            if isinstance(outcome, LoraResolverError):
-                failed[name] = outcome
-            elif isinstance(outcome, BaseException):
-                raise outcome
-            else:
-                given[name] = outcome
-        return given, failed
-
-
-def _task(
-    step: Callable[[Identifier, _S, ProgressTracker], _T], identifier: Identifier, subject: _S
-) -> Callable[[ProgressTracker], _T]:
-    return lambda tracker: step(identifier, subject, tracker)
+            session = ResolveSession(self._config, self._downloads, library, transport, cancel)
+            yield session, SideBySide(cancel)
 
 
 def _parsed(identifiers: Sequence[Identifier | str]) -> list[Identifier]:
@@ -258,5 +231,5 @@ def _each(wanted: Sequence[Identifier]) -> dict[Identifier, None]:
     return dict.fromkeys(wanted)
 
 
-def _find(run: Run) -> Callable[[Identifier, None, ProgressTracker], Found]:
-    return lambda each, _, tracker: run.find(each, tracker)
+def _find(session: ResolveSession) -> Callable[[Identifier, None, ProgressTracker], Found]:
+    return lambda each, _, tracker: session.find(each, tracker)

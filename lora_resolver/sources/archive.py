@@ -19,7 +19,7 @@ from .context import RemoteFile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .context import SourceContext
+    from .context import FetchableFile, SourceContext
 
 __all__ = ["locate"]
 
@@ -28,7 +28,7 @@ _MAX_NODES = 20_000
 
 
 def locate(
-    sha256: str | None, context: SourceContext, *, like: RemoteFile | None = None
+    sha256: str | None, context: SourceContext, *, like: FetchableFile | None = None
 ) -> RemoteFile | None:
     """Mirrors of the file with this SHA-256; None where the archive is not to be asked or knows of none.
 

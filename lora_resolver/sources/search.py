@@ -128,7 +128,7 @@ def _context(config: ResolverConfig, seconds: float) -> Iterator[SourceContext]:
     timer.start()
     try:
         with Transport(patience, services(patience), cancel) as transport:
-            yield SourceContext(patience, Downloads(patience), transport)
+            yield SourceContext(patience, Downloads(patience), transport, cancel)
     except Cancelled:
         raise TransferFailed(
             f"there was no answer within {seconds:.0f} s", code="timedOut", remedy="Try again later."

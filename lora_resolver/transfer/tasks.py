@@ -12,15 +12,16 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
+from ..errors import LoraResolverError
 from ..records import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..identifiers import Identifier
     from ..records import Phase
 
-__all__ = ["CancelToken", "Cancelled", "ProgressTracker", "run_side_by_side"]
+__all__ = ["CancelToken", "Cancelled", "ProgressTracker", "SideBySide", "run_side_by_side"]
 
 TICK = 0.125
 """Seconds between two reports: eight a second, between the four and the ten that are promised."""
@@ -35,6 +36,7 @@ SPEED_WINDOW = 3.0
 """Seconds over which the speed is measured: long enough to be calm, short enough to follow a change."""
 
 _log = logging.getLogger(__name__)
+_S = TypeVar("_S")
 _T = TypeVar("_T")
 
 
@@ -216,3 +218,35 @@ def _report(jobs: Sequence[_Job[_T]], on_progress: Callable[[Progress], None] | 
         for job in jobs:
             on_progress(job.tracker.read())
     return still_running
+
+
+class SideBySide:
+    """Runs one step for several identifiers at once."""
+
+    def __init__(self, cancel: CancelToken) -> None:
+        self._cancel = cancel
+
+    def __call__(
+        self,
+        subjects: Mapping[Identifier, _S],
+        step: Callable[[Identifier, _S, ProgressTracker], _T],
+        on_progress: Callable[[Progress], None] | None,
+    ) -> tuple[dict[Identifier, _T], dict[Identifier, LoraResolverError]]:
+        """What the step gives, and for the others why it gives nothing. Raises what is no LoraResolverError."""
+        tasks = [(each, _task(step, each, subject)) for each, subject in subjects.items()]
+        given: dict[Identifier, _T] = {}
+        failed: dict[Identifier, LoraResolverError] = {}
+        for name, outcome in zip(subjects, run_side_by_side(tasks, self._cancel, on_progress)):
+            if isinstance(outcome, LoraResolverError):
+                failed[name] = outcome
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                given[name] = outcome
+        return given, failed
+
+
+def _task(
+    step: Callable[[Identifier, _S, ProgressTracker], _T], identifier: Identifier, subject: _S
+) -> Callable[[ProgressTracker], _T]:
+    return lambda tracker: step(identifier, subject, tracker)

@@ -73,6 +73,7 @@ def apply_array(
         clip,
         _join(present, files),
         skip_mismatches=skip_mismatches,
+        checkpoint=checkpoint,
         refused=list(refused.values()),
     )
     for entry in application.entries:
@@ -145,6 +146,7 @@ def _join(wanted: Sequence[AnyEntry], files: dict[str, ResolvedLora]) -> list[We
             model_strength=entry.weight + (before.model_strength if before else 0.0),
             clip_strength=entry.clip_weight + (before.clip_strength if before else 0.0),
             state=file.state,
+            header=file.header,
         )
     return list(joined.values())
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ...lora_resolver import FileState, PeekedLora
+    from ...lora_resolver import FileState, PeekedLora, SafetensorsHeader
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class WeightedLora:
     clip_strength: float
     state: FileState | None = None
     """Of the file when its SHA-256 was known to be right; None where its content has to be hashed."""
+    header: SafetensorsHeader | None = None
+    """Of the file in that state, where somebody has read it."""
 
 
 @dataclass(frozen=True)
@@ -102,15 +104,17 @@ def apply_loras(
     loras: Sequence[WeightedLora],
     *,
     skip_mismatches: bool,
+    checkpoint: Checkpoint | None = None,
     refused: Sequence[Mismatch] = (),
 ) -> Application:
     """Adds every LoRA's deltas to clones of `model` and `clip` (which may be None).
 
     With no LoRA the very same objects come back. All are checked before the first patch: raises Mismatch, or
     SeveralErrors with one for each entry that does not fit, unless `skip_mismatches` leaves those out. `refused` are
-    those that were found out before their file was downloaded; they are told with the others.
+    those that were found out before their file was downloaded; they are told with the others. `checkpoint` is what
+    `loaded_checkpoint` says of the two, for who has asked it already.
     """
-    checkpoint = loaded_checkpoint(model, clip)
+    checkpoint = checkpoint or loaded_checkpoint(model, clip)
     entries = tuple(_check(lora, checkpoint) for lora in loras)
     misfits = [*refused, *(entry.skipped for entry in entries if entry.skipped is not None)]
     misfits.sort(key=lambda misfit: [int(number) for number in re.findall(r"\d+", misfit.parameter)])
@@ -161,7 +165,7 @@ def _check(lora: WeightedLora, checkpoint: Checkpoint) -> Applied:
     started = time.perf_counter()
     file = fit = skipped = None
     try:
-        file = open_lora(lora.path, lora.sha256, lora.state)
+        file = open_lora(lora.path, lora.sha256, lora.state, lora.header)
         fit = _fit_of(file, lora.name, checkpoint)
     except Mismatch as error:
         skipped = error.at(lora.place)

@@ -100,17 +100,20 @@ _MATRIX = 2
 _files: BoundedCache[str, LoraFile] = BoundedCache()
 
 
-def open_lora(path: Path, sha256: str, state: FileState | None = None) -> LoraFile:
+def open_lora(
+    path: Path, sha256: str, state: FileState | None = None, header: SafetensorsHeader | None = None
+) -> LoraFile:
     """The file, from memory where its content is known already.
 
-    `state` is the file's when its content was known to have this SHA-256. In any other state its content is hashed.
+    `state` is the file's when its content was known to have this SHA-256, `header` what it said then. In any other
+    state its content is hashed.
     Raises VerificationFailed for a broken file, or one that has another content now, StorageFailed for one that cannot
     be read.
     """
     known = _files.get(sha256)
     if known is not None:
         return known
-    header, content = interruptible(lambda: _read(path, sha256, state))
+    header, content = interruptible(lambda: _read(path, sha256, state, header))
     if content is None:
         return outline(header, path.name, sha256)
     file = LoraFile(
@@ -123,9 +126,12 @@ def open_lora(path: Path, sha256: str, state: FileState | None = None) -> LoraFi
     return file
 
 
-def _read(path: Path, sha256: str, state: FileState | None) -> tuple[SafetensorsHeader, Content | None]:
+def _read(
+    path: Path, sha256: str, state: FileState | None, header: SafetensorsHeader | None
+) -> tuple[SafetensorsHeader, Content | None]:
     """The header and the content; no content of what is no LoRA, which is refused, and may not fit into the memory."""
-    header = read_header(path)
+    if header is None or state is None:
+        header = read_header(path)
     if not any(split_name(name)[1] for name in header.tensors):
         return header, None
     content, now = read_content(path, header.file_size)

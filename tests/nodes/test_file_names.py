@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import folder_paths
 import pytest
-from air_lora_pack.nodes.array.node.lora_stack import stack_entries
+from air_lora_pack.nodes.array.lora_stack import stack_entries
 from air_lora_pack.nodes.server.model_folders import as_listed, loader_name
 from air_lora_pack.nodes.server.saved_loras import checked_name
 from air_lora_pack.nodes.server.settings import listed_name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import comfy.samplers
 import pytest
-from air_lora_pack.nodes.request.node.samplers import sampling_for
+from air_lora_pack.nodes.request.samplers import sampling_for
 
 # All names of https://runware.ai/docs/image-inference/schedulers.
 DOCUMENTED = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from air_lora_pack.nodes.array.node.trigger_words import with_missing_words
+from air_lora_pack.nodes.array.trigger_words import with_missing_words
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from air_lora_pack.nodes.array.node.weight_sweep import read_values, sweep
+from air_lora_pack.nodes.array.weight_sweep import read_values, sweep
 from air_lora_pack.nodes.pictures.drawing import to_pictures, to_tensor
 from air_lora_pack.nodes.pictures.picture_grid import LARGEST_SIDE, grid_of
 from PIL import Image

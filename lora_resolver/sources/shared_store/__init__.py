@@ -7,12 +7,6 @@ store     find, fetch, keep; a store that is lost is no failure
 
 from .entry import Entry
 from .files import StoreLost, StoreRefused
-from .store import NotInStore, SharedStore
+from .store import SharedStore, StoredFile
 
-__all__ = [
-    "Entry",
-    "NotInStore",
-    "SharedStore",
-    "StoreLost",
-    "StoreRefused",
-]
+__all__ = ["Entry", "SharedStore", "StoreLost", "StoreRefused", "StoredFile"]

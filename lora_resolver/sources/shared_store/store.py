@@ -12,15 +12,19 @@ import os
 import tempfile
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ...errors import LoraResolverError, VerificationFailed
 from ...model_file.safetensors_header import header_end, parse_header, read_header
 from ...on_disk.preview import find_preview, named_preview
+from ...records import FileRecord
 from ...safe_files import read_bounded, show_to_others, storage_error, write_atomically
-from ...transfer.download import file_sha256
+from ...transfer.download import VerifiedFile, file_sha256
+from ...transfer.peek import RemoteHeader
+from ..context import NotInStore
 from .entry import Entry, file_name, may_be_kept, name_of, stands_still
 from .files import Files, StoreLost, StoreRefused
 
@@ -30,9 +34,11 @@ if TYPE_CHECKING:
     from ...config import ResolverConfig
     from ...identifiers import Identifier
     from ...model_file.safetensors_header import SafetensorsHeader
+    from ...records import LoraRecord
     from ...transfer.tasks import CancelToken, ProgressTracker
+    from ..context import FetchableFile, SourceContext
 
-__all__ = ["NotInStore", "SharedStore"]
+__all__ = ["SharedStore", "StoredFile"]
 
 FORGIVEN_AFTER = 30.0
 """Seconds for which a store that was lost is not asked again: a prompt should not wait for it twice."""
@@ -45,10 +51,6 @@ _T = TypeVar("_T")
 
 _lost_until: dict[str, float] = {}
 """Address → when it may be asked again, for this process."""
-
-
-class NotInStore(Exception):
-    """The store said that it has a file, and does not give it."""
 
 
 class SharedStore:
@@ -69,7 +71,7 @@ class SharedStore:
         with self._lock:
             return tuple(self._warnings)
 
-    def find(self, identifier: Identifier, *, last_resort: bool = False) -> Entry | None:
+    def find(self, identifier: Identifier, *, last_resort: bool = False) -> StoredFile | None:
         """What the store has under this name. A name whose file may be another one by now is a last resort: for when
         its source cannot be asked.
         """
@@ -83,7 +85,7 @@ class SharedStore:
         usable = (
             entry is not None and entry.kind == self._config.kind and entry.size <= self._config.max_bytes
         )
-        return entry if usable else None
+        return StoredFile(self, entry) if usable and entry is not None else None
 
     def header(self, entry: Entry) -> SafetensorsHeader:
         """Of a file in the store. Raises NotInStore, also for one that cannot be believed."""
@@ -101,17 +103,17 @@ class SharedStore:
             self._found_damaged(entry.sha256)
             raise NotInStore from None
 
-    def fetch(self, sha256: str, target: Path, tracker: ProgressTracker) -> bool:
+    def fetch(self, sha256: str, target: Path, tracker: ProgressTracker) -> VerifiedFile | None:
         """Puts the file with this SHA-256 at `target`, if the store has it, sound.
 
         Whoever calls it holds the lock on the target. Raises StorageFailed or Cancelled.
         """
         if sha256 in self._damaged:
-            return False
+            return None
         name = file_name(sha256)
         size = self._ask(lambda: self._files.size(name))
         if size is None or size > self._config.max_bytes:
-            return False
+            return None
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary = _new_file_beside(target)
@@ -124,23 +126,21 @@ class SharedStore:
 
     def _fetch(
         self, name: str, sha256: str, size: int, temporary: Path, target: Path, tracker: ProgressTracker
-    ) -> bool:
+    ) -> VerifiedFile | None:
         tracker.start("download", file_name=target.name, total=size)
         if not self._ask(lambda: self._files.fetch(name, temporary, tracker.add)):
-            return False
-        sound = temporary.stat().st_size == size and file_sha256(temporary, tracker, self._cancel) == sha256
-        if sound:
-            try:
-                read_header(temporary)
-            except LoraResolverError:
-                sound = False
-        if not sound:
+            return None
+        header = None
+        if temporary.stat().st_size == size and file_sha256(temporary, tracker, self._cancel) == sha256:
+            with contextlib.suppress(LoraResolverError):
+                header = read_header(temporary)
+        if header is None:
             self._found_damaged(sha256)
-            return False
+            return None
         self._cancel.check()
         show_to_others(temporary)
         temporary.replace(target)
-        return True
+        return VerifiedFile(sha256, header)
 
     def keep_preview(self, entry: Entry, target: Path) -> None:
         """Puts the picture beside a file, if the store has one."""
@@ -153,14 +153,23 @@ class SharedStore:
             with contextlib.suppress(LoraResolverError):
                 write_atomically(target.with_suffix(f".preview.{entry.preview}"), content)
 
-    def keep(self, path: Path, entry: Entry, tracker: ProgressTracker) -> bool:
+    def keep(self, path: Path, found: FetchableFile, sha256: str, tracker: ProgressTracker) -> bool:
         """Puts a verified file of this disk into the store, unless it is there, and its names. Raises Cancelled.
 
         Returns whether all of it is there now.
         """
         preview = named_preview(path)
-        if preview is not None:
-            entry = replace(entry, preview=preview.suffix[1:])
+        entry = Entry(
+            sha256=sha256,
+            size=path.stat().st_size,
+            file_name=found.file.name,
+            source=found.source,
+            folder=found.folder,
+            kind=self._config.kind,
+            identifiers=tuple(dict.fromkeys([*found.identifiers, f"sha256:{sha256}"])),
+            record=found.record,
+            preview="" if preview is None else preview.suffix[1:],
+        )
         kept = self._ask(lambda: self._keep(path, entry, preview, tracker))
         return bool(kept)
 
@@ -202,6 +211,55 @@ class SharedStore:
             self._warnings.setdefault(text)
         if new:
             _log.warning("[AIR LoRA] %s", text)
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """The store says that it has the file: a FetchableFile."""
+
+    store: SharedStore
+    entry: Entry
+
+    @property
+    def source(self) -> str:
+        """Whose file it is."""
+        return self.entry.source
+
+    @property
+    def folder(self) -> str:
+        """Where it lies on a disk."""
+        return self.entry.folder
+
+    @property
+    def record(self) -> LoraRecord:
+        """What its source said of it."""
+        return self.entry.record
+
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        """The names that it answers to."""
+        return self.entry.identifiers
+
+    @cached_property
+    def file(self) -> FileRecord:
+        """It has no address."""
+        return FileRecord(self.entry.file_name, "", self.entry.size, self.entry.sha256)
+
+    def header(self, _target: Path, _context: SourceContext) -> RemoteHeader:
+        """Raises NotInStore."""
+        header = self.store.header(self.entry)
+        return RemoteHeader(header, header.file_size, header.data_start)
+
+    def fetch(self, target: Path, _context: SourceContext, tracker: ProgressTracker) -> VerifiedFile:
+        """Raises NotInStore or StorageFailed."""
+        verified = self.store.fetch(self.entry.sha256, target, tracker)
+        if verified is None:
+            raise NotInStore
+        return verified
+
+    def fetch_picture(self, _url: str, target: Path, _context: SourceContext) -> None:
+        """The store's: whoever has the store may have no way to the picture's own place."""
+        self.store.keep_preview(self.entry, target)
 
 
 def _new_file_beside(target: Path) -> Path:

@@ -11,5 +11,6 @@ from .engine import download
 from .lock import only_one
 from .partial import clear_partial
 from .request import DownloadRequest
+from .verify import VerifiedFile
 
-__all__ = ["DownloadRequest", "clear_partial", "download", "file_sha256", "only_one"]
+__all__ = ["DownloadRequest", "VerifiedFile", "clear_partial", "download", "file_sha256", "only_one"]

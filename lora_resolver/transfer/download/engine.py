@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ...errors import LoraResolverError, TransferFailed, VerificationFailed
+from ...model_file.safetensors_header import read_header
 from ...safe_files import storage_error
 from ..tasks import CancelToken
 from .answers import FileChanged, RangesRefused
@@ -20,7 +21,7 @@ from .digest import FollowingDigest
 from .fetch import Fetch, is_final
 from .flush import FollowingFlush
 from .partial import PartFile, sha256_of
-from .verify import check_content, check_free_space
+from .verify import VerifiedFile, check_content, check_free_space
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +44,8 @@ def download(
     config: ResolverConfig,
     tracker: ProgressTracker,
     cancel: CancelToken,
-) -> str:
-    """Fetches and verifies the file, puts it at `order.target` and returns its SHA-256 in lower-case hex.
+) -> VerifiedFile:
+    """Fetches and verifies the file and puts it at `request.target`.
 
     Whoever calls it holds the lock on the target. When it raises, there is no file at the target, and beside it only
     what another run can go on from.
@@ -54,11 +55,11 @@ def download(
     part = PartFile(request)
     try:
         request.target.parent.mkdir(parents=True, exist_ok=True)
-        digest = _until_it_works(request, part, transport, config, tracker, cancel)
+        verified = _until_it_works(request, part, transport, config, tracker, cancel)
         cancel.check()
         with part.open() as file:
             os.fsync(file.fileno())
-        part.place(request.target, digest)
+        part.place(request.target, verified.sha256)
         _sync_folder(request.target.parent)
     except (OSError, LoraResolverError) as error:
         part.keep_or_clear()
@@ -72,16 +73,17 @@ def download(
     except BaseException:
         part.keep_or_clear()
         raise
-    return digest
+    return verified
 
 
-def _made_by_another(request: DownloadRequest) -> str | None:
-    """The SHA-256 of the promised file, where another machine, which no lock held off, has placed it meanwhile."""
+def _made_by_another(request: DownloadRequest) -> VerifiedFile | None:
+    """The promised file, where another machine, which no lock held off, has placed it meanwhile."""
     try:
         digest = sha256_of(request.target)
-    except OSError:
+        is_it = digest == request.file.sha256
+        return VerifiedFile(digest, read_header(request.target)) if is_it else None
+    except (OSError, LoraResolverError):
         return None
-    return digest if digest == request.file.sha256 else None
 
 
 def _until_it_works(
@@ -91,15 +93,14 @@ def _until_it_works(
     config: ResolverConfig,
     tracker: ProgressTracker,
     cancel: CancelToken,
-) -> str:
+) -> VerifiedFile:
     ranged, changes, failures = True, 0, 0
     part.load()
     while True:
         resumed = part.resumed
         try:
             digest = _fetch_all(request, part, transport, config, tracker, cancel, ranged=ranged)
-            check_content(request, part.path, digest)
-            return digest
+            return check_content(request, part.path, digest)
         except RangesRefused:
             failures += not ranged
             ranged = False

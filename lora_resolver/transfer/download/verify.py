@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import StorageFailed, VerificationFailed
 from ...model_file.safetensors_header import read_header
@@ -11,12 +11,21 @@ from ...model_file.safetensors_header import read_header
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ...model_file.safetensors_header import SafetensorsHeader
     from .request import DownloadRequest
 
-__all__ = ["check_content", "check_free_space"]
+__all__ = ["VerifiedFile", "check_content", "check_free_space"]
 
 
-def check_content(request: DownloadRequest, path: Path, sha256: str) -> None:
+class VerifiedFile(NamedTuple):
+    """What is known of a file that has just been verified: nobody reads it again for that."""
+
+    sha256: str
+    """In lower-case hex."""
+    header: SafetensorsHeader
+
+
+def check_content(request: DownloadRequest, path: Path, sha256: str) -> VerifiedFile:
     """The promised bytes, and a safetensors file that can be believed. Raises VerificationFailed."""
     if request.file.sha256 is not None and sha256 != request.file.sha256:
         raise VerificationFailed(
@@ -24,7 +33,7 @@ def check_content(request: DownloadRequest, path: Path, sha256: str) -> None:
             code="wrongHash",
             remedy="Nothing was kept. Run it again; if it stays so, the source serves a file that is not its own.",
         )
-    read_header(path)
+    return VerifiedFile(sha256, read_header(path))
 
 
 def check_free_space(folder: Path, needed: int) -> None:
