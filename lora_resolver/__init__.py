@@ -28,8 +28,8 @@ if TYPE_CHECKING:
         VerificationFailed,
         one_or_several,
     )
-    from .file_names import folded, is_safetensors, name_below, safe_file_name, without_ending
     from .identifiers import Identifier, parse_identifier
+    from .identifiers.file_names import folded, is_safetensors, name_below, safe_file_name, without_ending
     from .model_file.architecture import (
         Architecture,
         Checkpoint,
@@ -209,7 +209,7 @@ _NAMES = {
         "VerificationFailed",
         "one_or_several",
     ),
-    ".file_names": ("folded", "is_safetensors", "name_below", "safe_file_name", "without_ending"),
+    ".identifiers.file_names": ("folded", "is_safetensors", "name_below", "safe_file_name", "without_ending"),
     ".model_file.gguf_header": ("read_gguf_header",),
     ".identifiers": ("Identifier", "parse_identifier"),
     ".array.image_request": ("ImageRequest", "LeftOut", "parse_image_request"),

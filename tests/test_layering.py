@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import shutil
 import subprocess
 import sys
-from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -86,9 +87,67 @@ def rooms_of(package: str) -> dict[str, set[str]]:
     return {room: {each for each in taken if each in rooms} for room, taken in rooms.items()}
 
 
-@pytest.mark.parametrize("package", ["lora_resolver", "nodes"])
+# The floors of each package, from the ground up; rooms of one floor know nothing of one another.
+FLOORS = {
+    "lora_resolver": (
+        {"errors", "text"},
+        {"safe_files"},
+        {"identifiers", "model_file"},
+        {"array", "config", "records"},
+        {"transfer", "settings", "workflows"},
+        {"on_disk"},
+        {"sources"},
+        {"resolve_session"},
+        {"resolver"},
+        {"cli"},
+        {"__main__"},
+    ),
+    "nodes": (
+        {"patching", "pictures", "server"},
+        {"array", "grid"},
+        {"analyze", "apply", "prompt", "request", "resolve", "save", "sweep"},
+    ),
+}
+
+
+@pytest.mark.parametrize("package", FLOORS)
 def test_rooms_stand_above_what_they_use(package: str) -> None:
-    TopologicalSorter(rooms_of(package)).prepare()  # CycleError names a circle
+    height = {room: number for number, floor in enumerate(FLOORS[package]) for room in floor}
+    rooms = rooms_of(package)
+    assert set(rooms) == set(height), "each room has a floor"
+    upward = [
+        (room, used) for room, all_used in rooms.items() for used in all_used if height[used] >= height[room]
+    ]
+    assert not upward
+
+
+OPTIONAL = ("sources/shared_store", "sources/archive", "cli/migrate", "cli/upkeep")
+"""Below `lora_resolver/`: what only somebody uses who asks for it."""
+
+
+def test_nothing_leans_on_what_is_optional(tmp_path: Path) -> None:
+    """The rest of the package works without them: resolves a file, and shows what its commands are."""
+    copy = tmp_path / "lora_resolver"
+    shutil.copytree(ROOT / "lora_resolver", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in OPTIONAL:
+        shutil.rmtree(copy / name) if (copy / name).is_dir() else copy.joinpath(f"{name}.py").unlink()
+    header = b'{"a.lora_up.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    content = len(header).to_bytes(8, "little") + header + bytes(4)
+    folder = tmp_path / "loras"
+    folder.mkdir()
+    (folder / "a.safetensors").write_bytes(content)
+    code = (
+        "import sys; from pathlib import Path; from lora_resolver import Resolver, ResolverConfig\n"
+        "folder = Path(sys.argv[1])\n"
+        "config = ResolverConfig.from_environment({}, download_dir=folder, search_dirs=(folder,), state_dir=folder)\n"
+        "print(Resolver(config).resolve('local:a').sha256)\n"
+        "from lora_resolver.cli import main; sys.exit(main(['parse', '[]']))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split()[0] == hashlib.sha256(content).hexdigest()
 
 
 def test_only_settings_reads_the_environment_and_the_folders() -> None:

@@ -101,7 +101,7 @@ def seeds_of(name: str) -> list[bytes]:
 
 
 def _read_answer(content: bytes, _: Path) -> None:
-    from lora_resolver import civitai_json
+    from lora_resolver.on_disk import civitai_json
     from lora_resolver.safe_files import parse_json
 
     try:
@@ -294,8 +294,8 @@ def _run_atheris(name: str, count: int, keep: Path) -> None:
     import atheris  # type: ignore[import-not-found]  # no part of the requirements; see the module's docstring
 
     with atheris.instrument_imports(include=["lora_resolver"]):
-        import lora_resolver.civitai_json
         import lora_resolver.model_file.trigger_words
+        import lora_resolver.on_disk.civitai_json
         import lora_resolver.on_disk.library.sidecars
         import lora_resolver.workflows.pasted  # noqa: F401 - the readers use them
     corpus, work = Path(tempfile.mkdtemp(prefix="air-lora-corpus-")), Path(tempfile.mkdtemp())

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from ..errors import InvalidIdentifier
-from ..file_names import is_safetensors, without_ending
 from ..text import quoted
+from .file_names import is_safetensors, without_ending
 
 __all__ = [
     "HUGGING_FACE_NAME",

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import StorageFailed
-from ..file_names import fitted, marked, safe_file_name, safe_folder, short_name
+from ..identifiers.file_names import fitted, marked, safe_file_name, safe_folder, short_name
 from ..records import LoraRecord
 from ..safe_files import contained, read_json_file, storage_error, whole_number, write_atomically
 

@@ -1,8 +1,8 @@
 """Where LoRAs come from: one module per source, and the table that names them.
 
-A source is a function `locate(identifier, desk)`. It says where the file of an identifier is to be had: on this disk,
-under another identifier, or as an offer that the resolver downloads. It raises the errors of `errors.py`, and never
-downloads weights itself. A new source is one module and one line in `SOURCES`.
+A source is a function `locate(identifier, context)`. It says where the file of an identifier is to be had: on this
+disk, under another identifier, or as a file to download. It raises the errors of `errors.py`, and never downloads
+weights itself. A new source is one module and one line in `SOURCES`.
 """
 
 from __future__ import annotations

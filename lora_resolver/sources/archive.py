@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LoraResolverError
-from ..file_names import is_safetensors
+from ..identifiers.file_names import is_safetensors
 from ..records import FileRecord, LoraRecord
 from .context import RemoteFile
 

@@ -13,12 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode, urlsplit
 
-from .. import civitai_json as api
 from ..config import KINDS, PICTURE_LEVELS
 from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, TransferFailed, VerificationFailed
-from ..file_names import is_safetensors
 from ..identifiers.file_choice import agrees, traits_of
+from ..identifiers.file_names import is_safetensors
 from ..model_file.architecture.base_models import declared_families
+from ..on_disk import civitai_json as api
 from ..text import setting
 from .context import Alias, RemoteFile
 

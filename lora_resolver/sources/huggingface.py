@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, StorageFailed, TransferFailed
-from ..file_names import is_safetensors, short_name
+from ..identifiers.file_names import is_safetensors, short_name
 from ..records import FileRecord, LoraRecord
 from ..text import setting
 from ..transfer.log_privacy import queries_hidden

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..config import KINDS
 from ..errors import NotFound
-from ..file_names import folded, is_safetensors, without_ending
+from ..identifiers.file_names import folded, is_safetensors, without_ending
 from .context import OnDisk
 
 if TYPE_CHECKING:

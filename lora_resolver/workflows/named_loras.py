@@ -23,8 +23,8 @@ from ..array.image_request import image_task
 from ..array.lenient_json import MAX_CHARACTERS, parse_json
 from ..array.lora_array import parse_lora_array
 from ..errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError, Unavailable
-from ..file_names import name_finder
 from ..identifiers import parse_identifier
+from ..identifiers.file_names import name_finder
 from ..text import quoted
 from .canvas import is_canvas, nodes_that_run
 from .linked_texts import comes_from_us, held_value, is_link, is_ours, linked_array, single_text

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from ..array.lenient_json import parse_json
 from ..array.lora_array import LoraEntry
 from ..errors import InvalidIdentifier, InvalidInput, LoraResolverError
-from ..file_names import name_finder
 from ..identifiers import parse_identifier
+from ..identifiers.file_names import name_finder
 from ..text import quoted
 from .code_literals import TooLong
 from .curl_commands import bodies_of_curl

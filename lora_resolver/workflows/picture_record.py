@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..array.lenient_json import parse_json
 from ..array.lora_array import LoraEntry
 from ..errors import InvalidInput
-from ..file_names import without_ending
 from ..identifiers import parse_identifier
+from ..identifiers.file_names import without_ending
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

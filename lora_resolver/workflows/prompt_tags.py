@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..file_names import listed_name
+from ..identifiers.file_names import listed_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

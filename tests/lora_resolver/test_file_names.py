@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from lora_resolver.config import ResolverConfig
 from lora_resolver.errors import InvalidIdentifier, NotFound
-from lora_resolver.file_names import (
+from lora_resolver.identifiers import parse_identifier
+from lora_resolver.identifiers.file_names import (
     fitted,
     folded,
     name_below,
@@ -20,7 +21,6 @@ from lora_resolver.file_names import (
     safe_folder,
     short_name,
 )
-from lora_resolver.identifiers import parse_identifier
 from lora_resolver.on_disk.downloads import Downloads
 from lora_resolver.resolver import Resolver
 from tests.lora_resolver.civitai_faults import FaultyCivitai

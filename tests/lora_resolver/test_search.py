@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lora_resolver import Resolver, civitai_json, declared_families, parse_identifier
+from lora_resolver import Resolver, declared_families, parse_identifier
 from lora_resolver.errors import HostedOnly, NotFound, Offline, TransferFailed
+from lora_resolver.on_disk import civitai_json
 from lora_resolver.records import LoraRecord
 from lora_resolver.sources.civitai import BASE_MODELS
 from lora_resolver.sources.search import describe, fetch_picture, list_versions, search_civitai

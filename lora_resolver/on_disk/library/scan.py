@@ -7,7 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from ...file_names import is_safetensors
+from ...identifiers.file_names import is_safetensors
 from .sidecars import SIDECARS, sidecar_names
 
 if TYPE_CHECKING:

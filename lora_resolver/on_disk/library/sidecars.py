@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ... import civitai_json as api
 from ...safe_files import read_json_file
+from .. import civitai_json as api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -7,9 +7,9 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from .file_names import is_safetensors
-from .records import MOST_MODEL_FILES, MOST_PREVIEWS, FileRecord, LoraRecord
-from .safe_files import MOST_BYTES
+from ..identifiers.file_names import is_safetensors
+from ..records import MOST_MODEL_FILES, MOST_PREVIEWS, FileRecord, LoraRecord
+from ..safe_files import MOST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
