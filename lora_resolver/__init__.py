@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .array.image_request import ImageRequest, LeftOut, parse_image_request
     from .array.lora_array import LoraEntry, format_lora_array, parse_lora_array
-    from .config import PICTURE_LEVELS, ResolverConfig
+    from .config import PICTURE_LEVELS, SHORTEST_TOKEN, ResolverConfig
     from .errors import (
         AccessDenied,
         HostedOnly,
@@ -92,6 +92,7 @@ __all__ = [
     "RECORD_NAME",
     "SETTINGS_FILE",
     "SETTING_KEYS",
+    "SHORTEST_TOKEN",
     "AccessDenied",
     "Architecture",
     "Checkpoint",
@@ -191,7 +192,7 @@ _NAMES = {
         "family_name",
     ),
     ".model_file.architecture.base_models": ("declared_families", "declared_otherwise"),
-    ".config": ("PICTURE_LEVELS", "ResolverConfig"),
+    ".config": ("PICTURE_LEVELS", "SHORTEST_TOKEN", "ResolverConfig"),
     ".errors": (
         "AccessDenied",
         "HostedOnly",

@@ -15,7 +15,10 @@ from .safe_files import MOST_BYTES, read_bounded, whole_number
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["KINDS", "PICTURE_LEVELS", "ResolverConfig"]
+__all__ = ["KINDS", "PICTURE_LEVELS", "SHORTEST_TOKEN", "ResolverConfig"]
+
+SHORTEST_TOKEN = 6
+"""Characters. What is shorter is no token of any service, and would be found in words."""
 
 CIV_ARCHIVE = "https://civarchive.com/api"
 

@@ -174,6 +174,11 @@ class NotFound(Unavailable):
 class AccessDenied(Unavailable):
     """The source has the file and keeps it: a token, a purchase or the creator's leave is missing."""
 
+    @property
+    def needs_token(self) -> bool:
+        """Whether a token, or another one, would help."""
+        return self.code in ("loginNeeded", "tokenRejected", "gated")
+
 
 class HostedOnly(Unavailable):
     """The model can be used on its provider's servers alone; its weights are not public."""

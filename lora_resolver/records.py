@@ -121,6 +121,9 @@ _KEPT = (
     "page_url",
     "model_files",
 )
+SIZE_TOLERANCE = 1024
+"""Bytes by which a file may differ from the size that a source states: services give sizes in KB, some rounded."""
+
 MOST_MODEL_FILES = 20
 MOST_PREVIEWS = 20
 

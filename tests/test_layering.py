@@ -140,7 +140,7 @@ def test_nothing_leans_on_what_is_optional(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from lora_resolver import Resolver, ResolverConfig\n"
         "folder = Path(sys.argv[1])\n"
         "config = ResolverConfig.from_environment({}, download_dir=folder, search_dirs=(folder,), state_dir=folder)\n"
-        "print(Resolver(config).resolve('local:a').sha256)\n"
+        "print(Resolver(config).resolve('local:a.safetensors').sha256)\n"
         "from lora_resolver.cli import main; sys.exit(main(['parse', '[]']))\n"
     )
     run = subprocess.run(

@@ -11,7 +11,7 @@ from ..errors import LoraResolverError
 from ..model_file.architecture import detect_architecture, detect_checkpoint
 from ..model_file.gguf_header import read_gguf_header
 from ..model_file.safetensors_header import read_header
-from .phrases import ERROR_FIELDS, describe, error_fields
+from .output import ERROR_FIELDS, describe, error_fields
 
 if TYPE_CHECKING:
     import argparse

@@ -10,7 +10,7 @@ from ..errors import InvalidInput
 from ..model_file.architecture.families import FAMILY_NAMES
 from ..settings.settings_file import user_config
 from ..text import nearest, quoted
-from .phrases import describe, plain, size
+from .output import describe, plain, size
 
 if TYPE_CHECKING:
     import argparse

@@ -12,7 +12,7 @@ from ..array.lora_array import LoraEntry, format_lora_array
 from ..errors import InvalidInput
 from ..identifiers import parse_identifier
 from ..settings.settings_file import user_config
-from .phrases import ERROR_FIELDS, describe, error_fields
+from .output import ERROR_FIELDS, describe, error_fields
 from .reading import named_in
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..array.lora_array import LoraEntry, format_lora_array, parse_lora_array
 from ..errors import InvalidInput, InvalidLoraArray
 from ..workflows.named_loras import text_of
-from .phrases import describe
+from .output import describe
 from .reading import open_argument
 
 if TYPE_CHECKING:

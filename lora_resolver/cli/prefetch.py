@@ -20,7 +20,7 @@ from ..on_disk.downloads import name_as
 from ..records import ResolvedLora
 from ..settings.settings_file import user_config
 from .bars import Bars
-from .phrases import ERROR_FIELDS, describe, error_fields, size
+from .output import ERROR_FIELDS, describe, error_fields, size
 from .reading import named_in
 
 if TYPE_CHECKING:
@@ -69,8 +69,6 @@ error.
     warnings      what went wrong on the way and did no harm, such as a shared store that was lost
   errors             what could not be read, each at its place:
 {ERROR_FIELDS}"""
-
-_TOKEN = frozenset({"loginNeeded", "tokenRejected", "gated"})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -278,7 +276,7 @@ def _share(resolver: Resolver, here: Sequence[_Wanted]) -> None:
 
 def _state(error: LoraResolverError) -> str:
     if isinstance(error, AccessDenied):
-        return "token" if error.code in _TOKEN else "denied"
+        return "token" if error.needs_token else "denied"
     kinds = ((HostedOnly, "hosted"), (NotFound, "missing"), (Offline, "offline"))
     return next((state for kind, state in kinds if isinstance(error, kind)), "failed")
 

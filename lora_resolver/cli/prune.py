@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput
 from ..settings.settings_file import user_config
-from .phrases import ERROR_FIELDS, describe, error_fields, size
+from .output import ERROR_FIELDS, describe, error_fields, size
 from .reading import named_in
 
 if TYPE_CHECKING:

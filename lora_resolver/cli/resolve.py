@@ -10,7 +10,7 @@ from ..errors import InvalidInput, LoraResolverError
 from ..identifiers import parse_identifier
 from ..settings.settings_file import user_config
 from .bars import Bars
-from .phrases import ERROR_FIELDS, describe, error_fields, plain
+from .output import ERROR_FIELDS, describe, error_fields, plain
 
 if TYPE_CHECKING:
     import argparse

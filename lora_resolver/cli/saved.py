@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..array.lora_array import LoraEntry, format_lora_array
 from ..errors import InvalidInput
-from .phrases import ERROR_FIELDS, describe, error_fields
+from .output import ERROR_FIELDS, describe, error_fields
 from .reading import named_in
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidIdentifier, LoraResolverError
 from ..identifiers import parse_identifier
 from ..settings.settings_file import user_config
-from .phrases import ERROR_FIELDS, describe, error_fields, size
+from .output import ERROR_FIELDS, describe, error_fields, size
 
 if TYPE_CHECKING:
     import argparse

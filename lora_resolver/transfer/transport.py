@@ -34,6 +34,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
+from ..config import SHORTEST_TOKEN
 from ..errors import LoraResolverError, TransferFailed
 from ..safe_files import parse_json, whole_number
 from .address_rules import check_address, check_peer, token_for
@@ -55,8 +56,6 @@ MAX_ANSWER_SECONDS = 60.0
 """Model pages with hundreds of versions reach a few MB."""
 MAX_RETRY_AFTER = 60.0
 """Seconds that we are ready to wait when a server asks for it; beyond, the user is told."""
-SHORTEST_TOKEN = 8
-"""Characters. What is shorter is no token of any service, and would be found in words."""
 USER_AGENT = "air-lora/0.1 (+https://github.com/air-lora/air-lora)"
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -5,8 +5,15 @@ from __future__ import annotations
 import importlib.util
 import sys
 import warnings
+from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.conftest import ROOT, comfyui_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 def _import_comfyui() -> None:
@@ -41,3 +48,18 @@ def _import_pack() -> None:
 
 _import_comfyui()
 _import_pack()
+
+
+@pytest.fixture
+def as_comfyui_runs_nodes() -> Iterator[None]:
+    """Its executor does the same around each node."""
+    import torch
+
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For the checkpoints and the LoRAs of a module."""
+    return tmp_path_factory.mktemp("models")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import warnings
 from typing import TYPE_CHECKING, Any
 
-import comfy.sd
 import pytest
 import torch
 from air_lora_pack.nodes.patching.analysis import analyse, even_weights
@@ -17,13 +15,12 @@ from air_lora_pack.nodes.patching.lora_file import open_lora
 from air_lora_pack.nodes.patching.stack import WeightedPatches, stack_patches
 
 from tests import lora_files
-from tools.tiny_checkpoints import make_checkpoints
+from tests.nodes.checkpoints import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("as_comfyui_runs_nodes")]
 
 KINDS = ("lora", "loha", "lokr", "dora", "glora", "oft", "diff", "set")
 PAIRS = [
@@ -32,28 +29,9 @@ PAIRS = [
 EXACT = 1e-4
 
 
-@pytest.fixture(autouse=True)
-def as_comfyui_runs_nodes() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
-
-
 @pytest.fixture(scope="module")
 def models(folder: Path) -> dict[str, Any]:
-    paths = make_checkpoints(folder, ["sd15", "flux"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ComfyUI's own, while it loads
-        return {
-            "sd15": comfy.sd.load_checkpoint_guess_config(
-                str(paths["sd15"]), output_vae=False, output_clip=False
-            )[0],
-            "flux": comfy.sd.load_diffusion_model(str(paths["flux"])),
-        }
+    return {name: load(folder, name)[0] for name in ("sd15", "flux")}
 
 
 def entry(model: Any, path: Path, strength: float) -> WeightedPatches:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import comfy.sd
@@ -16,7 +15,7 @@ from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
 
 from lora_resolver import Mismatch, SeveralErrors
 from tests import lora_files
-from tools.tiny_checkpoints import make_checkpoints
+from tests.nodes.checkpoints import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,22 +36,9 @@ MODULES = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
-
-
-@pytest.fixture(scope="module")
 def checkpoint(folder: Path) -> Pair:
     """MODEL and CLIP, as Load Checkpoint gives them."""
-    path = make_checkpoints(folder, ["sd15"])["sd15"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ComfyUI's own, while it loads
-        model, clip, *_ = comfy.sd.load_checkpoint_guess_config(
-            str(path),
-            output_vae=False,
-            te_model_options={"clip_l_model_config": {"num_hidden_layers": TEXT_LAYERS}},
-        )
-    return model, clip
+    return load(folder, "sd15", te_model_options={"clip_l_model_config": {"num_hidden_layers": TEXT_LAYERS}})
 
 
 @pytest.fixture(scope="module")

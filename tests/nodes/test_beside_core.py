@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
@@ -14,30 +13,19 @@ import torch
 from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
 
 from tests import lora_files
-from tools.tiny_checkpoints import make_checkpoints
+from tests.nodes.checkpoints import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("as_comfyui_runs_nodes")]
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def _as_comfyui_runs_nodes() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
-
-
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    path = make_checkpoints(tmp_path_factory.mktemp("models"), ["sd15"])["sd15"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ComfyUI's own, while it loads
-        return comfy.sd.load_checkpoint_guess_config(
-            str(path), output_vae=False, output_clip=False, model_options={"dtype": torch.float32}
-        )[0]
+def model(folder: Path) -> Any:
+    return load(folder, "sd15", output_clip=False, model_options={"dtype": torch.float32})[0]
 
 
 @pytest.fixture(scope="module")

@@ -18,37 +18,17 @@ import torch
 from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
 
 from tests import lora_files
-from tools.tiny_checkpoints import make_checkpoints
+from tests.nodes.checkpoints import load as load_checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("as_comfyui_runs_nodes")]
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def _as_comfyui_runs_nodes() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
-
-
-@cache
-def load(folder: Path, checkpoint: str) -> tuple[Any, Any]:
-    """MODEL and CLIP, the latter None for a diffusion model alone."""
-    path = make_checkpoints(folder, [checkpoint])[checkpoint]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ComfyUI's own, while it loads
-        if path.parent.name == "diffusion_models":
-            return comfy.sd.load_diffusion_model(str(path)), None
-        return comfy.sd.load_checkpoint_guess_config(str(path), output_vae=False)[:2]
+load = cache(load_checkpoint)
 
 
 def write(path: Path, modules: Any, seed: int, **options: Any) -> WeightedLora:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import warnings
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import comfy.sd
 import pytest
-import torch
 from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras, loaded_checkpoint
 from air_lora_pack.nodes.patching.fit import check_fit
 from air_lora_pack.nodes.patching.lora_file import outline
@@ -18,13 +15,12 @@ from air_lora_pack.nodes.patching.lora_file import outline
 from lora_resolver import Mismatch, family_name
 from tests import lora_files
 from tests.header_samples import samples
-from tools.tiny_checkpoints import make_checkpoints
+from tests.nodes.checkpoints import load as load_checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("as_comfyui_runs_nodes")]
 
 CHECKPOINTS = ("sd15", "sdxl", "sd3", "wan", "wan_1_3b", "hunyuan_video", "ltxv")
 FAMILY = {
@@ -41,26 +37,7 @@ REAL_WIDTH = {"sd15", "sdxl", "wan_1_3b"}
 VERDICTS = {"wrong family", "shape clash", "no key matches", "right family, will not load"}
 
 
-@pytest.fixture(autouse=True)
-def _as_comfyui_runs_nodes() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
-
-
-@cache
-def load(folder: Path, checkpoint: str) -> tuple[Any, Any]:
-    """MODEL and CLIP, the latter None for a diffusion model alone."""
-    path = make_checkpoints(folder, [checkpoint])[checkpoint]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ComfyUI's own, while it loads
-        if path.parent.name == "diffusion_models":
-            return comfy.sd.load_diffusion_model(str(path)), None
-        return comfy.sd.load_checkpoint_guess_config(str(path), output_vae=False)[:2]
+load = cache(load_checkpoint)
 
 
 @cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import shutil
-import warnings
 import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from air_lora_pack.nodes.patching import bounded_cache as kept
 from air_lora_pack.nodes.patching.application import KEPT_RESULTS, WeightedLora, apply_loras
 
 from tests import lora_files
-from tools.tiny_checkpoints import make_checkpoints
+from tests.nodes.checkpoints import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,20 +25,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoints(tmp_path_factory.mktemp("models"), ["sd15"])["sd15"]
-
-
-def load(checkpoint: Path) -> tuple[Any, Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ComfyUI's own, while it loads
-        return comfy.sd.load_checkpoint_guess_config(str(checkpoint), output_vae=False)[:2]
-
-
 @pytest.fixture
-def pair(checkpoint: Path) -> tuple[Any, Any]:
-    return load(checkpoint)
+def pair(folder: Path) -> tuple[Any, Any]:
+    return load(folder, "sd15")
 
 
 @pytest.fixture
@@ -134,8 +122,8 @@ def test_a_result_that_somebody_added_to_is_not_handed_out_again(
     assert "diffusion_model.out.0.weight" not in second.patches
 
 
-def test_what_is_remembered_keeps_no_checkpoint_alive(checkpoint: Path, loras: list[WeightedLora]) -> None:
-    pair = load(checkpoint)
+def test_what_is_remembered_keeps_no_checkpoint_alive(folder: Path, loras: list[WeightedLora]) -> None:
+    pair = load(folder, "sd15")
     result = apply(pair, loras)
     gone = [weakref.ref(pair[0].model), weakref.ref(pair[1].cond_stage_model)]
     gc.disable()  # ComfyUI counts on a checkpoint being gone at once when it lets go of it

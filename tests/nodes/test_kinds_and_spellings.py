@@ -25,16 +25,10 @@ from tests.nodes.test_every_class import EVERY, loaded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("as_comfyui_runs_nodes")]
 
 RANK, ALPHA, STRENGTH = 4, 2.0, 0.7
 Tensors = dict[str, torch.Tensor]
-
-
-@pytest.fixture(autouse=True)
-def _as_comfyui_runs_nodes() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
 
 
 def draw(*shape: int, seed: int, spread: float = 0.1) -> torch.Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import comfy.lora
@@ -20,42 +19,22 @@ from air_lora_pack.nodes.patching.stack import WeightedPatches, stack_patches
 
 from lora_resolver import Mismatch, detect_architecture, read_header
 from tests import lora_files
-from tools.tiny_checkpoints import make_checkpoints
+from tests.nodes.checkpoints import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from air_lora_pack.nodes.patching.merging import Merged
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("as_comfyui_runs_nodes")]
 
 FP32 = {"rank": None, "dtype": torch.float32}
 
 
-@pytest.fixture(autouse=True)
-def as_comfyui_runs_nodes() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
-
-
 @pytest.fixture(scope="module")
 def models(folder: Path) -> dict[str, Any]:
-    paths = make_checkpoints(folder, ["sd15", "flux", "wan"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ComfyUI's own, while it loads
-        sd15, clip, *_ = comfy.sd.load_checkpoint_guess_config(str(paths["sd15"]), output_vae=False)
-        return {
-            "sd15": sd15,
-            "clip": clip,
-            "flux": comfy.sd.load_diffusion_model(str(paths["flux"])),
-            "wan": comfy.sd.load_diffusion_model(str(paths["wan"])),
-        }
+    sd15, clip = load(folder, "sd15")
+    return {"sd15": sd15, "clip": clip, **{name: load(folder, name)[0] for name in ("flux", "wan")}}
 
 
 def entry(model: Any, path: Path, strength: float, clip: Any = None) -> WeightedPatches:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import comfy.sd
@@ -20,42 +19,23 @@ from air_lora_pack.nodes.patching.stack import WeightedPatches
 
 from lora_resolver import Mismatch
 from tests import lora_files
+from tests.nodes.checkpoints import load
 from tests.packed_weights import PackedPatcher, pack_linear_layers
-from tools.tiny_checkpoints import make_checkpoints
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("as_comfyui_runs_nodes")]
 
 CPU = torch.device("cpu")
 KINDS = ("lora", "dora", "loha", "lokr")
 
 
-@pytest.fixture(autouse=True)
-def _as_comfyui_runs_nodes() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
-
-
 @pytest.fixture(scope="module")
 def models(folder: Path) -> tuple[Any, Any]:
     """The packed model, and one that holds in fp32 what comes out of it."""
-    path = make_checkpoints(folder, ["sd15"])["sd15"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ComfyUI's own, while it loads
-        first, plain = (
-            comfy.sd.load_checkpoint_guess_config(
-                str(path), output_vae=False, output_clip=False, model_options={"dtype": torch.float32}
-            )[0]
-            for _ in range(2)
-        )
+    options = {"output_clip": False, "model_options": {"dtype": torch.float32}}
+    first, plain = (load(folder, "sd15", **options)[0] for _ in range(2))
     packed, values = pack_linear_layers(first)
     with torch.no_grad():
         for name, value in values.items():

@@ -5,7 +5,7 @@ A weight is patched in two ways: once for good, and quantized again; or at each 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import comfy.model_patcher
 import comfy.ops
@@ -16,10 +16,7 @@ import torch
 from air_lora_pack.nodes.patching.key_mapping import Target
 from air_lora_pack.nodes.patching.stack import WeightedPatches, stack_patches
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("as_comfyui_runs_nodes")]
 
 CPU = torch.device("cpu")
 SIZE, RANK, COUNT, STRENGTH = 256, 8, 5, 0.4
@@ -32,12 +29,6 @@ FORMATS = [
         if name.startswith("int8")
     ),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _as_comfyui_runs_nodes() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
 
 
 def numbers(*shape: int, seed: int, spread: float = 1.0) -> torch.Tensor:

@@ -17,6 +17,7 @@ from ...errors import LoraResolverError, StorageFailed
 from ...model_file.architecture import detect_architecture
 from ...model_file.safetensors_header import read_header
 from ...model_file.trigger_words import trigger_words
+from ...records import SIZE_TOLERANCE
 from ...safe_files import FileState, file_state, storage_error
 from ...transfer.download import file_sha256
 from .index import Index, Row
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Library", "LibraryFile", "Owned"]
 
 INDEX_FILE = "index.sqlite3"
-
-SIZE_TOLERANCE = 1024
-"""Bytes by which a file may differ from the size that a source states: services give sizes in KB, some rounded."""
 
 _NEWEST_FACT = "trigger_words"
 """What an index that an older version of this package made does not say of a file."""

@@ -23,7 +23,7 @@ from ...on_disk.preview import find_preview, named_preview
 from ...records import FileRecord
 from ...safe_files import read_bounded, show_to_others, storage_error, write_atomically
 from ...transfer.download import VerifiedFile, file_sha256
-from ...transfer.peek import RemoteHeader
+from ...transfer.peek import FIRST_BYTES, RemoteHeader
 from ..context import NotInStore
 from .entry import Entry, file_name, may_be_kept, name_of, stands_still
 from .files import Files, StoreLost, StoreRefused
@@ -43,7 +43,6 @@ __all__ = ["SharedStore", "StoredFile"]
 FORGIVEN_AFTER = 30.0
 """Seconds for which a store that was lost is not asked again: a prompt should not wait for it twice."""
 
-FIRST_BYTES = 64 * 1024
 MAX_PREVIEW = 8 * 1024**2
 
 _log = logging.getLogger(__name__)

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ...errors import StorageFailed, TransferFailed
+from ...records import SIZE_TOLERANCE
 from ...safe_files import whole_number
 from ..transport import may_pass, refused_for_now
 from .partial import Facts
@@ -85,7 +86,7 @@ def check_size(request: DownloadRequest, size: int | None, limit: int) -> None:
     if size > limit:
         raise too_large(request, size, limit)
     promised = request.file.size
-    if promised is not None and abs(size - promised) > 1024:  # services give sizes in KB, some rounded
+    if promised is not None and abs(size - promised) > SIZE_TOLERANCE:
         raise TransferFailed(
             f"the server has {size:,} bytes for {request.file.name!r}, but {promised:,} were promised",
             code="wrongLength",

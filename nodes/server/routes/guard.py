@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from ....lora_resolver import (
+    SHORTEST_TOKEN,
     AccessDenied,
     HostedOnly,
     InvalidInput,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[Any]]
 
 SMALL_BODY = 64 * 1024
-SHORTEST_TOKEN = 6
 
 _log = logging.getLogger(__name__)
 

@@ -44,7 +44,6 @@ MAX_WORDS = 100
 MAX_WORD = 500
 MAX_MESSAGE = 2000
 
-_TOKEN_CODES = frozenset({"loginNeeded", "tokenRejected", "gated"})
 _HOSTED_CODES = frozenset({"downloadsDisabled"})
 # Marks that turn the writing direction, spaces and hyphens of no width, and letters that nobody sees (tags).
 _STEERING = frozenset(
@@ -221,7 +220,7 @@ def state_of(error: LoraResolverError) -> str:
     """The state of a LoRA that cannot be had for this reason."""
     if isinstance(error, HostedOnly) or error.code in _HOSTED_CODES:
         return "hosted_only"
-    if isinstance(error, AccessDenied) and error.code in _TOKEN_CODES:
+    if isinstance(error, AccessDenied) and error.needs_token:
         return "needs_token"
     if isinstance(error, NotFound):
         return "not_found"
