@@ -13,6 +13,7 @@ from .server.failures import tells_programs
 from .server.picture_records import record_run
 
 if TYPE_CHECKING:
+    from .array.apply import AnyEntry
     from .array.lora_stack import Row
 
 
@@ -84,7 +85,7 @@ class AirLoraApply(TakesArray):
         """MODEL, CLIP, trigger words, report; the page's rows show what ran, whatever wire it came over."""
         from .array.apply import apply_array  # late: no start of ComfyUI waits for the patching
 
-        entries = [*read_array(lora), *stack_entries(lora_stack)]
+        entries: list[AnyEntry] = [*read_array(lora), *stack_entries(lora_stack)]
         outcome = apply_array(
             model,
             clip,

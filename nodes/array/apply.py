@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ...lora_resolver import LoraEntry, PeekedLora, ResolvedLora
-    from ..patching.application import Application, Applied, Checkpoint
+    from ..patching.application import Application, Applied
+    from ..patching.fit import Checkpoint
     from .lora_stack import StackEntry
 
     AnyEntry = LoraEntry | StackEntry

@@ -114,7 +114,10 @@ def _block_of(key: str) -> str:
 def _gram(entries: Sequence[list[Piece]]) -> torch.Tensor:
     """(N, N) inner products ⟨Δᵢ, Δⱼ⟩ of one weight, float64."""
     factored = [
-        (n, piece.up, piece.down) for n, each in enumerate(entries) for piece in each if piece.up is not None
+        (n, piece.up, piece.down)
+        for n, each in enumerate(entries)
+        for piece in each
+        if piece.up is not None and piece.down is not None
     ]
     full = [(n, piece.whole) for n, each in enumerate(entries) for piece in each if piece.whole is not None]
     gram = torch.zeros(len(entries), len(entries), dtype=torch.float64)
@@ -132,8 +135,8 @@ def _gram(entries: Sequence[list[Piece]]) -> torch.Tensor:
             if other is not whole:
                 gram[m, n] += inner
         for m, up, down in factored:
-            rows, columns = min(len(whole), len(up)), min(whole.shape[1], down.shape[1])
-            inner = float(((up[:rows].T @ whole[:rows, :columns]) * down[:, :columns]).sum())
+            height, width = min(len(whole), len(up)), min(whole.shape[1], down.shape[1])
+            inner = float(((up[:height].T @ whole[:height, :width]) * down[:, :width]).sum())
             gram[n, m] += inner
             gram[m, n] += inner
     return gram

@@ -46,4 +46,4 @@ def parts_of_fused(module: Module, rows_of: Callable[[str], int | None]) -> list
 
 
 def _has_rows(tensor: torch.Tensor, count: int) -> bool:
-    return tensor.dim() > 0 and tensor.shape[0] == count
+    return bool(tensor.dim() > 0 and tensor.shape[0] == count)

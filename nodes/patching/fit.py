@@ -292,6 +292,7 @@ def _facts(
     verdict: str, file: LoraFile, name: str, checkpoint: Checkpoint, fit: Fit, clashes: list[Clash]
 ) -> dict[str, Any]:
     """What the sentence says, in fields; see `Mismatch.facts`."""
+    example: dict[str, Any]
     if clashes:
         example = {
             "key": clashes[0].key,

@@ -206,6 +206,6 @@ def model_families(model: Any) -> tuple[str, ...]:
         for setting, value, narrowed in FAMILY_OF_SETTING.get(cls.__name__, ()):
             if settings.get(setting) == value:
                 return narrowed
-        width = FAMILY_OF_WAN_WIDTH.get(settings.get("dim"))
+        width = FAMILY_OF_WAN_WIDTH.get(settings.get("dim", 0))
         return (width,) if width in families else families
     return ()

@@ -234,7 +234,11 @@ class _Reader:
             # The Kronecker product has the same numbers in the same order, and ComfyUI reads it for every kernel.
             w2 = w2.flatten(1)
         # Of two whole matrices it says nothing: trainers write 9999999999 for "full", which fp16 has as infinity.
-        alpha = self._alpha(ranks[-1]) if ranks else self._needless("alpha")
+        alpha = None
+        if ranks:
+            alpha = self._alpha(ranks[-1])
+        else:
+            self._needless("alpha")
         parts = (found[role] for role in _LOKR[2:])
         self._adapter("lokr", (w1, w2, alpha, *parts, found.get("core"), self._dora_scale()))
 
@@ -378,7 +382,7 @@ def fitted_magnitudes(value: Any, stem: str, shape: Sequence[int], function: Any
     """
     place = _MAGNITUDES.get(getattr(value, "name", ""))
     scale = value.weights[place] if place is not None else None
-    if scale is None:
+    if place is None or scale is None:
         return value
     ones = [1] * (len(shape) - 2)
     is_of_inputs = scale.dim() > 1 and scale.shape[0] == 1 and scale.numel() == shape[1]

@@ -91,7 +91,7 @@ class StackedAdapter(WeightAdapterBase):
         return self._sections
 
     @property
-    def weights(self) -> tuple[tuple[Any, ...], ...]:  # type: ignore[override]  # a property here
+    def weights(self) -> tuple[tuple[Any, ...], ...]:
         """The sections, for who patches at each forward: one pair of factors for what several LoRAs add to one part.
 
         Settled when it is asked for first, since ComfyUI measures it once and fills a buffer of that size later: where

@@ -155,7 +155,7 @@ _kept: _Kept | None = None
 _walk: tuple[ResolverConfig, Future[FolderListing]] | None = None
 
 
-def forget() -> None:
+def forget_listing() -> None:
     """After a download, the next one to ask sees it."""
     global _kept, _walk
     with _lock:

@@ -240,7 +240,7 @@ def query_number(request: web.Request, name: str, default: int | None, most: int
 
 def query_text(request: web.Request, name: str, most: int) -> str:
     """A text in the address. Raises Refused."""
-    text = request.query.get(name, "")
+    text: str = request.query.get(name, "")
     if not 0 < len(text) <= most:
         raise wrong(name, f"a text of 1 to {most:,} characters")
     return text

@@ -8,8 +8,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ....lora_resolver import Identifier, InvalidIdentifier, LoraResolverError, NotFound, parse_identifier
-from .. import listing
 from ..events import ProgressEvents
+from ..model_folders import forget_listing
 from ..settings import resolver_config
 from . import workers
 from .guard import Refused, read_fields
@@ -89,7 +89,7 @@ def _run(job: str, stop: threading.Event, identifiers: Sequence[Identifier]) -> 
     finally:
         with _lock:
             del _jobs[job]
-        listing.forget()
+        forget_listing()
     if error is not None:
         for identifier in identifiers:
             events.failed(identifier, error)
