@@ -36,7 +36,7 @@ def run() -> list[BenchmarkResult]:
         listings.listing(config)  # the earlier day
         first, later, following = [], [], []
         for _ in range(RUNS):
-            listings.forget()
+            listings.forget_listing()
             first.append(_search(config, ""))
             time.sleep(listings.KEEP_SECONDS)
             later.append(_search(config, "1"))

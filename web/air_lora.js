@@ -37,7 +37,16 @@ let running = null;
 /** Cancels the run that downloads, and no other that may come next. */
 const interrupt = () => server.post("/interrupt", running ? { prompt_id: running } : {});
 
-const rows = new RowsWidgets({ app, server, knowledge, settings, toast, settled, interrupt, openSetting: (id) => openSetting(app, id) });
+const rows = new RowsWidgets({
+  app,
+  server,
+  knowledge,
+  settings,
+  toast,
+  settled,
+  interrupt,
+  openSetting: (id) => openSetting(app, id),
+});
 const settingsOfPage = settingsPage(server, () => knowledge.forgetAll());
 /** What the pack says in the page's language; empty where that is English. */
 let texts = {};
@@ -46,7 +55,10 @@ app.registerExtension({
   name: "AirLora.Rows",
 
   async init() {
-    const style = Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("./air_lora.css", import.meta.url).href });
+    const style = Object.assign(document.createElement("link"), {
+      rel: "stylesheet",
+      href: new URL("./air_lora.css", import.meta.url).href,
+    });
     document.head.append(style);
     // Before ComfyUI's own: it would take the text for a note or a workflow.
     document.addEventListener("paste", (event) => rows.pasteOnNode(event), { capture: true });
@@ -57,7 +69,12 @@ app.registerExtension({
       running = detail?.prompt_id ?? null;
       for (const editor of rows.editors) editor.setFailures([]);
     });
-    for (const [event, isAll] of [["execution_interrupted", false], ["execution_error", false], ["execution_success", false], ["reconnecting", true]]) {
+    for (const [event, isAll] of [
+      ["execution_interrupted", false],
+      ["execution_error", false],
+      ["execution_success", false],
+      ["reconnecting", true],
+    ]) {
       api.addEventListener(event, () => {
         for (const editor of rows.editors) editor.endProgress(isAll);
       });

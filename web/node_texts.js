@@ -20,11 +20,14 @@ export function translateDefinitions(definitions, texts = {}) {
     for (const inputs of Object.values(definition.input ?? {})) {
       for (const [name, spec] of Object.entries(inputs ?? {})) {
         const { name: shown, tooltip } = said.inputs?.[name] ?? {};
-        if (Array.isArray(spec)) spec[1] = { ...spec[1], ...(shown && { display_name: shown }), ...(tooltip && { tooltip }) };
+        if (Array.isArray(spec))
+          spec[1] = { ...spec[1], ...(shown && { display_name: shown }), ...(tooltip && { tooltip }) };
       }
     }
     if (definition.output_tooltips) {
-      definition.output_tooltips = definition.output_tooltips.map((tooltip, index) => said.outputs?.[index]?.tooltip ?? tooltip);
+      definition.output_tooltips = definition.output_tooltips.map(
+        (tooltip, index) => said.outputs?.[index]?.tooltip ?? tooltip,
+      );
     }
   }
 }

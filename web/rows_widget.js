@@ -63,7 +63,8 @@ export class RowsWidgets {
     };
     node.onExecuted = (output, ...args) => {
       const ran = output?.air_lora?.[0];
-      if (typeof ran?.lora === "string") for (const each of this.#shownFor(node, name)) each.setRan(ran.lora, ran.report);
+      if (typeof ran?.lora === "string")
+        for (const each of this.#shownFor(node, name)) each.setRan(ran.lora, ran.report);
       return onExecuted?.call(node, output, ...args);
     };
     node.onConnectionsChange = (...args) => {
@@ -75,7 +76,12 @@ export class RowsWidgets {
 
   /** For `nodeCreated`: a subgraph node of a newer front end shows our rows when an input of it is promoted. */
   adopt(host) {
-    if (!host.subgraph || typeof host.createPromotedHostWidget !== "function" || typeof host._projectPromotedWidget !== "function") return;
+    if (
+      !host.subgraph ||
+      typeof host.createPromotedHostWidget !== "function" ||
+      typeof host._projectPromotedWidget !== "function"
+    )
+      return;
     const usual = host.createPromotedHostWidget;
     host.createPromotedHostWidget = (input, id, source) =>
       (source?.type === TYPE ? this.#promoted(host, input, source) : undefined) ?? usual.call(host, input, id, source);
@@ -125,12 +131,18 @@ export class RowsWidgets {
     }
     for (const editor of this.gone) this.#replace(editor);
     const inNodes = [...this.editors].filter((editor) => !this.inPanels.has(editor));
-    if (globalThis.LiteGraph?.vueNodesMode) putRowsInPlace(inNodes, (editor) => this.places.get(editor).node, this.app.canvas?.graph);
+    if (globalThis.LiteGraph?.vueNodesMode)
+      putRowsInPlace(inNodes, (editor) => this.places.get(editor).node, this.app.canvas?.graph);
   }
 
   /** All that the rows depend on outside of themselves: rows are drawn anew when it changes. */
   state() {
-    return [...this.editors].map(({ host, readOnly }) => [host.checkpoint(), readOnly, host.isMeasured(), host.outside()]);
+    return [...this.editors].map(({ host, readOnly }) => [
+      host.checkpoint(),
+      readOnly,
+      host.isMeasured(),
+      host.outside(),
+    ]);
   }
 
   renderAll() {
@@ -163,7 +175,13 @@ export class RowsWidgets {
   #copyFor(source, host) {
     const editor = this.#editorFor(host, source.name, (name) => innermost(host, name) ?? source.node);
     editor.element.classList.add("air-lora-copied");
-    const widget = new source.constructor({ node: host, name: source.name, type: TYPE, element: editor.element, options: this.#optionsOf(editor) });
+    const widget = new source.constructor({
+      node: host,
+      name: source.name,
+      type: TYPE,
+      element: editor.element,
+      options: this.#optionsOf(editor),
+    });
     widget.createCopyForNode = (outer) => this.#copyFor(widget, outer);
     widget.value = source.value;
     widget.y = source.y;
@@ -250,7 +268,11 @@ export class RowsWidgets {
     if (this.places.get(editor).widget !== widget) {
       this.places.get(editor).widget = widget;
       keepShown(widget);
-      showInPanels(widget, () => this.app.canvas, () => this.#inPanel(node, widget));
+      showInPanels(
+        widget,
+        () => this.app.canvas,
+        () => this.#inPanel(node, widget),
+      );
     }
     this.ofNode.set(node, editor);
     this.editors.add(editor);
@@ -296,8 +318,12 @@ export class RowsWidgets {
       return;
     }
     const { node, widget, graphId } = this.places.get(editor);
-    const isHeir = ([each, place]) => !this.inPanels.has(each) && place.node !== node && String(place.node.id) === String(node.id)
-      && place.node.graph?.id === graphId && place.widget.name === widget.name;
+    const isHeir = ([each, place]) =>
+      !this.inPanels.has(each) &&
+      place.node !== node &&
+      String(place.node.id) === String(node.id) &&
+      place.node.graph?.id === graphId &&
+      place.widget.name === widget.name;
     const heir = [...this.editors].map((each) => [each, this.places.get(each)]).find(isHeir);
     if (!heir) return;
     this.gone.delete(editor);
@@ -330,7 +356,9 @@ function keepShown(widget) {
 
 /** Whether the page asks the element for its height, as Nodes 2.0 and app mode do. The canvas renderer asks the widget. */
 function isMeasured(element) {
-  return Boolean(globalThis.LiteGraph?.vueNodesMode) || Boolean(element?.isConnected && !element.closest(".dom-widget"));
+  return (
+    Boolean(globalThis.LiteGraph?.vueNodesMode) || Boolean(element?.isConnected && !element.closest(".dom-widget"))
+  );
 }
 
 /** @type {WeakSet<object>} nodes that can't be made narrower than their rows */
@@ -356,7 +384,8 @@ function fit(node) {
   const [width, height] = node.computeSize();
   const isOurs = Math.abs(node.size[1] - (fitted.get(node) ?? Number.NaN)) < 1;
   // A node that never had rows gets room for them; what somebody has made narrower stays so.
-  const least = node.size[0] < NARROWEST && !fitted.has(node) ? LEAST_WIDTH : Math.max(NARROWEST, Math.min(width, LEAST_WIDTH));
+  const least =
+    node.size[0] < NARROWEST && !fitted.has(node) ? LEAST_WIDTH : Math.max(NARROWEST, Math.min(width, LEAST_WIDTH));
   if (node.size[0] < least || node.size[1] < height || (isOurs && node.size[1] > height)) {
     node.setSize([Math.max(node.size[0], least), isOurs ? height : Math.max(node.size[1], height)]);
   }

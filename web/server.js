@@ -82,7 +82,9 @@ export class Knowledge {
 
   /** Asks for what is not known yet. Calls of one moment become one request. */
   want(models, checkpoint) {
-    const missing = models.filter((model) => model && (this.items.get(keyOf(model, checkpoint)) ?? FORGOTTEN).isForgotten);
+    const missing = models.filter(
+      (model) => model && (this.items.get(keyOf(model, checkpoint)) ?? FORGOTTEN).isForgotten,
+    );
     if (!missing.length) return;
     const key = JSON.stringify(checkpoint ?? null);
     const group = this.waiting.get(key) ?? { checkpoint, models: new Set() };
@@ -127,7 +129,8 @@ export class Knowledge {
     }
     this.#tell();
     const pending = models.filter((model) => this.itemOf(model, checkpoint)?.pending);
-    if (pending.length && looks < MOST_LOOKS) setTimeout(() => this.#ask(pending, checkpoint, looks + 1), LOOK_AGAIN_MS);
+    if (pending.length && looks < MOST_LOOKS)
+      setTimeout(() => this.#ask(pending, checkpoint, looks + 1), LOOK_AGAIN_MS);
   }
 
   #tell() {

@@ -9,7 +9,8 @@ const TOGETHER_MS = 300;
 /** The fields of one dialog ask once. */
 let asked = null;
 function settingsOf(server) {
-  if (!asked || Date.now() - asked.when > TOGETHER_MS) asked = { when: Date.now(), answer: server.get("/air_lora/settings") };
+  if (!asked || Date.now() - asked.when > TOGETHER_MS)
+    asked = { when: Date.now(), answer: server.get("/air_lora/settings") };
   return asked.answer;
 }
 
@@ -21,13 +22,24 @@ function settingsOf(server) {
  * @param {(data: any) => string} show puts the server's answer into the controls, and gives the line
  */
 function field({ server, changed }, id, controls, show) {
-  const note = el("span", { class: "air-lora-setting-note", role: "status", "aria-live": "polite", dataset: testId(`${id}-note`) });
-  const element = el("div", {
-    class: "air-lora-setting", dataset: testId(id),
-    // ComfyUI's shortcuts and its own paste are not meant here.
-    onkeydown: (event) => event.key !== "Escape" && event.stopPropagation(),
-    onpaste: (event) => event.stopPropagation(),
-  }, el("div", { class: "air-lora-setting-controls" }, ...controls), note);
+  const note = el("span", {
+    class: "air-lora-setting-note",
+    role: "status",
+    "aria-live": "polite",
+    dataset: testId(`${id}-note`),
+  });
+  const element = el(
+    "div",
+    {
+      class: "air-lora-setting",
+      dataset: testId(id),
+      // ComfyUI's shortcuts and its own paste are not meant here.
+      onkeydown: (event) => event.key !== "Escape" && event.stopPropagation(),
+      onpaste: (event) => event.stopPropagation(),
+    },
+    el("div", { class: "air-lora-setting-controls" }, ...controls),
+    note,
+  );
   const say = (text, kind = "") => {
     setText(note, text);
     note.dataset.kind = kind;
@@ -43,7 +55,8 @@ function field({ server, changed }, id, controls, show) {
   lock(true);
   settingsOf(server).then(take);
   return {
-    element, lock,
+    element,
+    lock,
     async save(path, body) {
       lock(true);
       const answer = await server.post(path, body);
@@ -57,21 +70,45 @@ function field({ server, changed }, id, controls, show) {
   };
 }
 
-const reasonOf = (error) => [error?.message, error?.remedy].filter(Boolean).map((text) => plain(text, 300)).join(". ").replace(/([.?!])\. /g, "$1 ");
+const reasonOf = (error) =>
+  [error?.message, error?.remedy]
+    .filter(Boolean)
+    .map((text) => plain(text, 300))
+    .join(". ")
+    .replace(/([.?!])\. /g, "$1 ");
 const isHeld = (data, key) => (data.from_environment ?? []).includes(key);
 
 /** A token goes in and is never shown: the field is empty whether one is set or not. */
 export function tokenField(ask, service, key) {
   const id = `setting-${service}`;
   const input = el("input", {
-    type: "password", class: "air-lora-text", autocomplete: "new-password", spellcheck: "false", maxlength: "500", "aria-label": t("tokenOf", { service: NAMES[service] }), dataset: testId(`${id}-input`),
+    type: "password",
+    class: "air-lora-text",
+    autocomplete: "new-password",
+    spellcheck: "false",
+    maxlength: "500",
+    "aria-label": t("tokenOf", { service: NAMES[service] }),
+    dataset: testId(`${id}-input`),
     onkeydown: (event) => event.key === "Enter" && save(),
   });
-  const button = el("button", { type: "button", class: "air-lora-plain", dataset: testId(`${id}-save`), onclick: () => save() }, t("save"));
-  const removal = el("button", { type: "button", class: "air-lora-plain", dataset: testId(`${id}-remove`), onclick: () => made.save("/air_lora/token", { service, token: null }) }, t("remove"));
+  const button = el(
+    "button",
+    { type: "button", class: "air-lora-plain", dataset: testId(`${id}-save`), onclick: () => save() },
+    t("save"),
+  );
+  const removal = el(
+    "button",
+    {
+      type: "button",
+      class: "air-lora-plain",
+      dataset: testId(`${id}-remove`),
+      onclick: () => made.save("/air_lora/token", { service, token: null }),
+    },
+    t("remove"),
+  );
   const save = async () => {
     const token = input.value.trim();
-    if (token && await made.save("/air_lora/token", { service, token })) input.value = "";
+    if (token && (await made.save("/air_lora/token", { service, token }))) input.value = "";
   };
   const made = field(ask, id, [input, button, removal], (data) => {
     const isSet = Boolean(data.tokens?.[service]);
@@ -88,13 +125,19 @@ const NAMES = { civitai: "CivitAI", huggingface: "Hugging Face" };
 /** One of ComfyUI's loras folders. */
 export function folderField(ask, key) {
   const select = el("select", {
-    class: "air-lora-text", "aria-label": t("folder"), dataset: testId("setting-folder-input"),
+    class: "air-lora-text",
+    "aria-label": t("folder"),
+    dataset: testId("setting-folder-input"),
     onchange: () => made.save("/air_lora/settings", { key, value: select.value }),
   });
   const made = field(ask, "setting-folder", [select], (data) => {
     const chosen = data.values?.[key] ?? "";
-    const choices = (data.choices?.[key] ?? []).map((choice) => ({ value: String(choice.value), label: plain(choice.label, 100) }));
-    if (!choices.some((choice) => choice.value === chosen)) choices.unshift({ value: chosen, label: chosen === "" ? t("folderFirst") : t("folderElsewhere") });
+    const choices = (data.choices?.[key] ?? []).map((choice) => ({
+      value: String(choice.value),
+      label: plain(choice.label, 100),
+    }));
+    if (!choices.some((choice) => choice.value === chosen))
+      choices.unshift({ value: chosen, label: chosen === "" ? t("folderFirst") : t("folderElsewhere") });
     select.replaceChildren(...choices.map(({ value, label }) => el("option", { value }, label)));
     select.value = chosen;
     made.lock(isHeld(data, key) || choices.length < 2);
@@ -106,7 +149,9 @@ export function folderField(ask, key) {
 /** Up to which of CivitAI's levels pictures are shown as they are. */
 export function picturesField(ask, key) {
   const select = el("select", {
-    class: "air-lora-text", "aria-label": t("pictures"), dataset: testId("setting-pictures-input"),
+    class: "air-lora-text",
+    "aria-label": t("pictures"),
+    dataset: testId("setting-pictures-input"),
     onchange: () => made.save("/air_lora/settings", { key, value: select.value }),
   });
   const made = field(ask, "setting-pictures", [select], (data) => {
@@ -122,7 +167,14 @@ export function picturesField(ask, key) {
 /** A whole number; empty is the server's own default. */
 export function numberField(ask, key, least, most) {
   const input = el("input", {
-    type: "number", class: "air-lora-text", min: least, max: most, step: 1, placeholder: t("settingDefault"), "aria-label": t("connections"), dataset: testId("setting-connections-input"),
+    type: "number",
+    class: "air-lora-text",
+    min: least,
+    max: most,
+    step: 1,
+    placeholder: t("settingDefault"),
+    "aria-label": t("connections"),
+    dataset: testId("setting-connections-input"),
     onchange: () => made.save("/air_lora/settings", { key, value: input.value }),
   });
   const made = field(ask, "setting-connections", [input], (data) => {
@@ -135,8 +187,14 @@ export function numberField(ask, key, least, most) {
 
 export function switchField(ask, key) {
   const button = el("button", {
-    type: "button", role: "switch", class: "air-lora-switch", "aria-checked": "false", "aria-label": t("offline"), dataset: testId("setting-offline-input"),
-    onclick: () => made.save("/air_lora/settings", { key, value: button.getAttribute("aria-checked") === "true" ? "0" : "1" }),
+    type: "button",
+    role: "switch",
+    class: "air-lora-switch",
+    "aria-checked": "false",
+    "aria-label": t("offline"),
+    dataset: testId("setting-offline-input"),
+    onclick: () =>
+      made.save("/air_lora/settings", { key, value: button.getAttribute("aria-checked") === "true" ? "0" : "1" }),
   });
   const made = field(ask, "setting-offline", [button], (data) => {
     const isOn = /^(1|true|yes|on)$/i.test(data.values?.[key] ?? "");
@@ -154,7 +212,10 @@ export function storeField(ask, key) {
   const shown = el("span", { class: "air-lora-setting-value", dataset: testId("setting-store-value") });
   const made = field(ask, "setting-store", [shown], (data) => {
     const address = data.values?.[key] ?? "";
-    setText(shown, address === "" ? t("storeNone", { key }) : address === ELSEWHERE ? t("storeFolder") : plain(address, 200));
+    setText(
+      shown,
+      address === "" ? t("storeNone", { key }) : address === ELSEWHERE ? t("storeFolder") : plain(address, 200),
+    );
     return isHeld(data, key) ? t("settingHeld", { key }) : "";
   });
   return made.element;

@@ -17,7 +17,8 @@ const ENGLISH = Object.freeze({
   totalAdvice: "{count} LoRAs share one picture. 0.5 to 0.8 each often looks better than more.",
   totalAdviceShort: "0.5–0.8 each is usual",
   empty: "No LoRA yet",
-  emptyHint: "Add one, or paste an AIR, a page address, a lora array or a prompt with <lora:…>. Files can be dropped here.",
+  emptyHint:
+    "Add one, or paste an AIR, a page address, a lora array or a prompt with <lora:…>. Files can be dropped here.",
   wired: "Comes over the wire. Shown: what ran last.",
   wiredEmpty: "Comes over the wire. Rows appear after the first run.",
   switchRow: "Use {name}",
@@ -121,7 +122,8 @@ const ENGLISH = Object.freeze({
   noServer: "This needs AIR LoRA's server routes, which did not answer.",
   jsonText: "lora array as JSON",
   jsonError: "This is not a lora array that rows can show: {reason}",
-  jsonLenient: "This text has more than an array (comments, for example). LoRAs in it: {count}. As rows, the rest of the text goes.",
+  jsonLenient:
+    "This text has more than an array (comments, for example). LoRAs in it: {count}. As rows, the rest of the text goes.",
   jsonTidy: "Turn into rows",
   jsonEmpty: "The text names no LoRA.",
   tokenOf: "{service} token",
@@ -152,7 +154,7 @@ function useStrings(dictionary) {
 
 /** The sentence of this name with its values put in. */
 export function t(name, values = {}) {
-  const sentence = typeof words[name] === "string" ? words[name] : ENGLISH[name] ?? name;
+  const sentence = typeof words[name] === "string" ? words[name] : (ENGLISH[name] ?? name);
   return sentence.replace(/\{(\w+)\}/g, (whole, key) => (key in values ? String(values[key]) : whole));
 }
 
@@ -165,7 +167,7 @@ export async function loadStrings(fetchApi, language) {
   if (!language || language === "en") return {};
   try {
     const answer = await fetchApi("/i18n");
-    const texts = answer.ok ? (await answer.json())?.[language] ?? {} : {};
+    const texts = answer.ok ? ((await answer.json())?.[language] ?? {}) : {};
     useStrings(texts.airLora);
     return texts;
   } catch {

@@ -15,11 +15,17 @@ const NAME_BEFORE = /^"?(?:civitai|huggingface|runware|sha256):[^\s":]*"?(?: \([
 /** @returns {Array<{place: string, index: number | null, text: string}>} `index` of the row; null: the entry came over a wire */
 export function rowErrors(message) {
   const found = [];
-  for (const line of String(message ?? "").slice(0, 20000).split("\n")) {
+  for (const line of String(message ?? "")
+    .slice(0, 20000)
+    .split("\n")) {
     const match = LINE.exec(line.trim());
     if (!match) continue;
     const isRow = match[2] === "lora";
-    found.push({ place: match[1], index: isRow ? Number(match[3]) : null, text: plain(isRow ? match[4].replace(NAME_BEFORE, "") : match[4], MOST_TEXT) });
+    found.push({
+      place: match[1],
+      index: isRow ? Number(match[3]) : null,
+      text: plain(isRow ? match[4].replace(NAME_BEFORE, "") : match[4], MOST_TEXT),
+    });
   }
   return found;
 }

@@ -27,6 +27,10 @@ export function putRowsInPlace(editors, nodeOf, graph) {
 /** Rows that came after the node was drawn: its place is there, and empty. */
 function place(drawn, element) {
   const row = drawn.querySelector('[data-widget-name="lora"]');
-  const spot = row && [...row.querySelectorAll(":scope > div:last-child div")].find((each) => !each.firstChild && each.className.includes("flex-col"));
+  const spot =
+    row &&
+    [...row.querySelectorAll(":scope > div:last-child div")].find(
+      (each) => !each.firstChild && each.className.includes("flex-col"),
+    );
   spot?.append(element);
 }

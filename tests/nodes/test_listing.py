@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Iterator[ResolverConfig]:
-    listings.forget()
+    listings.forget_listing()
     sd15_lora(tmp_path / "loras" / "first.safetensors")
     yield ResolverConfig(tmp_path / "loras", state_dir=tmp_path / "state")
-    listings.forget()
+    listings.forget_listing()
 
 
 def names(listing: listings.FolderListing) -> list[str]:
@@ -66,7 +66,7 @@ def test_after_a_download_the_old_list_is_not_given_again(
     slow_walk.clear()
     assert not listings.listing_soon(config)[1]
     shutil.copy(config.download_dir / "first.safetensors", config.download_dir / "second.safetensors")
-    listings.forget()
+    listings.forget_listing()
     slow_walk.set()
     found, is_current = listings.listing_soon(config)
     assert (names(found), is_current) == (["first.safetensors", "second.safetensors"], True)

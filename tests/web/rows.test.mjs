@@ -54,7 +54,14 @@ test("what is off or weighs nothing is not in the total", () => {
 });
 
 test("a pasted LoRA without a weight gets the default", () => {
-  const parsed = { model: "civitai:1@2", weight: 1, clip_weight: 1, enabled: true, transformer: "both", weight_given: false };
+  const parsed = {
+    model: "civitai:1@2",
+    weight: 1,
+    clip_weight: 1,
+    enabled: true,
+    transformer: "both",
+    weight_given: false,
+  };
   assert.deepEqual(edits.entryOfParsed(parsed), { model: "civitai:1@2", weight: 0.75 });
 });
 
@@ -86,7 +93,10 @@ test("a stranger's text becomes one short line without direction marks", () => {
 test("words that the prompt has are not written again", () => {
   assert.deepEqual(appended("a house", ["neon", "city"]), { text: "a house, neon, city", added: ["neon", "city"] });
   assert.deepEqual(appended("a house, neon, city", ["neon", "city"]), { text: "a house, neon, city", added: [] });
-  assert.deepEqual(appended("(Neon:1.2), a house", ["neon", "city"]), { text: "(Neon:1.2), a house, city", added: ["city"] });
+  assert.deepEqual(appended("(Neon:1.2), a house", ["neon", "city"]), {
+    text: "(Neon:1.2), a house, city",
+    added: ["city"],
+  });
   assert.deepEqual(appended("neon lights", ["neon"]), { text: "neon lights, neon", added: ["neon"] });
   assert.deepEqual(appended("a, b", ["b, a"]), { text: "a, b", added: [] });
   assert.deepEqual(appended("", ["neon"]), { text: "neon", added: ["neon"] });
@@ -94,7 +104,13 @@ test("words that the prompt has are not written again", () => {
 
 test("a key that the server doesn't know is a fault of its row", () => {
   assert.equal(edits.faultOf({ key: 1, entry: { model: "civitai:1@2", weigth: 0.5 } }), "unknownKey");
-  assert.equal(edits.faultOf({ key: 1, entry: { model: "civitai:1@2", weight: 0.5, clip_weight: 1, transformer: "high", enabled: false } }), null);
+  assert.equal(
+    edits.faultOf({
+      key: 1,
+      entry: { model: "civitai:1@2", weight: 0.5, clip_weight: 1, transformer: "high", enabled: false },
+    }),
+    null,
+  );
 });
 
 test("a URN is named as its short form is", () => {

@@ -15,7 +15,9 @@ async function serving(answer, run) {
     const body = Buffer.concat(parts);
     asked.push({ path: request.url, type: request.headers["content-type"], body });
     const [status, content] = answer(request.url, body);
-    response.writeHead(status, { "Content-Type": "application/json" }).end(typeof content === "string" ? content : JSON.stringify(content));
+    response
+      .writeHead(status, { "Content-Type": "application/json" })
+      .end(typeof content === "string" ? content : JSON.stringify(content));
   });
   await new Promise((resolve) => real.listen(0, "127.0.0.1", resolve));
   const base = `http://127.0.0.1:${real.address().port}`;
@@ -29,13 +31,20 @@ async function serving(answer, run) {
   return new Server(api); // of which nobody answers any more
 }
 
-const itemsFor = (_path, body) => [200, { items: JSON.parse(body).models.map((model) => ({ model, state: "on_disk", title: `title of ${model}` })), checkpoint: { family_names: ["SDXL"] } }];
-const told = (knowledge) => new Promise((resolve) => {
-  const stop = knowledge.onChange(() => {
-    stop();
-    resolve();
+const itemsFor = (_path, body) => [
+  200,
+  {
+    items: JSON.parse(body).models.map((model) => ({ model, state: "on_disk", title: `title of ${model}` })),
+    checkpoint: { family_names: ["SDXL"] },
+  },
+];
+const told = (knowledge) =>
+  new Promise((resolve) => {
+    const stop = knowledge.onChange(() => {
+      stop();
+      resolve();
+    });
   });
-});
 
 test("answers are answers, and whatever goes wrong is an error with a sentence", async () => {
   const answers = {
@@ -45,38 +54,58 @@ test("answers are answers, and whatever goes wrong is an error with a sentence",
     "/missing": [404, "404: Not Found"],
     "/odd": [500, { detail: "x" }],
   };
-  const gone = await serving((path) => answers[path], async (server) => {
-    assert.deepEqual(await server.get("/good"), { ok: true, data: { a: 1 } });
-    assert.equal((await server.post("/refused", {})).error.code, "notFromHere");
-    for (const path of ["/page", "/missing", "/odd"]) {
-      const { ok, error } = await server.get(path);
-      assert.deepEqual([ok, error.code], [false, "noRoute"]);
-      assert.ok(error.message);
-    }
-    const stopped = new AbortController();
-    stopped.abort();
-    assert.equal((await server.post("/good", {}, stopped.signal)).error.code, "aborted");
-  });
+  const gone = await serving(
+    (path) => answers[path],
+    async (server) => {
+      assert.deepEqual(await server.get("/good"), { ok: true, data: { a: 1 } });
+      assert.equal((await server.post("/refused", {})).error.code, "notFromHere");
+      for (const path of ["/page", "/missing", "/odd"]) {
+        const { ok, error } = await server.get(path);
+        assert.deepEqual([ok, error.code], [false, "noRoute"]);
+        assert.ok(error.message);
+      }
+      const stopped = new AbortController();
+      stopped.abort();
+      assert.equal((await server.post("/good", {}, stopped.signal)).error.code, "aborted");
+    },
+  );
   assert.equal((await gone.get("/good")).error.code, "noServer");
 });
 
 test("of a LoRA that is dropped, its header and a little more is sent; of other files all", async () => {
-  await serving(() => [200, {}], async (server, asked) => {
-    const content = new Uint8Array(100_000);
-    new DataView(content.buffer).setUint32(0, 500, true);
-    await server.dropped(new File([content], "a & b.safetensors"));
-    await server.dropped(new File([content], "picture.png"));
-    assert.deepEqual(asked.map(({ path, type, body }) => [path, type, body.length]), [
-      ["/air_lora/dropped?name=a%20%26%20b.safetensors&size=100000", "application/octet-stream", 8 + 500 + 4096],
-      ["/air_lora/dropped?name=picture.png&size=100000", "application/octet-stream", 100_000],
-    ]);
-  });
+  await serving(
+    () => [200, {}],
+    async (server, asked) => {
+      const content = new Uint8Array(100_000);
+      new DataView(content.buffer).setUint32(0, 500, true);
+      await server.dropped(new File([content], "a & b.safetensors"));
+      await server.dropped(new File([content], "picture.png"));
+      assert.deepEqual(
+        asked.map(({ path, type, body }) => [path, type, body.length]),
+        [
+          ["/air_lora/dropped?name=a%20%26%20b.safetensors&size=100000", "application/octet-stream", 8 + 500 + 4096],
+          ["/air_lora/dropped?name=picture.png&size=100000", "application/octet-stream", 100_000],
+        ],
+      );
+    },
+  );
 });
 
 test("a thumbnail is an address of our own, whatever an item says", () => {
   const server = new Server({ apiURL: (path) => `/api${path}` });
-  assert.equal(server.thumbnail({ thumbnail: "/air_lora/thumbnail?model=x" }, 96), "/api/air_lora/thumbnail?model=x&size=96");
-  for (const thumbnail of [null, 7, "", "https://evil.example/a.png", "//evil.example/air_lora/thumbnail?", "javascript:alert(1)", "/air_lora/thumbnails"]) {
+  assert.equal(
+    server.thumbnail({ thumbnail: "/air_lora/thumbnail?model=x" }, 96),
+    "/api/air_lora/thumbnail?model=x&size=96",
+  );
+  for (const thumbnail of [
+    null,
+    7,
+    "",
+    "https://evil.example/a.png",
+    "//evil.example/air_lora/thumbnail?",
+    "javascript:alert(1)",
+    "/air_lora/thumbnails",
+  ]) {
     assert.equal(server.thumbnail({ thumbnail }, 96), null);
   }
   assert.equal(server.thumbnail(null, 96), null);
@@ -89,7 +118,10 @@ test("rows that ask at one moment ask once, and what is known is not asked again
     for (const models of [["a", "b"], ["b", "c"], [""]]) knowledge.want(models, checkpoint);
     assert.equal(knowledge.itemOf("a", checkpoint).isLooking, true);
     await told(knowledge);
-    assert.deepEqual(asked.map(({ body }) => JSON.parse(body)), [{ models: ["a", "b", "c"], checkpoint }]);
+    assert.deepEqual(
+      asked.map(({ body }) => JSON.parse(body)),
+      [{ models: ["a", "b", "c"], checkpoint }],
+    );
     assert.equal(knowledge.itemOf("c", checkpoint).title, "title of c");
     assert.equal(knowledge.itemOf("c", null), null, "what fits one checkpoint says nothing of another");
     assert.deepEqual(knowledge.checkpointOf(checkpoint).family_names, ["SDXL"]);
@@ -104,7 +136,10 @@ test("more rows than one question may have are asked for in several", async () =
     const models = Array.from({ length: 450 }, (_, number) => `m${number}`);
     knowledge.want(models, null);
     await told(knowledge);
-    assert.deepEqual(asked.map(({ body }) => JSON.parse(body).models.length), [200, 200, 50]);
+    assert.deepEqual(
+      asked.map(({ body }) => JSON.parse(body).models.length),
+      [200, 200, 50],
+    );
     assert.ok(models.every((model) => knowledge.itemOf(model, null).title === `title of ${model}`));
   });
 });
@@ -136,29 +171,66 @@ test("rows of a server that does not answer say so", async () => {
 });
 
 test("a model's page is at its service or nowhere", () => {
-  assert.equal(pageOf({ page: "https://civitai.com/models/1?modelVersionId=2" }), "https://civitai.com/models/1?modelVersionId=2");
+  assert.equal(
+    pageOf({ page: "https://civitai.com/models/1?modelVersionId=2" }),
+    "https://civitai.com/models/1?modelVersionId=2",
+  );
   assert.ok(pageOf({ page: "https://huggingface.co/a/b" }));
-  const pages = ["javascript:alert(1)", "http://civitai.com/", "https://civitai.com.evil.example/", "https://civitai.com@evil.example/", "//civitai.com/", "data:text/html,x", "", null, 7];
+  const pages = [
+    "javascript:alert(1)",
+    "http://civitai.com/",
+    "https://civitai.com.evil.example/",
+    "https://civitai.com@evil.example/",
+    "//civitai.com/",
+    "data:text/html,x",
+    "",
+    null,
+    7,
+  ];
   for (const page of pages) assert.equal(pageOf({ page }), null, String(page));
   assert.equal(pageOf(null), null);
 });
 
 test("what names LoRAs is told from what searches for them", () => {
-  const named = ["civitai:1@2", "urn:air:sdxl:lora:civitai:1@2", "120096@135931", "https://civitai.com/models/1", "[{", "<lora:a:1>", "a\nb", "local:a.safetensors"];
+  const named = [
+    "civitai:1@2",
+    "urn:air:sdxl:lora:civitai:1@2",
+    "120096@135931",
+    "https://civitai.com/models/1",
+    "[{",
+    "<lora:a:1>",
+    "a\nb",
+    "local:a.safetensors",
+  ];
   for (const text of named) assert.ok(looksPasted(text), text);
-  for (const text of ["", "pixel art", "anime style: soft", "sdxl 2024", "email@example"]) assert.ok(!looksPasted(text), text);
+  for (const text of ["", "pixel art", "anime style: soft", "sdxl 2024", "email@example"])
+    assert.ok(!looksPasted(text), text);
 });
 
 test("on the canvas, only what can be meant for nothing else is taken", () => {
   const ours = [
-    "civitai:1@2", "urn:air:sdxl:lora:civitai:1@2", "120096@135931", "https://civitai.com/models/1?modelVersionId=2", "<lora:a:1> <lora:b:0.5>",
+    "civitai:1@2",
+    "urn:air:sdxl:lora:civitai:1@2",
+    "120096@135931",
+    "https://civitai.com/models/1?modelVersionId=2",
+    "<lora:a:1> <lora:b:0.5>",
     "civitai:1@2\n  civitai:3@4\r\nhttps://civitai.com/models/1\n",
-    '[{"model": "civitai:1@2", "weight": 1}]', '{"model": "civitai:1@2"}', '{"taskType": "imageInference", "lora": [{"model": "civitai:1@2"}]}',
+    '[{"model": "civitai:1@2", "weight": 1}]',
+    '{"model": "civitai:1@2"}',
+    '{"taskType": "imageInference", "lora": [{"model": "civitai:1@2"}]}',
   ];
   for (const text of ours) assert.ok(namesLoras(text), text);
   const others = [
-    "", "a note", "https://example.com/a.png", "https://civitai.com", "a prompt with <lora:a:1> in it", '{"nodes": [], "links": []}',
-    '{"1": {"class_type": "KSampler", "inputs": {}}}', '[{"model": 1}]', "[]", "civitai:1@2 and more words",
+    "",
+    "a note",
+    "https://example.com/a.png",
+    "https://civitai.com",
+    "a prompt with <lora:a:1> in it",
+    '{"nodes": [], "links": []}',
+    '{"1": {"class_type": "KSampler", "inputs": {}}}',
+    '[{"model": 1}]',
+    "[]",
+    "civitai:1@2 and more words",
     "civitai:1@2\nand a note",
   ];
   for (const text of others) assert.ok(!namesLoras(text), text);

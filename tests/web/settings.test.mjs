@@ -59,5 +59,11 @@ test("a toast for each row, and the rest counted", () => {
   const message = Array.from({ length: 6 }, (_, index) => `lora[${index}]: no.`).join("\n");
   const told = [];
   tellFailures({ exception_message: message }, { setFailures: () => ["One"] }, (...each) => told.push(each[1]));
-  assert.deepEqual(told, ["LoRA 1 (lora[0]): One", "LoRA 2 (lora[1])", "LoRA 3 (lora[2])", "LoRA 4 (lora[3])", "2 more LoRAs have errors"]);
+  assert.deepEqual(told, [
+    "LoRA 1 (lora[0]): One",
+    "LoRA 2 (lora[1])",
+    "LoRA 3 (lora[2])",
+    "LoRA 4 (lora[3])",
+    "2 more LoRAs have errors",
+  ]);
 });

@@ -9,7 +9,16 @@
  * and ask servers when they are serialized.
  */
 
-import { classOf, isBypassed, isMuted, isNamedInVain, modelsBesideFile, slotsOfModel, UNKNOWN, valueOf } from "./choices.js";
+import {
+  classOf,
+  isBypassed,
+  isMuted,
+  isNamedInVain,
+  modelsBesideFile,
+  slotsOfModel,
+  UNKNOWN,
+  valueOf,
+} from "./choices.js";
 import { broadcastTo, findHost, linkOf, nodeOf, nodesOf } from "./links.js";
 
 const FOLDER_OF_WIDGET = {
@@ -93,7 +102,7 @@ function fromInside(subgraph, slot, walk) {
 function fromNode(node, outputSlot, walk) {
   const type = classOf(node);
   const file = isBypassed(node) ? null : fileOf(node, type);
-  if (file) return isNamedInVain(node) ? UNKNOWN : overridden(node, walk) ?? file;
+  if (file) return isNamedInVain(node) ? UNKNOWN : (overridden(node, walk) ?? file);
   if (/^(easy )?getNode/i.test(type)) return fromSetNode(node, walk);
   const chosen = slotsOfModel(node, outputSlot);
   if (chosen === UNKNOWN) return UNKNOWN;
@@ -120,7 +129,8 @@ function overridden(node, walk) {
 
 function fileOf(node, type) {
   for (const { name } of node.widgets ?? []) {
-    const folder = FOLDER_OF_WIDGET[name] ?? (name === "model_name" && /diffusion|unet/i.test(type) ? "diffusion_models" : null);
+    const folder =
+      FOLDER_OF_WIDGET[name] ?? (name === "model_name" && /diffusion|unet/i.test(type) ? "diffusion_models" : null);
     if (folder === null) continue;
     const value = valueOf(node, name);
     if (value === UNKNOWN) return UNKNOWN;
@@ -145,7 +155,8 @@ function fromSetNode(node, walk) {
 /** This graph, then each around it, then all. */
 function graphsFrom(graph, root) {
   const graphs = new Set([graph]);
-  for (let host = findHost(root, graph); host?.graph; host = host.graph === root ? null : findHost(root, host.graph)) graphs.add(host.graph);
+  for (let host = findHost(root, graph); host?.graph; host = host.graph === root ? null : findHost(root, host.graph))
+    graphs.add(host.graph);
   const add = (one) => {
     graphs.add(one);
     for (const node of nodesOf(one)) if (node.subgraph && !graphs.has(node.subgraph)) add(node.subgraph);

@@ -60,14 +60,18 @@ export function slotsOfModel(node, outputSlot) {
 }
 
 /** Inspire's shared loaders give what was kept under this key, whatever file they name. */
-const givesKept = (node) => Boolean(valueOf(node, "key_opt")) && valueOf(node, "key_opt") !== UNKNOWN && valueOf(node, "mode") !== "Override Cache";
+const givesKept = (node) =>
+  Boolean(valueOf(node, "key_opt")) &&
+  valueOf(node, "key_opt") !== UNKNOWN &&
+  valueOf(node, "mode") !== "Override Cache";
 const isRandom = (node) => (node.widgets ?? []).some(({ name, value }) => /random/i.test(name) && value === true);
 
 /** Whether a loader gives another file than its widget names, as only the run will tell. */
 export const isNamedInVain = (node) => isRandom(node) || givesKept(node);
 
 /** The inputs by which a loader that names a file takes a model all the same. */
-export const modelsBesideFile = (node) => (node.inputs ?? []).flatMap((input, slot) => (input.type === "MODEL" ? [slot] : []));
+export const modelsBesideFile = (node) =>
+  (node.inputs ?? []).flatMap((input, slot) => (input.type === "MODEL" ? [slot] : []));
 
 /** What a widget says; over a wire, what the primitive at its other end says. */
 export function valueOf(node, name) {

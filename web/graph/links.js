@@ -30,7 +30,11 @@ export function findHost(graph, subgraph, met = new Set()) {
  */
 export function broadcastTo(node, slot) {
   const noted = node.graph?.extra?.ue_links;
-  const found = Array.isArray(noted) ? noted.find((each) => String(each?.downstream) === String(node.id) && Number(each.downstream_slot) === slot) : null;
+  const found = Array.isArray(noted)
+    ? noted.find((each) => String(each?.downstream) === String(node.id) && Number(each.downstream_slot) === slot)
+    : null;
   const origin = found && nodesOf(node.graph).find((each) => String(each.id) === String(found.upstream));
-  return origin ? { id: `ue ${node.id} ${slot}`, origin_id: origin.id, origin_slot: Number(found.upstream_slot) } : null;
+  return origin
+    ? { id: `ue ${node.id} ${slot}`, origin_id: origin.id, origin_slot: Number(found.upstream_slot) }
+    : null;
 }

@@ -29,7 +29,10 @@ export function promptWidgetNear(node, root) {
     const one = waiting.shift();
     if (!one || met.has(one)) continue;
     met.add(one);
-    const found = (one.widgets ?? []).find((widget) => /^(text|prompt|positive)/.test(widget.name) && typeof widget.value === "string" && isFree(one, widget));
+    const found = (one.widgets ?? []).find(
+      (widget) =>
+        /^(text|prompt|positive)/.test(widget.name) && typeof widget.value === "string" && isFree(one, widget),
+    );
     if (found) return found;
     waiting.push(...below(one, () => true, root));
   }
@@ -44,7 +47,7 @@ function* below(node, isWanted, root) {
 }
 
 function* fedBy(graph, ids, root, depth = 0) {
-  for (const id of depth < MOST_DEPTH ? ids ?? [] : []) {
+  for (const id of depth < MOST_DEPTH ? (ids ?? []) : []) {
     const link = linkOf(graph, id);
     if (!link) continue;
     if (Number(link.target_id) === SUBGRAPH_OUTPUT) {
@@ -58,4 +61,5 @@ function* fedBy(graph, ids, root, depth = 0) {
   }
 }
 
-const isFree = (node, widget) => !(node.inputs ?? []).some((input) => input.widget?.name === widget.name && linkOf(node.graph, input.link));
+const isFree = (node, widget) =>
+  !(node.inputs ?? []).some((input) => input.widget?.name === widget.name && linkOf(node.graph, input.link));

@@ -25,21 +25,43 @@ export function sizeText(bytes) {
 
 // Marks that turn the reading direction, and characters without a shape: a name must not rearrange the page's text.
 // eslint-disable-next-line no-control-regex
-const UNSHOWN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\u{e0000}-\u{e007f}]/gu;
+const UNSHOWN =
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\u{e0000}-\u{e007f}]/gu;
 const HALF_OF_A_PAIR = /[\ud800-\udbff]$/;
 
 /** Text of strangers on one line, no longer than `most` characters. */
 export function plain(text, most = 120) {
-  const line = String(text ?? "").slice(0, most * 4).replace(UNSHOWN, " ").replace(/\s+/g, " ").trim();
+  const line = String(text ?? "")
+    .slice(0, most * 4)
+    .replace(UNSHOWN, " ")
+    .replace(/\s+/g, " ")
+    .trim();
   return line.length > most ? `${line.slice(0, most - 1).replace(HALF_OF_A_PAIR, "")}…` : line;
 }
 
 /** A name for a model of which nothing is known but its identifier. */
 export function shortModel(model) {
   const text = plain(model, 400).replace(/^urn:air:[^:]*:lora:/, "");
-  if (text.startsWith("local:")) return plain(text.slice(6).split("/").pop().replace(/\.(safetensors|sft)$/i, ""), 80);
+  if (text.startsWith("local:"))
+    return plain(
+      text
+        .slice(6)
+        .split("/")
+        .pop()
+        .replace(/\.(safetensors|sft)$/i, ""),
+      80,
+    );
   // Half of the files there are called "lora" or "pytorch_lora_weights": the repository is what tells them apart.
-  if (/^(huggingface|hf):/.test(text)) return plain(text.replace(/^[^:]*:/, "").split("@")[0].split("/").slice(0, 2).join("/"), 80);
+  if (/^(huggingface|hf):/.test(text))
+    return plain(
+      text
+        .replace(/^[^:]*:/, "")
+        .split("@")[0]
+        .split("/")
+        .slice(0, 2)
+        .join("/"),
+      80,
+    );
   if (/^sha256:/.test(text)) return `${text.slice(0, 19)}…`;
   return plain(text, 80);
 }

@@ -15,10 +15,15 @@ export function within(weight, { least = LEAST_WEIGHT, most = MOST_WEIGHT } = {}
 export function weightAfterKey(event, weight, settings = {}) {
   const step = stepOf(event, settings.step);
   switch (event.key) {
-    case "ArrowUp": return within(weight + step, settings);
-    case "ArrowDown": return within(weight - step, settings);
-    case "PageUp": return within(weight + (settings.step ?? STEP) * 10, settings);
-    case "PageDown": return within(weight - (settings.step ?? STEP) * 10, settings);
-    default: return null;
+    case "ArrowUp":
+      return within(weight + step, settings);
+    case "ArrowDown":
+      return within(weight - step, settings);
+    case "PageUp":
+      return within(weight + (settings.step ?? STEP) * 10, settings);
+    case "PageDown":
+      return within(weight - (settings.step ?? STEP) * 10, settings);
+    default:
+      return null;
   }
 }

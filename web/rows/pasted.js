@@ -17,7 +17,10 @@ export function namesLoras(text) {
   try {
     const read = JSON.parse(trimmed);
     const entries = Array.isArray(read) ? read : Array.isArray(read?.lora) ? read.lora : [read];
-    return entries.length > 0 && entries.every((entry) => typeof entry?.model === "string" && !("nodes" in entry) && !("class_type" in entry));
+    return (
+      entries.length > 0 &&
+      entries.every((entry) => typeof entry?.model === "string" && !("nodes" in entry) && !("class_type" in entry))
+    );
   } catch {
     return false;
   }

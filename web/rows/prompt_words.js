@@ -15,4 +15,14 @@ export function appended(prompt, words) {
 
 /** What stands between commas, without the brackets of emphasis: "(neon city:1.2)" has "neon city". */
 const partsOf = (text) =>
-  text.split(/[,\n]/).map((part) => part.replace(/[([\])]/g, " ").replace(/:[\d.]+\s*$/, "").replace(/\s+/g, " ").trim().toLowerCase()).filter(Boolean);
+  text
+    .split(/[,\n]/)
+    .map((part) =>
+      part
+        .replace(/[([\])]/g, " ")
+        .replace(/:[\d.]+\s*$/, "")
+        .replace(/\s+/g, " ")
+        .trim()
+        .toLowerCase(),
+    )
+    .filter(Boolean);

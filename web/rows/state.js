@@ -7,8 +7,7 @@ export const NEW_WEIGHT = 0.75;
 export const LEAST_WEIGHT = -4;
 export const MOST_WEIGHT = 4;
 
-export const isEntry = (row) =>
-  typeof row.entry === "object" && row.entry !== null && !Array.isArray(row.entry);
+export const isEntry = (row) => typeof row.entry === "object" && row.entry !== null && !Array.isArray(row.entry);
 export const modelOf = (row) => {
   const model = isEntry(row) ? row.entry.model : undefined;
   return typeof model === "string" ? model.trim() : Number.isInteger(model) ? String(model) : "";
@@ -77,12 +76,16 @@ export function moveTo(rows, key, index) {
 /** The sum of the weights that are on, and how many there are (weight 0 takes no part). */
 export function totalOf(rows) {
   const weights = rows.filter((row) => isOn(row) && isWeight(weightOf(row)) && weightOf(row) !== 0).map(weightOf);
-  return { total: weights.reduce((sum, weight) => sum + weight, 0), count: weights.length, most: Math.max(0, ...weights) };
+  return {
+    total: weights.reduce((sum, weight) => sum + weight, 0),
+    count: weights.length,
+    most: Math.max(0, ...weights),
+  };
 }
 
 /** An entry as it is written, of what /air_lora/parse answers: nothing is written that is the default. */
 export function entryOfParsed(parsed, newWeight = NEW_WEIGHT) {
-  const weight = parsed.weight_given === false ? newWeight : parsed.weight ?? newWeight;
+  const weight = parsed.weight_given === false ? newWeight : (parsed.weight ?? newWeight);
   const entry = { model: parsed.model, weight };
   if (parsed.weight_given !== false && typeof parsed.clip_weight === "number" && parsed.clip_weight !== weight) {
     entry.clip_weight = parsed.clip_weight;

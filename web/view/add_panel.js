@@ -13,7 +13,11 @@ const KEEP_MS = 150;
 /** What came from the last look at the folders is asked for again, once they have been walked. */
 const AGAIN_MS = 600;
 
-const sorts = () => [["relevance", t("sortRelevance")], ["downloads", t("sortDownloads")], ["newest", t("sortNewest")]];
+const sorts = () => [
+  ["relevance", t("sortRelevance")],
+  ["downloads", t("sortDownloads")],
+  ["newest", t("sortNewest")],
+];
 
 /**
  * @param {{server: any, checkpoint: any, checkpointNames: string, addText: (text: string) => Promise<string | null>, addItem: (item: any) => void,
@@ -22,16 +26,49 @@ const sorts = () => [["relevance", t("sortRelevance")], ["downloads", t("sortDow
  */
 export function openAddPanel(host) {
   const found = el("div", { class: "air-lora-found" });
-  const note = el("div", { class: "air-lora-add-note", role: "status", "aria-live": "polite", dataset: testId("add-note") });
-  const input = el("textarea", {
-    class: "air-lora-text air-lora-search", rows: "1", spellcheck: "false", "aria-label": t("searchLabel"), placeholder: t("searchPlaceholder"), dataset: testId("add-input"),
+  const note = el("div", {
+    class: "air-lora-add-note",
+    role: "status",
+    "aria-live": "polite",
+    dataset: testId("add-note"),
   });
-  const fitting = el("input", { type: "checkbox", checked: true, dataset: testId("add-fitting"), onchange: () => look() });
-  const sorting = el("select", { class: "air-lora-plain", "aria-label": t("sortLabel"), dataset: testId("add-sort"), onchange: () => look() },
-    ...sorts().map(([value, text]) => el("option", { value }, text)));
-  const filters = el("div", { class: "air-lora-filters" },
-    host.checkpoint ? el("label", { class: "air-lora-check" }, fitting, el("span", {}, host.checkpointNames ? t("onlyFitting", { families: host.checkpointNames }) : t("onlyFittingIt"))) : null,
-    el("span", { class: "air-lora-space" }), sorting);
+  const input = el("textarea", {
+    class: "air-lora-text air-lora-search",
+    rows: "1",
+    spellcheck: "false",
+    "aria-label": t("searchLabel"),
+    placeholder: t("searchPlaceholder"),
+    dataset: testId("add-input"),
+  });
+  const fitting = el("input", {
+    type: "checkbox",
+    checked: true,
+    dataset: testId("add-fitting"),
+    onchange: () => look(),
+  });
+  const sorting = el(
+    "select",
+    { class: "air-lora-plain", "aria-label": t("sortLabel"), dataset: testId("add-sort"), onchange: () => look() },
+    ...sorts().map(([value, text]) => el("option", { value }, text)),
+  );
+  const filters = el(
+    "div",
+    { class: "air-lora-filters" },
+    host.checkpoint
+      ? el(
+          "label",
+          { class: "air-lora-check" },
+          fitting,
+          el(
+            "span",
+            {},
+            host.checkpointNames ? t("onlyFitting", { families: host.checkpointNames }) : t("onlyFittingIt"),
+          ),
+        )
+      : null,
+    el("span", { class: "air-lora-space" }),
+    sorting,
+  );
   let timer = 0;
   let current = null;
   let added = 0;
@@ -49,7 +86,11 @@ export function openAddPanel(host) {
   const look = (pause = 0) => {
     current?.abort();
     current = new AbortController();
-    const asked = { query: input.value.trim(), sort: sorting.value, ...(host.checkpoint && fitting.checked ? { checkpoint: host.checkpoint } : {}) };
+    const asked = {
+      query: input.value.trim(),
+      sort: sorting.value,
+      ...(host.checkpoint && fitting.checked ? { checkpoint: host.checkpoint } : {}),
+    };
     const { signal } = current;
     const shown = new Shown();
     const local = section(t("onThisDisk"), "local", host, asked, signal, chosen, shown, 0, look);
@@ -93,7 +134,13 @@ export function openAddPanel(host) {
     say();
     if (looksPasted(input.value)) {
       current?.abort();
-      found.replaceChildren(el("button", { type: "button", class: "air-lora-primary", dataset: testId("add-pasted"), onclick: addPasted }, t("add")));
+      found.replaceChildren(
+        el(
+          "button",
+          { type: "button", class: "air-lora-primary", dataset: testId("add-pasted"), onclick: addPasted },
+          t("add"),
+        ),
+      );
     } else timer = setTimeout(() => look(PAUSE_MS.civitai - PAUSE_MS.local), PAUSE_MS.local);
   });
   input.addEventListener("paste", () => setTimeout(() => looksPasted(input.value) && addPasted()));
@@ -116,7 +163,20 @@ export function openAddPanel(host) {
     const goal = buttons.indexOf(document.activeElement) + (event.key === "ArrowDown" ? 1 : -1);
     (goal < 0 ? input : buttons[goal])?.focus();
   });
-  const dialog = openDialog(t("searchTitle"), "add", () => el("div", { class: "air-lora-add" }, el("div", { class: "air-lora-search-box" }, icon("search"), input), filters, note, found), "air-lora-dialog-tall");
+  const dialog = openDialog(
+    t("searchTitle"),
+    "add",
+    () =>
+      el(
+        "div",
+        { class: "air-lora-add" },
+        el("div", { class: "air-lora-search-box" }, icon("search"), input),
+        filters,
+        note,
+        found,
+      ),
+    "air-lora-dialog-tall",
+  );
   dialog.addEventListener("close", () => {
     clearTimeout(timer);
     current?.abort();
@@ -150,8 +210,15 @@ const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mill
 function section(title, source, host, asked, signal, chosen, shown, pause = 0, again = () => {}) {
   const list = el("div", { class: "air-lora-cards", role: "list", "aria-label": title });
   const state = el("div", { class: "air-lora-cards-state" }, t("searching"));
-  const whole = el("section", { class: "air-lora-section", dataset: testId(`found-${source}`) }, el("h3", { class: "air-lora-section-title" }, title), list, state);
-  const ask = (cursor) => host.server.post("/air_lora/search", { ...asked, source, ...(cursor ? { cursor } : {}) }, signal);
+  const whole = el(
+    "section",
+    { class: "air-lora-section", dataset: testId(`found-${source}`) },
+    el("h3", { class: "air-lora-section-title" }, title),
+    list,
+    state,
+  );
+  const ask = (cursor) =>
+    host.server.post("/air_lora/search", { ...asked, source, ...(cursor ? { cursor } : {}) }, signal);
   const askAgain = async (before, tries = 3) => {
     await wait(AGAIN_MS);
     const answer = signal.aborted || list.children.length > before.length ? null : await ask();
@@ -178,14 +245,21 @@ function section(title, source, host, asked, signal, chosen, shown, pause = 0, a
     if (!list.children.length) state.append(t("nothingFound"));
     if (answer.data.current === false && !cursor) askAgain(namesIn(answer));
     if (answer.data.next) {
-      state.append(el("button", {
-        type: "button", class: "air-lora-plain",
-        onclick: ({ currentTarget }) => {
-          const hadFocus = currentTarget === document.activeElement;
-          state.replaceChildren(t("searching"));
-          load(answer.data.next, hadFocus);
-        },
-      }, t("more")));
+      state.append(
+        el(
+          "button",
+          {
+            type: "button",
+            class: "air-lora-plain",
+            onclick: ({ currentTarget }) => {
+              const hadFocus = currentTarget === document.activeElement;
+              state.replaceChildren(t("searching"));
+              load(answer.data.next, hadFocus);
+            },
+          },
+          t("more"),
+        ),
+      );
     }
   };
   const begin = async () => {
@@ -197,31 +271,58 @@ function section(title, source, host, asked, signal, chosen, shown, pause = 0, a
 
 function card(item, host, chosen) {
   const address = host.server.thumbnail(item, 96);
-  const picture = el("span", {
-    class: `air-lora-card-picture${item.thumbnail_hidden ? " air-lora-blurred" : ""}`, title: item.thumbnail_hidden ? t("blurredHint") : null,
-    onclick: (event) => {
-      if (!picture.classList.contains("air-lora-blurred")) return;
-      event.stopPropagation();
-      picture.classList.remove("air-lora-blurred");
-      picture.removeAttribute("title");
+  const picture = el(
+    "span",
+    {
+      class: `air-lora-card-picture${item.thumbnail_hidden ? " air-lora-blurred" : ""}`,
+      title: item.thumbnail_hidden ? t("blurredHint") : null,
+      onclick: (event) => {
+        if (!picture.classList.contains("air-lora-blurred")) return;
+        event.stopPropagation();
+        picture.classList.remove("air-lora-blurred");
+        picture.removeAttribute("title");
+      },
     },
-  }, icon(item.only_films ? "film" : "picture"));
+    icon(item.only_films ? "film" : "picture"),
+  );
   if (address) {
     const image = el("img", { src: address, alt: "", loading: "lazy", onerror: () => image.remove() });
     picture.append(image);
   }
-  const families = (item.family_names ?? []).map((name) => plain(name, 30)).join(", ") || plain(item.base_model ?? "", 30);
-  const folder = plain(String(item.local_name ?? "").split(/[\\/]/).slice(0, -1).join("/"), 60);
+  const families =
+    (item.family_names ?? []).map((name) => plain(name, 30)).join(", ") || plain(item.base_model ?? "", 30);
+  const folder = plain(
+    String(item.local_name ?? "")
+      .split(/[\\/]/)
+      .slice(0, -1)
+      .join("/"),
+    60,
+  );
   const facts = [
-    plain(item.version ?? "", 60), families, item.creator ? t("by", { creator: plain(item.creator, 60) }) : "",
-    item.state === "on_disk" ? t("stateOnDisk") : item.size ? sizeText(item.size) : "", folder && `${folder}/`,
+    plain(item.version ?? "", 60),
+    families,
+    item.creator ? t("by", { creator: plain(item.creator, 60) }) : "",
+    item.state === "on_disk" ? t("stateOnDisk") : item.size ? sizeText(item.size) : "",
+    folder && `${folder}/`,
   ];
-  const button = el("button", { type: "button", class: "air-lora-card", title: plain(item.model, 200), dataset: testId("found"), onclick: () => chosen(item, button) },
+  const button = el(
+    "button",
+    {
+      type: "button",
+      class: "air-lora-card",
+      title: plain(item.model, 200),
+      dataset: testId("found"),
+      onclick: () => chosen(item, button),
+    },
     picture,
-    el("span", { class: "air-lora-card-text" },
+    el(
+      "span",
+      { class: "air-lora-card-text" },
       el("span", { class: "air-lora-card-name", dir: "auto" }, plain(item.title || item.file_name || item.model, 100)),
-      el("span", { class: "air-lora-card-facts", dir: "auto" }, facts.filter(Boolean).join(" · "))),
-    el("span", { class: "air-lora-card-end" }, icon("plus")));
+      el("span", { class: "air-lora-card-facts", dir: "auto" }, facts.filter(Boolean).join(" · ")),
+    ),
+    el("span", { class: "air-lora-card-end" }, icon("plus")),
+  );
   if (host.has(item)) markTaken(button);
   return el("div", { role: "listitem" }, button);
 }
@@ -230,5 +331,7 @@ function card(item, host, chosen) {
 function markTaken(button) {
   button.classList.add("air-lora-chosen");
   setAttribute(button, "aria-disabled", "true");
-  button.querySelector(".air-lora-card-end").replaceChildren(el("span", { class: "air-lora-card-taken" }, t("inTheList")));
+  button
+    .querySelector(".air-lora-card-end")
+    .replaceChildren(el("span", { class: "air-lora-card-taken" }, t("inTheList")));
 }

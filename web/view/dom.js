@@ -59,5 +59,17 @@ export function icon(name) {
 }
 
 export function iconButton(name, label, id, onclick, more = {}) {
-  return el("button", { type: "button", class: "air-lora-button", "aria-label": label, title: label, dataset: testId(id), onclick, ...more }, icon(name));
+  return el(
+    "button",
+    {
+      type: "button",
+      class: "air-lora-button",
+      "aria-label": label,
+      title: label,
+      dataset: testId(id),
+      onclick,
+      ...more,
+    },
+    icon(name),
+  );
 }

@@ -74,7 +74,7 @@ export class LoraEditor {
 
   /** What is shown: over a wire, what ran last. */
   get shown() {
-    return this.host.isWired() ? this.ranReading ?? readArray("[]") : this.reading;
+    return this.host.isWired() ? (this.ranReading ?? readArray("[]")) : this.reading;
   }
 
   get readOnly() {
@@ -102,7 +102,9 @@ export class LoraEditor {
   #takeReport(report) {
     const entries = Array.isArray(report?.entries) ? report.entries : [];
     const partly = entries.filter((entry) => entry?.verdict === "fits partly" && Array.isArray(entry.not_loaded));
-    this.notLoaded = new Map(partly.map(({ model, not_loaded: lost }) => [model, lost.map(({ text }) => String(text)).join("; ")]));
+    this.notLoaded = new Map(
+      partly.map(({ model, not_loaded: lost }) => [model, lost.map(({ text }) => String(text)).join("; ")]),
+    );
   }
 
   #takeRan(text) {
@@ -113,7 +115,9 @@ export class LoraEditor {
   }
 
   onProgress(event) {
-    const rows = this.rows.filter((row) => event.model === edits.modelOf(row) || event.model === this.#item(row)?.model);
+    const rows = this.rows.filter(
+      (row) => event.model === edits.modelOf(row) || event.model === this.#item(row)?.model,
+    );
     if (!rows.length) return;
     for (const row of rows) {
       if (event.state === "done" || event.error?.code === "cancelled") this.progress.delete(edits.modelOf(row));
@@ -154,7 +158,8 @@ export class LoraEditor {
     if (this.readOnly || !this.reading.ok) return;
     const before = this.reading.rows.length;
     const rows = change(this.reading.rows);
-    const wrapper = this.reading.wrapper.kind === "single" && rows.length !== 1 ? { kind: "array" } : this.reading.wrapper;
+    const wrapper =
+      this.reading.wrapper.kind === "single" && rows.length !== 1 ? { kind: "array" } : this.reading.wrapper;
     const isSingle = wrapper.kind === "single";
     this.reading = { ...this.reading, rows, wrapper };
     this.text = isSingle ? writeArray(rows).replace(/^\[\s*|\s*\]$/g, "") : writeArray(rows, wrapper);
@@ -185,18 +190,26 @@ export class LoraEditor {
   async addFiles(files) {
     for (const file of files) {
       const reason = this.#addParsed(await this.server.dropped(file));
-      if (reason !== null) this.host.toast("warn", t("addLora"), t("dropFailed", { name: plain(file.name, 100), reason }));
+      if (reason !== null)
+        this.host.toast("warn", t("addLora"), t("dropFailed", { name: plain(file.name, 100), reason }));
     }
   }
 
   #addParsed(answer) {
     if (!answer.ok) return t("pasteFailed", { reason: told(answer.error) });
     const { entries = [], errors = [] } = answer.data;
-    if (entries.length) this.addEntries(entries.map((entry) => edits.entryOfParsed(entry, this.host.settings().newWeight)));
-    const reasons = [...new Set(errors.map((error) => (error.parameter ? `${plain(error.parameter, 80)}: ${told(error)}` : told(error))))];
+    if (entries.length)
+      this.addEntries(entries.map((entry) => edits.entryOfParsed(entry, this.host.settings().newWeight)));
+    const reasons = [
+      ...new Set(
+        errors.map((error) => (error.parameter ? `${plain(error.parameter, 80)}: ${told(error)}` : told(error))),
+      ),
+    ];
     if (reasons.length && !entries.length) return t("pasteFailed", { reason: reasons.join("\n") });
-    for (const reason of reasons.slice(0, MOST_REASONS)) this.host.toast("warn", t("addLora"), t("pasteFailed", { reason }));
-    if (reasons.length > MOST_REASONS) this.host.toast("warn", t("addLora"), t("errorsMore", { count: reasons.length - MOST_REASONS }));
+    for (const reason of reasons.slice(0, MOST_REASONS))
+      this.host.toast("warn", t("addLora"), t("pasteFailed", { reason }));
+    if (reasons.length > MOST_REASONS)
+      this.host.toast("warn", t("addLora"), t("errorsMore", { count: reasons.length - MOST_REASONS }));
     return entries.length ? null : t("pasteFailed", { reason: t("jsonEmpty") });
   }
 
@@ -231,7 +244,9 @@ export class LoraEditor {
   #has(item) {
     return this.rows.some((row) => {
       const known = this.#item(row);
-      return [edits.modelOf(row), known?.model].includes(item.model) || Boolean(item.sha256 && known?.sha256 === item.sha256);
+      return (
+        [edits.modelOf(row), known?.model].includes(item.model) || Boolean(item.sha256 && known?.sha256 === item.sha256)
+      );
     });
   }
 
@@ -273,7 +288,12 @@ export class LoraEditor {
       mayAdd: () => this.server.post("/air_lora/search", { query: "", source: "local" }),
     });
     this.list = el("div", { role: "list", class: "air-lora-list", "aria-label": t("list"), dataset: testId("list") });
-    this.empty = el("div", { class: "air-lora-empty", dataset: testId("empty"), onclick: () => this.openAdd() }, el("strong", {}, t("empty")), el("span", {}, t("emptyHint")));
+    this.empty = el(
+      "div",
+      { class: "air-lora-empty", dataset: testId("empty"), onclick: () => this.openAdd() },
+      el("strong", {}, t("empty")),
+      el("span", {}, t("emptyHint")),
+    );
     this.json = new JsonView({
       onInput: (text) => {
         this.#take(text);
@@ -283,7 +303,14 @@ export class LoraEditor {
       onSettled: () => this.host.settled(),
       parse: (text) => this.server.post("/air_lora/parse", { text }),
       onTidy: (entries) => {
-        this.#take(writeArray(edits.append([], entries.map((entry) => edits.entryOfParsed(entry, this.host.settings().newWeight)))));
+        this.#take(
+          writeArray(
+            edits.append(
+              [],
+              entries.map((entry) => edits.entryOfParsed(entry, this.host.settings().newWeight)),
+            ),
+          ),
+        );
         this.isJson = false;
         this.host.commit(this.text);
         this.render();
@@ -292,19 +319,31 @@ export class LoraEditor {
       },
     });
     this.drop = el("div", { class: "air-lora-drop", hidden: true, "aria-hidden": "true" }, t("dropHere"));
-    this.element = el("div", {
-      // A click between the rows gives them the focus, and so what is pasted next.
-      class: "air-lora", tabindex: "-1", dataset: testId("widget"),
-      // A press on the rows is not a press on the node (which would drag it), and keys are not ComfyUI's shortcuts.
-      onpointerdown: (event) => (event.button === 1 ? this.host.pan(event) : event.stopPropagation()),
-      ondblclick: (event) => event.stopPropagation(),
-      onkeydown: (event) => this.#onKey(event),
-      onpaste: (event) => this.#onPaste(event),
-      onwheel: (event) => this.#onWheel(event),
-      ondragover: (event) => this.#onDragOver(event),
-      ondragleave: () => { this.drop.hidden = true; },
-      ondrop: (event) => this.#onDrop(event),
-    }, this.header.element, this.list, this.empty, this.json.element, this.drop);
+    this.element = el(
+      "div",
+      {
+        // A click between the rows gives them the focus, and so what is pasted next.
+        class: "air-lora",
+        tabindex: "-1",
+        dataset: testId("widget"),
+        // A press on the rows is not a press on the node (which would drag it), and keys are not ComfyUI's shortcuts.
+        onpointerdown: (event) => (event.button === 1 ? this.host.pan(event) : event.stopPropagation()),
+        ondblclick: (event) => event.stopPropagation(),
+        onkeydown: (event) => this.#onKey(event),
+        onpaste: (event) => this.#onPaste(event),
+        onwheel: (event) => this.#onWheel(event),
+        ondragover: (event) => this.#onDragOver(event),
+        ondragleave: () => {
+          this.drop.hidden = true;
+        },
+        ondrop: (event) => this.#onDrop(event),
+      },
+      this.header.element,
+      this.list,
+      this.empty,
+      this.json.element,
+      this.drop,
+    );
     this.rowActions = {
       /** Addresses of blurred pictures that somebody wanted to see: a duplicate of their row shows them too. */
       revealed: new Set(),
@@ -361,13 +400,16 @@ export class LoraEditor {
     const readOnly = this.readOnly;
     const isJson = this.isJson || !shown.ok;
     this.header.update({
-      rows: shown.rows, readOnly, isJson, isForced: !shown.ok,
+      rows: shown.rows,
+      readOnly,
+      isJson,
+      isForced: !shown.ok,
       wiredNote: readOnly && shown.rows.length ? t("wired") : "",
     });
     this.list.hidden = isJson || shown.rows.length === 0;
     this.empty.hidden = isJson || shown.rows.length > 0;
     this.json.element.hidden = !isJson;
-    if (isJson) this.json.update(readOnly ? this.ranText ?? "[]" : this.text, shown, readOnly);
+    if (isJson) this.json.update(readOnly ? (this.ranText ?? "[]") : this.text, shown, readOnly);
     this.#renderRows(shown.rows, readOnly);
     this.#setLeastHeight();
     this.empty.firstChild.hidden = readOnly;
@@ -384,9 +426,13 @@ export class LoraEditor {
     const against = this.knowledge.checkpointOf(checkpoint);
     const { least, most } = this.host.settings();
     const models = rows.map(edits.modelOf);
-    this.knowledge.want(models.filter((model) => isWhole(model)), checkpoint);
+    this.knowledge.want(
+      models.filter((model) => isWhole(model)),
+      checkpoint,
+    );
     const counts = new Map();
-    for (const row of rows.filter(edits.isOn)) counts.set(edits.modelOf(row), (counts.get(edits.modelOf(row)) ?? 0) + 1);
+    for (const row of rows.filter(edits.isOn))
+      counts.set(edits.modelOf(row), (counts.get(edits.modelOf(row)) ?? 0) + 1);
     const kept = new Set(rows.map((row) => row.key));
     for (const [key, view] of this.views) {
       if (kept.has(key)) continue;
@@ -399,16 +445,21 @@ export class LoraEditor {
         view = new RowView(row.key, this.rowActions);
         this.views.set(row.key, view);
       }
-      if (this.list.children[index] !== view.element) this.list.insertBefore(view.element, this.list.children[index] ?? null);
+      if (this.list.children[index] !== view.element)
+        this.list.insertBefore(view.element, this.list.children[index] ?? null);
       const item = this.knowledge.itemOf(models[index], checkpoint);
       view.update({
-        row, index, item, readOnly,
+        row,
+        index,
+        item,
+        readOnly,
         progress: this.progress.get(models[index]),
         failure: this.failures.get(models[index]) ?? "",
         notLoaded: this.notLoaded.get(models[index]) ?? "",
         hasCheckpoint: checkpoint !== null,
         checkpoint: against,
-        least, most,
+        least,
+        most,
         isRepeated: models[index] !== "" && counts.get(models[index]) > 1 && edits.isOn(row),
         address: this.server.thumbnail(item, 96),
       });
@@ -457,7 +508,11 @@ export class LoraEditor {
   }
 
   #onDragOver(event) {
-    if (this.readOnly || ![...(event.dataTransfer?.types ?? [])].some((type) => type === "Files" || type === "text/plain")) return;
+    if (
+      this.readOnly ||
+      ![...(event.dataTransfer?.types ?? [])].some((type) => type === "Files" || type === "text/plain")
+    )
+      return;
     event.preventDefault();
     event.stopPropagation();
     this.drop.hidden = false;

@@ -10,14 +10,48 @@ const HIGH_WEIGHT = 0.8;
 
 export class Header {
   constructor(actions) {
-    this.all = el("button", { type: "button", role: "switch", class: "air-lora-switch", "aria-label": t("toggleAll"), title: t("toggleAll"), dataset: testId("toggle-all"), onclick: actions.toggleAll });
+    this.all = el("button", {
+      type: "button",
+      role: "switch",
+      class: "air-lora-switch",
+      "aria-label": t("toggleAll"),
+      title: t("toggleAll"),
+      dataset: testId("toggle-all"),
+      onclick: actions.toggleAll,
+    });
     this.total = el("span", { class: "air-lora-total", dataset: testId("total") });
     this.advice = el("span", { class: "air-lora-advice", role: "note", hidden: true, dataset: testId("advice") });
     this.wire = el("span", { class: "air-lora-wire", hidden: true, dataset: testId("wired") });
-    this.presets = iconButton("bookmark", t("presets"), "presets", () => actions.presets(this.presets), { "aria-haspopup": "menu", "aria-expanded": "false" });
+    this.presets = iconButton("bookmark", t("presets"), "presets", () => actions.presets(this.presets), {
+      "aria-haspopup": "menu",
+      "aria-expanded": "false",
+    });
     this.json = iconButton("code", t("jsonViewHint"), "json-view", actions.toggleJson, { "aria-pressed": "false" });
-    this.add = el("button", { type: "button", class: "air-lora-add-button", dataset: testId("add"), onclick: actions.add, onpointerenter: actions.mayAdd, onfocus: actions.mayAdd }, icon("plus"), el("span", {}, t("addLora")));
-    this.element = el("div", { class: "air-lora-header" }, this.all, this.total, this.advice, this.wire, el("span", { class: "air-lora-space" }), this.presets, this.json, this.add);
+    this.add = el(
+      "button",
+      {
+        type: "button",
+        class: "air-lora-add-button",
+        dataset: testId("add"),
+        onclick: actions.add,
+        onpointerenter: actions.mayAdd,
+        onfocus: actions.mayAdd,
+      },
+      icon("plus"),
+      el("span", {}, t("addLora")),
+    );
+    this.element = el(
+      "div",
+      { class: "air-lora-header" },
+      this.all,
+      this.total,
+      this.advice,
+      this.wire,
+      el("span", { class: "air-lora-space" }),
+      this.presets,
+      this.json,
+      this.add,
+    );
   }
 
   update({ rows, readOnly, isJson, isForced, wiredNote }) {

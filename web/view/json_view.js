@@ -10,12 +10,36 @@ export class JsonView {
     this.actions = actions;
     this.asked = null;
     this.area = el("textarea", {
-      class: "air-lora-json", spellcheck: "false", "aria-label": t("jsonText"), dataset: testId("json"),
-      oninput: () => actions.onInput(this.area.value), onblur: () => actions.onSettled(),
+      class: "air-lora-json",
+      spellcheck: "false",
+      "aria-label": t("jsonText"),
+      dataset: testId("json"),
+      oninput: () => actions.onInput(this.area.value),
+      onblur: () => actions.onSettled(),
     });
-    this.note = el("div", { class: "air-lora-json-note", role: "status", "aria-live": "polite", dataset: testId("json-note") });
-    this.tidy = el("button", { type: "button", class: "air-lora-plain", hidden: true, dataset: testId("json-tidy"), onclick: () => actions.onTidy(this.entries) }, t("jsonTidy"));
-    this.element = el("div", { class: "air-lora-json-view", hidden: true }, this.area, el("div", { class: "air-lora-json-foot" }, this.note, this.tidy));
+    this.note = el("div", {
+      class: "air-lora-json-note",
+      role: "status",
+      "aria-live": "polite",
+      dataset: testId("json-note"),
+    });
+    this.tidy = el(
+      "button",
+      {
+        type: "button",
+        class: "air-lora-plain",
+        hidden: true,
+        dataset: testId("json-tidy"),
+        onclick: () => actions.onTidy(this.entries),
+      },
+      t("jsonTidy"),
+    );
+    this.element = el(
+      "div",
+      { class: "air-lora-json-view", hidden: true },
+      this.area,
+      el("div", { class: "air-lora-json-foot" }, this.note, this.tidy),
+    );
   }
 
   update(text, reading, readOnly) {

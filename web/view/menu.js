@@ -23,10 +23,19 @@ export function openMenu(anchor, entries, label, at) {
       close(true);
       entry.action();
     };
-    const item = el("button", {
-      type: "button", role: "menuitem", tabindex: "-1", class: "air-lora-menu-item", disabled: entry.disabled,
-      dataset: testId(`menu-${entry.id}`), onclick: choose,
-    }, entry.label);
+    const item = el(
+      "button",
+      {
+        type: "button",
+        role: "menuitem",
+        tabindex: "-1",
+        class: "air-lora-menu-item",
+        disabled: entry.disabled,
+        dataset: testId(`menu-${entry.id}`),
+        onclick: choose,
+      },
+      entry.label,
+    );
     if (!entry.disabled) items.push(item);
     menu.append(item);
   }

@@ -9,16 +9,49 @@ import { openMenu } from "./menu.js";
 
 export async function openPresets(editor, button) {
   const answer = await editor.server.get("/air_lora/presets");
-  const presets = answer.ok ? answer.data.presets ?? [] : [];
+  const presets = answer.ok ? (answer.data.presets ?? []) : [];
   const hasRows = editor.rows.length > 0;
-  openMenu(button, [
-    ...presets.map((preset, index) => ({ id: `preset-${index}`, label: plain(preset.name, 60), disabled: editor.readOnly, action: () => load(editor, preset) })),
-    ...(presets.length ? [] : [{ id: "no-presets", label: answer.ok ? t("noPresets") : plain(answer.error.message, 100), disabled: true, action: () => {} }]),
-    null,
-    { id: "save-preset", label: t("savePreset"), disabled: !hasRows || !answer.ok, action: () => askName(t("savePresetTitle"), "preset", (name) => save(editor, name)) },
-    { id: "delete-preset", label: t("deletePreset"), disabled: !presets.length, action: () => forget(editor, presets) },
-    { id: "copy-array", label: t("copyArray"), disabled: !hasRows, action: () => editor.copy(writeArray(editor.rows)) },
-  ], t("presets"));
+  openMenu(
+    button,
+    [
+      ...presets.map((preset, index) => ({
+        id: `preset-${index}`,
+        label: plain(preset.name, 60),
+        disabled: editor.readOnly,
+        action: () => load(editor, preset),
+      })),
+      ...(presets.length
+        ? []
+        : [
+            {
+              id: "no-presets",
+              label: answer.ok ? t("noPresets") : plain(answer.error.message, 100),
+              disabled: true,
+              action: () => {},
+            },
+          ]),
+      null,
+      {
+        id: "save-preset",
+        label: t("savePreset"),
+        disabled: !hasRows || !answer.ok,
+        action: () => askName(t("savePresetTitle"), "preset", (name) => save(editor, name)),
+      },
+      {
+        id: "delete-preset",
+        label: t("deletePreset"),
+        disabled: !presets.length,
+        action: () => forget(editor, presets),
+      },
+      {
+        id: "copy-array",
+        label: t("copyArray"),
+        disabled: !hasRows,
+        action: () => editor.copy(writeArray(editor.rows)),
+      },
+    ],
+    t("presets"),
+  );
 }
 
 /** The rows of a preset take the place of those that are there; ComfyUI's undo brings them back. */
@@ -30,7 +63,12 @@ function load(editor, preset) {
     return;
   }
   if (!editor.reading.ok) editor.setText("[]");
-  editor.edit(() => edits.append([], reading.rows.map((row) => row.entry)));
+  editor.edit(() =>
+    edits.append(
+      [],
+      reading.rows.map((row) => row.entry),
+    ),
+  );
 }
 
 async function save(editor, name) {
@@ -40,13 +78,17 @@ async function save(editor, name) {
 }
 
 function forget(editor, presets) {
-  choose(t("deletePresetTitle"), "delete-preset", presets.map((preset) => ({
-    label: plain(preset.name, 60),
-    detail: "",
-    action: async () => {
-      const answer = await editor.server.post("/air_lora/presets/delete", { name: preset.name });
-      if (answer.ok) editor.host.toast("success", t("presetDeleted", { name: plain(preset.name, 60) }));
-      else editor.host.toast("error", t("presets"), plain(answer.error.message, 300));
-    },
-  })));
+  choose(
+    t("deletePresetTitle"),
+    "delete-preset",
+    presets.map((preset) => ({
+      label: plain(preset.name, 60),
+      detail: "",
+      action: async () => {
+        const answer = await editor.server.post("/air_lora/presets/delete", { name: preset.name });
+        if (answer.ok) editor.host.toast("success", t("presetDeleted", { name: plain(preset.name, 60) }));
+        else editor.host.toast("error", t("presets"), plain(answer.error.message, 300));
+      },
+    })),
+  );
 }

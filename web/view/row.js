@@ -19,44 +19,105 @@ export class RowView {
 
   #build() {
     const { key, actions } = this;
-    this.handle = el("button", {
-      type: "button", class: "air-lora-handle", dataset: testId("row-handle"),
-      onpointerdown: (event) => actions.startDrag(key, event),
-      onkeydown: (event) => {
-        if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
-        event.preventDefault();
-        actions.move(key, event.key === "ArrowUp" ? -1 : 1);
+    this.handle = el(
+      "button",
+      {
+        type: "button",
+        class: "air-lora-handle",
+        dataset: testId("row-handle"),
+        onpointerdown: (event) => actions.startDrag(key, event),
+        onkeydown: (event) => {
+          if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
+          event.preventDefault();
+          actions.move(key, event.key === "ArrowUp" ? -1 : 1);
+        },
       },
-    }, icon("grip"));
-    this.toggle = el("button", { type: "button", role: "switch", class: "air-lora-switch", dataset: testId("row-toggle"), onclick: () => actions.toggle(key) });
-    this.picture = el("img", { alt: "", draggable: "false", class: "air-lora-thumb-picture", onerror: () => this.picture.remove() });
-    this.thumb = el("button", { type: "button", class: "air-lora-thumb", dataset: testId("row-thumbnail"), onclick: () => this.#onPicture() }, icon("picture"));
+      icon("grip"),
+    );
+    this.toggle = el("button", {
+      type: "button",
+      role: "switch",
+      class: "air-lora-switch",
+      dataset: testId("row-toggle"),
+      onclick: () => actions.toggle(key),
+    });
+    this.picture = el("img", {
+      alt: "",
+      draggable: "false",
+      class: "air-lora-thumb-picture",
+      onerror: () => this.picture.remove(),
+    });
+    this.thumb = el(
+      "button",
+      { type: "button", class: "air-lora-thumb", dataset: testId("row-thumbnail"), onclick: () => this.#onPicture() },
+      icon("picture"),
+    );
     this.name = el("span", { class: "air-lora-name", dir: "auto", dataset: testId("row-name") });
     this.version = el("span", { class: "air-lora-version", dir: "auto", dataset: testId("row-version") });
     this.badge = el("span", { class: "air-lora-badge", dataset: testId("row-badge") });
-    this.state = el("button", { type: "button", class: "air-lora-state", dataset: testId("row-state"), onclick: () => this.remedy?.() });
+    this.state = el("button", {
+      type: "button",
+      class: "air-lora-state",
+      dataset: testId("row-state"),
+      onclick: () => this.remedy?.(),
+    });
     this.words = el("span", { class: "air-lora-words", dataset: testId("row-words") });
-    this.bar = el("span", { class: "air-lora-bar", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", hidden: true, dataset: testId("row-progress") }, el("span", { class: "air-lora-bar-done" }));
+    this.bar = el(
+      "span",
+      {
+        class: "air-lora-bar",
+        role: "progressbar",
+        "aria-valuemin": "0",
+        "aria-valuemax": "100",
+        hidden: true,
+        dataset: testId("row-progress"),
+      },
+      el("span", { class: "air-lora-bar-done" }),
+    );
     const weights = { settings: actions.settings, onsettled: actions.settled, onrefused: actions.refused };
     this.weight = weightField({ ...weights, id: "row-weight", onchange: (value) => actions.setWeight(key, value) });
-    this.clip = weightField({ ...weights, id: "row-clip-weight", onchange: (value) => actions.setClipWeight(key, value) });
-    this.clipLine = el("div", { class: "air-lora-clip", hidden: true }, el("span", { class: "air-lora-clip-label" }, t("clip")), this.clip.element);
+    this.clip = weightField({
+      ...weights,
+      id: "row-clip-weight",
+      onchange: (value) => actions.setClipWeight(key, value),
+    });
+    this.clipLine = el(
+      "div",
+      { class: "air-lora-clip", hidden: true },
+      el("span", { class: "air-lora-clip-label" }, t("clip")),
+      this.clip.element,
+    );
     this.weights = el("div", { class: "air-lora-weights" }, this.weight.element, this.clipLine);
-    this.menu = iconButton("more", "", "row-menu", () => actions.menu(key, this.menu), { "aria-haspopup": "menu", "aria-expanded": "false" });
-    this.element = el("div", {
-      role: "listitem", class: "air-lora-row", dataset: testId("row"),
-      oncontextmenu: (event) => {
-        if (event.target.closest("input")) return;
-        event.preventDefault();
-        event.stopPropagation();
-        actions.menu(key, this.menu, { x: event.clientX, y: event.clientY });
+    this.menu = iconButton("more", "", "row-menu", () => actions.menu(key, this.menu), {
+      "aria-haspopup": "menu",
+      "aria-expanded": "false",
+    });
+    this.element = el(
+      "div",
+      {
+        role: "listitem",
+        class: "air-lora-row",
+        dataset: testId("row"),
+        oncontextmenu: (event) => {
+          if (event.target.closest("input")) return;
+          event.preventDefault();
+          event.stopPropagation();
+          actions.menu(key, this.menu, { x: event.clientX, y: event.clientY });
+        },
       },
-    },
-    this.handle, this.toggle, this.thumb,
-    el("div", { class: "air-lora-middle" },
-      el("div", { class: "air-lora-title" }, this.name, this.version),
-      el("div", { class: "air-lora-facts" }, this.badge, this.state, this.words)),
-    this.weights, this.menu, this.bar);
+      this.handle,
+      this.toggle,
+      this.thumb,
+      el(
+        "div",
+        { class: "air-lora-middle" },
+        el("div", { class: "air-lora-title" }, this.name, this.version),
+        el("div", { class: "air-lora-facts" }, this.badge, this.state, this.words),
+      ),
+      this.weights,
+      this.menu,
+      this.bar,
+    );
   }
 
   /**
@@ -135,7 +196,7 @@ export class RowView {
 
   #showBadge({ row, item, hasCheckpoint, checkpoint, notLoaded }) {
     const families = (item?.family_names ?? []).map((name) => plain(name, 30)).join(", ");
-    const before = faultOf(row) ? "unknown" : item?.fits ?? "unknown";
+    const before = faultOf(row) ? "unknown" : (item?.fits ?? "unknown");
     const fits = notLoaded && before !== "no" ? "partly" : before;
     const against = (checkpoint?.family_names ?? []).map((name) => plain(name, 30)).join(", ");
     let hint = t("fitsUnknown");
@@ -168,20 +229,34 @@ export class RowView {
   }
 
   #showWords(item, name) {
-    const words = (item?.trigger_words ?? []).slice(0, MOST_WORDS).map((word) => plain(word, 200)).filter(Boolean);
+    const words = (item?.trigger_words ?? [])
+      .slice(0, MOST_WORDS)
+      .map((word) => plain(word, 200))
+      .filter(Boolean);
     const joined = words.join("\n");
     if (joined === this.wordsShown) return;
     this.wordsShown = joined;
     setAttribute(this.words, "aria-label", t("words", { name }));
     setAttribute(this.words, "role", "group");
-    const chip = (used, id, label, ...content) => el("button", {
-      type: "button", class: "air-lora-word", dir: "auto", title: t("copyWord", { word: used.join(", ") }), "aria-label": label, dataset: testId(id),
-      onclick: (event) => this.actions.useWords(used, event.shiftKey),
-    }, ...content);
+    const chip = (used, id, label, ...content) =>
+      el(
+        "button",
+        {
+          type: "button",
+          class: "air-lora-word",
+          dir: "auto",
+          title: t("copyWord", { word: used.join(", ") }),
+          "aria-label": label,
+          dataset: testId(id),
+          onclick: (event) => this.actions.useWords(used, event.shiftKey),
+        },
+        ...content,
+      );
     // Not all may have room in the row: the first takes them all at once.
     this.words.replaceChildren(
       ...(words.length > 1 ? [chip(words, "words-all", t("copyWords"), icon("copy"), String(words.length))] : []),
-      ...words.map((word) => chip([word], "word", null, word)));
+      ...words.map((word) => chip([word], "word", null, word)),
+    );
   }
 }
 
@@ -193,16 +268,30 @@ export function nameOf(row, item) {
 
 function stateOf(row, item, progress, isRepeated, failure) {
   const fault = faultOf(row);
-  if (fault === "unknownKey") return { text: t("unknownKey"), kind: "fault", hint: unknownKeysOf(row).map((key) => plain(key, 40)).join(", ") };
+  if (fault === "unknownKey")
+    return {
+      text: t("unknownKey"),
+      kind: "fault",
+      hint: unknownKeysOf(row)
+        .map((key) => plain(key, 40))
+        .join(", "),
+    };
   if (fault) return { text: t(fault), kind: "fault" };
   if (failure && item?.state === "needs_token") return { text: t("stateNeedsToken"), kind: "fault", hint: failure };
-  if (failure) return { text: t(item?.fits === "no" ? "stateWrongArchitecture" : "stateNotUsed"), kind: "fault", hint: failure };
+  if (failure)
+    return { text: t(item?.fits === "no" ? "stateWrongArchitecture" : "stateNotUsed"), kind: "fault", hint: failure };
   if (progress?.state === "failed") return { text: t("stateFailed"), kind: "fault", hint: told(progress.error) };
   if (progress && !progress.state) {
     if (progress.phase === "wait") return { text: t("phaseWait"), kind: "running" };
     if (progress.phase === "verify" || progress.phase === "store") return { text: t("phaseVerify"), kind: "running" };
     if (progress.total && Number.isFinite(progress.seconds_left)) {
-      return { text: t("downloading", { percent: Math.floor((progress.done / progress.total) * 100), left: Math.ceil(progress.seconds_left) }), kind: "running" };
+      return {
+        text: t("downloading", {
+          percent: Math.floor((progress.done / progress.total) * 100),
+          left: Math.ceil(progress.seconds_left),
+        }),
+        kind: "running",
+      };
     }
     return { text: t("downloadingPlain", { done: sizeText(progress.done ?? 0) }), kind: "running" };
   }
@@ -214,15 +303,27 @@ function stateOf(row, item, progress, isRepeated, failure) {
     case "on_disk":
     case "available":
       if (isWrong) return { text: t("stateWrongArchitecture"), kind: "fault", hint: plain(item.reason ?? "", 300) };
-      if (item.state === "on_disk") return { text: t("stateOnDisk"), kind: "good", hint: plain(item.local_name ?? "", 300) };
-      return { text: item.size ? t("stateAvailable", { size: sizeText(item.size) }) : t("stateAvailableUnknown"), kind: "available", hint };
-    case "needs_token": return { text: t("stateNeedsToken"), kind: "warn", hint };
-    case "hosted_only": return { text: t("stateHostedOnly"), kind: "warn", hint };
-    case "not_found": return item.error?.code === "versionMissing"
-      ? { text: t("stateVersionMissing"), kind: "warn", hint }
-      : { text: t("stateNotFound"), kind: "fault", hint };
-    case "offline": return { text: t("stateOffline"), kind: "warn", hint };
-    default: return item.isUnanswered ? { text: t("stateError"), kind: "unknown", hint } : { text: shortReason(item) || t("stateError"), kind: "fault", hint };
+      if (item.state === "on_disk")
+        return { text: t("stateOnDisk"), kind: "good", hint: plain(item.local_name ?? "", 300) };
+      return {
+        text: item.size ? t("stateAvailable", { size: sizeText(item.size) }) : t("stateAvailableUnknown"),
+        kind: "available",
+        hint,
+      };
+    case "needs_token":
+      return { text: t("stateNeedsToken"), kind: "warn", hint };
+    case "hosted_only":
+      return { text: t("stateHostedOnly"), kind: "warn", hint };
+    case "not_found":
+      return item.error?.code === "versionMissing"
+        ? { text: t("stateVersionMissing"), kind: "warn", hint }
+        : { text: t("stateNotFound"), kind: "fault", hint };
+    case "offline":
+      return { text: t("stateOffline"), kind: "warn", hint };
+    default:
+      return item.isUnanswered
+        ? { text: t("stateError"), kind: "unknown", hint }
+        : { text: shortReason(item) || t("stateError"), kind: "fault", hint };
   }
 }
 

@@ -13,7 +13,8 @@ export function dragRow(editor, key, event) {
   view.handle.setPointerCapture(event.pointerId);
   view.element.classList.add("air-lora-lifted");
 
-  const clear = () => others.forEach((element) => element.classList.remove("air-lora-line-above", "air-lora-line-below"));
+  const clear = () =>
+    others.forEach((element) => element.classList.remove("air-lora-line-above", "air-lora-line-below"));
   const move = (moved) => {
     const list = editor.list.getBoundingClientRect();
     if (moved.clientY < list.top + EDGE) editor.list.scrollTop -= 8;

@@ -21,35 +21,89 @@ export function openRowMenu(editor, key, button, at) {
   const page = pageOf(item);
   const hasClip = edits.clipWeightOf(row) !== null;
   const canEdit = !isFixed && edits.isEntry(row);
-  openMenu(button, [
-    { id: "page", label: t("openPage"), disabled: !page, action: () => window.open(page, "_blank", "noopener,noreferrer") },
-    { id: "copy-air", label: t("copyAir"), disabled: !model, action: () => editor.copy(item?.model ?? model) },
-    { id: "copy-file", label: t("copyFile"), disabled: !item?.local_name, action: () => editor.copy(item.local_name) },
-    { id: "copy-words", label: t("copyWords"), disabled: !words.length, action: () => editor.useWords(words, false) },
-    { id: "append-words", label: t("appendWords"), disabled: !words.length, action: () => editor.useWords(words, true) },
-    null,
-    progress && !progress.state
-      ? { id: "cancel-download", label: t("cancelDownload"), action: () => (progress.job ? editor.server.post("/air_lora/prefetch/cancel", { job: progress.job }) : editor.host.interrupt()) }
-      : { id: "download", label: t("download"), disabled: item?.state !== "available", action: () => download(editor, model) },
-    { id: "version", label: t("changeVersion"), disabled: !canEdit || !model, action: () => changeVersion(editor, key) },
-    { id: "clip-weight", label: t(hasClip ? "removeClipWeight" : "addClipWeight"), disabled: !canEdit, action: () => {
-      editor.edit((all) => edits.setClipWeight(all, key, hasClip ? null : edits.weightOf(row)));
-      editor.host.resized();
-      if (!hasClip) editor.views.get(key)?.clip.input.focus();
-    } },
-    null,
-    { id: "up", label: t("moveUp"), disabled: isFixed || index === 0, action: () => editor.move(key, -1) },
-    { id: "down", label: t("moveDown"), disabled: isFixed || index === rows.length - 1, action: () => editor.move(key, 1) },
-    { id: "duplicate", label: t("duplicate"), disabled: isFixed, action: () => editor.edit((all) => edits.duplicate(all, key)) },
-    { id: "remove", label: t("remove"), disabled: isFixed, action: () => editor.remove(key) },
-  ], t("rowMenu", { name: nameOf(row, item) }), at);
+  openMenu(
+    button,
+    [
+      {
+        id: "page",
+        label: t("openPage"),
+        disabled: !page,
+        action: () => window.open(page, "_blank", "noopener,noreferrer"),
+      },
+      { id: "copy-air", label: t("copyAir"), disabled: !model, action: () => editor.copy(item?.model ?? model) },
+      {
+        id: "copy-file",
+        label: t("copyFile"),
+        disabled: !item?.local_name,
+        action: () => editor.copy(item.local_name),
+      },
+      { id: "copy-words", label: t("copyWords"), disabled: !words.length, action: () => editor.useWords(words, false) },
+      {
+        id: "append-words",
+        label: t("appendWords"),
+        disabled: !words.length,
+        action: () => editor.useWords(words, true),
+      },
+      null,
+      progress && !progress.state
+        ? {
+            id: "cancel-download",
+            label: t("cancelDownload"),
+            action: () =>
+              progress.job
+                ? editor.server.post("/air_lora/prefetch/cancel", { job: progress.job })
+                : editor.host.interrupt(),
+          }
+        : {
+            id: "download",
+            label: t("download"),
+            disabled: item?.state !== "available",
+            action: () => download(editor, model),
+          },
+      {
+        id: "version",
+        label: t("changeVersion"),
+        disabled: !canEdit || !model,
+        action: () => changeVersion(editor, key),
+      },
+      {
+        id: "clip-weight",
+        label: t(hasClip ? "removeClipWeight" : "addClipWeight"),
+        disabled: !canEdit,
+        action: () => {
+          editor.edit((all) => edits.setClipWeight(all, key, hasClip ? null : edits.weightOf(row)));
+          editor.host.resized();
+          if (!hasClip) editor.views.get(key)?.clip.input.focus();
+        },
+      },
+      null,
+      { id: "up", label: t("moveUp"), disabled: isFixed || index === 0, action: () => editor.move(key, -1) },
+      {
+        id: "down",
+        label: t("moveDown"),
+        disabled: isFixed || index === rows.length - 1,
+        action: () => editor.move(key, 1),
+      },
+      {
+        id: "duplicate",
+        label: t("duplicate"),
+        disabled: isFixed,
+        action: () => editor.edit((all) => edits.duplicate(all, key)),
+      },
+      { id: "remove", label: t("remove"), disabled: isFixed, action: () => editor.remove(key) },
+    ],
+    t("rowMenu", { name: nameOf(row, item) }),
+    at,
+  );
 }
 
 /** The model's page, if its address is one of the services' own: a record cannot send the user elsewhere. */
 export function pageOf(item) {
   try {
     const address = new URL(item?.page ?? "");
-    return address.protocol === "https:" && PAGE_HOSTS.has(address.hostname.replace(/^www\./, "")) ? address.href : null;
+    return address.protocol === "https:" && PAGE_HOSTS.has(address.hostname.replace(/^www\./, ""))
+      ? address.href
+      : null;
   } catch {
     return null;
   }
@@ -69,14 +123,20 @@ export async function changeVersion(editor, key) {
     editor.host.toast("error", name, plain(answer.error.message, 300));
     return;
   }
-  choose(t("versionsTitle", { name }), "versions", (answer.data.versions ?? []).map((version) => ({
-    label: plain(version.version || version.model, 100),
-    detail: [
-      version.model === (item?.model ?? edits.modelOf(row)) ? t("current") : "",
-      (version.family_names ?? []).map((each) => plain(each, 30)).join(", ") || plain(version.base_model ?? "", 30),
-      version.size ? sizeText(version.size) : "",
-      version.state === "on_disk" ? t("stateOnDisk") : "",
-    ].filter(Boolean).join(" · "),
-    action: () => editor.edit((rows) => edits.setModel(rows, key, version.model)),
-  })));
+  choose(
+    t("versionsTitle", { name }),
+    "versions",
+    (answer.data.versions ?? []).map((version) => ({
+      label: plain(version.version || version.model, 100),
+      detail: [
+        version.model === (item?.model ?? edits.modelOf(row)) ? t("current") : "",
+        (version.family_names ?? []).map((each) => plain(each, 30)).join(", ") || plain(version.base_model ?? "", 30),
+        version.size ? sizeText(version.size) : "",
+        version.state === "on_disk" ? t("stateOnDisk") : "",
+      ]
+        .filter(Boolean)
+        .join(" · "),
+      action: () => editor.edit((rows) => edits.setModel(rows, key, version.model)),
+    })),
+  );
 }

@@ -38,8 +38,14 @@ export function weightField({ id, settings, onchange, onrefused, onsettled }) {
   };
 
   const input = el("input", {
-    type: "text", inputmode: "decimal", role: "spinbutton", autocomplete: "off", spellcheck: "false", class: "air-lora-weight-input",
-    title: t("weightHint"), dataset: testId(id),
+    type: "text",
+    inputmode: "decimal",
+    role: "spinbutton",
+    autocomplete: "off",
+    spellcheck: "false",
+    class: "air-lora-weight-input",
+    title: t("weightHint"),
+    dataset: testId(id),
     oninput: () => {
       const typed = typedWeight(input.value);
       const isGood = typed !== null && typed >= settings().least && typed <= settings().most;
@@ -95,7 +101,7 @@ export function weightField({ id, settings, onchange, onrefused, onsettled }) {
       isDragging ||= Math.abs(moved.clientX - start.x) > CLICK_PIXELS;
       if (!isDragging) return;
       field.classList.add("air-lora-dragging");
-      steps += ((moved.clientX - last) / PIXELS_A_STEP) * (stepOf(moved, 1));
+      steps += ((moved.clientX - last) / PIXELS_A_STEP) * stepOf(moved, 1);
       last = moved.clientX;
       const step = settings().step ?? STEP;
       const unit = moved.altKey ? step / 5 : step;
@@ -118,7 +124,19 @@ export function weightField({ id, settings, onchange, onrefused, onsettled }) {
     input.addEventListener("pointercancel", up);
   }
 
-  const arrow = (sign, direction) => el("button", { type: "button", tabindex: "-1", "aria-hidden": "true", class: "air-lora-weight-step", dataset: testId(`${id}-${direction > 0 ? "up" : "down"}`), onclick: stepBy(direction) }, sign);
+  const arrow = (sign, direction) =>
+    el(
+      "button",
+      {
+        type: "button",
+        tabindex: "-1",
+        "aria-hidden": "true",
+        class: "air-lora-weight-step",
+        dataset: testId(`${id}-${direction > 0 ? "up" : "down"}`),
+        onclick: stepBy(direction),
+      },
+      sign,
+    );
   const field = el("div", { class: "air-lora-weight" }, arrow("−", -1), input, arrow("+", 1));
 
   return {

@@ -1,0 +1,3 @@
+from typing import Any
+
+def get_key_weight(model: Any, key: str) -> tuple[Any, Any, Any]: ...

@@ -1,0 +1,3 @@
+from typing import Any
+
+models: list[type[Any]]
