@@ -35,8 +35,8 @@ def widget_texts() -> dict[str, str]:
     """The widget's own English sentences, as `web/strings.js` has them."""
     source = (ROOT / "web" / "strings.js").read_text(encoding="utf-8")
     block = source[source.index("Object.freeze({") : source.index("\n});")]
-    found = re.findall(r'^  (\w+): ("(?:[^"\\]|\\.)*"),$', block, re.MULTILINE)
-    assert len(found) == block.count("\n"), "a line of strings.js was not understood"
+    found = re.findall(r'^  (\w+):\s+("(?:[^"\\]|\\.)*"),$', block, re.MULTILINE)
+    assert len(found) == len(re.findall(r"^  \w", block, re.MULTILINE)), "a line of strings.js was not understood"
     return {f"airLora / {key}": json.loads(text) for key, text in found}
 
 
@@ -47,7 +47,7 @@ def settings_texts() -> dict[str, str]:
     """
     source = (ROOT / "web" / "settings.js").read_text(encoding="utf-8")
     found: dict[str, str] = {}
-    for block in re.split(r'^    (?=\["\w+", "AirLora)', source, flags=re.MULTILINE)[1:]:
+    for block in re.split(r'^    (?=\[\s*"\w+",\s*"AirLora)', source, flags=re.MULTILINE)[1:]:
         _, key, name, tooltip = map(json.loads, re.findall(r'"[^"]*"', block)[:4])
         place = key.replace(".", "_")
         found |= {f"{place} / name": name, f"{place} / tooltip": tooltip}

@@ -21,13 +21,22 @@ const LEAST_WIDTH = 440;
 const NARROWEST = 300;
 const LEAST_HEIGHT = 160;
 
+/** @typedef {{node: any, widget: any, editor: LoraEditor | null, graphId: any}} Place */
+
 export class RowsWidgets {
-  /** @param {{app: any, server: any, knowledge: any, settings: () => any, toast: Function, settled: () => void, interrupt: () => void, openSetting: (id: string) => void}} parts */
-  constructor(parts) {
-    Object.assign(this, parts);
+  /** @param {{app: any, server: any, knowledge: any, settings: () => any, toast: (severity: string, summary: string, detail?: string) => void, settled: () => void, interrupt: () => void, openSetting: (id: string) => void}} parts */
+  constructor({ app, server, knowledge, settings, toast, settled, interrupt, openSetting }) {
+    this.app = app;
+    this.server = server;
+    this.knowledge = knowledge;
+    this.settings = settings;
+    this.toast = toast;
+    this.settled = settled;
+    this.interrupt = interrupt;
+    this.openSetting = openSetting;
     /** @type {Set<LoraEditor>} those of nodes that are in a graph */
     this.editors = new Set();
-    /** Which node shows an editor's rows, through which widget. @type {WeakMap<LoraEditor, {node: any, widget: any, editor: LoraEditor, graphId: string}>} */
+    /** Which node shows an editor's rows, through which widget. @type {WeakMap<LoraEditor, Place>} */
     this.places = new WeakMap();
     /** @type {WeakMap<object, LoraEditor>} the rows of each node */
     this.ofNode = new WeakMap();
@@ -115,7 +124,7 @@ export class RowsWidgets {
   /** Marks in the rows of a node, and of the subgraph nodes that show them, what the last run could not use. */
   setFailures(node, failures) {
     const editor = this.ofNode.get(node);
-    const name = editor && this.places.get(editor)?.widget.name;
+    const name = editor && this.#placeOf(editor)?.widget.name;
     const said = this.#shownFor(node, name).map((each) => each.setFailures(failures));
     return said[0] ?? failures.map(() => null);
   }
@@ -123,7 +132,7 @@ export class RowsWidgets {
   /** Looks after what no event tells: rows of nodes that are gone, and those that Nodes 2.0 draws no more. */
   check() {
     for (const editor of [...this.editors]) {
-      const { node, widget } = this.places.get(editor);
+      const { node, widget } = this.#placeOf(editor);
       // A subgraph node that undo took away still says that it lies in the graph, where another has its number by now.
       const isThere = node.graph && node.graph.getNodeById?.(node.id) === node && (node.widgets ?? []).includes(widget);
       const isShut = this.inPanels.has(editor) && !editor.element.isConnected;
@@ -132,7 +141,7 @@ export class RowsWidgets {
     for (const editor of this.gone) this.#replace(editor);
     const inNodes = [...this.editors].filter((editor) => !this.inPanels.has(editor));
     if (globalThis.LiteGraph?.vueNodesMode)
-      putRowsInPlace(inNodes, (editor) => this.places.get(editor).node, this.app.canvas?.graph);
+      putRowsInPlace(inNodes, (editor) => this.#placeOf(editor).node, this.app.canvas?.graph);
   }
 
   /** All that the rows depend on outside of themselves: rows are drawn anew when it changes. */
@@ -189,7 +198,7 @@ export class RowsWidgets {
     return widget;
   }
 
-  #optionsOf(editor, kept = null) {
+  #optionsOf(editor, /** @type {any} */ kept = null) {
     return {
       getValue: () => (kept ? String(kept.value ?? "") : editor.text),
       setValue: (text) => {
@@ -203,9 +212,17 @@ export class RowsWidgets {
     };
   }
 
+  /** @returns {Place} */
+  #placeOf(/** @type {LoraEditor} */ editor) {
+    const place = this.places.get(editor);
+    if (!place) throw new Error("rows that no node shows");
+    return place;
+  }
+
   /** @param {(name: string) => any} source the node whose text it is: the node itself, or one inside the subgraph */
-  #editorFor(node, name, source, kept = null) {
+  #editorFor(node, name, source, /** @type {any} */ kept = null) {
     const { app, server, knowledge, settings, settled, toast } = this;
+    /** @type {Place} */
     const place = { node, widget: null, editor: null, graphId: node.graph?.id };
     const nameOfInput = () => place.widget?.name ?? name;
     const outer = () => (node.graph ? outermost(node, nameOfInput(), this.#root) : null);
@@ -264,9 +281,9 @@ export class RowsWidgets {
 
   #settle(editor, node, widget) {
     keepWide(node);
-    this.places.get(editor).graphId = node.graph?.id ?? this.places.get(editor).graphId;
-    if (this.places.get(editor).widget !== widget) {
-      this.places.get(editor).widget = widget;
+    this.#placeOf(editor).graphId = node.graph?.id ?? this.#placeOf(editor).graphId;
+    if (this.#placeOf(editor).widget !== widget) {
+      this.#placeOf(editor).widget = widget;
       keepShown(widget);
       showInPanels(
         widget,
@@ -289,7 +306,7 @@ export class RowsWidgets {
   #inPanel(node, widget) {
     const editor = this.#editorFor(node, widget.name, (name) => (node.subgraph ? innermost(node, name) : node), widget);
     Object.assign(editor.host, { isMeasured: () => true, pan: () => {}, wheel: () => {}, resized: () => {} });
-    this.places.get(editor).widget = widget;
+    this.#placeOf(editor).widget = widget;
     this.editors.add(editor);
     this.inPanels.add(editor);
     editor.render();
@@ -317,29 +334,33 @@ export class RowsWidgets {
       this.gone.delete(editor);
       return;
     }
-    const { node, widget, graphId } = this.places.get(editor);
-    const isHeir = ([each, place]) =>
-      !this.inPanels.has(each) &&
-      place.node !== node &&
-      String(place.node.id) === String(node.id) &&
-      place.node.graph?.id === graphId &&
-      place.widget.name === widget.name;
-    const heir = [...this.editors].map((each) => [each, this.places.get(each)]).find(isHeir);
+    const { node, widget, graphId } = this.#placeOf(editor);
+    const isHeir = (/** @type {LoraEditor} */ each) => {
+      const place = this.#placeOf(each);
+      return (
+        !this.inPanels.has(each) &&
+        place.node !== node &&
+        String(place.node.id) === String(node.id) &&
+        place.node.graph?.id === graphId &&
+        place.widget.name === widget.name
+      );
+    };
+    const heir = [...this.editors].find(isHeir);
     if (!heir) return;
     this.gone.delete(editor);
     if (this.inPanels.has(editor)) {
-      const made = this.#inPanel(heir[1].node, heir[1].widget);
+      const made = this.#inPanel(this.#placeOf(heir).node, this.#placeOf(heir).widget);
       made.classList.add("air-lora-in-panel");
       element.replaceWith(made);
-    } else element.replaceWith(heir[0].element);
-    heir[0].render();
+    } else element.replaceWith(heir.element);
+    heir.render();
   }
 
   /** The rows of this node, and those of panels and of subgraph nodes that show them. */
   #shownFor(node, name) {
     const own = this.ofNode.get(node);
     const others = [...this.editors].filter((each) => {
-      const place = this.places.get(each);
+      const place = this.#placeOf(each);
       if (each === own) return false;
       return place.node === node || (place.node.subgraph && innermost(place.node, place.widget.name) === node);
     });

@@ -51,7 +51,8 @@ export class Server {
       if (data?.error?.message) return { ok: false, error: data.error };
       return { ok: false, error: { code: "noRoute", message: t("noServer") } };
     } catch (error) {
-      if (error?.name === "AbortError") return { ok: false, error: { code: "aborted", message: "" } };
+      if (error instanceof Error && error.name === "AbortError")
+        return { ok: false, error: { code: "aborted", message: "" } };
       return { ok: false, error: { code: "noServer", message: t("noServer") } };
     }
   }

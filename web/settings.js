@@ -49,6 +49,7 @@ export function settingsPage(server, changed) {
     showButtons: true,
   };
   const ask = { server, changed };
+  /** @type {[string, string, string, string, object][]} */
   const all = [
     [
       "Accounts",

@@ -50,7 +50,7 @@ function field({ server, changed }, id, controls, show) {
     return answer.ok;
   };
   const lock = (locked) => {
-    for (const control of controls) control.disabled = locked;
+    for (const control of controls) if ("disabled" in control) control.disabled = locked;
   };
   lock(true);
   settingsOf(server).then(take);

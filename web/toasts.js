@@ -51,7 +51,7 @@ export function tellFailures(detail, editor, toast) {
   const names = editor?.setFailures(errors) ?? [];
   errors.slice(0, MOST_TOASTS).forEach(({ place, index, text }, number) => {
     const name = names[number];
-    const row = { number: index + 1, place, name };
+    const row = { number: (index ?? 0) + 1, place, name };
     const summary = index === null ? t("errorInOther", { place }) : t(name ? "errorInNamedRow" : "errorInRow", row);
     toast("error", summary, text);
   });

@@ -17,8 +17,10 @@ export function putRowsInPlace(editors, nodeOf, graph) {
     if (!graph || node.graph !== graph) continue;
     const drawn = document.querySelector(`[data-node-id="${CSS.escape(String(node.id))}"]`);
     // While app mode hides the nodes, it shows their rows itself.
-    if (!drawn || drawn.contains(editor.element) || drawn.offsetParent === null) continue;
-    const stale = [...drawn.querySelectorAll(".air-lora")].find((element) => !live.has(element));
+    if (!(drawn instanceof HTMLElement) || drawn.contains(editor.element) || drawn.offsetParent === null) continue;
+    const stale = [...drawn.querySelectorAll(".air-lora")].find(
+      (element) => !live.has(/** @type {HTMLElement} */ (element)),
+    );
     if (stale) stale.replaceWith(editor.element);
     else place(drawn, editor.element);
   }

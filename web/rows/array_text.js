@@ -8,7 +8,7 @@
 /**
  * @typedef {{ key: number, entry: any }} Row `entry` is what the array holds at this place, unknown fields included;
  *   `key` stays the same while the row lives, however it moves.
- * @typedef {{ ok: true, rows: Row[], wrapper: Wrapper } | { ok: false, reason: string, rows: [], wrapper: null }} Reading
+ * @typedef {{ ok: true, rows: Row[], wrapper: Wrapper } | { ok: false, reason: string, rows: Row[], wrapper: null }} Reading
  * @typedef {{ kind: "array" } | { kind: "single" } | { kind: "task", task: object } |
  *   { kind: "tasks", tasks: any[], index: number }} Wrapper what the entries lie in
  */
@@ -31,7 +31,7 @@ export function readArray(text) {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    return refused(error.message);
+    return refused(error instanceof Error ? error.message : String(error));
   }
   if (hasLora(value)) return read(value.lora, { kind: "task", task: value });
   if (isObject(value)) {
@@ -47,11 +47,13 @@ export function readArray(text) {
   return read(tasks[0].lora, { kind: "tasks", tasks: value, index: value.indexOf(tasks[0]) });
 }
 
-function read(entries, wrapper) {
+/** @returns {Reading} */
+function read(entries, /** @type {Wrapper} */ wrapper) {
   return { ok: true, rows: entries.map(newRow), wrapper };
 }
 
-function refused(reason) {
+/** @returns {Reading} */
+function refused(/** @type {string} */ reason) {
   return { ok: false, reason, rows: [], wrapper: null };
 }
 

@@ -43,14 +43,7 @@ export function plain(text, most = 120) {
 export function shortModel(model) {
   const text = plain(model, 400).replace(/^urn:air:[^:]*:lora:/, "");
   if (text.startsWith("local:"))
-    return plain(
-      text
-        .slice(6)
-        .split("/")
-        .pop()
-        .replace(/\.(safetensors|sft)$/i, ""),
-      80,
-    );
+    return plain((text.slice(6).split("/").at(-1) ?? "").replace(/\.(safetensors|sft)$/i, ""), 80);
   // Half of the files there are called "lora" or "pytorch_lora_weights": the repository is what tells them apart.
   if (/^(huggingface|hf):/.test(text))
     return plain(

@@ -105,7 +105,8 @@ export function openAddPanel(host) {
   /** Whoever is among the results already stays at the same one. */
   const show = (query, ...sections) => {
     shownQuery = query;
-    const at = found.contains(document.activeElement) ? document.activeElement.title : null;
+    const focused = document.activeElement;
+    const at = focused instanceof HTMLElement && found.contains(focused) ? focused.title : null;
     found.replaceChildren(...sections);
     if (at === null) return;
     const buttons = [...found.querySelectorAll("button")];
@@ -160,7 +161,8 @@ export function openAddPanel(host) {
     if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
     event.preventDefault();
     const buttons = [...found.querySelectorAll("button")];
-    const goal = buttons.indexOf(document.activeElement) + (event.key === "ArrowDown" ? 1 : -1);
+    const goal =
+      buttons.findIndex((button) => button === document.activeElement) + (event.key === "ArrowDown" ? 1 : -1);
     (goal < 0 ? input : buttons[goal])?.focus();
   });
   const dialog = openDialog(
@@ -239,9 +241,9 @@ function section(title, source, host, asked, signal, chosen, shown, pause = 0, a
       const made = card(item, host, chosen);
       const { isShown, hadFocus } = shown.take(item, source, made);
       if (isShown) list.append(made);
-      if (hadFocus) made.querySelector("button").focus();
+      if (hadFocus) made.querySelector("button")?.focus();
     }
-    if (isByKey) (list.children[count] ?? list.lastElementChild)?.querySelector("button").focus();
+    if (isByKey) (list.children[count] ?? list.lastElementChild)?.querySelector("button")?.focus();
     if (!list.children.length) state.append(t("nothingFound"));
     if (answer.data.current === false && !cursor) askAgain(namesIn(answer));
     if (answer.data.next) {

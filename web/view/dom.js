@@ -1,9 +1,11 @@
 /** Elements without innerHTML: whatever strangers wrote can only become text. */
 
 /**
- * @param {string} tag
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
  * @param {Record<string, any>} attributes `class`, `on…` handlers, `dataset`, everything else as attributes; null leaves one out
  * @param {...(Node | string | null | undefined)} children strings become text
+ * @returns {HTMLElementTagNameMap[K]}
  */
 export function el(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -13,7 +15,7 @@ export function el(tag, attributes = {}, ...children) {
     else if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
     else made.setAttribute(name, value === true ? "" : String(value));
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
+  for (const child of children) if (child !== null && child !== undefined) made.append(child);
   return made;
 }
 

@@ -34,15 +34,35 @@ const MOST_REASONS = 5; // toasts about one paste
  * @property {() => void} interrupt cancels the run that is under way
  * @property {(event: PointerEvent) => void} pan moves the canvas with the middle button
  * @property {(severity: string, summary: string, detail?: string) => void} toast
+ * @property {(event: WheelEvent) => void} wheel zooms the canvas
  * @property {() => boolean} isMeasured whether the page asks the element for its height
  * @property {() => void} resized the rows became more or fewer
  */
 export class LoraEditor {
+  /** @type {HTMLElement} */
+  element;
+  /** @type {HTMLElement} */
+  list;
+  /** @type {HTMLElement} */
+  empty;
+  /** @type {HTMLElement} */
+  drop;
+  /** @type {Header} */
+  header;
+  /** @type {JsonView} */
+  json;
+  /** @type {HTMLElement} */
+  emptyTitle;
+
   /** @param {{server: any, knowledge: any, host: Host}} parts */
   constructor({ server, knowledge, host }) {
-    Object.assign(this, { server, knowledge, host });
+    this.server = server;
+    this.knowledge = knowledge;
+    this.host = host;
     this.text = "[]";
+    /** @type {string | null} */
     this.ranText = null;
+    /** @type {import("../rows/array_text.js").Reading | null} */
     this.ranReading = null;
     this.reading = readArray(this.text);
     this.isJson = false;
@@ -158,6 +178,7 @@ export class LoraEditor {
     if (this.readOnly || !this.reading.ok) return;
     const before = this.reading.rows.length;
     const rows = change(this.reading.rows);
+    /** @type {import("../rows/array_text.js").Wrapper} */
     const wrapper =
       this.reading.wrapper.kind === "single" && rows.length !== 1 ? { kind: "array" } : this.reading.wrapper;
     const isSingle = wrapper.kind === "single";
@@ -288,10 +309,11 @@ export class LoraEditor {
       mayAdd: () => this.server.post("/air_lora/search", { query: "", source: "local" }),
     });
     this.list = el("div", { role: "list", class: "air-lora-list", "aria-label": t("list"), dataset: testId("list") });
+    this.emptyTitle = el("strong", {}, t("empty"));
     this.empty = el(
       "div",
       { class: "air-lora-empty", dataset: testId("empty"), onclick: () => this.openAdd() },
-      el("strong", {}, t("empty")),
+      this.emptyTitle,
       el("span", {}, t("emptyHint")),
     );
     this.json = new JsonView({
@@ -412,7 +434,7 @@ export class LoraEditor {
     if (isJson) this.json.update(readOnly ? (this.ranText ?? "[]") : this.text, shown, readOnly);
     this.#renderRows(shown.rows, readOnly);
     this.#setLeastHeight();
-    this.empty.firstChild.hidden = readOnly;
+    this.emptyTitle.hidden = readOnly;
     this.empty.classList.toggle("air-lora-readonly", readOnly);
     setText(this.empty.lastChild, t(readOnly ? "wiredEmpty" : "emptyHint"));
   }

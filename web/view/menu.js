@@ -5,7 +5,7 @@ import { el, testId } from "./dom.js";
 let closeOpen = null;
 
 /**
- * @param {Element} anchor the button that opened it
+ * @param {HTMLElement} anchor the button that opened it
  * @param {Array<{label: string, id: string, action: () => void, disabled?: boolean} | null>} entries null: a line
  * @param {{x: number, y: number}} [at] where the pointer is, for a context menu
  */
@@ -45,7 +45,7 @@ export function openMenu(anchor, entries, label, at) {
     document.removeEventListener("wheel", outside, true);
     anchor.setAttribute("aria-expanded", "false");
     closeOpen = null;
-    if (back) (before instanceof HTMLElement && before.isConnected ? before : anchor).focus?.({ preventScroll: true });
+    if (back) (before instanceof HTMLElement && before.isConnected ? before : anchor).focus({ preventScroll: true });
   };
   const outside = (event) => {
     if (!menu.contains(event.target)) close(false);

@@ -9,11 +9,48 @@ import { weightField } from "./weight.js";
 const MOST_WORDS = 12;
 
 export class RowView {
+  /** @type {HTMLButtonElement} */
+  handle;
+  /** @type {HTMLButtonElement} */
+  toggle;
+  /** @type {HTMLImageElement} */
+  picture;
+  /** @type {HTMLButtonElement} */
+  thumb;
+  /** @type {HTMLElement} */
+  name;
+  /** @type {HTMLElement} */
+  version;
+  /** @type {HTMLElement} */
+  badge;
+  /** @type {HTMLButtonElement} */
+  state;
+  /** @type {HTMLElement} */
+  words;
+  /** @type {HTMLElement} */
+  bar;
+  /** @type {HTMLElement} */
+  barDone;
+  /** @type {HTMLElement} */
+  clipLine;
+  /** @type {HTMLElement} */
+  weights;
+  /** @type {HTMLButtonElement} */
+  menu;
+  /** @type {HTMLElement} */
+  element;
+  /** @type {ReturnType<typeof weightField>} */
+  weight;
+  /** @type {ReturnType<typeof weightField>} */
+  clip;
+
   /** @param actions what the row asks its editor to do; each takes the row's key first */
   constructor(key, actions) {
     this.key = key;
     this.actions = actions;
     this.wordsShown = "";
+    /** @type {any} */
+    this.shown = null;
     this.#build();
   }
 
@@ -62,6 +99,7 @@ export class RowView {
       onclick: () => this.remedy?.(),
     });
     this.words = el("span", { class: "air-lora-words", dataset: testId("row-words") });
+    this.barDone = el("span", { class: "air-lora-bar-done" });
     this.bar = el(
       "span",
       {
@@ -72,7 +110,7 @@ export class RowView {
         hidden: true,
         dataset: testId("row-progress"),
       },
-      el("span", { class: "air-lora-bar-done" }),
+      this.barDone,
     );
     const weights = { settings: actions.settings, onsettled: actions.settled, onrefused: actions.refused };
     this.weight = weightField({ ...weights, id: "row-weight", onchange: (value) => actions.setWeight(key, value) });
@@ -122,7 +160,7 @@ export class RowView {
 
   /**
    * @param {{row: any, index: number, item: any, progress: any, readOnly: boolean, hasCheckpoint: boolean, checkpoint: any,
-   *   isRepeated: boolean, failure: string, address: string | null, least: number, most: number}} shown
+   *   isRepeated: boolean, failure: string, notLoaded: string, address: string | null, least: number, most: number}} shown
    *   none of it is changed in place: what is the same as before needs no look at the page
    */
   update(shown) {
@@ -184,7 +222,7 @@ export class RowView {
     setAttribute(this.thumb, "title", isBlurred ? t("blurredHint") : isFilm ? t("onlyFilms") : null);
     if (this.thumb.dataset.kind !== String(isFilm)) {
       this.thumb.dataset.kind = String(isFilm);
-      this.thumb.querySelector("svg").replaceWith(icon(isFilm ? "film" : "picture"));
+      this.thumb.querySelector("svg")?.replaceWith(icon(isFilm ? "film" : "picture"));
     }
     this.thumb.disabled = !address;
     if (address && this.thumbAddress !== address) {
@@ -224,7 +262,7 @@ export class RowView {
     const percent = progress.total ? Math.floor((progress.done / progress.total) * 100) : null;
     setAttribute(this.bar, "aria-valuenow", percent);
     setAttribute(this.bar, "aria-label", text);
-    this.bar.firstChild.style.width = `${percent ?? 100}%`;
+    this.barDone.style.width = `${percent ?? 100}%`;
     this.bar.classList.toggle("air-lora-bar-unknown", percent === null);
   }
 

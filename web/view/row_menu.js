@@ -28,7 +28,7 @@ export function openRowMenu(editor, key, button, at) {
         id: "page",
         label: t("openPage"),
         disabled: !page,
-        action: () => window.open(page, "_blank", "noopener,noreferrer"),
+        action: () => window.open(page ?? "", "_blank", "noopener,noreferrer"),
       },
       { id: "copy-air", label: t("copyAir"), disabled: !model, action: () => editor.copy(item?.model ?? model) },
       {
