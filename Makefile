@@ -9,7 +9,7 @@ export COMFYUI_PATH PACKS PYTHON CHECKPOINT LORA PROMPT SIZE STEPS CFG SEED PORT
 LAUNCHER := $(shell command -v python3 || command -v python)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-beside check format bench serve pictures setup comfyui clean
+.PHONY: help demo test test-beside check coverage format bench serve pictures setup comfyui clean
 
-help demo test test-beside check format bench serve pictures setup comfyui clean:
+help demo test test-beside check coverage format bench serve pictures setup comfyui clean:
 	@exec "$(LAUNCHER)" tools/dev.py $@

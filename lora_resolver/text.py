@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["SETTINGS_ON_THE_PAGE", "nearest", "quoted", "setting"]
+__all__ = ["SETTINGS_ON_THE_PAGE", "nearest", "quoted", "setting", "version"]
 
 # Every repetition is bounded, so that a hostile text cannot make the search slow.
 _SECRETS = (
@@ -59,3 +61,14 @@ SETTINGS_ON_THE_PAGE = {
 def setting(key: str) -> str:
     """A setting as ComfyUI's page calls it, and as the environment does."""
     return f'the setting "{SETTINGS_ON_THE_PAGE[key]}" ({key})'
+
+
+@cache
+def version() -> str:
+    """The pack's, from its pyproject.toml; "" where that is not there."""
+    try:
+        text = (Path(__file__).resolve().parent.parent / "pyproject.toml").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    found = re.search(r'^version = "([^"]+)"', text, re.MULTILINE)
+    return found[1] if found else ""

@@ -36,7 +36,9 @@ def widget_texts() -> dict[str, str]:
     source = (ROOT / "web" / "strings.js").read_text(encoding="utf-8")
     block = source[source.index("Object.freeze({") : source.index("\n});")]
     found = re.findall(r'^  (\w+):\s+("(?:[^"\\]|\\.)*"),$', block, re.MULTILINE)
-    assert len(found) == len(re.findall(r"^  \w", block, re.MULTILINE)), "a line of strings.js was not understood"
+    assert len(found) == len(re.findall(r"^  \w", block, re.MULTILINE)), (
+        "a line of strings.js was not understood"
+    )
     return {f"airLora / {key}": json.loads(text) for key, text in found}
 
 

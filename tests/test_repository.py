@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from lora_resolver.text import version
 from tests.conftest import ROOT
 from tools.dev import COMMANDS
+from tools.release import faults_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,3 +103,29 @@ def test_what_users_do_not_need_is_left_out_of_the_registry_package() -> None:
     for needed in ("nodes", "lora_resolver", "web", "locales", "example_workflows", "requirements.txt"):
         assert f"/{needed}/" not in left_out
         assert f"/{needed}" not in left_out
+
+
+def test_actions_are_pinned_by_hash() -> None:
+    """A tag of an action can be moved to other code, which would then see the registry's token."""
+    for file in (ROOT / ".github" / "workflows").glob("*.yml"):
+        uses = re.findall(r"uses: (\S+)", file.read_text(encoding="utf-8"))
+        assert [each for each in uses if not re.search(r"@[0-9a-f]{40}$|^\./", each)] == [], file.name
+
+
+def test_a_release_is_a_tag_whose_tests_have_passed() -> None:
+    text = (ROOT / ".github" / "workflows" / "publish.yml").read_text(encoding="utf-8")
+    assert "branches:" not in text
+    assert 'tags: ["v*"]' in text
+    assert "needs: tests" in text
+
+
+def test_the_version_stands_in_one_place() -> None:
+    """What goes out as user agent, and what a tag must be, are read from pyproject.toml."""
+    number = PROJECT["project"]["version"]
+    assert version() == number
+    assert faults_of(f"v{number}") == []
+
+
+@pytest.mark.parametrize("tag", ["v0.0.9", PROJECT["project"]["version"], ""])
+def test_a_tag_that_is_no_release_is_refused(tag: str) -> None:
+    assert faults_of(tag)

@@ -33,6 +33,7 @@ from tools.runtime import (  # noqa: E402  # the path above makes it importable
     ensure_runtime,
     ensure_tests_beside,
     ensure_tools_only,
+    lay_out_for_types,
     say,
     venv_python,
 )
@@ -110,12 +111,14 @@ _IN_PARALLEL = (
 
 
 def check(arguments: list[str]) -> int:
-    """Format, lint and types, changing nothing."""
+    """Format, lint and types, of Python and of the page, changing nothing."""
     python = ensure_tools_only()
+    lay_out_for_types()
     steps = (
         ("ruff", "format", "--check", "."),
         ("ruff", "check", "."),
         ("mypy", *arguments),
+        ("tools.page_checker",),
     )
     results = [_run(python, "-m", *step) for step in steps]
     return max(results)
@@ -127,7 +130,17 @@ def format_code(_arguments: list[str]) -> int:
     return max(
         _run(python, "-m", "ruff", "check", "--fix", "--quiet", "."),
         _run(python, "-m", "ruff", "format", "."),
+        _run(python, "-m", "tools.page_checker", "--fix"),
     )
+
+
+def coverage(arguments: list[str]) -> int:
+    """Runs the tests that need no server and no browser, and fails where they reach less of the code than they did."""
+    comfyui = ensure_runtime()
+    unit = ("tests/lora_resolver", "tests/nodes", "tests/test_layering.py", "tests/test_locales.py")
+    measured = ("--cov=lora_resolver", "--cov=nodes", "--cov-report=term:skip-covered")
+    parallel = ("-n", str(_WORKERS), "--dist", "loadgroup")
+    return _run(comfyui.python, "-m", "pytest", *parallel, *measured, *unit, *arguments, comfyui=comfyui)
 
 
 def bench(arguments: list[str]) -> int:
@@ -184,6 +197,7 @@ COMMANDS = {
     "test": test,
     "test-beside": test_beside,
     "check": check,
+    "coverage": coverage,
     "format": format_code,
     "bench": bench,
     "serve": serve,

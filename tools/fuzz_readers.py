@@ -321,8 +321,13 @@ def _run_atheris(name: str, count: int, keep: Path) -> None:
         changed: bytes = atheris.Mutate(content, max_size)
         return changed
 
-    # The fuzzer's own table of what led where takes 3 GB in the end; what is longer than 8 KB is the other mode's.
-    limits = ["-max_len=8192", "-timeout=20", "-rss_limit_mb=6000", f"-artifact_prefix={work}/"]
+    # The fuzzer's own table of what led where takes 3 GB in the end; what is longer is the other mode's.
+    limits = [
+        f"-max_len={2048 if name == 'workflows' else 8192}",
+        "-timeout=20",
+        "-rss_limit_mb=6000",
+        f"-artifact_prefix={work}/",
+    ]
     options = [f"-runs={count + 1000}", "-seed=1", "-verbosity=0", *limits]
     atheris.Setup(
         [sys.argv[0], *options, str(corpus)],

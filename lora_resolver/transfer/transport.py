@@ -37,6 +37,7 @@ from urllib3.util import parse_url
 from ..config import SHORTEST_TOKEN
 from ..errors import LoraResolverError, TransferFailed
 from ..safe_files import parse_json, whole_number
+from ..text import version
 from .address_rules import check_address, check_peer, token_for
 from .log_privacy import queries_hidden
 from .tasks import Cancelled
@@ -56,7 +57,6 @@ MAX_ANSWER_SECONDS = 60.0
 """Model pages with hundreds of versions reach a few MB."""
 MAX_RETRY_AFTER = 60.0
 """Seconds that we are ready to wait when a server asks for it; beyond, the user is told."""
-USER_AGENT = "air-lora/0.1 (+https://github.com/air-lora/air-lora)"
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # The last six are Cloudflare's: it cannot reach the service behind it just now.
@@ -165,7 +165,12 @@ class Transport:
         self._sockets = _OpenSockets(self._services)
         self._session = _Session()
         self._session.auth = _TokenForOwnHosts(self._services)
-        self._session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
+        self._session.headers.update(
+            {
+                "User-Agent": f"air-lora/{version()} (+https://github.com/air-lora/air-lora)",
+                "Accept-Encoding": "identity",
+            }
+        )
         self._session.cookies = _NoCookies()
         adapter = _Adapter(self._sockets, pool_maxsize=max(10, config.connections * 4))
         self._session.mount("https://", adapter)

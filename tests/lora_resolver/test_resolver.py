@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lora_resolver.errors import HostedOnly, LoraResolverError, NotFound, SeveralErrors
+from lora_resolver.model_file.safetensors_header import read_header
 from lora_resolver.resolver import Resolver
+from lora_resolver.text import version
 from tests.lora_resolver import civitai_faults as fault
 from tests.lora_resolver.served_loras import everything_in, write_safetensors
 
@@ -34,6 +36,31 @@ def test_a_lora_is_downloaded_verified_and_described(config: ResolverConfig, ink
     assert lora.trigger_words == ("ink", "pen drawing")
     assert lora.record is not None
     assert (lora.record.name, lora.record.version_name, lora.record.base_model) == ("Ink", "v1.1", "SDXL 1.0")
+
+
+def test_a_fresh_file_s_header_is_read_once_and_handed_on(
+    config: ResolverConfig, ink: CatalogueEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is verified; what shows it and what patches with it take that."""
+    read = []
+    for module in (
+        "transfer.download.verify",
+        "transfer.download.engine",
+        "resolve_session",
+        "on_disk.library.library",
+    ):
+        monkeypatch.setattr(
+            f"lora_resolver.{module}.read_header", lambda path: read.append(path) or read_header(path)
+        )
+    lora = Resolver(config).resolve(INK)
+    assert len(read) == 1
+    assert lora.header == read_header(ink.file)
+
+
+def test_services_see_who_asks(config: ResolverConfig, civitai: FaultyCivitai) -> None:
+    Resolver(config).resolve(INK)
+    agents = {each.headers["user-agent"].partition(" ")[0] for each in civitai.requests}
+    assert agents == {f"air-lora/{version()}"}
 
 
 def test_other_tools_find_its_information_and_picture_beside_it(
