@@ -129,3 +129,29 @@ def test_the_version_stands_in_one_place() -> None:
 @pytest.mark.parametrize("tag", ["v0.0.9", PROJECT["project"]["version"], ""])
 def test_a_tag_that_is_no_release_is_refused(tag: str) -> None:
     assert faults_of(tag)
+
+
+def test_contributing_names_what_is_there() -> None:
+    """Every path and every name in code that its recipes and its map send somebody to."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = set(
+        re.findall(r"`((?:lora_resolver|nodes|tests|tools|web|locales|example_workflows)/[\w./-]+)`", text)
+    )
+    assert [path for path in paths if "<" not in path and not (ROOT / path).exists()] == []
+    source = "\n".join(
+        file.read_text(encoding="utf-8")
+        for part in ("lora_resolver", "nodes", "tests", "tools")
+        for file in (ROOT / part).rglob("*.py")
+    )
+    names = set(re.findall(r"`([A-Z][A-Z_]{3,}|_[A-Z]+|@?[a-z]+(?:_[a-z]+)+)`", text)) - {"COMFYUI_PATH"}
+    assert [name for name in names if not re.search(rf"\b{name.lstrip('@')}\b", source)] == []
+
+
+def test_the_map_has_every_wing() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    chart = text[text.index("## The map of the house") :]
+    for package in ("lora_resolver", "nodes"):
+        wings = [
+            path.name for path in (ROOT / package).iterdir() if path.is_dir() and path.name != "__pycache__"
+        ]
+        assert [name for name in wings if f"  {name}/ " not in chart] == [], package

@@ -1,8 +1,8 @@
 """The kinds of adapters: which are plain low rank, how large a delta is, whether it widens or replaces its weight.
 
 Low rank is one product, made in stacked_adapter.py. The formulas of all others (LoHa, LoKr, DoRA, OFT, BOFT, GLoRA,
-Tucker cores, whole differences) are ComfyUI's own. A new kind has its shape in `_SHAPES`, and a branch in
-`as_low_rank` where it is low rank too.
+Tucker cores, whole differences) are ComfyUI's own. A new kind has its shape in `_SHAPES`,
+the place of its magnitudes in `MAGNITUDES`, and a branch in `as_low_rank` where it is low rank too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
     from .slices import Shape
 
-_ADAPTERS = {adapter.name: adapter for adapter in adapters}
+ADAPTERS = {adapter.name: adapter for adapter in adapters}
+"""Kind → ComfyUI's class for it."""
+
+MAGNITUDES = {"lora": 4, "loha": 7, "lokr": 8, "oft": 3, "boft": 3, "glora": 5}
+"""Kind → where an adapter's magnitudes (DoRA) stand among its weights."""
 
 
 def grown_shape(kind: str, weights: Sequence[Any]) -> list[int] | None:
@@ -66,7 +70,7 @@ def apply_other(
             0.0,
             *weights[3:],
         )  # as OFT: no alpha is no constraint, where core stumbles over it
-    adapter = _ADAPTERS[kind](set(), weights)
+    adapter = ADAPTERS[kind](set(), weights)
     with _out_of_memory_raised():
         return adapter.calculate_weight(weight, key, strength, 1.0, None, function, dtype, original_weight)
 

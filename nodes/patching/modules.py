@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
-from comfy.weight_adapter import adapters
 
 from ...lora_resolver import Mismatch, plain_name, split_name
+from .kinds import ADAPTERS, MAGNITUDES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ...lora_resolver import MetadataAlphas
 
-_ADAPTERS = {adapter.name: adapter for adapter in adapters}
 _LOHA = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
 _LOKR = ("lokr_w1", "lokr_w2", "lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b")
 _GLORA = ("a1", "a2", "b1", "b2")
@@ -265,7 +264,7 @@ class _Reader:
         self._adapter("glora", (a1, a2, b1, b2, self._alpha(min(a1.shape[:2])), self._dora_scale()))
 
     def _adapter(self, kind: str, weights: tuple[Any, ...]) -> None:
-        self.changes.weight.append(_ADAPTERS[kind](set(self.changes.used), weights))
+        self.changes.weight.append(ADAPTERS[kind](set(self.changes.used), weights))
 
     # ---- tensors
 
@@ -369,10 +368,6 @@ class _Reader:
         raise Mismatch(f"the alpha {name} {what}, not one finite number", code="badAlpha", remedy=_REMEDY)
 
 
-_MAGNITUDES = {"lora": 4, "loha": 7, "lokr": 8, "oft": 3, "boft": 3, "glora": 5}
-"""Kind → where an adapter's magnitudes (DoRA) stand among its weights."""
-
-
 def fitted_magnitudes(value: Any, stem: str, shape: Sequence[int], function: Any) -> Any:
     """The adapter with its magnitudes in the shape in which they multiply a weight of this shape.
 
@@ -380,7 +375,7 @@ def fitted_magnitudes(value: Any, stem: str, shape: Sequence[int], function: Any
     is what is applied to the delta: it sorts the outputs in another way, and theirs with them. Raises Mismatch
     (`shapeClash`) for magnitudes of no axis.
     """
-    place = _MAGNITUDES.get(getattr(value, "name", ""))
+    place = MAGNITUDES.get(getattr(value, "name", ""))
     scale = value.weights[place] if place is not None else None
     if place is None or scale is None:
         return value
