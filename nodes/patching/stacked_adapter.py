@@ -319,7 +319,7 @@ def peak_extra_bytes(patches: Mapping[str, StackedAdapter], shapes: Mapping[str,
     """Bytes for the most costly weight; ComfyUI patches one after the other. 0 where there is nothing to patch.
 
     Counted are the fp32 copy that ComfyUI hands over, the stacked factors, and for kinds with a formula of their own
-    the weight as it arrived, a copy to work on and the delta.
+    the weight as it arrived, a copy to work on, and the delta with what it is made from: LoHa multiplies two wholes.
     """
     return max((_bytes_for(adapter, prod(shapes[key])) for key, adapter in patches.items()), default=0)
 
@@ -330,5 +330,5 @@ def _bytes_for(adapter: Any, elements: int) -> int:
         factors = sum(up.numel() + down.numel() for up, down, _strength in low_rank)
         count += factors + (elements if low_rank and function is not None else 0)
         if others:
-            count += 3 * elements
+            count += 6 * elements
     return count * _PRODUCT_BYTES

@@ -287,8 +287,11 @@ def test_a_program_reads_the_facts_of_a_misfit(studio: Studio) -> None:
 def test_on_mismatch_skip_leaves_the_misfit_out_and_says_so(studio: Studio) -> None:
     array = [{"model": air(201), "weight": 0.5}, {"model": A, "weight": 0.5}]
     graph = tiny("sd15", array, on_mismatch="skip")
-    result = studio.run(graph.workflow())
+    workflow = graph.workflow()
+    workflow["words"] = {"class_type": "PreviewAny", "inputs": {"source": ["apply", 2]}}
+    result = studio.run(workflow)
     first, second = studio.report(result)["entries"]
+    assert result.outputs["words"]["text"] == ["word 101, shared word"]  # none of what was not applied
     assert first["status"] == "skipped"
     assert first["error"]["code"] == "wrongArchitecture"
     assert second["status"] == "applied"
@@ -321,7 +324,11 @@ MISFITS = {
 def test_one_misfit_and_nothing_at_all_is_downloaded(
     studio: Studio, array: Callable[[dict[str, Any]], list[dict[str, Any]]]
 ) -> None:
-    lora_files.sdxl_lora(studio.process.base / "models" / "loras" / "mine" / "for-sdxl.safetensors", seed=4)
+    folder = studio.process.base / "models" / "loras" / "mine"
+    lora_files.sdxl_lora(folder / "for-sdxl.safetensors", seed=4)
+    (folder / "for-sdxl.civitai.info").write_text(
+        json.dumps({"id": 1, "trainedWords": ["word of the misfit"]})
+    )
     fitting = {"model": air(105), "weight": 0.5}
     studio.without_downloads(air(105))
     graph = tiny("sd15", array(fitting))
@@ -329,8 +336,11 @@ def test_one_misfit_and_nothing_at_all_is_downloaded(
         studio.run(graph.workflow())
     assert not (studio.process.base / "models/loras/air/civitai/105@1105").exists()
     graph = tiny("sd15", array(fitting), on_mismatch="skip")
-    found = [entry["status"] for entry in studio.report(studio.run(graph.workflow()))["entries"]]
-    assert sorted(found) == ["applied", "skipped"]
+    workflow = graph.workflow()
+    workflow["words"] = {"class_type": "PreviewAny", "inputs": {"source": ["apply", 2]}}
+    result = studio.run(workflow)
+    assert sorted(entry["status"] for entry in studio.report(result)["entries"]) == ["applied", "skipped"]
+    assert "misfit" not in result.outputs["words"]["text"][0]
 
 
 def test_a_misfit_and_a_name_that_nobody_has_are_told_together(studio: Studio) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import itertools
 from typing import Any
+from weakref import finalize
 
 import comfy.lora
 import pytest
 import torch
 from air_lora_pack.nodes.patching.key_mapping import Target
 from air_lora_pack.nodes.patching.stack import WeightedPatches, stack_patches
+from air_lora_pack.nodes.patching.stacked_adapter import peak_extra_bytes
 from comfy.model_management import OOM_EXCEPTION
 from comfy.weight_adapter import adapters
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lora_resolver import Mismatch
 
@@ -424,3 +427,51 @@ def test_a_lack_of_memory_in_a_formula_of_comfyui_s_is_not_swallowed(
         monkeypatch.setattr(torch, name, fails)
     with pytest.raises(type(error)):
         ours(weight, entries)
+
+
+class _Memory(TorchDispatchMode):
+    """The most that tensors made inside take at one moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        result = function(*arguments, **(options or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(tensor, torch.Tensor):
+                self._take(tensor.untyped_storage())
+        return result
+
+    def _take(self, storage: torch.UntypedStorage) -> None:
+        place, size = storage.data_ptr(), storage.nbytes()
+        if place in self._known:
+            return
+        self._known.add(place)
+        self.now += size
+        self.most = max(self.most, self.now)
+        finalize(storage, self._give_back, place, size)
+
+    def _give_back(self, place: int, size: int) -> None:
+        self._known.discard(place)
+        self.now -= size
+
+
+@pytest.mark.parametrize("kinds", [("lora",), ("lora", "lora"), ("loha",), ("lora", "lokr")], ids="+".join)
+def test_the_memory_that_is_told_is_what_patching_takes(kinds: tuple[str, ...]) -> None:
+    """Not less, which would be a promise that a small machine pays for, and not twice as much."""
+    made = {"lora": lora, "loha": loha, "lokr": lokr}
+    size = 512
+    entries = [
+        WeightedPatches(f"lora[{n}]", kind, str(n), 0.5, {Target(KEY, None, None): made[kind](size, size, n)})
+        for n, kind in enumerate(kinds)
+    ]
+    adapter = stack_patches(entries)[KEY]
+    told = peak_extra_bytes({KEY: adapter}, {KEY: (size, size)})
+    arrived = randn(size, size, seed=9)
+    with _Memory() as memory:
+        weight = arrived.clone()  # the copy that ComfyUI hands over
+        adapter.calculate_weight(weight, KEY, 1.0, 1.0, None, None)
+    assert memory.most <= told * 1.15
+    assert told <= memory.most * 1.9
