@@ -336,11 +336,21 @@ def test_one_misfit_and_nothing_at_all_is_downloaded(
         studio.run(graph.workflow())
     assert not (studio.process.base / "models/loras/air/civitai/105@1105").exists()
     graph = tiny("sd15", array(fitting), on_mismatch="skip")
-    workflow = graph.workflow()
+    found = [entry["status"] for entry in studio.report(studio.run(graph.workflow()))["entries"]]
+    assert sorted(found) == ["applied", "skipped"]
+
+
+def test_what_is_skipped_gives_no_trigger_words(studio: Studio) -> None:
+    """Both lie on this disk: nothing is looked at before a download, and the misfit is found while it is applied."""
+    folder = studio.process.base / "models" / "loras" / "mine"
+    lora_files.sdxl_lora(folder / "misfit.safetensors", seed=4)
+    lora_files.sd15_lora(folder / "fits.safetensors", seed=5)
+    for name in ("misfit", "fits"):
+        (folder / f"{name}.json").write_text(json.dumps({"activation text": f"word of what {name}"}))
+    array = [{"model": f"local:mine/{name}.safetensors"} for name in ("misfit", "fits")]
+    workflow = tiny("sd15", array, on_mismatch="skip").workflow()
     workflow["words"] = {"class_type": "PreviewAny", "inputs": {"source": ["apply", 2]}}
-    result = studio.run(workflow)
-    assert sorted(entry["status"] for entry in studio.report(result)["entries"]) == ["applied", "skipped"]
-    assert "misfit" not in result.outputs["words"]["text"][0]
+    assert studio.run(workflow).outputs["words"]["text"] == ["word of what fits"]
 
 
 def test_a_misfit_and_a_name_that_nobody_has_are_told_together(studio: Studio) -> None:
