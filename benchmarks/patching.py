@@ -28,7 +28,7 @@ import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the
 import comfy.sd
 import comfy.utils
 import torch
-from air_lora_pack.nodes.patching import application, loaded_model, lora_file
+from air_lora_pack.nodes.patching import application, loaded_model, lora_file, results
 from safetensors import safe_open
 from torch._C._profiler import _EventType
 from torch.profiler import ProfilerActivity, profile
@@ -325,7 +325,7 @@ class _Bench:
         lora_file._files._items.clear()
         application._fits._items.clear()
         loaded_model._kept.clear()
-        self.model.__dict__.pop(application._ATTRIBUTE, None)
+        self.model.__dict__.pop(results._ATTRIBUTE, None)
         gc.collect()
         with contextlib.suppress(OSError, AttributeError):  # glibc's only
             ctypes.CDLL(None).malloc_trim(0)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import weakref
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,8 @@ from .bounded_cache import BoundedCache
 from .fit import Checkpoint, Fit, check_fit
 from .loaded_model import diffusion_weights, model_families, text_encoder_weights
 from .lora_file import LoraFile, open_lora, outline
-from .stack import WeightedPatches, stack_patches
+from .results import Patched, patched
+from .stack import WeightedPatches
 from .stacked_adapter import peak_extra_bytes
 
 if TYPE_CHECKING:
@@ -66,6 +65,15 @@ class Applied:
 
 
 @dataclass(frozen=True)
+class Bypassed:
+    """How one entry's deltas were applied, MODEL and CLIP together."""
+
+    bypassed: int
+    patched: dict[str, int]
+    """Why → how many."""
+
+
+@dataclass(frozen=True)
 class Application:
     """The patched clones, and what became of each entry."""
 
@@ -78,6 +86,10 @@ class Application:
     """How many weights the array changes, of MODEL and CLIP together."""
     peak_extra_bytes: int
     """What patching takes for a moment, beyond the weights themselves."""
+    bypass_bytes: int = 0
+    """What factors beside their layers take while the model is in use."""
+    bypassed: tuple[Bypassed | None, ...] = ()
+    """For each of `entries`, what of it went beside its layers; empty where all is patched."""
 
 
 def loaded_checkpoint(model: Any, clip: Any) -> Checkpoint:
@@ -105,6 +117,7 @@ def apply_loras(
     *,
     skip_mismatches: bool,
     checkpoint: Checkpoint | None = None,
+    bypass: bool = False,
     refused: Sequence[Mismatch] = (),
 ) -> Application:
     """Adds every LoRA's deltas to clones of `model` and `clip` (which may be None).
@@ -112,7 +125,8 @@ def apply_loras(
     With no LoRA the very same objects come back. All are checked before the first patch: raises Mismatch, or
     SeveralErrors with one for each entry that does not fit, unless `skip_mismatches` leaves those out. `refused` are
     those that were found out before their file was downloaded; they are told with the others. `checkpoint` is what
-    `loaded_checkpoint` says of the two, for who has asked it already.
+    `loaded_checkpoint` says of the two, for who has asked it already. `bypass` adds low-rank deltas beside their layers
+    and leaves the weights alone; raises Mismatch with code `nothingToBypass` where that can be done for none.
     """
     checkpoint = checkpoint or loaded_checkpoint(model, clip)
     entries = tuple(_check(lora, checkpoint) for lora in loras)
@@ -129,21 +143,45 @@ def apply_loras(
         for entry in fitting
         if entry.fit and entry.fit.text_encoder
     ]
-    patched_model = _patched(model, diffusion)
-    patched_clip = _patched(clip, encoder)
+    shapes = checkpoint.diffusion.shapes if bypass else None
+    patched_model = patched(model, diffusion, shapes)
+    encoder_shapes = checkpoint.text_encoder.shapes if bypass and checkpoint.text_encoder else None
+    patched_clip = patched(clip, encoder, encoder_shapes)
+    bypassed = _bypassed(entries, patched_model, patched_clip) if bypass else ()
     return Application(
         model=patched_model.patcher,
         clip=patched_clip.patcher,
         families=checkpoint.families,
         entries=entries,
-        weights=len(patched_model.patches) + len(patched_clip.patches),
+        weights=patched_model.weights + patched_clip.weights,
         peak_extra_bytes=max(
             peak_extra_bytes(patched_model.patches, checkpoint.diffusion.shapes),
             peak_extra_bytes(patched_clip.patches, checkpoint.text_encoder.shapes)
             if checkpoint.text_encoder
             else 0,
         ),
+        bypass_bytes=patched_model.bypass_bytes + patched_clip.bypass_bytes,
+        bypassed=bypassed,
     )
+
+
+def _bypassed(entries: Sequence[Applied], model: Patched, clip: Patched) -> tuple[Bypassed | None, ...]:
+    found: list[Bypassed | None] = []
+    for entry in entries:
+        sides = [side.how[entry.lora.sha256] for side in (model, clip) if entry.lora.sha256 in side.how]
+        reasons: dict[str, int] = {}
+        for _, why in sides:
+            for reason, count in why.items():
+                reasons[reason] = reasons.get(reason, 0) + count
+        found.append(Bypassed(sum(count for count, _ in sides), reasons) if sides else None)
+    if any(found) and not any(each.bypassed for each in found if each):
+        raise Mismatch(
+            "none of the LoRAs can be applied beside the layers of this checkpoint: "
+            + "; ".join(sorted({reason for each in found if each for reason in each.patched})),
+            code="nothingToBypass",
+            remedy="Set apply_as to patch.",
+        )
+    return tuple(found)
 
 
 # Content, and what it was held against → how it fits. Changing a weight matches no key again.
@@ -182,71 +220,6 @@ def _patches(entry: Applied, strength: float, mapped: Any) -> WeightedPatches:
         strength=strength,
         patches=mapped.patches,
     )
-
-
-KEPT_RESULTS = 4
-"""How many different arrays on one and the same MODEL or CLIP are remembered."""
-
-_ATTRIBUTE = "_air_lora_results"
-
-
-@dataclass(frozen=True)
-class _Result:
-    """One array on one MODEL or CLIP: all but the model itself, which must be free to go when ComfyUI lets go of it."""
-
-    patches: dict[str, Any]
-    uuid: Any
-    """`patches_uuid` of the clone: where it is the same, ComfyUI patches no weight again."""
-    clone: weakref.ref[Any]
-
-
-@dataclass(frozen=True)
-class _Patched:
-    """A MODEL or CLIP to hand on, and what was added to it."""
-
-    patcher: Any
-    patches: dict[str, Any]
-
-
-def _patched(patcher: Any, entries: list[WeightedPatches]) -> _Patched:
-    """A clone with the patches; the same object where there are none, and the same clone where nothing has changed."""
-    entries = [entry for entry in entries if entry.strength != 0 and entry.patches]
-    if not entries:
-        return _Patched(patcher, {})
-    key = (_uuid(patcher), tuple(sorted((entry.sha256, entry.strength) for entry in entries)))
-    results: OrderedDict[Any, _Result] = patcher.__dict__.setdefault(_ATTRIBUTE, OrderedDict())
-    known = results.pop(key, None)
-    clone = known.clone() if known is not None else None
-    if (
-        known is None or clone is None or _uuid(clone) != known.uuid
-    ):  # gone, or somebody has added to it since
-        patches = known.patches if known is not None else stack_patches(entries)
-        clone = _clone_with(patcher, patches)
-        if known is not None:
-            getattr(clone, "patcher", clone).patches_uuid = known.uuid
-        known = _Result(patches, _uuid(clone), weakref.ref(clone))
-    results[key] = known
-    while len(results) > KEPT_RESULTS:
-        results.popitem(last=False)
-    return _Patched(clone, known.patches)
-
-
-def _uuid(patcher: Any) -> Any:
-    """Of a MODEL, or of a CLIP, whose patcher is inside."""
-    return getattr(patcher, "patcher", patcher).patches_uuid
-
-
-def _clone_with(patcher: Any, patches: dict[str, Any]) -> Any:
-    clone = patcher.clone()
-    added = set(clone.add_patches(patches, 1.0))
-    missing = [key for key in patches if key not in added]
-    if missing:
-        raise Mismatch(
-            f"ComfyUI did not take the patch for {missing[0]} and {len(missing) - 1} more",
-            code="patchRefused",
-            remedy="Please report it with the names of the checkpoint and the LoRA.",
-        )
-    return clone
 
 
 def patches_of(applied: Applied, *, text_encoder: bool) -> WeightedPatches:

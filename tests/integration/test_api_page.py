@@ -103,7 +103,7 @@ def test_every_command_of_the_page_works(studio: Studio, tmp_path: Path) -> None
 def test_the_routes_of_the_page_are_there() -> None:
     named = set(re.findall(r"`(GET|POST) (/air_lora/[a-z/]+)`", PAGE))
     routes = re.findall(
-        r'"(GET|POST)", "(/air_lora/[a-z/]+)"', (ROOT / "nodes/server/routes.py").read_text("utf-8")
+        r'"(GET|POST)", "(/air_lora/[a-z/]+)"', (ROOT / "nodes/server/routes/__init__.py").read_text("utf-8")
     )
     assert named
     assert named <= set(routes)

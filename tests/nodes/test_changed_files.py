@@ -22,13 +22,12 @@ from air_lora_pack.nodes.patching.tensor_file import read_content
 from lora_resolver import Resolver, ResolverConfig, parse_identifier
 from tests import lora_files
 from tests.conftest import ROOT
-from tests.nodes.test_kept import checkpoint, load
+from tests.nodes.checkpoints import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["checkpoint"]
 pytestmark = pytest.mark.integration
 
 
@@ -89,9 +88,9 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_after_it_was_read_nothing_changes_what_is_patched(
-    checkpoint: Path, files: tuple[Path, Path], change: Callable[[Path, Path], None]
+    folder: Path, files: tuple[Path, Path], change: Callable[[Path, Path], None]
 ) -> None:
-    entry, (model, clip) = resolved(files[0]), load(checkpoint)
+    entry, (model, clip) = resolved(files[0]), load(folder, "sd15")
     applied = apply_loras(model, clip, [entry], skip_mismatches=False).model
     expected = patched(applied)
     change(*files)
@@ -102,19 +101,19 @@ def test_after_it_was_read_nothing_changes_what_is_patched(
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_between_the_check_and_the_reading_it_is_found_out(
-    checkpoint: Path, files: tuple[Path, Path], change: Callable[[Path, Path], None]
+    folder: Path, files: tuple[Path, Path], change: Callable[[Path, Path], None]
 ) -> None:
-    entry, (model, clip) = resolved(files[0]), load(checkpoint)
+    entry, (model, clip) = resolved(files[0]), load(folder, "sd15")
     change(*files)
     with pytest.raises(LoraResolverError, match=r"^lora\[0\]") as caught:
         apply_loras(model, clip, [entry], skip_mismatches=False)
     assert caught.value.remedy
 
 
-def test_a_file_that_was_only_touched_is_hashed_and_taken(checkpoint: Path, files: tuple[Path, Path]) -> None:
+def test_a_file_that_was_only_touched_is_hashed_and_taken(folder: Path, files: tuple[Path, Path]) -> None:
     entry = resolved(files[0])
     os.utime(files[0])
-    assert apply_loras(*load(checkpoint), [entry], skip_mismatches=False).entries[0].fit is not None
+    assert apply_loras(*load(folder, "sd15"), [entry], skip_mismatches=False).entries[0].fit is not None
 
 
 def test_what_is_no_lora_takes_no_memory(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import comfy.model_management
 import comfy.sd
 import pytest
 from air_lora_pack.nodes.patching import bounded_cache as kept
-from air_lora_pack.nodes.patching.application import KEPT_RESULTS, WeightedLora, apply_loras
+from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
+from air_lora_pack.nodes.patching.results import KEPT_RESULTS
 
 from tests import lora_files
 from tests.nodes.checkpoints import load

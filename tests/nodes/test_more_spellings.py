@@ -14,16 +14,15 @@ from safetensors.torch import save_file
 
 from lora_resolver import SafetensorsHeader, TensorInfo, detect_architecture
 from lora_resolver.model_file.scale import alphas_of_metadata
+from tests.nodes.checkpoints import load
 from tests.nodes.full_size_models import OTHERS
 from tests.nodes.test_every_class import loaded
-from tests.nodes.test_kept import checkpoint, load
 from tests.nodes.test_odd_files import LINEAR, both, low_rank, patched, r, roles
 from tests.official_classes import official_classes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["checkpoint"]
 pytestmark = pytest.mark.integration
 
 WIDTHS = {"FLUX.1 dev": 3072, "HunyuanVideo": 3072, "HunyuanImage": 3584, "SD 3.5 large": 2432}
@@ -275,7 +274,7 @@ def test_whole_numbers_without_a_scale_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("of_a_factor", [True, False])
-def test_a_dtype_that_nobody_reads(checkpoint: Path, tmp_path: Path, of_a_factor: bool) -> None:
+def test_a_dtype_that_nobody_reads(folder: Path, tmp_path: Path, of_a_factor: bool) -> None:
     """Of a factor it is a refusal that the array may skip; of anything else it does no harm."""
     stem = "lora_unet_down_blocks_1_attentions_0_proj_in"
     name = f"{stem}.lora_mid.weight" if of_a_factor else "something_else"
@@ -283,7 +282,7 @@ def test_a_dtype_that_nobody_reads(checkpoint: Path, tmp_path: Path, of_a_factor
     tensors = {f"{stem}.lora_up.weight": r(8, 4), f"{stem}.lora_down.weight": r(4, 8)}
     save_file(tensors | {name: torch.zeros(2, 2, dtype=torch.uint32)}, path)
     entry = WeightedLora("lora[0]", "odd", path, hashlib.sha256(path.read_bytes()).hexdigest(), 1.0, 1.0)
-    (applied,) = apply_loras(*load(checkpoint), [entry], skip_mismatches=True).entries
+    (applied,) = apply_loras(*load(folder, "sd15"), [entry], skip_mismatches=True).entries
     assert applied.skipped is not None
     assert (applied.skipped.code == "unsupportedDtype") == of_a_factor
 

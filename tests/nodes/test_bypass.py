@@ -1,0 +1,302 @@
+"""LoRAs beside their layers: the same picture as with patched weights, in every order, and nothing left behind."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import comfy.lora
+import comfy.model_management
+import comfy.sample
+import comfy.sd
+import comfy.utils
+import pytest
+import torch
+from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
+from air_lora_pack.nodes.patching.bypass import Factors, parts_of
+
+from lora_resolver import Mismatch
+from tests import lora_files
+from tests.nodes.checkpoints import load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("as_comfyui_runs_nodes")]
+
+FP32 = {"model_options": {"dtype": torch.float32}}
+CLOSE = 2e-5
+"""Of the largest number, in fp32: products in another order."""
+KINDS = ("lora", "tucker", "dora", "loha", "lokr")
+
+
+@pytest.fixture(scope="module")
+def sd15(folder: Path) -> tuple[Any, Any]:
+    return load(folder, "sd15", **FP32)
+
+
+@pytest.fixture(autouse=True)
+def _unloaded() -> Iterator[None]:
+    yield
+    comfy.model_management.unload_all_models()
+
+
+def entry(path: Path, strength: float, number: int = 0) -> WeightedLora:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return WeightedLora(f"lora[{number}]", path.stem, path, digest, strength, strength)
+
+
+@pytest.fixture(scope="module")
+def loras(folder: Path) -> list[WeightedLora]:
+    """One of each kind, with what convolutions, text encoders and alphas there are."""
+    modules = lora_files.modules_of("sd15")
+    convolutions = {name: module for name, module in modules.items() if len(module.shape) == 4}
+    strengths = (0.8, -0.5, 0.4, 0.3, 0.6)
+    return [
+        entry(
+            lora_files.write_lora(
+                folder / f"{kind}.safetensors",
+                convolutions if kind == "tucker" else modules,
+                kind=kind,
+                seed=n,
+            ),
+            strength,
+            n,
+        )
+        for n, (kind, strength) in enumerate(zip(KINDS, strengths))
+    ]
+
+
+def noise(model: Any) -> torch.Tensor:
+    channels = model.model.latent_format.latent_channels
+    return torch.randn(1, channels, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+def picture(model: Any, **options: Any) -> torch.Tensor:
+    """What a KSampler makes of it: loaded by ComfyUI's own management."""
+    width = model.model.model_config.unet_config["context_dim"]
+    words = [[torch.randn(1, 8, width, generator=torch.Generator().manual_seed(4)), {}]]
+    start = noise(model)
+    options = {"steps": 2, "cfg": 2.0, "sampler_name": "euler", "scheduler": "normal", **options}
+    return comfy.sample.sample(
+        model, start, positive=words, negative=words, latent_image=torch.zeros_like(start), seed=5, **options
+    )
+
+
+def applied(pair: tuple[Any, Any], entries: list[WeightedLora], *, bypass: bool = True) -> Any:
+    return apply_loras(*pair, entries, skip_mismatches=False, bypass=bypass)
+
+
+def assert_close(first: torch.Tensor, second: torch.Tensor, tolerance: float = CLOSE) -> None:
+    assert float((first - second).abs().max() / second.abs().max()) < tolerance
+
+
+def calculated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The weights that are patched from now on."""
+    keys: list[str] = []
+    calculate = comfy.lora.calculate_weight
+
+    def counted(patches: Any, weight: Any, key: str, *rest: Any, **options: Any) -> Any:
+        keys.append(key)
+        return calculate(patches, weight, key, *rest, **options)
+
+    monkeypatch.setattr(comfy.lora, "calculate_weight", counted)
+    return keys
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_gives_the_picture_of_the_patched_model(
+    sd15: tuple[Any, Any], loras: list[WeightedLora], kind: str
+) -> None:
+    chosen = [loras[KINDS.index(kind)]] if kind != "loha" else [loras[0], loras[KINDS.index(kind)]]
+    if kind in ("dora", "lokr"):
+        chosen = [loras[0], *chosen]
+    plain = picture(sd15[0])
+    expected = picture(applied(sd15, chosen, bypass=False).model)
+    assert_close(picture(applied(sd15, chosen).model), expected)
+    assert not torch.allclose(expected, plain, atol=1e-4)
+    assert torch.equal(picture(sd15[0]), plain)  # nothing is left behind
+
+
+def test_the_text_encoder_too(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
+    def words(clip: Any) -> torch.Tensor:
+        return clip.encode_from_tokens(clip.tokenize("a red house"))
+
+    before = words(sd15[1])
+    expected = words(applied(sd15, loras[:2], bypass=False).clip)
+    assert_close(
+        words(applied(sd15, loras[:2]).clip), expected, 2e-3
+    )  # its weights are fp16, and rounded when patched
+    assert not torch.allclose(expected, before, atol=1e-4)
+    assert torch.equal(words(sd15[1]), before)
+
+
+def test_every_order_gives_the_same_bits(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
+    pictures = []
+    for order in itertools.islice(itertools.permutations(loras[:3]), 6):
+        sd15[0].__dict__.pop("_air_lora_results", None)
+        sd15[0].__dict__.pop("_air_lora_bypass_plans", None)
+        pictures.append(picture(applied(sd15, list(order)).model))
+    assert all(torch.equal(each, pictures[0]) for each in pictures)
+
+
+def test_low_rank_patches_no_weight_and_a_changed_strength_none_either(
+    sd15: tuple[Any, Any], loras: list[WeightedLora], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = calculated(monkeypatch)
+    first = picture(applied(sd15, loras[:2]).model)
+    changed = [entry(loras[0].path, 0.3, 0), loras[1]]
+    second = picture(applied(sd15, changed).model)
+    assert keys == []
+    assert not torch.allclose(first, second, atol=1e-4)
+    assert_close(second, picture(applied(sd15, changed, bypass=False).model))
+
+
+def test_the_report_says_what_was_patched_and_why(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
+    application = applied(sd15, loras)
+    of = dict(zip(KINDS, application.bypassed))
+    assert of["lora"].patched == {}
+    assert of["tucker"].patched == {}
+    assert of["lora"].bypassed == application.entries[0].weights
+    for kind in ("dora", "loha", "lokr"):
+        assert of[kind].bypassed == 0
+        assert sum(of[kind].patched.values()) == application.entries[KINDS.index(kind)].weights
+    assert application.bypass_bytes > 0
+
+
+def test_nothing_to_bypass_is_an_error(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
+    with pytest.raises(Mismatch) as raised:
+        applied(sd15, [loras[KINDS.index("dora")]])
+    assert raised.value.code == "nothingToBypass"
+
+
+# ---- beside others
+
+
+def core_bypass(model: Any, lora: WeightedLora) -> Any:
+    """ComfyUI's own bypass loader, where this ComfyUI has one."""
+    if not hasattr(comfy.sd, "load_bypass_lora_for_models"):
+        return None
+    file = comfy.utils.load_torch_file(str(lora.path))
+    return comfy.sd.load_bypass_lora_for_models(model, None, file, lora.model_strength, 0)[0]
+
+
+def core_patch(model: Any, lora: WeightedLora) -> Any:
+    file = comfy.utils.load_torch_file(str(lora.path))
+    return comfy.sd.load_lora_for_models(model, None, file, lora.model_strength, 0)[0]
+
+
+def ours_bypass(model: Any, lora: WeightedLora) -> Any:
+    return apply_loras(model, None, [lora], skip_mismatches=False, bypass=True).model
+
+
+def ours_patch(model: Any, lora: WeightedLora) -> Any:
+    return apply_loras(model, None, [lora], skip_mismatches=False).model
+
+
+STEPS = {"ours": ours_bypass, "ours patched": ours_patch, "core": core_patch, "core beside": core_bypass}
+
+
+@pytest.mark.parametrize("run_between", [False, True], ids=["one run", "a run after each"])
+@pytest.mark.parametrize("names", [*itertools.permutations(STEPS, 2), ("ours", "ours")], ids=" then ".join)
+def test_with_another_loader_before_or_after(
+    sd15: tuple[Any, Any], loras: list[WeightedLora], names: tuple[str, str], run_between: bool
+) -> None:
+    """A model that is in use is cloned by whoever comes next, and taken out of use by the clone."""
+    plain = picture(sd15[0])
+    model, expected = sd15[0], sd15[0]
+    for name, lora in zip(names, loras):
+        made = STEPS[name](model, lora)
+        if made is None:  # this ComfyUI has none
+            made = core_patch(model, lora)
+        model, expected = made, core_patch(expected, lora)
+        if run_between:
+            assert_close(picture(model), picture(expected))
+    for _ in range(2):
+        assert_close(picture(model), picture(expected))
+    assert torch.equal(picture(sd15[0]), plain)
+
+
+def test_two_arrays_on_one_checkpoint_in_turns(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
+    first, second = (applied(sd15, [each]).model for each in loras[:2])
+    pictures = [picture(each) for each in (first, second, sd15[0], first, second)]
+    assert torch.equal(pictures[0], pictures[3])
+    assert torch.equal(pictures[1], pictures[4])
+    assert not torch.allclose(pictures[0], pictures[1], atol=1e-4)
+
+
+def test_an_interrupted_run_leaves_nothing(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
+    plain = picture(sd15[0])
+    model = applied(sd15, loras[:2]).model
+    expected = picture(model)
+
+    def interrupt(*_: Any) -> None:
+        raise comfy.model_management.InterruptProcessingException
+
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        picture(model, callback=interrupt)
+    assert torch.equal(picture(model), expected)
+    assert torch.equal(picture(sd15[0]), plain)
+
+
+def test_what_is_kept_for_the_device_is_given_back(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
+    model = applied(sd15, loras[:2]).model
+    (injection,) = next(iter(model.injections.values()))
+
+    def kept() -> bool:
+        return any(part._copies for layer in injection.layers.values() for part in layer.parts)
+
+    seen: list[bool] = []
+    picture(model, callback=lambda *_: seen.append(kept()))
+    assert all(seen)
+    comfy.model_management.unload_all_models()
+    assert not kept()
+    layers = [comfy.utils.get_attr(model.model, path) for path in injection.layers]
+    assert not [layer for layer in layers if "forward" in layer.__dict__]
+
+
+# ---- the formula, on single layers
+
+
+def layers() -> dict[str, tuple[torch.nn.Module, torch.Tensor]]:
+    made = {
+        "linear": (torch.nn.Linear(12, 20), torch.randn(2, 5, 12)),
+        "linear without bias": (torch.nn.Linear(12, 20, bias=False), torch.randn(7, 12)),
+        "conv2d": (torch.nn.Conv2d(6, 8, 3, padding=1), torch.randn(2, 6, 9, 7)),
+        "stride": (torch.nn.Conv2d(6, 8, 3, stride=2, padding=1), torch.randn(2, 6, 9, 7)),
+        "groups": (torch.nn.Conv2d(6, 8, 3, padding=1, groups=2), torch.randn(2, 6, 9, 7)),
+        "dilation": (torch.nn.Conv2d(6, 8, 3, dilation=2), torch.randn(1, 6, 9, 9)),
+        "tiled": (torch.nn.Conv2d(6, 8, 3, padding=1, padding_mode="circular"), torch.randn(1, 6, 9, 9)),
+        "conv1d": (torch.nn.Conv1d(6, 8, 3, padding="same"), torch.randn(2, 6, 11)),
+        "conv3d": (torch.nn.Conv3d(4, 6, (1, 2, 2), stride=(1, 2, 2)), torch.randn(1, 4, 3, 6, 6)),
+    }
+    return {name: (layer.requires_grad_(False), x) for name, (layer, x) in made.items()}
+
+
+@pytest.mark.parametrize("name", layers())
+def test_a_layer_with_factors_beside_it_is_the_layer_with_their_product_in_it(name: str) -> None:
+    torch.manual_seed(1)
+    layer, x = layers()[name]
+    shape = layer.weight.shape
+    factors = [
+        Factors(n, None, torch.randn(shape[0], 3), torch.randn(3, *shape[1:]), 0.5 + n) for n in range(3)
+    ]
+    strengths = torch.tensor([0.7, -0.3, 0.2])
+    ours = parts_of(factors).add(layer, x, layer(x), strengths)
+    for each in factors:
+        product = (each.up @ each.down.flatten(1)).reshape(shape)
+        layer.weight += float(strengths[each.entry]) * each.scale * product
+    torch.testing.assert_close(ours, layer(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("offset", [(0, 5, 10), (1, 2, 6), (0, 0, 20), (1, 0, 12)])
+def test_a_slice_of_a_layer_s_outputs_or_inputs(offset: tuple[int, int, int]) -> None:
+    torch.manual_seed(2)
+    layer, x = torch.nn.Linear(12, 20).requires_grad_(False), torch.randn(2, 5, 12)
+    part = layer.weight.narrow(*offset)
+    factors = [Factors(0, offset, torch.randn(part.shape[0], 3), torch.randn(3, part.shape[1]), 1.0)]
+    ours = parts_of(factors).add(layer, x, layer(x), torch.tensor([0.5]))
+    part += 0.5 * factors[0].up @ factors[0].down
+    torch.testing.assert_close(ours, layer(x), rtol=1e-4, atol=1e-4)
