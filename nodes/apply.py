@@ -59,6 +59,14 @@ class AirLoraApply(TakesArray):
                     tooltip="LoRAs from a stack node of another pack. They join the array: a file in both counts "
                     "with the sum of its weights.",
                 ),
+                io.Combo.Input(
+                    "apply_as",
+                    options=["patch", "bypass", "auto"],
+                    default="patch",
+                    optional=True,
+                    tooltip="patch changes the weights. bypass computes the LoRAs beside them: right for quantized "
+                    "models, and a changed weight costs nothing. auto takes bypass where it is better.",
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="MODEL"),
@@ -81,6 +89,7 @@ class AirLoraApply(TakesArray):
         on_mismatch: str = "error",
         expert: str = "both",
         lora_stack: list[Row] | None = None,
+        apply_as: str = "patch",
     ) -> io.NodeOutput:
         """MODEL, CLIP, trigger words, report; the page's rows show what ran, whatever wire it came over."""
         from .array.apply import apply_array  # late: no start of ComfyUI waits for the patching
@@ -93,6 +102,7 @@ class AirLoraApply(TakesArray):
             skip_mismatches=on_mismatch == "skip",
             expert=expert,
             node_id=cls.hidden.unique_id,
+            apply_as=apply_as,
         )
         record_run(
             cls.hidden,

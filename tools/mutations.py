@@ -75,13 +75,23 @@ _COUNTED: dict[type[ast.operator], type[ast.operator]] = {
 
 def mutants(tree: ast.Module) -> Iterator[tuple[int, ast.Module]]:
     """(line, the module with one thing changed), of everything that runs; texts and annotations stay."""
-    places = [node for node in ast.walk(tree) if _variants(node)]
+    places = [node for node in _that_run(tree) if _variants(node)]
     for number in range(len(places)):
         for variant in range(len(_variants(places[number]))):
             changed = copy.deepcopy(tree)
-            node = [each for each in ast.walk(changed) if _variants(each)][number]
+            node = [each for each in _that_run(changed) if _variants(each)][number]
             _variants(node)[variant]()
             yield getattr(node, "lineno", 0), changed
+
+
+def _that_run(node: ast.AST) -> Iterator[ast.AST]:
+    """The node and all below it but annotations."""
+    yield node
+    for name, value in ast.iter_fields(node):
+        if name not in ("annotation", "returns"):
+            for each in value if isinstance(value, list) else [value]:
+                if isinstance(each, ast.AST):
+                    yield from _that_run(each)
 
 
 def _variants(node: ast.AST) -> list[_Change]:
@@ -97,9 +107,11 @@ def _variants(node: ast.AST) -> list[_Change]:
         return [_Change(node, "value", node.value + 1)]
     if isinstance(node, ast.Constant) and type(node.value) is bool:
         return [_Change(node, "value", not node.value)]
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return []
     if isinstance(node, ast.If | ast.While | ast.IfExp):
         return [_Change(node, "test", ast.Constant(True)), _Change(node, "test", ast.Constant(False))]
-    if isinstance(node, ast.Return) and node.value is not None:
+    if isinstance(node, ast.Return) and ast.unparse(node) != "return None" and node.value is not None:
         return [_Change(node, "value", None)]
     return []
 

@@ -52,10 +52,12 @@ def apply_array(
     skip_mismatches: bool,
     expert: str,
     node_id: str | None,
+    apply_as: str = "patch",
 ) -> Outcome:
     """Finds each active entry's file, checks it against the loaded checkpoint and adds its deltas.
 
     `expert` is which half of a dual-expert video model this is: "high", "low", or "both" for any other model.
+    `apply_as` is "patch", "bypass" or "auto", as for `apply_loras`.
     Raises LoraResolverError, placed at its entry, before anything is patched.
     """
     started = time.perf_counter()
@@ -75,6 +77,7 @@ def apply_array(
         _join(present, files),
         skip_mismatches=skip_mismatches,
         checkpoint=checkpoint,
+        apply_as=apply_as,
         refused=list(refused.values()),
     )
     for entry in application.entries:
@@ -174,6 +177,7 @@ def _report(
 ) -> dict[str, Any]:
     """Enough to reproduce the picture; holds no absolute path and no token."""
     applied = {entry.lora.sha256: entry for entry in application.entries}
+    beside = dict(zip(applied, application.bypassed))
     rows = []
     for entry in entries:
         row: dict[str, Any] = {
@@ -191,12 +195,18 @@ def _report(
         else:
             row |= file_facts(file)
             row |= _fit_facts(entry, applied[file.sha256], application.weights)
+            how = beside.get(file.sha256)
+            if how is not None and "joined_with" not in row:
+                row |= {"bypassed": how.bypassed, "patched": how.patched}
         rows.append(row)
     return {
         "checkpoint": list(application.families),
         "entries": rows,
         "weights": application.weights,
+        "apply_as": "bypass" if application.choice.bypass else "patch",
+        "apply_as_reason": application.choice.reason,
         "peak_extra_bytes": application.peak_extra_bytes,
+        **({"bypass_bytes": application.bypass_bytes} if application.choice.bypass else {}),
         "seconds": round(seconds, 3),
     }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...lora_resolver import LoraResolverError, Mismatch, one_or_several
 from .bounded_cache import BoundedCache
+from .bypass_choice import Choice, choose
 from .fit import Checkpoint, Fit, check_fit
 from .loaded_model import diffusion_weights, model_families, text_encoder_weights
 from .lora_file import LoraFile, open_lora, outline
@@ -84,6 +85,8 @@ class Application:
     entries: tuple[Applied, ...]
     weights: int
     """How many weights the array changes, of MODEL and CLIP together."""
+    choice: Choice
+    """Whether anything went beside its layer, and why."""
     peak_extra_bytes: int
     """What patching takes for a moment, beyond the weights themselves."""
     bypass_bytes: int = 0
@@ -117,7 +120,7 @@ def apply_loras(
     *,
     skip_mismatches: bool,
     checkpoint: Checkpoint | None = None,
-    bypass: bool = False,
+    apply_as: str = "patch",
     refused: Sequence[Mismatch] = (),
 ) -> Application:
     """Adds every LoRA's deltas to clones of `model` and `clip` (which may be None).
@@ -125,8 +128,8 @@ def apply_loras(
     With no LoRA the very same objects come back. All are checked before the first patch: raises Mismatch, or
     SeveralErrors with one for each entry that does not fit, unless `skip_mismatches` leaves those out. `refused` are
     those that were found out before their file was downloaded; they are told with the others. `checkpoint` is what
-    `loaded_checkpoint` says of the two, for who has asked it already. `bypass` adds low-rank deltas beside their layers
-    and leaves the weights alone; raises Mismatch with code `nothingToBypass` where that can be done for none.
+    `loaded_checkpoint` says of the two, for who has asked it already. `apply_as` is "patch", "auto", or "bypass":
+    low-rank deltas go beside their layers; raises Mismatch with code `nothingToBypass` where none can.
     """
     checkpoint = checkpoint or loaded_checkpoint(model, clip)
     entries = tuple(_check(lora, checkpoint) for lora in loras)
@@ -143,11 +146,14 @@ def apply_loras(
         for entry in fitting
         if entry.fit and entry.fit.text_encoder
     ]
-    shapes = checkpoint.diffusion.shapes if bypass else None
+    choice = _choice(apply_as, [(model, diffusion), (clip, encoder)])
+    shapes = checkpoint.diffusion.shapes if choice.bypass else None
     patched_model = patched(model, diffusion, shapes)
-    encoder_shapes = checkpoint.text_encoder.shapes if bypass and checkpoint.text_encoder else None
+    encoder_shapes = checkpoint.text_encoder.shapes if choice.bypass and checkpoint.text_encoder else None
     patched_clip = patched(clip, encoder, encoder_shapes)
-    bypassed = _bypassed(entries, patched_model, patched_clip) if bypass else ()
+    bypassed = _bypassed(entries, patched_model, patched_clip) if choice.bypass else ()
+    if apply_as == "bypass" and any(bypassed) and not any(each.bypassed for each in bypassed if each):
+        raise _nothing_to_bypass(bypassed)
     return Application(
         model=patched_model.patcher,
         clip=patched_clip.patcher,
@@ -160,6 +166,7 @@ def apply_loras(
             if checkpoint.text_encoder
             else 0,
         ),
+        choice=choice,
         bypass_bytes=patched_model.bypass_bytes + patched_clip.bypass_bytes,
         bypassed=bypassed,
     )
@@ -174,14 +181,33 @@ def _bypassed(entries: Sequence[Applied], model: Patched, clip: Patched) -> tupl
             for reason, count in why.items():
                 reasons[reason] = reasons.get(reason, 0) + count
         found.append(Bypassed(sum(count for count, _ in sides), reasons) if sides else None)
-    if any(found) and not any(each.bypassed for each in found if each):
-        raise Mismatch(
-            "none of the LoRAs can be applied beside the layers of this checkpoint: "
-            + "; ".join(sorted({reason for each in found if each for reason in each.patched})),
-            code="nothingToBypass",
-            remedy="Set apply_as to patch.",
-        )
     return tuple(found)
+
+
+def _choice(apply_as: str, sides: Sequence[tuple[Any, Sequence[WeightedPatches]]]) -> Choice:
+    if apply_as != "auto":
+        return Choice(apply_as == "bypass", f"apply_as is {apply_as}")
+    made = [
+        choose(
+            getattr(patcher, "patcher", patcher),
+            {target.key for entry in entries for target in entry.patches},
+        )
+        for patcher, entries in sides
+        if any(entry.patches for entry in entries)
+    ]
+    return next(
+        (each for each in made if each.bypass),
+        made[0] if made else Choice(False, "there is nothing to apply"),
+    )
+
+
+def _nothing_to_bypass(bypassed: Sequence[Bypassed | None]) -> Mismatch:
+    reasons = sorted({reason for each in bypassed if each for reason in each.patched})
+    return Mismatch(
+        f"none of the LoRAs can be applied beside the layers of this checkpoint: {'; '.join(reasons)}",
+        code="nothingToBypass",
+        remedy="Set apply_as to patch, or to auto.",
+    )
 
 
 # Content, and what it was held against → how it fits. Changing a weight matches no key again.

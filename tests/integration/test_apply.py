@@ -13,7 +13,7 @@ from tests import lora_files
 from tests.integration.conftest import TOKEN, Studio, air, tiny
 from tests.integration.route_client import Routes
 from tests.integration.stalling_server import STALLED_VERSION
-from tools.comfy_client import Failed, Rejected, Workflow
+from tools.comfy_client import Failed, Rejected, Result, Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -456,3 +456,22 @@ def test_tags_of_a_prompt_over_a_wire_are_an_array(studio: Studio) -> None:
         0.3,
     )
     assert entry["status"] == "applied"
+
+
+def test_beside_the_layers_it_is_the_same_picture_and_the_report_says_how(studio: Studio) -> None:
+    array = [{"model": A, "weight": 0.6}, {"model": B, "weight": -0.4}]
+
+    def run(how: str) -> Result:
+        workflow = tiny("sd15", array).workflow()
+        workflow["apply"]["inputs"]["apply_as"] = how
+        return studio.run(workflow)
+
+    beside = run("bypass")
+    report = studio.report(beside)
+    assert report["apply_as"] == "bypass"
+    assert report["bypass_bytes"] > 0
+    assert [row["patched"] for row in report["entries"]] == [{}, {}]
+    assert [row["bypassed"] for row in report["entries"]] == [row["weights"] for row in report["entries"]]
+    patched, ours = (np.asarray(studio.picture(each)).astype(int) for each in (run("patch"), beside))
+    assert np.abs(patched - ours).max() <= 3
+    assert studio.report(run("auto"))["apply_as"] == "patch"  # an ordinary model, which stays in memory

@@ -1,0 +1,114 @@
+"""Patch or bypass: what costs less, and where patching loses what a LoRA has.
+
+A patch costs once for each weight, or at each forward for weights that do not stay on the device. A bypass costs at
+each forward, for T tokens of a layer with `in` inputs and `out` outputs about cρ of what a patch costs, where
+ρ = T·(in + out) / (in·out) and c is the device's: how much faster it copies and casts than it multiplies. The rank is
+in both, and falls out.
+"""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import comfy.model_management
+import comfy.utils
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+TOKENS = 4096
+"""Of a forward, where nobody knows it before the run: a picture of one megapixel."""
+
+MEASURED_COST = {("cpu", torch.float32): 0.9, ("cpu", torch.bfloat16): 0.37}
+"""(kind of device, dtype) → c, medians of 167 layers and sizes; others are measured when they are asked for."""
+
+_QUANTIZED = (torch.float8_e4m3fn, torch.float8_e5m2)
+
+
+class Choice(NamedTuple):
+    """How low-rank deltas are applied, and why."""
+
+    bypass: bool
+    reason: str
+
+
+def choose(patcher: Any, keys: Iterable[str]) -> Choice:
+    """For the weights that an array changes. `patcher` is the ModelPatcher of a MODEL or a CLIP."""
+    weights = [comfy.utils.get_attr(patcher.model, key) for key in keys]
+    quantized = sum(_is_quantized(weight) for weight in weights)
+    if quantized:
+        what = f"{quantized} of {len(weights)} weights are quantized"
+        return Choice(True, f"{what}, and a patch would be rounded with them")
+    size, device = patcher.model_size(), patcher.load_device
+    if device.type == "cpu" or size <= comfy.model_management.get_free_memory(device):
+        return Choice(False, "the weights stay in memory, so they are patched once")
+    dtype = patcher.model_dtype() or torch.float32
+    ratio = median(_ratio(weight.shape) for weight in weights if weight.dim() > 1)
+    larger = "the model is larger than the free memory"
+    if cost_of(device, dtype) * ratio < 1:
+        return Choice(True, f"{larger}, and a part of it would be patched at each step")
+    return Choice(False, f"{larger}, but its layers are too narrow to gain by a bypass")
+
+
+def _is_quantized(weight: torch.Tensor) -> bool:
+    return (
+        type(weight).__name__ == "QuantizedTensor"
+        or weight.dtype in _QUANTIZED
+        or not weight.is_floating_point()
+    )
+
+
+def _ratio(shape: torch.Size) -> float:
+    inputs = shape[1:].numel()
+    return float(TOKENS * (inputs + shape[0]) / (inputs * shape[0]))
+
+
+_costs: dict[tuple[str, torch.dtype], float] = dict(MEASURED_COST)
+
+
+def cost_of(device: torch.device, dtype: torch.dtype) -> float:
+    """c of a device. Measured in some tenths of a second when it is asked for first, then kept."""
+    key = (device.type, dtype)
+    if key not in _costs:
+        _costs[key] = _measured(device, dtype)
+    return _costs[key]
+
+
+def set_cost(device_type: str, dtype: torch.dtype, cost: float) -> None:
+    """States c, for who has measured it."""
+    _costs[device_type, dtype] = cost
+
+
+def _measured(device: torch.device, dtype: torch.dtype) -> float:
+    size, tokens, rank = 2048, 2048, 64
+    made = {"device": device, "dtype": dtype}
+    weight, x, y = (torch.zeros(rows, size, **made) for rows in (size, tokens, tokens))
+    up, down = torch.zeros(size, rank, **made), torch.zeros(rank, size, **made)
+
+    def patch() -> None:
+        (weight.float() + up.float() @ down.float()).to(dtype)
+
+    def bypass() -> None:
+        y.addmm_(x @ down.T, up.T)
+
+    ratio = tokens * 2 * size / (size * size)
+    return float(_seconds(bypass, device) / _seconds(patch, device) / ratio)
+
+
+def _seconds(work: Any, device: torch.device) -> float:
+    times = []
+    for _ in range(6):
+        _wait_for(device)
+        start = time.perf_counter()
+        work()
+        _wait_for(device)
+        times.append(time.perf_counter() - start)
+    return median(times[1:])
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
