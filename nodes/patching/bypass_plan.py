@@ -51,6 +51,16 @@ class Plan:
             if patches
         ]
 
+    def not_patched(self, entries: Sequence[WeightedPatches]) -> list[WeightedPatches]:
+        """The same entries with all that goes beside its layer."""
+        return [
+            WeightedPatches(
+                *(each.place, each.name, each.sha256, each.strength),
+                {target: value for target, value in each.patches.items() if target not in patches},
+            )
+            for each, patches in zip(entries, self.rest)
+        ]
+
 
 def plan(model: Any, shapes: Mapping[str, Sequence[int]], entries: Sequence[WeightedPatches]) -> Plan:
     """`model` is what the patcher holds, `shapes` its weights'. Entries come in the order of their SHA-256."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...lora_resolver import Mismatch
 from .bypass import KEY, ArrayBypass
+from .bypass_merging import tell_as_patches
 from .bypass_plan import Plan, plan
 from .stack import WeightedPatches, stack_patches
 
@@ -70,7 +71,7 @@ def patched(
         how = known.plan if known is not None else _plan(patcher, entries, shapes)
         to_patch = entries if how is None else how.to_patch(entries)
         patches = known.patches if known is not None else stack_patches(to_patch)
-        clone = _clone_with(patcher, patches, how, [entry.strength for entry in entries])
+        clone = _clone_with(patcher, patches, how, entries)
         if known is not None:
             _inner(clone).patches_uuid = known.uuid
         known = _Result(patches, _uuid(clone), weakref.ref(clone), how)
@@ -128,15 +129,12 @@ def _uuid(patcher: Any) -> Any:
     return _inner(patcher).patches_uuid
 
 
-def _clone_with(patcher: Any, patches: dict[str, Any], how: Plan | None, strengths: Sequence[float]) -> Any:
+def _clone_with(
+    patcher: Any, patches: dict[str, Any], how: Plan | None, entries: Sequence[WeightedPatches]
+) -> Any:
     clone = patcher.clone()
     if how is not None and how.layers:
-        inner = _inner(clone)
-        inner.is_injected = (
-            False  # a clone says so of a patcher that is in use, and what is added here is not in it
-        )
-        inner.set_injections(f"{KEY}_{uuid.uuid4().hex}", [ArrayBypass(how.layers, strengths)])
-        inner.size = inner.model_size() + _bypass_bytes(clone, how)
+        _put_beside(_inner(clone), how, entries)
     if not patches:
         return clone
     added = set(clone.add_patches(patches, 1.0))
@@ -148,3 +146,11 @@ def _clone_with(patcher: Any, patches: dict[str, Any], how: Plan | None, strengt
             remedy="Please report it with the names of the checkpoint and the LoRA.",
         )
     return clone
+
+
+def _put_beside(inner: Any, how: Plan, entries: Sequence[WeightedPatches]) -> None:
+    key = f"{KEY}_{uuid.uuid4().hex}"
+    inner.is_injected = False  # a clone says so of a patcher in use, in which what is added here is not
+    inner.set_injections(key, [ArrayBypass(how.layers, [entry.strength for entry in entries])])
+    inner.size = inner.model_size() + _bypass_bytes(inner, how)
+    tell_as_patches(inner, key, lambda: stack_patches(how.not_patched(entries)))

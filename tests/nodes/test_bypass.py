@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from typing import TYPE_CHECKING, Any
 
+import comfy.hooks
 import comfy.lora
 import comfy.model_management
 import comfy.sample
@@ -15,6 +16,8 @@ import pytest
 import torch
 from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
 from air_lora_pack.nodes.patching.bypass import Factors, parts_of
+from comfy_api.torch_helpers import set_torch_compile_wrapper
+from comfy_extras.nodes_model_merging import ModelMergeSimple
 
 from lora_resolver import Mismatch
 from tests import lora_files
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("as_comfyui_runs_nodes")]
 
+CPU = torch.device("cpu")
 FP32 = {"model_options": {"dtype": torch.float32}}
 CLOSE = 2e-5
 """Of the largest number, in fp32: products in another order."""
@@ -74,10 +78,15 @@ def noise(model: Any) -> torch.Tensor:
     return torch.randn(1, channels, 8, 8, generator=torch.Generator().manual_seed(3))
 
 
-def picture(model: Any, **options: Any) -> torch.Tensor:
+def picture(model: Any, hooks: Any = None, **options: Any) -> torch.Tensor:
     """What a KSampler makes of it: loaded by ComfyUI's own management."""
     width = model.model.model_config.unet_config["context_dim"]
-    words = [[torch.randn(1, 8, width, generator=torch.Generator().manual_seed(4)), {}]]
+    words = [
+        [
+            torch.randn(1, 8, width, generator=torch.Generator().manual_seed(4)),
+            {"hooks": hooks} if hooks else {},
+        ]
+    ]
     start = noise(model)
     options = {"steps": 2, "cfg": 2.0, "sampler_name": "euler", "scheduler": "normal", **options}
     return comfy.sample.sample(
@@ -217,6 +226,84 @@ def test_with_another_loader_before_or_after(
     for _ in range(2):
         assert_close(picture(model), picture(expected))
     assert torch.equal(picture(sd15[0]), plain)
+
+
+@pytest.fixture(scope="module")
+def other(folder: Path) -> Any:
+    model = load(folder, "sd15", **FP32)[0]
+    with torch.no_grad():
+        for parameter in model.model.diffusion_model.parameters():
+            parameter.mul_(1.2)
+    return model
+
+
+@pytest.mark.parametrize("where", ["first", "second", "both", "after"])
+def test_merged_with_another_model(
+    sd15: tuple[Any, Any], other: Any, loras: list[WeightedLora], where: str
+) -> None:
+    """A merge scales what the one has and takes what the other has: LoRAs beside the layers, too."""
+
+    def merged(add: Any) -> Any:
+        one, two = sd15[0], other
+        if where in ("first", "both"):
+            one = add(one, loras[0])
+        if where in ("second", "both"):
+            two = add(two, loras[1])
+        made = ModelMergeSimple().merge(one, two, 0.6)[0]
+        return add(made, loras[0]) if where == "after" else made
+
+    expected = picture(merged(core_patch))
+    assert_close(picture(merged(ours_bypass)), expected, 1e-4)
+    clone = ours_bypass(sd15[0], loras[0]).clone()  # what stands between them, such as a changed sampling
+    again = ModelMergeSimple().merge(clone, other, 0.6)[0]
+    assert_close(
+        picture(again), picture(ModelMergeSimple().merge(core_patch(sd15[0], loras[0]), other, 0.6)[0]), 1e-4
+    )
+
+
+def test_a_weight_hook_beside_it(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
+    def hooked(model: Any) -> torch.Tensor:
+        file = comfy.utils.load_torch_file(str(loras[1].path))
+        hooks = comfy.hooks.create_hook_lora(file, 0.5, 0)
+        return picture(model, hooks=hooks)
+
+    expected = hooked(core_patch(sd15[0], loras[0]))
+    assert_close(hooked(ours_bypass(sd15[0], loras[0])), expected)
+    assert not torch.allclose(expected, picture(core_patch(sd15[0], loras[0])), atol=1e-4)
+
+
+def test_a_compiled_model(folder: Path, loras: list[WeightedLora]) -> None:
+    """A changed `forward` is compiled again; what hooks of torch add is not seen by a compiled model."""
+    model = load(folder, "sd15", **FP32)[0]
+    compiled = ours_bypass(model, loras[0]).clone()
+    set_torch_compile_wrapper(model=compiled, backend="eager")
+    assert_close(picture(compiled, steps=1), picture(ours_bypass(model, loras[0]), steps=1))
+
+
+def test_what_does_not_fit_into_memory(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
+    """Half of the weights stay where they are, and are brought for each forward."""
+    plain, model = picture(sd15[0]), applied(sd15, [loras[0], loras[2]]).model
+    expected = picture(model)
+    comfy.model_management.unload_all_models()
+    model.patch_model(device_to=CPU, lowvram_model_memory=model.model_size() // 2)
+    try:
+        assert_close(picture(model), expected)
+    finally:
+        model.unpatch_model(device_to=CPU)
+    assert torch.equal(picture(sd15[0]), plain)
+
+
+def test_what_is_reserved_has_room_for_the_factors(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
+    application = applied(sd15, loras[:1])
+    numbers = sum(
+        up.numel() + down.numel() for up, down in _factors_of(application.entries[0].fit.diffusion.patches)
+    )
+    assert application.model.model_size() - sd15[0].model_size() == 4 * numbers
+
+
+def _factors_of(patches: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    for value in patches.values():
+        yield value.weights[0], value.weights[1]
 
 
 def test_two_arrays_on_one_checkpoint_in_turns(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:

@@ -13,7 +13,9 @@ import comfy.quant_ops
 import comfy.weight_adapter
 import pytest
 import torch
+from air_lora_pack.nodes.patching.bypass_choice import choose
 from air_lora_pack.nodes.patching.key_mapping import Target
+from air_lora_pack.nodes.patching.results import patched
 from air_lora_pack.nodes.patching.stack import WeightedPatches, stack_patches
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("as_comfyui_runs_nodes")]
@@ -128,3 +130,49 @@ def test_five_loras_are_no_farther_from_the_exact_output_than_core_s_chain(
     # Quantized again, both have the format's own error, which the last digits of the sum move a little.
     assert errors["ours"] <= errors["chain"] * (1.0 if at_each_forward else 1.02)
     assert errors["ours"] < without / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), FORMATS, ids=[f"{name} {'convrot' if more else ''}" for name, more in FORMATS]
+)
+def test_beside_the_layer_nothing_of_a_lora_is_lost_to_rounding(name: str, options: dict[str, Any]) -> None:
+    """Its part of the output, against float64: in the weight it is quantized with it, beside it bf16 alone rounds it."""
+    model = OneLayer(name, options)
+    # As for what is brought for each forward: it is no longer quantized then. A CPU has no product for some formats.
+    model.layer.weight_function = [lambda weight: weight]
+    patcher = comfy.model_patcher.ModelPatcher(model, CPU, CPU)
+    inputs = numbers(64, SIZE, seed=200).bfloat16()
+    plain = model(inputs)
+    weight = model.layer.weight.dequantize().double()
+    entries = [
+        WeightedPatches(f"lora[{seed}]", str(seed), f"{seed:064}", STRENGTH, {Target(KEY): value})
+        for seed, value in enumerate(LORAS)
+    ]
+    part = sum(
+        STRENGTH * (inputs.double() @ each.weights[1].double().T @ each.weights[0].double().T)
+        for each in LORAS
+    )
+
+    beside = patched(patcher, entries, {KEY: (SIZE, SIZE)}).patcher
+    assert not beside.patches
+    beside.inject_model()
+    whole = model(inputs)
+    beside.eject_model()
+    assert torch.equal(model(inputs), plain)
+
+    model.layer.weight_function = []
+    in_weight = output(ours(patcher), at_each_forward=False) - inputs.double() @ weight.T
+    lost_beside, lost_in_weight = (
+        float((found - part).norm() / part.norm()) for found in (whole.double() - plain.double(), in_weight)
+    )
+    print(f"{name}: {lost_beside:.4f} of the LoRAs lost beside the layer, {lost_in_weight:.4f} in its weight")
+    assert lost_beside < 0.02
+    assert lost_beside < lost_in_weight / 2
+
+
+def test_auto_goes_beside_quantized_layers_and_into_others() -> None:
+    model = OneLayer(*FORMATS[0])
+    quantized = comfy.model_patcher.ModelPatcher(model, CPU, CPU)
+    assert choose(quantized, [KEY]).bypass
+    model.layer.weight = torch.nn.Parameter(torch.zeros(SIZE, SIZE), requires_grad=False)
+    assert not choose(comfy.model_patcher.ModelPatcher(model, CPU, CPU), [KEY]).bypass

@@ -1,0 +1,2 @@
+class CallbacksMP:
+    ON_CLONE: str
