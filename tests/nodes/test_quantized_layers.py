@@ -136,7 +136,7 @@ def test_five_loras_are_no_farther_from_the_exact_output_than_core_s_chain(
     ("name", "options"), FORMATS, ids=[f"{name} {'convrot' if more else ''}" for name, more in FORMATS]
 )
 def test_beside_the_layer_nothing_of_a_lora_is_lost_to_rounding(name: str, options: dict[str, Any]) -> None:
-    """Its part of the output, against float64: in the weight it is quantized with it, beside it bf16 alone rounds it."""
+    """Its part of the output, against float64: in the weight it is quantized, beside it bf16 alone rounds it."""
     model = OneLayer(name, options)
     # As for what is brought for each forward: it is no longer quantized then. A CPU has no product for some formats.
     model.layer.weight_function = [lambda weight: weight]
