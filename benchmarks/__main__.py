@@ -22,6 +22,7 @@ BENCHMARKS = (
     "reading",
     "patching",
     "each_forward",
+    "bypass",
     "analysis",
     "page",
 )

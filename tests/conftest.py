@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 # What takes longest comes first, so that no worker is left alone with it at the end.
-ORDER = ("browser", "integration", "nodes", "lora_resolver")
+ORDER = ("browser", "nodes", "integration", "lora_resolver")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -344,6 +344,53 @@ def test_what_is_kept_for_the_device_is_given_back(sd15: tuple[Any, Any], loras:
     assert not [layer for layer in layers if hasattr(layer.forward, "dispatcher")]
 
 
+@pytest.mark.parametrize(
+    ("checkpoint", "naming"), [("flux", ""), ("flux", "diffusers"), ("wan", ""), ("sd15", "diffusers")]
+)
+def test_every_layer_gives_what_it_gives_with_the_patched_weight(
+    folder: Path, checkpoint: str, naming: str
+) -> None:
+    """Diffusers' names are of projections that the model has fused: slices of its layers."""
+    options = {"model_options": {"dtype": torch.float32}}
+    model = load(folder, checkpoint, **options)[0]
+    path = folder / f"layers_{checkpoint}_{naming}.safetensors"
+    peft = naming == "diffusers"
+    lora_files.write_lora(
+        path,
+        lora_files.modules_of(checkpoint, naming=naming),
+        seed=3,
+        **({"spelling": "peft"} if peft else {}),
+    )
+    one = entry(path, 0.7)
+    pair = (model, None)
+    beside = apply_loras(*pair, [one], skip_mismatches=False, apply_as="bypass")
+    assert beside.bypassed[0].patched == {}
+    (injection,) = next(iter(beside.model.injections.values()))
+    inputs = {name: _input_of(comfy.utils.get_attr(model.model, name)) for name in injection.layers}
+
+    def outputs() -> dict[str, torch.Tensor]:
+        return {name: comfy.utils.get_attr(model.model, name)(x).clone() for name, x in inputs.items()}
+
+    plain = outputs()
+    beside.model.inject_model()
+    ours = outputs()
+    beside.model.eject_model()
+    patched = apply_loras(*pair, [one], skip_mismatches=False).model
+    patched.patch_model(device_to=CPU)
+    expected = outputs()
+    patched.unpatch_model(device_to=CPU)
+    for name, y in expected.items():
+        assert_close(ours[name], y)
+        assert not torch.equal(plain[name], y)
+
+
+def _input_of(layer: Any) -> torch.Tensor:
+    torch.manual_seed(7)
+    if hasattr(layer, "kernel_size"):
+        return torch.randn(1, layer.in_channels, *[6] * len(layer.kernel_size))
+    return torch.randn(2, 5, layer.in_features)
+
+
 # ---- the formula, on single layers
 
 
