@@ -12,6 +12,9 @@ against float64. On a GPU too, where there is one.
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the tests of nodes do
@@ -20,11 +23,13 @@ import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the
 import comfy.lora
 import comfy.weight_adapter
 import torch
+from air_lora_pack.nodes.patching import application
 from air_lora_pack.nodes.patching.bypass import Factors, parts_of
 from air_lora_pack.nodes.patching.key_mapping import Target
 from air_lora_pack.nodes.patching.stack import WeightedPatches, stack_patches
 
-from benchmarks.race import race
+from benchmarks.full_models import make_model, write_lora
+from benchmarks.race import race, room_on_disk
 from benchmarks.results import BenchmarkResult, lower_is_better
 
 if TYPE_CHECKING:
@@ -47,7 +52,10 @@ def run() -> list[BenchmarkResult]:
     """Rows for each layer, dtype, number of tokens, rank and number of LoRAs."""
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     with torch.inference_mode():
-        return [row for device in devices for cell in _cells() for row in _race(device, *cell)]
+        return [
+            *_whole_unet(),
+            *(row for device in devices for cell in _cells() for row in _race(device, *cell)),
+        ]
 
 
 def _cells() -> Iterator[tuple[str, str, int, int, int]]:
@@ -143,3 +151,40 @@ def _show_errors(what: str, layer: Any, x: Any, pairs: Any, ways: dict[str, Call
         if way != "plain"
     }
     print(f"  {what}: error " + ", ".join(f"{way} {error:.1e}" for way, error in errors.items()), flush=True)
+
+
+def _whole_unet() -> list[BenchmarkResult]:
+    """SD 1.5's UNet at 512×512 with five LoRAs of rank 16 beside its attention and feed-forward layers, and without."""
+    model = make_model("SD1.5")
+    model.model.diffusion_model.float().dtype = torch.float32
+    with tempfile.TemporaryDirectory(dir=room_on_disk(2 << 30)) as folder:
+        files = [
+            write_lora(Path(folder) / f"{n}.safetensors", model, n, convolutions=False, rank=16)
+            for n in range(5)
+        ]
+        loras = [
+            application.WeightedLora(
+                f"lora[{n}]", file.stem, file, hashlib.sha256(file.read_bytes()).hexdigest(), STRENGTH, 0.0
+            )
+            for n, file in enumerate(files)
+        ]
+        beside = application.apply_loras(model, None, loras, skip_mismatches=False, apply_as="bypass").model
+    x, t, words = torch.randn(1, 4, 64, 64), torch.tensor([500.0]), torch.randn(1, 77, 768)
+
+    def forward() -> None:
+        model.model.diffusion_model(x, t, context=words)
+
+    def with_loras() -> None:
+        beside.inject_model()
+        forward()
+        beside.eject_model()
+
+    ways = {"ours": with_loras, "plain": forward}
+    race(ways, dict.fromkeys(ways, 1))
+    seconds = race(ways, dict.fromkeys(ways, 5))
+    what = "beside, SD1.5's whole UNet fp32, 512×512, rank 16, N=5, plain"
+    return [lower_is_better(what, seconds["ours"], seconds["plain"], "plain", "s")]
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

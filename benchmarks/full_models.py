@@ -50,7 +50,9 @@ def make_model(name: str, device: torch.device = CPU) -> Any:
     return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=CPU)
 
 
-def write_lora(path: Path, model: Any, number: int, *, convolutions: bool | None = None) -> Path:
+def write_lora(
+    path: Path, model: Any, number: int, *, convolutions: bool | None = None, rank: int | None = None
+) -> Path:
     """The `number`-th LoRA of a stack, as kohya's trainer writes it: attention and feed-forward layers, and in every
     second file the convolutions too, unless `convolutions` says it. fp16, with alphas."""
     stems = {
@@ -58,7 +60,7 @@ def write_lora(path: Path, model: Any, number: int, *, convolutions: bool | None
         for stem, weight in comfy.lora.model_lora_keys_unet(model.model, {}).items()
         if stem.startswith("lora_unet_") and isinstance(weight, str)
     }
-    rank = RANKS[number]
+    rank = RANKS[number] if rank is None else rank
     tensors = {}
     for weight, shape in _covered(
         model, convolutions=number % 2 == 0 if convolutions is None else convolutions
