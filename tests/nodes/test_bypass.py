@@ -88,7 +88,7 @@ def picture(model: Any, hooks: Any = None, **options: Any) -> torch.Tensor:
         ]
     ]
     start = noise(model)
-    options = {"steps": 2, "cfg": 2.0, "sampler_name": "euler", "scheduler": "normal", **options}
+    options = {"steps": 2, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", **options}
     return comfy.sample.sample(
         model, start, positive=words, negative=words, latent_image=torch.zeros_like(start), seed=5, **options
     )
