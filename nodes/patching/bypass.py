@@ -10,8 +10,9 @@ order than it was taken would stay broken. So it stays where others stand around
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import comfy.utils
 import torch
@@ -157,34 +158,53 @@ def _add_convolved(
     y += convolve(inner, up.reshape(*up.shape, *ones), None, 1, 0, 1, groups)
 
 
+class _InUse(NamedTuple):
+    """An array in the layers of one model."""
+
+    patcher: weakref.ref[Any]
+    """Who has put it in, and is the one to take it out."""
+    dispatchers: list[_Dispatcher]
+
+
 class ArrayBypass:
-    """An array's deltas on one MODEL or CLIP: a PatcherInjection."""
+    """An array's deltas on one MODEL or CLIP: a PatcherInjection.
+
+    A ModelPatcher that is cloned while it is in use tells its clone that it is, too. Such a clone takes out nothing
+    that it has not put in, as when it is let go of unused.
+    """
 
     def __init__(self, layers: Mapping[str, LayerBypass], strengths: Sequence[float]) -> None:
         self.layers = layers
         self.strengths = torch.tensor(strengths, dtype=torch.float32)
-        self._dispatchers: list[_Dispatcher] = []
+        self._in_use: dict[int, _InUse] = {}
 
     def inject(self, patcher: Any) -> None:
         """Called once the model is loaded. The layers are those of that patcher: a copy of the model has others."""
+        if self._is_anothers(patcher):
+            return
         self.eject(patcher)
+        dispatchers = []
         for path, layer in self.layers.items():
             dispatcher = _dispatcher_of(comfy.utils.get_attr(patcher.model, path))
             dispatcher.active[id(self)] = (layer, self)
-            self._dispatchers.append(dispatcher)
+            dispatchers.append(dispatcher)
+        self._in_use[id(patcher.model)] = _InUse(weakref.ref(patcher), dispatchers)
 
-    def eject(self, _patcher: Any) -> None:
+    def eject(self, patcher: Any) -> None:
         """Called before the model is changed or unloaded."""
-        for dispatcher in self._dispatchers:
+        if self._is_anothers(patcher):
+            return
+        in_use = self._in_use.pop(id(patcher.model), None)
+        for dispatcher in in_use.dispatchers if in_use else ():
             dispatcher.remove(id(self))
-        self._dispatchers.clear()
         for layer in self.layers.values():
             for part in layer.parts:
                 part.drop_copies()
 
-    def memory(self, bytes_of_number: int) -> int:
-        """Bytes that the factors take where the model computes."""
-        return bytes_of_number * sum(part.numbers for layer in self.layers.values() for part in layer.parts)
+    def _is_anothers(self, patcher: Any) -> bool:
+        in_use = self._in_use.get(id(patcher.model))
+        owner = in_use.patcher() if in_use else None
+        return owner is not None and owner is not patcher and owner.is_injected
 
 
 class _Dispatcher:

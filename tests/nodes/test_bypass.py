@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import itertools
 from typing import TYPE_CHECKING, Any
@@ -226,6 +227,29 @@ def test_with_another_loader_before_or_after(
     for _ in range(2):
         assert_close(picture(model), picture(expected))
     assert torch.equal(picture(sd15[0]), plain)
+
+
+def test_a_clone_that_was_made_while_it_was_in_use_and_is_let_go(
+    sd15: tuple[Any, Any], loras: list[WeightedLora]
+) -> None:
+    """It says that it is in use, and takes itself out at its end."""
+    plain = picture(sd15[0])
+    model = applied(sd15, loras[:1]).model
+    expected = picture(model)
+
+    def clones(*_: Any) -> None:
+        clone = model.clone()
+        clone.add_patches({}, 1.0)
+        del clone
+        gc.collect()
+
+    assert torch.equal(picture(model, callback=clones), expected)
+    clones()
+    assert torch.equal(picture(model), expected)
+    used = model.clone()
+    assert torch.equal(picture(used), expected)
+    assert torch.equal(picture(sd15[0]), plain)
+    assert torch.equal(picture(model), expected)
 
 
 @pytest.fixture(scope="module")
