@@ -33,7 +33,6 @@ from tools.runtime import (  # noqa: E402  # the path above makes it importable
     ensure_runtime,
     ensure_tests_beside,
     ensure_tools_only,
-    lay_out_for_types,
     say,
     venv_python,
 )
@@ -114,11 +113,10 @@ _IN_PARALLEL = (
 def check(arguments: list[str]) -> int:
     """Format, lint and types, of Python and of the page, changing nothing."""
     python = ensure_tools_only()
-    lay_out_for_types()
     steps = (
         ("ruff", "format", "--check", "."),
         ("ruff", "check", "."),
-        ("mypy", *arguments),
+        ("tools.type_check", *arguments),
         ("tools.page_checker",),
     )
     results = [_run(python, "-m", *step) for step in steps]

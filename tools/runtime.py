@@ -170,23 +170,6 @@ def ensure_tools_only() -> Path:
     return venv_python()
 
 
-def lay_out_for_types() -> None:
-    """The pack as ComfyUI imports it, as one package, where mypy looks: `nodes` takes from `..lora_resolver`."""
-    package = RUNTIME / "types" / "air_lora_pack"
-    package.mkdir(parents=True, exist_ok=True)
-    (package / "__init__.py").touch()
-    for name in ("nodes", "lora_resolver"):
-        place = package / name
-        if place.is_symlink() and place.resolve() == ROOT / name:
-            continue
-        try:
-            place.symlink_to(ROOT / name, target_is_directory=True)
-        except OSError as error:  # Windows, without the right to make one
-            raise SetupError(
-                f"{place} cannot be made ({error}). Switch on developer mode, or check on another system."
-            ) from None
-
-
 def _install_what_tests_need() -> None:
     _install("what the tests and checks need", _what_tests_need(), stamp="own")
 
