@@ -28,7 +28,7 @@ from air_lora_pack.nodes.patching.bypass import Factors, parts_of
 from air_lora_pack.nodes.patching.key_mapping import Target
 from air_lora_pack.nodes.patching.stack import WeightedPatches, stack_patches
 
-from benchmarks.full_models import make_model, write_lora
+from benchmarks.full_models import CPU, make_model, write_lora
 from benchmarks.race import race, room_on_disk
 from benchmarks.results import BenchmarkResult, lower_is_better
 
@@ -175,9 +175,9 @@ def _whole_unet() -> list[BenchmarkResult]:
         model.model.diffusion_model(x, t, context=words)
 
     def with_loras() -> None:
-        beside.inject_model()
+        beside.patch_model(device_to=CPU)
         forward()
-        beside.eject_model()
+        beside.unpatch_model(device_to=CPU)
 
     ways = {"ours": with_loras, "plain": forward}
     race(ways, dict.fromkeys(ways, 1))

@@ -158,7 +158,8 @@ class ResolveSession:
     def peek(self, asked: Identifier, found: Found, tracker: ProgressTracker) -> PeekedLora:
         """What it is, without its weights."""
         if isinstance(found, Owned):
-            header = read_header(found.path)
+            with self._store_s_warnings():
+                header = read_header(found.path)
             return PeekedLora(
                 identifier=asked,
                 path=found.path,
@@ -198,7 +199,8 @@ class ResolveSession:
     def take(self, asked: Identifier, found: Found, tracker: ProgressTracker) -> ResolvedLora:
         """A verified file on this disk: brought from the store or its source where it is not there."""
         if isinstance(found, Owned):
-            lora = self._resolved(asked, found, read_header(found.path))
+            with self._store_s_warnings():
+                lora = self._resolved(asked, found, read_header(found.path))
         else:
             try:
                 with self._store_s_warnings():
@@ -227,9 +229,10 @@ class ResolveSession:
             if is_new:
                 digest, header, from_store = self._bring(found, target, tracker)
             else:  # somebody else was faster, or the user put it there
-                digest, header = self._library.sha256(target, tracker), read_header(target)
+                digest = self._library.sha256(target, tracker)
                 if digest != found.file.sha256:
                     raise _in_the_way(target, asked)
+                header = read_header(target)
             self._record(target, found, digest)
         if is_new and isinstance(found, RemoteFile):
             self._shared.keep(target, found, digest, tracker)

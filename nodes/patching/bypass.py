@@ -123,9 +123,13 @@ def _add_projected(
     offset: Offset | None,
 ) -> None:
     up, down = factors
-    if offset is not None and offset[0] == 1:
+    target = y
+    if offset is None:  # somebody may have widened the layer since: what is new in it is not the factors'
+        x, target = x[..., : down.shape[1]], y[..., : up.shape[0]]
+    elif offset[0] == 1:
         x = x.narrow(-1, *offset[1:])
-    target = y.narrow(-1, *offset[1:]) if offset is not None and offset[0] == 0 else y
+    else:
+        target = y.narrow(-1, *offset[1:])
     # The strengths in fp32: bf16 has three digits.
     inner = (functional.linear(x, down) * multipliers).to(up.dtype).reshape(-1, up.shape[1])  # (T, Σr)
     if target.dtype == up.dtype and target.is_contiguous():
@@ -151,11 +155,13 @@ def _add_convolved(
         mode = layer.padding_mode
         x = functional.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
         padding = 0
+    if groups == 1:
+        x = x[:, : down.shape[1]]
     filters = down if groups == 1 else down.repeat(groups, *[1] * (down.dim() - 1))
     inner = convolve(x, filters, None, layer.stride, padding, layer.dilation, groups)
     ones = [1] * len(layer.kernel_size)
     inner = (inner * multipliers.repeat(groups).reshape(-1, *ones)).to(up.dtype)
-    y += convolve(inner, up.reshape(*up.shape, *ones), None, 1, 0, 1, groups)
+    y[:, : up.shape[0]] += convolve(inner, up.reshape(*up.shape, *ones), None, 1, 0, 1, groups)
 
 
 class _InUse(NamedTuple):
@@ -182,12 +188,13 @@ class ArrayBypass:
         """Called once the model is loaded. The layers are those of that patcher: a copy of the model has others."""
         if self._is_anothers(patcher):
             return
+        if getattr(patcher.model, "current_weight_patches_uuid", self) is None:
+            return  # loading has failed: ComfyUI unloads the model then, and asks for its injections after that
         self.eject(patcher)
-        dispatchers = []
-        for path, layer in self.layers.items():
-            dispatcher = _dispatcher_of(comfy.utils.get_attr(patcher.model, path))
+        found = [(comfy.utils.get_attr(patcher.model, path), layer) for path, layer in self.layers.items()]
+        dispatchers = [_dispatcher_of(module) for module, _ in found]
+        for dispatcher, (_, layer) in zip(dispatchers, found):
             dispatcher.active[id(self)] = (layer, self)
-            dispatchers.append(dispatcher)
         self._in_use[id(patcher.model)] = _InUse(weakref.ref(patcher), dispatchers)
 
     def eject(self, patcher: Any) -> None:

@@ -43,11 +43,14 @@ def choose(patcher: Any, keys: Iterable[str]) -> Choice:
         what = f"{quantized} of {len(weights)} weights are quantized"
         return Choice(True, f"{what}, and a patch would be rounded with them")
     size, device = patcher.model_size(), patcher.load_device
-    if device.type == "cpu" or size <= comfy.model_management.get_free_memory(device):
+    # Not what is free now: the model may be there already, and others are unloaded for it.
+    room = comfy.model_management.get_total_memory(device) - comfy.model_management.minimum_inference_memory()
+    wide = [weight.shape for weight in weights if weight.dim() > 1]
+    if device.type == "cpu" or size <= room or not wide:
         return Choice(False, "the weights stay in memory, so they are patched once")
     dtype = patcher.model_dtype() or torch.float32
-    ratio = median(_ratio(weight.shape) for weight in weights if weight.dim() > 1)
-    larger = "the model is larger than the free memory"
+    ratio = median(map(_ratio, wide))
+    larger = "the model is larger than the device's memory"
     if cost_of(device, dtype) * ratio < 1:
         return Choice(True, f"{larger}, and a part of it would be patched at each step")
     return Choice(False, f"{larger}, but its layers are too narrow to gain by a bypass")

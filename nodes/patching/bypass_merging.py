@@ -1,8 +1,9 @@
-"""What is beside the layers, told to whoever reads a model's weights: nodes that merge models, and what saves LoRAs.
+"""What is beside the layers, told to whoever reads a model's weights: nodes that merge, subtract and save models.
 
-They ask a ModelPatcher for its weights with all patches (`get_key_patches`), and scale what it has by adding patches
-with a strength of the model (`add_patches`). A bypass is neither. So it is told as a patch in the one case, and becomes
-one in the other.
+They ask a ModelPatcher for its weights with all patches (`get_key_patches`), give it weights of another model or scale
+its own (`add_patches`), or have it patched for good (`partially_load` with `force_patch_weights`, in newer ComfyUI
+`state_dict_for_saving`). A bypass is in none of these. So it is told as a patch in the first case, and becomes one in
+the others.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
+import comfy.model_management
 from comfy.patcher_extension import CallbacksMP
 
 if TYPE_CHECKING:
@@ -18,14 +20,27 @@ if TYPE_CHECKING:
 
 def tell_as_patches(patcher: Any, key: str, patches_of: Callable[[], dict[str, Any]]) -> None:
     """For a ModelPatcher with a bypass under `key`, and all that are cloned from it. `patches_of` gives its patches."""
+
+    def on_clone(_: Any, clone: Any) -> None:
+        clone.is_injected = False  # ComfyUI copies it of a patcher in use; nothing was put in for a new clone
+        _watch(clone, key, patches_of)
+
     _watch(patcher, key, patches_of)
-    patcher.add_callback_with_key(CallbacksMP.ON_CLONE, key, lambda _, clone: _watch(clone, key, patches_of))
+    patcher.add_callback_with_key(CallbacksMP.ON_CLONE, key, on_clone)
 
 
 def _watch(patcher: Any, key: str, patches_of: Callable[[], dict[str, Any]]) -> None:
     # ComfyUI counts on a model being gone at once when it lets go of it: nothing here may hold on to the patcher.
     its = weakref.ref(patcher)
-    key_patches, add_patches = (_unbound(patcher, name) for name in ("get_key_patches", "add_patches"))
+    key_patches, add_patches, load = (
+        _unbound(patcher, name) for name in ("get_key_patches", "add_patches", "partially_load")
+    )
+
+    def as_patches(own: Any) -> None:
+        if key in own.injections:
+            own.eject_model()
+            own.remove_injections(key)
+            add_patches(own, patches_of(), 1.0)
 
     def with_bypass(*arguments: Any, **options: Any) -> dict[str, Any]:
         own: Any = its()
@@ -36,15 +51,30 @@ def _watch(patcher: Any, key: str, patches_of: Callable[[], dict[str, Any]]) -> 
                     found[name] = [*found[name], (1.0, adapter, 1.0, None, None)]
         return found
 
-    def scaled(patches: Any, strength_patch: float = 1.0, strength_model: float = 1.0) -> Any:
+    def added(patches: Any, strength_patch: float = 1.0, strength_model: float = 1.0) -> Any:
         own: Any = its()
-        if strength_model != 1.0 and key in own.injections:
-            own.eject_model()
-            own.remove_injections(key)
-            add_patches(own, patches_of(), 1.0)
+        if strength_model != 1.0 or any(isinstance(value, list) for value in patches.values()):
+            as_patches(own)  # a merge: lists are the weights of another model
         return add_patches(own, patches, strength_patch, strength_model)
 
-    patcher.get_key_patches, patcher.add_patches = with_bypass, scaled
+    def loaded(device_to: Any, *arguments: Any, **options: Any) -> Any:
+        own: Any = its()
+        if options.get("force_patch_weights") or (len(arguments) > 1 and arguments[1]):
+            as_patches(own)
+        return load(own, device_to, *arguments, **options)
+
+    patcher.get_key_patches, patcher.add_patches, patcher.partially_load = with_bypass, added, loaded
+    if hasattr(type(patcher), "state_dict_for_saving"):
+        save = _unbound(patcher, "state_dict_for_saving")
+
+        def saved(*arguments: Any, **options: Any) -> Any:
+            own: Any = its()
+            if key in own.injections:  # it has been loaded for that, without them
+                as_patches(own)
+                comfy.model_management.load_models_gpu([own])
+            return save(own, *arguments, **options)
+
+        patcher.state_dict_for_saving = saved
 
 
 def _unbound(patcher: Any, name: str) -> Callable[..., Any]:

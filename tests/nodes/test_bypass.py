@@ -18,7 +18,7 @@ import torch
 from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
 from air_lora_pack.nodes.patching.bypass import Factors, parts_of
 from comfy_api.torch_helpers import set_torch_compile_wrapper
-from comfy_extras.nodes_model_merging import ModelMergeSimple
+from comfy_extras.nodes_model_merging import ModelMergeSimple, ModelSubtract
 
 from lora_resolver import Mismatch
 from tests import lora_files
@@ -252,6 +252,69 @@ def test_a_clone_that_was_made_while_it_was_in_use_and_is_let_go(
     assert torch.equal(picture(model), expected)
 
 
+def test_a_load_that_fails_leaves_nothing(
+    sd15: tuple[Any, Any], loras: list[WeightedLora], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ComfyUI unloads the model and then asks for its injections all the same."""
+    plain, model = picture(sd15[0]), applied(sd15, loras[:1]).model
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("as on a device that is full")
+
+    comfy.model_management.unload_all_models()
+    model.detach()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model), "load", fails)
+        with pytest.raises(torch.OutOfMemoryError):
+            picture(model)
+    assert torch.equal(picture(sd15[0]), plain)
+
+
+def test_a_clone_outlives_what_it_was_cloned_from(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
+    plain, model = picture(sd15[0]), applied(sd15, loras[:1]).model
+    expected = picture(core_patch(core_patch(sd15[0], loras[0]), loras[1]))
+    picture(model)
+    clone = model.clone()  # of a model in use
+    assert torch.equal(picture(sd15[0]), plain)
+    later = core_patch(clone, loras[1])
+    clone.get_key_patches()
+    assert torch.equal(picture(sd15[0]), plain)
+    assert_close(picture(later), expected)
+
+
+def test_what_is_saved_has_the_loras_in_it(
+    sd15: tuple[Any, Any], loras: list[WeightedLora], tmp_path: Path
+) -> None:
+    def saved(model: Any) -> dict[str, torch.Tensor]:
+        path = tmp_path / "saved.safetensors"
+        comfy.sd.save_checkpoint(str(path), model)
+        tensors: dict[str, torch.Tensor] = comfy.utils.load_torch_file(str(path))
+        path.unlink()
+        return tensors
+
+    plain, expected = saved(sd15[0]), saved(core_patch(sd15[0], loras[0]))
+    ours = saved(ours_bypass(sd15[0], loras[0]))
+    changed = [name for name, tensor in expected.items() if not torch.equal(tensor, plain[name])]
+    assert changed
+    for name in changed:
+        torch.testing.assert_close(ours[name], expected[name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_difference_of_two_models(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
+    """As Extract and Save LoRA takes it: with a factor of one, which scales nothing."""
+    ours, expected = (
+        ModelSubtract().merge(add(sd15[0], loras[0]), sd15[0], 1.0)[0] for add in (ours_bypass, core_patch)
+    )
+    key = "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight"
+    found = []
+    for model in (ours, expected):
+        model.patch_model(device_to=CPU)
+        found.append(comfy.utils.get_attr(model.model, key).clone())
+        model.unpatch_model(device_to=CPU)
+    assert float(found[1].abs().max()) > 0
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def other(folder: Path) -> Any:
     model = load(folder, "sd15", **FP32)[0]
@@ -396,9 +459,9 @@ def test_every_layer_gives_what_it_gives_with_the_patched_weight(
         return {name: comfy.utils.get_attr(model.model, name)(x).clone() for name, x in inputs.items()}
 
     plain = outputs()
-    beside.model.inject_model()
+    beside.model.patch_model(device_to=CPU)
     ours = outputs()
-    beside.model.eject_model()
+    beside.model.unpatch_model(device_to=CPU)
     patched = apply_loras(*pair, [one], skip_mismatches=False).model
     patched.patch_model(device_to=CPU)
     expected = outputs()
@@ -446,6 +509,15 @@ def test_a_layer_with_factors_beside_it_is_the_layer_with_their_product_in_it(na
     for each in factors:
         product = (each.up @ each.down.flatten(1)).reshape(shape)
         layer.weight += float(strengths[each.entry]) * each.scale * product
+    torch.testing.assert_close(ours, layer(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_layer_that_somebody_has_widened_since() -> None:
+    torch.manual_seed(3)
+    layer, x = torch.nn.Linear(14, 24).requires_grad_(False), torch.randn(2, 5, 14)
+    factors = [Factors(0, None, torch.randn(20, 3), torch.randn(3, 12), 1.0)]
+    ours = parts_of(factors).add(layer, x, layer(x), torch.tensor([0.5]))
+    layer.weight[:20, :12] += 0.5 * factors[0].up @ factors[0].down
     torch.testing.assert_close(ours, layer(x), rtol=1e-4, atol=1e-4)
 
 
