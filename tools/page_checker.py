@@ -1,7 +1,7 @@
 """Checks the page's JavaScript: types (tsc, from JSDoc), habits (ESLint), format (Prettier).
 
     python -m tools.page_checker          changes nothing
-    python -m tools.page_checker --fix    formats, and mends what ESLint can mend
+    python -m tools.page_checker --fix    formats, and fixes what ESLint can fix
 
 They are npm packages; which ones says tools/page_checks/package.json. A machine without npm gets one from the Python
 package index.

@@ -127,7 +127,7 @@ def apply_loras(
 
     With no LoRA the very same objects come back. All are checked before the first patch: raises Mismatch, or
     SeveralErrors with one for each entry that does not fit, unless `skip_mismatches` leaves those out. `refused` are
-    those that were found out before their file was downloaded; they are told with the others. `checkpoint` is what
+    those that were found out before their file was downloaded; they are reported with the others. `checkpoint` is what
     `loaded_checkpoint` says of the two, for who has asked it already. `apply_as` is "patch", "auto", or "bypass":
     low-rank deltas go beside their layers; raises Mismatch with code `nothingToBypass` where none can.
     """
@@ -146,11 +146,11 @@ def apply_loras(
         for entry in fitting
         if entry.fit and entry.fit.text_encoder
     ]
-    choice = _choice(apply_as, [(model, diffusion), (clip, encoder)])
-    shapes = checkpoint.diffusion.shapes if choice.bypass else None
-    patched_model = patched(model, diffusion, shapes)
-    encoder_shapes = checkpoint.text_encoder.shapes if choice.bypass and checkpoint.text_encoder else None
+    choices = [_choice(apply_as, *side) for side in ((model, diffusion), (clip, encoder))]
+    patched_model = patched(model, diffusion, checkpoint.diffusion.shapes if choices[0].bypass else None)
+    encoder_shapes = checkpoint.text_encoder.shapes if choices[1].bypass and checkpoint.text_encoder else None
     patched_clip = patched(clip, encoder, encoder_shapes)
+    choice = next((each for each in choices if each.bypass), choices[0])
     bypassed = _bypassed(entries, patched_model, patched_clip) if choice.bypass else ()
     if apply_as == "bypass" and any(bypassed) and not any(each.bypassed for each in bypassed if each):
         raise _nothing_to_bypass(bypassed)
@@ -184,20 +184,15 @@ def _bypassed(entries: Sequence[Applied], model: Patched, clip: Patched) -> tupl
     return tuple(found)
 
 
-def _choice(apply_as: str, sides: Sequence[tuple[Any, Sequence[WeightedPatches]]]) -> Choice:
+def _choice(apply_as: str, patcher: Any, entries: Sequence[WeightedPatches]) -> Choice:
+    """For MODEL or CLIP: one may be quantized, and the other not."""
     if apply_as != "auto":
         return Choice(apply_as == "bypass", f"apply_as is {apply_as}")
-    made = [
-        choose(
-            getattr(patcher, "patcher", patcher),
-            {target.key for entry in entries for target in entry.patches},
-        )
-        for patcher, entries in sides
-        if any(entry.patches for entry in entries)
-    ]
-    return next(
-        (each for each in made if each.bypass),
-        made[0] if made else Choice(False, "there is nothing to apply"),
+    keys = {target.key for entry in entries for target in entry.patches}
+    return (
+        choose(getattr(patcher, "patcher", patcher), keys)
+        if keys
+        else Choice(False, "there is nothing to apply")
     )
 
 

@@ -1,7 +1,7 @@
 """Low-rank deltas beside their layers: y = Wx + Σ sᵢ·Bᵢ(Aᵢx), with no weight touched.
 
 All entries of a layer are stacked into one pair of factors, as for patching. A multiplier for each row of the rank has
-the strengths: a changed strength makes nothing anew. ComfyUI's injections put it in when a model has been loaded, and
+the strengths: a changed strength stacks nothing again. ComfyUI's injections put it in when a model has been loaded, and
 take it out while the model is changed or unloaded.
 
 Each layer has one dispatcher, whoever wants something added: a `forward` that is replaced twice and put back in another
@@ -60,6 +60,7 @@ class Part:
     _copies: dict[tuple[torch.device, torch.dtype], tuple[torch.Tensor, torch.Tensor]] = field(
         default_factory=dict
     )
+    _multipliers: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @classmethod
     def of(cls, factors: Sequence[Factors]) -> Part:
@@ -82,9 +83,17 @@ class Part:
             self._copies[key] = self.up.to(device, dtype), self.down.to(device, dtype)
         return self._copies[key]
 
+    def multipliers(self, strengths: torch.Tensor, device: torch.device) -> torch.Tensor:
+        """(Σr,) fp32, there: what each row of the rank counts. The same strengths at each forward are sent once."""
+        kept = self._multipliers
+        if kept is None or kept[0] is not strengths or kept[1].device != device:
+            kept = self._multipliers = strengths, (strengths[self.owners] * self.scales).to(device)
+        return kept[1]
+
     def drop_copies(self) -> None:
-        """Gives back what `on` keeps."""
+        """Gives back what `on` and `multipliers` keep."""
         self._copies.clear()
+        self._multipliers = None
 
     @property
     def numbers(self) -> int:
@@ -105,17 +114,17 @@ class LayerBypass:
         dtype = torch.float32 if y.device.type == "cpu" and y.dtype == torch.float16 else y.dtype
         if y.requires_grad:
             y = y.clone()
+        x = x.to(y.device, dtype)
         for part in self.parts:
-            up, down = part.on(y.device, dtype)
-            multipliers = (strengths[part.owners] * part.scales).to(y.device)
-            convolution = getattr(layer, "kernel_size", None) is not None
-            _add = _add_convolved if convolution else _add_projected
-            _add(layer, x.to(y.device, dtype), y, (up, down), multipliers, part.offset)
+            factors, multipliers = part.on(y.device, dtype), part.multipliers(strengths, y.device)
+            if hasattr(layer, "kernel_size"):
+                _add_convolved(layer, x, y, factors, multipliers)
+            else:
+                _add_projected(x, y, factors, multipliers, part.offset)
         return y
 
 
 def _add_projected(
-    _layer: torch.nn.Module,
     x: torch.Tensor,
     y: torch.Tensor,
     factors: tuple[torch.Tensor, torch.Tensor],
@@ -144,7 +153,6 @@ def _add_convolved(
     y: torch.Tensor,
     factors: tuple[torch.Tensor, torch.Tensor],
     multipliers: torch.Tensor,
-    _offset: Offset | None,
 ) -> None:
     """Σr filters with the layer's own stride and padding, then a convolution of size one."""
     up, down = factors

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 TOKENS = 4096
 """Of a forward, where nobody knows it before the run: a picture of one megapixel."""
 
-MEASURED_COST = {("cpu", torch.float32): 0.9, ("cpu", torch.bfloat16): 0.37}
-"""(kind of device, dtype) → c, medians of 167 layers and sizes; others are measured when they are asked for."""
+_costs = {("cpu", torch.float32): 0.9, ("cpu", torch.bfloat16): 0.37}
+"""(kind of device, dtype) → c, medians of 167 layers and sizes; others are measured when they are first needed."""
 
 _QUANTIZED = (torch.float8_e4m3fn, torch.float8_e5m2)
 
@@ -69,20 +69,12 @@ def _ratio(shape: torch.Size) -> float:
     return float(TOKENS * (inputs + shape[0]) / (inputs * shape[0]))
 
 
-_costs: dict[tuple[str, torch.dtype], float] = dict(MEASURED_COST)
-
-
 def cost_of(device: torch.device, dtype: torch.dtype) -> float:
     """c of a device. Measured in some tenths of a second when it is asked for first, then kept."""
     key = (device.type, dtype)
     if key not in _costs:
         _costs[key] = _measured(device, dtype)
     return _costs[key]
-
-
-def set_cost(device_type: str, dtype: torch.dtype, cost: float) -> None:
-    """States c, for who has measured it."""
-    _costs[device_type, dtype] = cost
 
 
 def _measured(device: torch.device, dtype: torch.dtype) -> float:

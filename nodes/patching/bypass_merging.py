@@ -1,9 +1,9 @@
-"""What is beside the layers, told to whoever reads a model's weights: nodes that merge, subtract and save models.
+"""What is beside the layers, shown to whoever reads a model's weights: nodes that merge, subtract and save models.
 
 They ask a ModelPatcher for its weights with all patches (`get_key_patches`), give it weights of another model or scale
 its own (`add_patches`), or have it patched for good (`partially_load` with `force_patch_weights`, in newer ComfyUI
-`state_dict_for_saving`). A bypass is in none of these. So it is told as a patch in the first case, and becomes one in
-the others.
+`state_dict_for_saving`). A bypass is in none of these. So it is listed as a patch in the first case, and becomes one
+in the others.
 """
 
 from __future__ import annotations

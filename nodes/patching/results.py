@@ -8,6 +8,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from ...lora_resolver import Mismatch
 from .bypass import KEY, ArrayBypass
 from .bypass_merging import tell_as_patches
@@ -33,7 +35,8 @@ class _Result:
     uuid: Any
     """`patches_uuid` of the clone: where it is the same, ComfyUI patches no weight again."""
     clone: weakref.ref[Any]
-    plan: Plan | None = None
+    plan: weakref.ref[Plan] | None = None
+    """Its factors are as large as the files: the clone keeps them, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -65,54 +68,53 @@ def patched(
     results: OrderedDict[Any, _Result] = patcher.__dict__.setdefault(_ATTRIBUTE, OrderedDict())
     known = results.pop(key, None)
     clone = known.clone() if known is not None else None
+    how = (known.plan() if known is not None and known.plan else None) or _plan(patcher, entries, shapes)
     if (
         known is None or clone is None or _uuid(clone) != known.uuid
     ):  # gone, or somebody has added to it since
-        how = known.plan if known is not None else _plan(patcher, entries, shapes)
         to_patch = entries if how is None else how.to_patch(entries)
         patches = known.patches if known is not None else stack_patches(to_patch)
         clone = _clone_with(patcher, patches, how, entries)
         if known is not None:
             _inner(clone).patches_uuid = known.uuid
-        known = _Result(patches, _uuid(clone), weakref.ref(clone), how)
+        known = _Result(patches, _uuid(clone), weakref.ref(clone), weakref.ref(how) if how else None)
     results[key] = known
     while len(results) > KEPT_RESULTS:
         results.popitem(last=False)
-    if known.plan is None:
+    if how is None:
         return Patched(clone, known.patches, len(known.patches))
-    keys = {f"{path}.weight" for path in known.plan.layers} | set(known.patches)
-    facts = zip(known.plan.bypassed, known.plan.reasons)
+    keys = {f"{path}.weight" for path in how.layers} | set(known.patches)
+    facts = zip(how.bypassed, how.reasons)
     return Patched(
         clone,
         known.patches,
         len(keys),
-        _bypass_bytes(clone, known.plan),
+        _bypass_bytes(clone, how),
         {entry.sha256: each for entry, each in zip(entries, facts)},
     )
 
 
-_PLANS = "_air_lora_bypass_plans"
+_PLAN = "_air_lora_bypass_plan"
 
 
 def _plan(
     patcher: Any, entries: Sequence[WeightedPatches], shapes: Mapping[str, Sequence[int]] | None
 ) -> Plan | None:
-    """Kept without the strengths: a changed weight stacks no factor again."""
+    """The latest is kept, without the strengths: a changed weight stacks no factor again."""
     if shapes is None:
         return None
-    plans: OrderedDict[Any, Plan] = patcher.__dict__.setdefault(_PLANS, OrderedDict())
     key = tuple(entry.sha256 for entry in entries)
-    found = plans.pop(key, None) or plan(_inner(patcher).model, shapes, entries)
-    plans[key] = found
-    while len(plans) > KEPT_RESULTS:
-        plans.popitem(last=False)
-    return found
+    latest: tuple[Any, Plan] | None = patcher.__dict__.get(_PLAN)
+    if latest is None or latest[0] != key:
+        latest = patcher.__dict__[_PLAN] = key, plan(_inner(patcher).model, shapes, entries)
+    return latest[1]
 
 
 def _bypass_bytes(patcher: Any, how: Plan) -> int:
-    """Factors in what the model computes in: at most two bytes a number more than the weights have, never less."""
-    bytes_of_number = 4 if _inner(patcher).load_device.type == "cpu" else 2
-    return bytes_of_number * sum(part.numbers for layer in how.layers.values() for part in layer.parts)
+    """What the factors take where the model computes: in fp32 on a CPU or where its weights are, else in 16 bits."""
+    inner = _inner(patcher)
+    is_wide = inner.load_device.type == "cpu" or inner.model_dtype() == torch.float32
+    return (4 if is_wide else 2) * sum(part.numbers for layer in how.layers.values() for part in layer.parts)
 
 
 def _inner(patcher: Any) -> Any:
