@@ -88,7 +88,7 @@ def test_beside(arguments: list[str]) -> int:
 
 
 # For the whole suite alone: each worker starts servers of its own, and there are four groups of browser tests.
-_GB_OF_A_WORKER = 5  # with its servers and models, at most; they are not at their largest all at once
+_GB_OF_A_WORKER = 7  # with its servers and models, at most; they are not at their largest all at once
 
 
 def _memory_gb() -> int:
@@ -102,8 +102,8 @@ def _memory_gb() -> int:
     return min(whole, int(text) if text.isdecimal() else whole) // 2**30
 
 
-# Two more than cores: a test of a page or a server mostly waits.
-_WORKERS = max(1, min((os.cpu_count() or 1) + 2, 6, _memory_gb() // _GB_OF_A_WORKER))
+# One more than cores: a test of a page or a server mostly waits.
+_WORKERS = max(1, min((os.cpu_count() or 1) + 1, 5, _memory_gb() // _GB_OF_A_WORKER))
 _IN_PARALLEL = (
     *("-n", str(_WORKERS)),
     *("--dist", "loadgroup", "--no-loadscope-reorder", "--durations", "30"),
