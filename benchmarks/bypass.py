@@ -24,7 +24,7 @@ import comfy.lora
 import comfy.weight_adapter
 import torch
 from air_lora_pack.nodes.patching import application
-from air_lora_pack.nodes.patching.bypass import Factors, parts_of
+from air_lora_pack.nodes.patching.bypass_layers import Factors, parts_of
 from air_lora_pack.nodes.patching.key_mapping import Target
 from air_lora_pack.nodes.patching.stack import WeightedPatches, stack_patches
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .array.block_weights import COMMUNITY_PRESETS, STRUCTURAL_PRESETS, BlockWeights
     from .array.image_request import ImageRequest, LeftOut, parse_image_request
     from .array.lora_array import LoraEntry, format_lora_array, parse_lora_array
+    from .array.schedule import Schedule
     from .config import PICTURE_LEVELS, SHORTEST_TOKEN, ResolverConfig
     from .errors import (
         AccessDenied,
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
     from .workflows.prompt_tags import tags_as_array
 
 __all__ = [
+    "COMMUNITY_PRESETS",
     "DEFAULT_WEIGHT",
     "HANDED_ON",
     "HASHES_NAME",
@@ -93,8 +96,10 @@ __all__ = [
     "SETTINGS_FILE",
     "SETTING_KEYS",
     "SHORTEST_TOKEN",
+    "STRUCTURAL_PRESETS",
     "AccessDenied",
     "Architecture",
+    "BlockWeights",
     "Checkpoint",
     "FileRecord",
     "FileState",
@@ -126,6 +131,7 @@ __all__ = [
     "Resolver",
     "ResolverConfig",
     "SafetensorsHeader",
+    "Schedule",
     "SeveralErrors",
     "StorageFailed",
     "TensorInfo",
@@ -215,6 +221,8 @@ _NAMES = {
     ".identifiers": ("Identifier", "parse_identifier"),
     ".array.image_request": ("ImageRequest", "LeftOut", "parse_image_request"),
     ".on_disk.library": ("LibraryFile",),
+    ".array.block_weights": ("COMMUNITY_PRESETS", "STRUCTURAL_PRESETS", "BlockWeights"),
+    ".array.schedule": ("Schedule",),
     ".array.lora_array": ("LoraEntry", "format_lora_array", "parse_lora_array"),
     ".workflows.pasted": ("DEFAULT_WEIGHT", "Pasted", "PastedLora", "read_dropped", "read_pasted"),
     ".model_file.pickle_header": ("read_pickle_header",),

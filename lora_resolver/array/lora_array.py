@@ -9,6 +9,8 @@
     transformer    "high", "low" or "both"                  "both": which expert of a dual-expert video model takes it
     clip_weight    a number from -4 to 4                    the weight (our extension)
     enabled        true or false                            true (our extension)
+    start, end, hold, count, and a weight of points         see `schedule` (our extension)
+    blocks         a preset, a vector or blocks by name     see `block_weights` (our extension)
 
 Format: https://runware.ai/docs/image-inference/api-reference#request-lora
 """
@@ -26,8 +28,10 @@ from ..identifiers import Identifier, parse_identifier
 from ..identifiers.identifier import MAX_CHARACTERS
 from ..identifiers.suggestions import is_prompt_tag
 from ..text import nearest, quoted
+from .block_weights import BlockWeights, read_blocks
 from .lenient_json import ObjectWithDuplicates, parse_json
 from .runware_request import find_lora_members
+from .schedule import COUNTS, MAX_POINTS, Schedule, is_position
 
 __all__ = ["MAX_ERRORS", "MAX_WEIGHT", "TRANSFORMERS", "LoraEntry", "format_lora_array", "parse_lora_array"]
 
@@ -35,7 +39,10 @@ MAX_WEIGHT = 4.0
 TRANSFORMERS = ("high", "low", "both")
 MAX_ERRORS = 1000  # then reading stops: 100,000 sentences help nobody
 
-_KEYS = 'An entry has "model" and may have "weight", "transformer", "clip_weight" and "enabled".'
+_KEYS = (
+    'An entry has "model" and may have "weight", "transformer", "clip_weight", "enabled", "start", "end", "hold", '
+    '"count" and "blocks".'
+)
 _ARRAY = 'Write [{ "model": "civitai:120096@135931", "weight": 0.7 }].'
 _RANGE = f"Write a number from -{MAX_WEIGHT:.0f} to {MAX_WEIGHT:.0f} without quotation marks, as in 0.7."
 _MAX_KEY_FAULTS = 5  # of one entry; an object with more is something else altogether
@@ -61,6 +68,11 @@ _OTHER_NAMES = {
     "strength_clip": "clip_weight",
     "strength_model": "weight",
     "strengthtwo": "clip_weight",
+    "lbw": "blocks",
+    "block_weights": "blocks",
+    "start_percent": "start",
+    "end_percent": "end",
+    "stop": "end",
     "url": "model",
 }
 
@@ -69,8 +81,8 @@ _OTHER_NAMES = {
 class LoraEntry:
     """One entry of the array. Equal entries ask for the same thing, wherever they stand.
 
-    `clip_weight` is the weight for the text encoders; `place` is where the entry was read, as `lora[1]`.
-    Raises InvalidInput for weights outside -4…4 and for unknown transformers.
+    `clip_weight` is the weight for the text encoders; `place` is where the entry was read, as `lora[1]`. With a
+    `schedule`, `weight` is its strongest one. Raises InvalidInput for weights outside -4…4 and unknown transformers.
     """
 
     identifier: Identifier
@@ -79,6 +91,8 @@ class LoraEntry:
     enabled: bool = True
     transformer: str = "both"
     place: str = field(default="", compare=False)
+    schedule: Schedule | None = None
+    blocks: BlockWeights | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", _read_weight(self.weight))
@@ -123,12 +137,16 @@ def format_lora_array(entries: Iterable[LoraEntry]) -> str:
     lines = []
     for entry in entries:
         members: dict[str, object] = {"model": str(entry.identifier)}
-        if entry.weight != 1:
+        if entry.schedule is not None:
+            members |= entry.schedule.members()
+        elif entry.weight != 1:
             members["weight"] = entry.weight
         if entry.clip_weight != entry.weight:
             members["clip_weight"] = entry.clip_weight
         if entry.transformer != "both":
             members["transformer"] = entry.transformer
+        if entry.blocks is not None:
+            members["blocks"] = entry.blocks.as_json()
         if not entry.enabled:
             members["enabled"] = False
         lines.append(json.dumps(members, ensure_ascii=False))
@@ -237,17 +255,39 @@ class _EntryReader:
             self._add(
                 '"model" is missing', "missingModel", 'Add one, as in "model": "civitai:120096@135931".'
             )
+        schedule = None if self.faults else self._schedule(values)
         if self.faults:
             return None
         weight = values.get("weight", 1.0)
+        if schedule is not None:
+            weight = schedule.strongest
+        elif isinstance(weight, tuple):  # points, all of one weight
+            weight = weight[0][1]
         return LoraEntry(
             identifier=values["model"],
             weight=weight,
             clip_weight=values.get("clip_weight", weight),
             enabled=values.get("enabled", True),
             transformer=values.get("transformer", "both"),
+            schedule=schedule,
+            blocks=values.get("blocks"),
             place=self.place,
         )
+
+    def _schedule(self, values: Mapping[str, Any]) -> Schedule | None:
+        """None where the weight is the same all along."""
+        weight = values.get("weight", 1.0)
+        points = weight if isinstance(weight, tuple) else ((0.0, weight),)
+        start, end = values.get("start", 0.0), values.get("end", 1.0)
+        if start >= end:
+            self._add(
+                f'"start" ({start:g}) does not come before "end" ({end:g})',
+                "invalidValue",
+                'Both are shares of the steps, as in "start": 0, "end": 0.5.',
+            )
+            return None
+        found = Schedule(points, start, end, values.get("hold", False), values.get("count", "steps"))
+        return found if found.changes else None
 
     def _known_values(self, item: Mapping[Any, Any]) -> dict[str, Any]:
         values = {}
@@ -294,6 +334,50 @@ def _read_model(value: object) -> Identifier:
     return parse_identifier(value)
 
 
+def _read_weight_or_points(value: object) -> float | tuple[tuple[float, float], ...]:
+    if not isinstance(value, (list, tuple)):
+        return _read_weight(value)
+    remedy = f"Write 2 to {MAX_POINTS} points by rising position, as in [[0, 0.2], [0.5, 1]]."
+    if not 2 <= len(value) <= MAX_POINTS:
+        raise InvalidInput(f"a weight of {len(value):,} points", code="invalidValue", remedy=remedy)
+    points: list[tuple[float, float]] = []
+    for number, point in enumerate(value):
+        if not isinstance(point, (list, tuple)) or len(point) != 2 or not is_position(point[0]):
+            raise InvalidInput(
+                f"point {number + 1} is no [position, weight] with a position from 0 to 1",
+                code="invalidValue",
+                remedy=remedy,
+            )
+        if points and point[0] <= points[-1][0]:
+            raise InvalidInput(
+                f"point {number + 1} does not come after the one before it",
+                code="invalidValue",
+                remedy=remedy,
+            )
+        points.append((float(point[0]), _read_weight(point[1])))
+    return tuple(points)
+
+
+def _read_position(value: object) -> float:
+    if not is_position(value):
+        raise InvalidInput(
+            f"{_shown(value)} is no share of the steps",
+            code="valueOutOfRange" if isinstance(value, (int, float)) else "invalidType",
+            remedy="Write a number from 0 to 1, as in 0.5.",
+        )
+    return float(value)  # type: ignore[arg-type]  # it is a number
+
+
+def _read_count(value: object) -> str:
+    if isinstance(value, str) and value in COUNTS:
+        return value
+    raise InvalidInput(
+        f"{_shown(value)} is no way to count",
+        code="invalidValue" if isinstance(value, str) else "invalidType",
+        remedy='Write "steps", or "percent" for the noise schedule as ComfyUI counts it.',
+    )
+
+
 def _read_weight(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _wrong_type(value, "a number", _RANGE)
@@ -319,7 +403,7 @@ def _read_transformer(value: object) -> str:
     )
 
 
-def _read_enabled(value: object) -> bool:
+def _read_switch(value: object) -> bool:
     if not isinstance(value, bool):
         raise _wrong_type(value, "true or false", "Write true or false without quotation marks.")
     return value
@@ -327,10 +411,15 @@ def _read_enabled(value: object) -> bool:
 
 _READERS: dict[str, Callable[[object], Any]] = {
     "model": _read_model,
-    "weight": _read_weight,
+    "weight": _read_weight_or_points,
     "clip_weight": _read_weight,
     "transformer": _read_transformer,
-    "enabled": _read_enabled,
+    "enabled": _read_switch,
+    "start": _read_position,
+    "end": _read_position,
+    "hold": _read_switch,
+    "count": _read_count,
+    "blocks": read_blocks,
 }
 
 

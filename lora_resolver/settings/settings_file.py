@@ -39,6 +39,7 @@ SETTING_KEYS = frozenset(
     {
         "AIR_LORA_ALLOW_REMOTE",
         "AIR_LORA_ARCHIVE",
+        "AIR_LORA_BYPASS_COSTS",
         "AIR_LORA_CIVITAI_URL",
         "AIR_LORA_CONNECTIONS",
         "AIR_LORA_DIR",

@@ -15,8 +15,9 @@ from ..patching.application import (
     loaded_checkpoint,
 )
 from ..patching.bounded_cache import DEFAULT_LIMIT, set_limit
+from ..patching.bypass_choice import DeviceCosts
 from ..server.progress import NodeProgress
-from ..server.settings import kept_bytes, listed_name
+from ..server.settings import bypass_costs, keep_bypass_cost, kept_bytes, listed_name
 from .lora_stack import resolve_entries
 
 if TYPE_CHECKING:
@@ -70,14 +71,15 @@ def apply_array(
         before_downloads=lambda looked: _check_before_downloads(looked, checkpoint, skip_mismatches),
     )
     files, refused = _sorted_out(wanted, outcomes)
-    present = [entry for entry in wanted if entry.place in files]
+    loras, first = _join([entry for entry in wanted if entry.place in files], files)
     application = apply_loras(
         model,
         clip,
-        _join(present, files),
+        loras,
         skip_mismatches=skip_mismatches,
         checkpoint=checkpoint,
         apply_as=apply_as,
+        costs=DeviceCosts(bypass_costs(), keep_bypass_cost) if apply_as == "auto" else None,
         refused=list(refused.values()),
     )
     for entry in application.entries:
@@ -88,7 +90,7 @@ def apply_array(
         model=application.model,
         clip=application.clip,
         trigger_words=_trigger_words(application, files),
-        report=_report(entries, files, refused, application, expert, time.perf_counter() - started),
+        report=_report(entries, files, refused, application, first, expert, time.perf_counter() - started),
         entries=application.entries,
     )
 
@@ -136,13 +138,21 @@ def _is_for(entry: AnyEntry, expert: str) -> bool:
     return "both" in (expert, entry.transformer) or entry.transformer == expert
 
 
-def _join(wanted: Sequence[AnyEntry], files: dict[str, ResolvedLora]) -> list[WeightedLora]:
-    """The same file named twice counts once, with the summed weight, however it was named."""
-    joined: dict[str, WeightedLora] = {}
+def _join(
+    wanted: Sequence[AnyEntry], files: dict[str, ResolvedLora]
+) -> tuple[list[WeightedLora], dict[str, str]]:
+    """The same file named twice counts once, with the summed weight, however it was named.
+
+    With other schedules or in other blocks it is two changes. Also place → the place with which it was joined.
+    """
+    joined: dict[Any, WeightedLora] = {}
+    first: dict[str, str] = {}
     for entry in wanted:
         file = files[entry.place]
-        before = joined.get(file.sha256)
-        joined[file.sha256] = WeightedLora(
+        schedule, blocks = getattr(entry, "schedule", None), getattr(entry, "blocks", None)
+        key = (file.sha256, schedule, blocks)
+        before = joined.get(key)
+        joined[key] = WeightedLora(
             place=before.place if before else entry.place,
             name=before.name if before else _called(file),
             path=file.path,
@@ -151,8 +161,11 @@ def _join(wanted: Sequence[AnyEntry], files: dict[str, ResolvedLora]) -> list[We
             clip_strength=entry.clip_weight + (before.clip_strength if before else 0.0),
             state=file.state,
             header=file.header,
+            schedule=before.schedule.plus(schedule) if before and before.schedule and schedule else schedule,
+            blocks=blocks,
         )
-    return list(joined.values())
+        first[entry.place] = joined[key].place
+    return list(joined.values()), first
 
 
 def _called(file: ResolvedLora | PeekedLora) -> str:
@@ -172,11 +185,12 @@ def _report(
     files: dict[str, ResolvedLora],
     refused: dict[str, Mismatch],
     application: Application,
+    first: dict[str, str],
     expert: str,
     seconds: float,
 ) -> dict[str, Any]:
     """Enough to reproduce the picture; holds no absolute path and no token."""
-    applied = {entry.lora.sha256: entry for entry in application.entries}
+    applied = {entry.lora.place: entry for entry in application.entries}
     beside = dict(zip(applied, application.bypassed))
     rows = []
     for entry in entries:
@@ -186,6 +200,7 @@ def _report(
             "weight": entry.weight,
             "clip_weight": entry.clip_weight,
             "transformer": entry.transformer,
+            **_extensions(entry),
         }
         file = files.get(entry.place)
         if entry.place in refused:
@@ -194,8 +209,8 @@ def _report(
             row["status"] = "off" if not entry.active else f"not for the {expert} expert"
         else:
             row |= file_facts(file)
-            row |= _fit_facts(entry, applied[file.sha256], application.weights)
-            how = beside.get(file.sha256)
+            row |= _fit_facts(entry, applied[first[entry.place]], application.weights)
+            how = beside.get(entry.place)
             if how is not None and "joined_with" not in row:
                 row |= {"bypassed": how.bypassed, "patched": how.patched}
         rows.append(row)
@@ -208,6 +223,15 @@ def _report(
         "peak_extra_bytes": application.peak_extra_bytes,
         **({"bypass_bytes": application.bypass_bytes} if application.choice.bypass else {}),
         "seconds": round(seconds, 3),
+    }
+
+
+def _extensions(entry: AnyEntry) -> dict[str, Any]:
+    """When and where it counts, as the array says it; empty for nearly all."""
+    schedule, blocks = getattr(entry, "schedule", None), getattr(entry, "blocks", None)
+    return {
+        **({"schedule": {"weight": entry.weight, **schedule.members()}} if schedule else {}),
+        **({"blocks": blocks.as_json()} if blocks else {}),
     }
 
 

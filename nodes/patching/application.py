@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...lora_resolver import LoraResolverError, Mismatch, one_or_several
+from .blocks import block_factors
 from .bounded_cache import BoundedCache
-from .bypass_choice import Choice, choose
+from .bypass_choice import Choice, DeviceCosts, choose
 from .fit import Checkpoint, Fit, check_fit
 from .loaded_model import diffusion_weights, model_families, text_encoder_weights
 from .lora_file import LoraFile, open_lora, outline
@@ -18,10 +19,10 @@ from .stack import WeightedPatches
 from .stacked_adapter import peak_extra_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from ...lora_resolver import FileState, PeekedLora, SafetensorsHeader
+    from ...lora_resolver import BlockWeights, FileState, PeekedLora, SafetensorsHeader, Schedule
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class WeightedLora:
     """Of the file when its SHA-256 was known to be right; None where its content has to be hashed."""
     header: SafetensorsHeader | None = None
     """Of the file in that state, where somebody has read it."""
+    schedule: Schedule | None = None
+    """When it counts on the diffusion model, and how much; `model_strength` is its strongest weight then."""
+    blocks: BlockWeights | None = None
+    """How much it counts in each block."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +56,14 @@ class Applied:
     seconds: float
     """Time to read and check it. Patching itself is done by ComfyUI when the model is used."""
 
+    factors: Mapping[str, float] = field(default_factory=dict)
+    """Weight name → its block's factor, where that is not 1."""
+
     @property
     def weights(self) -> int:
         """How many weights it changes, at the strengths that it has."""
-        if self.fit is None:
-            return 0
-        sides = [
-            (self.lora.model_strength, self.fit.diffusion),
-            (self.lora.clip_strength, self.fit.text_encoder),
-        ]
-        return sum(
-            len({target.key for target in side.patches}) for strength, side in sides if strength and side
-        )
+        sides = [patches_of(self, text_encoder=each) for each in (False, True)]
+        return sum(len({target.key for target in side.patches}) for side in sides if side.strength)
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def apply_loras(
     skip_mismatches: bool,
     checkpoint: Checkpoint | None = None,
     apply_as: str = "patch",
+    costs: DeviceCosts | None = None,
     refused: Sequence[Mismatch] = (),
 ) -> Application:
     """Adds every LoRA's deltas to clones of `model` and `clip` (which may be None).
@@ -129,7 +131,8 @@ def apply_loras(
     SeveralErrors with one for each entry that does not fit, unless `skip_mismatches` leaves those out. `refused` are
     those that were found out before their file was downloaded; they are reported with the others. `checkpoint` is what
     `loaded_checkpoint` says of the two, for who has asked it already. `apply_as` is "patch", "auto", or "bypass":
-    low-rank deltas go beside their layers; raises Mismatch with code `nothingToBypass` where none can.
+    low-rank deltas go beside their layers; raises Mismatch with code `nothingToBypass` where none can. `costs` is what
+    is known of this machine for "auto".
     """
     checkpoint = checkpoint or loaded_checkpoint(model, clip)
     entries = tuple(_check(lora, checkpoint) for lora in loras)
@@ -138,20 +141,16 @@ def apply_loras(
     if misfits and not skip_mismatches:
         raise one_or_several(misfits)
     fitting = [entry for entry in entries if entry.fit is not None]
-    diffusion = [
-        _patches(entry, entry.lora.model_strength, entry.fit.diffusion) for entry in fitting if entry.fit
+    diffusion = [patches_of(entry, text_encoder=False) for entry in fitting]
+    encoder = [patches_of(entry, text_encoder=True) for entry in fitting]
+    choices = [
+        _choice(apply_as, costs or DeviceCosts(), *side) for side in ((model, diffusion), (clip, encoder))
     ]
-    encoder = [
-        _patches(entry, entry.lora.clip_strength, entry.fit.text_encoder)
-        for entry in fitting
-        if entry.fit and entry.fit.text_encoder
-    ]
-    choices = [_choice(apply_as, *side) for side in ((model, diffusion), (clip, encoder))]
-    patched_model = patched(model, diffusion, checkpoint.diffusion.shapes if choices[0].bypass else None)
-    encoder_shapes = checkpoint.text_encoder.shapes if choices[1].bypass and checkpoint.text_encoder else None
-    patched_clip = patched(clip, encoder, encoder_shapes)
+    patched_model = patched(model, diffusion, checkpoint.diffusion.shapes, bypass=choices[0].bypass)
+    encoder_shapes = checkpoint.text_encoder.shapes if checkpoint.text_encoder else {}
+    patched_clip = patched(clip, encoder, encoder_shapes, bypass=choices[1].bypass)
     choice = next((each for each in choices if each.bypass), choices[0])
-    bypassed = _bypassed(entries, patched_model, patched_clip) if choice.bypass else ()
+    bypassed = _bypassed(entries, patched_model, patched_clip)
     if apply_as == "bypass" and any(bypassed) and not any(each.bypassed for each in bypassed if each):
         raise _nothing_to_bypass(bypassed)
     return Application(
@@ -175,7 +174,7 @@ def apply_loras(
 def _bypassed(entries: Sequence[Applied], model: Patched, clip: Patched) -> tuple[Bypassed | None, ...]:
     found: list[Bypassed | None] = []
     for entry in entries:
-        sides = [side.how[entry.lora.sha256] for side in (model, clip) if entry.lora.sha256 in side.how]
+        sides = [side.how[entry.lora.place] for side in (model, clip) if entry.lora.place in side.how]
         reasons: dict[str, int] = {}
         for _, why in sides:
             for reason, count in why.items():
@@ -184,13 +183,13 @@ def _bypassed(entries: Sequence[Applied], model: Patched, clip: Patched) -> tupl
     return tuple(found)
 
 
-def _choice(apply_as: str, patcher: Any, entries: Sequence[WeightedPatches]) -> Choice:
+def _choice(apply_as: str, costs: DeviceCosts, patcher: Any, entries: Sequence[WeightedPatches]) -> Choice:
     """For MODEL or CLIP: one may be quantized, and the other not."""
     if apply_as != "auto":
         return Choice(apply_as == "bypass", f"apply_as is {apply_as}")
     keys = {target.key for entry in entries for target in entry.patches}
     return (
-        choose(getattr(patcher, "patcher", patcher), keys)
+        choose(getattr(patcher, "patcher", patcher), keys, costs)
         if keys
         else Choice(False, "there is nothing to apply")
     )
@@ -230,27 +229,35 @@ def _check(lora: WeightedLora, checkpoint: Checkpoint) -> Applied:
         skipped = error.at(lora.place)
     except LoraResolverError as error:
         raise error.at(lora.place) from error
-    return Applied(lora, file, fit, skipped, time.perf_counter() - started)
+    factors = _block_factors(lora, checkpoint) if fit is not None and lora.blocks is not None else {}
+    return Applied(lora, file, fit, skipped, time.perf_counter() - started, factors)
 
 
-def _patches(entry: Applied, strength: float, mapped: Any) -> WeightedPatches:
-    return WeightedPatches(
-        place=entry.lora.place,
-        name=entry.lora.name,
-        sha256=entry.lora.sha256,
-        strength=strength,
-        patches=mapped.patches,
-    )
+def _block_factors(lora: WeightedLora, checkpoint: Checkpoint) -> dict[str, float]:
+    if lora.blocks is None:
+        return {}
+    words = checkpoint.text_encoder.shapes if checkpoint.text_encoder else ()
+    try:
+        return block_factors(lora.blocks, checkpoint.diffusion.shapes, words)
+    except LoraResolverError as error:
+        raise error.at(f"{lora.place}.blocks") from error
 
 
 def patches_of(applied: Applied, *, text_encoder: bool) -> WeightedPatches:
     """What it does to one side of the checkpoint, at its weight there; nothing for an entry that does not fit."""
-    fit = applied.fit
+    lora, fit = applied.lora, applied.fit
     side = (fit.text_encoder if text_encoder else fit.diffusion) if fit else None
+    patches = side.patches if side else {}
+    if applied.factors:
+        patches = {
+            target: value for target, value in patches.items() if applied.factors.get(target.key, 1.0) != 0
+        }
     return WeightedPatches(
-        place=applied.lora.place,
-        name=applied.lora.name,
-        sha256=applied.lora.sha256,
-        strength=applied.lora.clip_strength if text_encoder else applied.lora.model_strength,
-        patches=side.patches if side else {},
+        place=lora.place,
+        name=lora.name,
+        sha256=lora.sha256,
+        strength=lora.clip_strength if text_encoder else lora.model_strength,
+        patches=patches,
+        schedule=None if text_encoder else lora.schedule,
+        factors=applied.factors,
     )

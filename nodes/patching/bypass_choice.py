@@ -9,6 +9,7 @@ in both, and falls out.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,13 +18,34 @@ import comfy.utils
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 TOKENS = 4096
 """Of a forward, where nobody knows it before the run: a picture of one megapixel."""
 
-_costs = {("cpu", torch.float32): 0.9, ("cpu", torch.bfloat16): 0.37}
-"""(kind of device, dtype) → c, medians of 167 layers and sizes; others are measured when they are first needed."""
+FORWARDS = 20
+"""Of a run, likewise: 20 steps whose two conditions go through the model together."""
+
+_TYPICAL = {"cpu float32": 0.9, "cpu bfloat16": 0.37}
+"""Device and dtype → c, medians of 167 layers and sizes; others are measured when they are first needed."""
+
+
+@dataclass
+class DeviceCosts:
+    """What is known of devices: what the settings say, and what is measured from now on."""
+
+    known: dict[str, float] = field(default_factory=dict)
+    keep: Callable[[str, float], None] = lambda _name, _cost: None
+    """Called with each that was measured, so that it need not be again."""
+
+    def of(self, device: torch.device, dtype: torch.dtype) -> float:
+        """c. Measured in some tenths of a second where nobody knows it."""
+        name = f"{_name_of(device)} {str(dtype).removeprefix('torch.')}"
+        if name not in self.known and name not in _TYPICAL:
+            self.known[name] = _measured(device, dtype)
+            self.keep(name, self.known[name])
+        return self.known.get(name) or _TYPICAL[name]
+
 
 _QUANTIZED = (torch.float8_e4m3fn, torch.float8_e5m2)
 
@@ -35,7 +57,7 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose(patcher: Any, keys: Iterable[str]) -> Choice:
+def choose(patcher: Any, keys: Iterable[str], costs: DeviceCosts) -> Choice:
     """For the weights that an array changes. `patcher` is the ModelPatcher of a MODEL or a CLIP."""
     weights = [comfy.utils.get_attr(patcher.model, key) for key in keys]
     quantized = sum(_is_quantized(weight) for weight in weights)
@@ -46,12 +68,15 @@ def choose(patcher: Any, keys: Iterable[str]) -> Choice:
     # Not what is free now: the model may be there already, and others are unloaded for it.
     room = comfy.model_management.get_total_memory(device) - comfy.model_management.minimum_inference_memory()
     wide = [weight.shape for weight in weights if weight.dim() > 1]
-    if device.type == "cpu" or size <= room or not wide:
+    if not wide:
+        return Choice(False, "it changes no linear layer and no convolution")
+    share = costs.of(device, patcher.model_dtype() or torch.float32) * median(map(_ratio, wide))
+    if device.type == "cpu" or size <= room:
+        if FORWARDS * share < 1:
+            return Choice(True, f"{FORWARDS} steps with a bypass cost less than one patch on this device")
         return Choice(False, "the weights stay in memory, so they are patched once")
-    dtype = patcher.model_dtype() or torch.float32
-    ratio = median(map(_ratio, wide))
     larger = "the model is larger than the device's memory"
-    if cost_of(device, dtype) * ratio < 1:
+    if share < 1:
         return Choice(True, f"{larger}, and a part of it would be patched at each step")
     return Choice(False, f"{larger}, but its layers are too narrow to gain by a bypass")
 
@@ -69,12 +94,10 @@ def _ratio(shape: torch.Size) -> float:
     return float(TOKENS * (inputs + shape[0]) / (inputs * shape[0]))
 
 
-def cost_of(device: torch.device, dtype: torch.dtype) -> float:
-    """c of a device. Measured in some tenths of a second when it is asked for first, then kept."""
-    key = (device.type, dtype)
-    if key not in _costs:
-        _costs[key] = _measured(device, dtype)
-    return _costs[key]
+def _name_of(device: torch.device) -> str:
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device)).replace(",", " ").replace("=", " ")
+    return str(device.type)
 
 
 def _measured(device: torch.device, dtype: torch.dtype) -> float:

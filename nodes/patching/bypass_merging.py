@@ -18,18 +18,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def tell_as_patches(patcher: Any, key: str, patches_of: Callable[[], dict[str, Any]]) -> None:
-    """For a ModelPatcher with a bypass under `key`, and all that are cloned from it. `patches_of` gives its patches."""
+def tell_as_patches(
+    patcher: Any, key: str, patches_of: Callable[[], dict[str, Any]], *, scheduled: bool = False
+) -> None:
+    """For a ModelPatcher with a bypass under `key`, and all that are cloned from it. `patches_of` gives its patches.
+
+    `scheduled`: it cannot give them, and raises.
+    """
 
     def on_clone(_: Any, clone: Any) -> None:
         clone.is_injected = False  # ComfyUI copies it of a patcher in use; nothing was put in for a new clone
-        _watch(clone, key, patches_of)
+        _watch(clone, key, patches_of, scheduled)
 
-    _watch(patcher, key, patches_of)
+    _watch(patcher, key, patches_of, scheduled)
     patcher.add_callback_with_key(CallbacksMP.ON_CLONE, key, on_clone)
 
 
-def _watch(patcher: Any, key: str, patches_of: Callable[[], dict[str, Any]]) -> None:
+def _watch(patcher: Any, key: str, patches_of: Callable[[], dict[str, Any]], scheduled: bool) -> None:
     # ComfyUI counts on a model being gone at once when it lets go of it: nothing here may hold on to the patcher.
     its = weakref.ref(patcher)
     key_patches, add_patches, load = (
@@ -45,7 +50,9 @@ def _watch(patcher: Any, key: str, patches_of: Callable[[], dict[str, Any]]) -> 
     def with_bypass(*arguments: Any, **options: Any) -> dict[str, Any]:
         own: Any = its()
         found: dict[str, Any] = key_patches(own, *arguments, **options)
-        if key in own.injections:
+        # ComfyUI asks for all weights of a MODEL, by no name, to put its hooks on them as they are.
+        is_merged = bool(arguments or options) or not scheduled
+        if key in own.injections and is_merged:
             for name, adapter in patches_of().items():
                 if name in found:
                     found[name] = [*found[name], (1.0, adapter, 1.0, None, None)]

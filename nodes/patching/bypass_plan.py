@@ -5,6 +5,7 @@ What has no factors, or belongs to something that is no plain layer, is patched:
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import comfy.utils
 import torch
 
-from .bypass import Factors, LayerBypass, can_be_bypassed, parts_of
+from .bypass_layers import Factors, KroneckerFactors, LayerBypass, can_be_bypassed, parts_of
 from .kinds import replaces, widened_to
 from .slices import part_shape
-from .stack import WeightedPatches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .key_mapping import Target
+    from .slices import Offset
+    from .stack import WeightedPatches
 
 # Why a delta is patched.
 NO_FACTORS = "its kind has no factors"
@@ -28,6 +30,11 @@ NO_LAYER = "it changes a bias, a norm or another weight that is no linear layer 
 SORTED = "its outputs are in another order than the layer's"
 WIDENED = "another entry widens or replaces the weight"
 PART_OF_CONVOLUTION = "it changes a part of a convolution"
+LARGE_FACTORS = "its Kronecker factors would take more than a quarter of the layer's own time"
+GROUPED = "it is a Kronecker product on a convolution in groups"
+
+_CHEAP = 0.25
+"""Multiplications of a LoKr beside its layer, of those of the layer itself, up to which it stays there."""
 
 
 @dataclass(frozen=True)
@@ -45,32 +52,33 @@ class Plan:
 
     def to_patch(self, entries: Sequence[WeightedPatches]) -> list[WeightedPatches]:
         """The same entries with what is left for patching, at their strengths."""
-        return [
-            WeightedPatches(each.place, each.name, each.sha256, each.strength, patches)
-            for each, patches in zip(entries, self.rest)
-            if patches
-        ]
+        return [each.only(patches) for each, patches in zip(entries, self.rest) if patches]
 
     def not_patched(self, entries: Sequence[WeightedPatches]) -> list[WeightedPatches]:
         """The same entries with all that goes beside its layer."""
         return [
-            WeightedPatches(
-                *(each.place, each.name, each.sha256, each.strength),
-                {target: value for target, value in each.patches.items() if target not in patches},
-            )
+            each.only({target: value for target, value in each.patches.items() if target not in patches})
             for each, patches in zip(entries, self.rest)
         ]
 
 
-def plan(model: Any, shapes: Mapping[str, Sequence[int]], entries: Sequence[WeightedPatches]) -> Plan:
-    """`model` is what the patcher holds, `shapes` its weights'. Entries come in the order of their SHA-256."""
+def plan(
+    model: Any,
+    shapes: Mapping[str, Sequence[int]],
+    entries: Sequence[WeightedPatches],
+    beside: Sequence[bool] | None = None,
+) -> Plan:
+    """`model` is what the patcher holds, `shapes` its weights'. Entries come in the order of their identity.
+
+    `beside` says which of them are to go beside their layers at all: each, where it is None.
+    """
     whole = {
         target.key
         for entry in entries
         for target, value in entry.patches.items()
         if replaces(value) or widened_to(value) is not None
     }
-    factors: dict[str, list[Factors]] = {}
+    factors: dict[str, list[Factors | KroneckerFactors]] = {}
     rest: list[dict[Target, Any]] = []
     bypassed: list[int] = []
     reasons: list[Counter[str]] = []
@@ -78,12 +86,17 @@ def plan(model: Any, shapes: Mapping[str, Sequence[int]], entries: Sequence[Weig
         left: dict[Target, Any] = {}
         why: Counter[str] = Counter()
         for target, value in entry.patches.items():
+            if beside is not None and not beside[number]:
+                left[target] = value
+                continue
             found = _factors(model, shapes, number, target, value) if target.key not in whole else WIDENED
             if isinstance(found, str):
                 left[target] = value
                 why[found] += 1
             else:
-                factors.setdefault(target.key.removesuffix(".weight"), []).append(found)
+                factor = entry.factors.get(target.key, 1.0)
+                own = factors.setdefault(target.key.removesuffix(".weight"), [])
+                own.append(dataclasses.replace(found, scale=found.scale * factor) if factor != 1 else found)
         rest.append(left)
         bypassed.append(len(entry.patches) - len(left))
         reasons.append(why)
@@ -97,7 +110,7 @@ def plan(model: Any, shapes: Mapping[str, Sequence[int]], entries: Sequence[Weig
 
 def _factors(
     model: Any, shapes: Mapping[str, Sequence[int]], number: int, target: Target, value: Any
-) -> Factors | str:
+) -> Factors | KroneckerFactors | str:
     """The factors, or why it has to be patched."""
     path, dot, name = target.key.rpartition(".")
     layer = comfy.utils.get_attr(model, path) if dot else None
@@ -108,14 +121,47 @@ def _factors(
     is_convolution = len(shapes[target.key]) > 2
     if is_convolution and target.offset is not None:
         return PART_OF_CONVOLUTION
+    shape = part_shape(shapes[target.key], target.offset)
+    if getattr(value, "name", "") == "lokr":
+        if getattr(layer, "groups", 1) != 1:
+            return GROUPED
+        return _kronecker(number, target.offset, shape, value)
     found = _product(value)
     if found is None:
         return NO_FACTORS
     up, down, scale = found
-    shape = part_shape(shapes[target.key], target.offset)
     if up.shape[0] != shape[0] or down[0].numel() != torch.Size(shape[1:]).numel():
         return NO_FACTORS
     return Factors(number, target.offset, up, down.reshape(down.shape[0], *shape[1:]), scale)
+
+
+def _kronecker(
+    number: int, offset: Offset | None, shape: Sequence[int], value: Any
+) -> KroneckerFactors | str:
+    """Those of a LoKr for a weight of that shape, or why it has to be patched."""
+    w1, w2, alpha, w1_a, w1_b, w2_a, w2_b, core, dora_scale = value.weights
+    if dora_scale is not None:
+        return NO_FACTORS
+    # ComfyUI divides alpha by the rank of the factor that is a product, the second's where both are.
+    of_rank = w2_b if w2 is None else w1_b if w1 is None else None
+    scale = float(alpha) / of_rank.shape[0] if alpha is not None and of_rank is not None else 1.0
+    first = (w1_a.float() @ w1_b.float() if w1 is None else w1).flatten(1)
+    up, down = None, w2
+    if w2 is None and core is not None:  # core (rank, rank, *kernel), a (rank, out), b (rank, in)
+        up, down = w2_a.T, torch.tensordot(core.float(), w2_b.float(), dims=([1], [0])).movedim(-1, 1)
+    elif w2 is None:
+        up, down = w2_a.flatten(1), w2_b
+    kernel = torch.Size(shape[2:])
+    inputs, odd = divmod(down[0].numel(), kernel.numel())
+    outputs = (down if up is None else up).shape[0]
+    if odd or first.shape[1] * inputs != shape[1] or first.shape[0] * outputs != shape[0]:
+        return NO_FACTORS
+    share = down.shape[0] / shape[0] + (
+        down.shape[0] / torch.Size(shape[1:]).numel() if up is not None else 0
+    )
+    if share > _CHEAP:
+        return LARGE_FACTORS
+    return KroneckerFactors(number, offset, first, up, down.reshape(down.shape[0], inputs, *kernel), scale)
 
 
 def _product(value: Any) -> tuple[torch.Tensor, torch.Tensor, float] | None:

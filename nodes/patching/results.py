@@ -14,10 +14,13 @@ from ...lora_resolver import Mismatch
 from .bypass import KEY, ArrayBypass
 from .bypass_merging import tell_as_patches
 from .bypass_plan import Plan, plan
-from .stack import WeightedPatches, stack_patches
+from .schedules import ScheduledStrengths, hooked_weights
+from .stack import stack_patches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from .stack import WeightedPatches
 
 
 KEPT_RESULTS = 4
@@ -48,33 +51,40 @@ class Patched:
     weights: int = 0
     bypass_bytes: int = 0
     how: Mapping[str, tuple[int, dict[str, int]]] = field(default_factory=dict)
-    """SHA-256 → how many deltas went beside their layers, and why others did not."""
+    """Place of an entry → how many deltas went beside their layers, and why others did not."""
+    hooked: int = 0
+    """How many weights ComfyUI patches again where a schedule changes."""
 
 
 def patched(
-    patcher: Any, entries: list[WeightedPatches], shapes: Mapping[str, Sequence[int]] | None = None
+    patcher: Any, entries: list[WeightedPatches], shapes: Mapping[str, Sequence[int]], *, bypass: bool = False
 ) -> Patched:
     """A clone with the patches; the same object where there are none, and the same clone where nothing has changed.
 
-    With `shapes`, those of the weights, what can be goes beside its layer instead.
+    `shapes` are those of the weights. With `bypass` what can be goes beside its layer instead, and an entry with a
+    schedule does in any case.
     """
     entries = sorted(
-        (entry for entry in entries if entry.strength != 0 and entry.patches), key=lambda each: each.sha256
+        (entry for entry in entries if entry.strength != 0 and entry.patches), key=lambda each: each.identity
     )
     if not entries:
         return Patched(patcher, {})
-    strengths = tuple((entry.sha256, entry.strength) for entry in entries)
-    key = (_uuid(patcher), _injections_of(patcher), strengths, shapes is not None)
+    beside = tuple(bypass or entry.schedule is not None for entry in entries)
+    strengths = tuple((entry.identity, entry.strength) for entry in entries)
+    key = (_uuid(patcher), _injections_of(patcher), strengths, bypass)
     results: OrderedDict[Any, _Result] = patcher.__dict__.setdefault(_ATTRIBUTE, OrderedDict())
     known = results.pop(key, None)
     clone = known.clone() if known is not None else None
-    how = (known.plan() if known is not None and known.plan else None) or _plan(patcher, entries, shapes)
+    how = (known.plan() if known is not None and known.plan else None) or _plan(
+        patcher, entries, shapes, beside
+    )
+    to_patch = entries if how is None else how.to_patch(entries)
+    to_hook = _changing(to_patch)
     if (
         known is None or clone is None or _uuid(clone) != known.uuid
     ):  # gone, or somebody has added to it since
-        to_patch = entries if how is None else how.to_patch(entries)
-        patches = known.patches if known is not None else stack_patches(to_patch)
-        clone = _clone_with(patcher, patches, how, entries)
+        patches = known.patches if known is not None else stack_patches(_without(to_patch, to_hook))
+        clone = _clone_with(patcher, patches, how, entries, to_hook)
         if known is not None:
             _inner(clone).patches_uuid = known.uuid
         known = _Result(patches, _uuid(clone), weakref.ref(clone), weakref.ref(how) if how else None)
@@ -83,30 +93,48 @@ def patched(
         results.popitem(last=False)
     if how is None:
         return Patched(clone, known.patches, len(known.patches))
-    keys = {f"{path}.weight" for path in how.layers} | set(known.patches)
+    keys = {f"{path}.weight" for path in how.layers} | set(known.patches) | to_hook
     facts = zip(how.bypassed, how.reasons)
     return Patched(
         clone,
         known.patches,
         len(keys),
         _bypass_bytes(clone, how),
-        {entry.sha256: each for entry, each in zip(entries, facts)},
+        {entry.place: each for entry, each, own in zip(entries, facts, beside) if own},
+        len(to_hook),
     )
+
+
+def _changing(to_patch: Sequence[WeightedPatches]) -> set[str]:
+    """The weights that a schedule changes and that no bypass takes."""
+    return {target.key for entry in to_patch if entry.schedule is not None for target in entry.patches}
+
+
+def _without(entries: Sequence[WeightedPatches], keys: set[str]) -> list[WeightedPatches]:
+    if not keys:
+        return list(entries)
+    return [
+        entry.only({target: value for target, value in entry.patches.items() if target.key not in keys})
+        for entry in entries
+    ]
 
 
 _PLAN = "_air_lora_bypass_plan"
 
 
 def _plan(
-    patcher: Any, entries: Sequence[WeightedPatches], shapes: Mapping[str, Sequence[int]] | None
+    patcher: Any,
+    entries: Sequence[WeightedPatches],
+    shapes: Mapping[str, Sequence[int]],
+    beside: Sequence[bool],
 ) -> Plan | None:
     """The latest is kept, without the strengths: a changed weight stacks no factor again."""
-    if shapes is None:
+    if not any(beside):
         return None
-    key = tuple(entry.sha256 for entry in entries)
+    key = tuple((entry.identity, own) for entry, own in zip(entries, beside))
     latest: tuple[Any, Plan] | None = patcher.__dict__.get(_PLAN)
     if latest is None or latest[0] != key:
-        latest = patcher.__dict__[_PLAN] = key, plan(_inner(patcher).model, shapes, entries)
+        latest = patcher.__dict__[_PLAN] = key, plan(_inner(patcher).model, shapes, entries, beside)
     return latest[1]
 
 
@@ -132,11 +160,18 @@ def _uuid(patcher: Any) -> Any:
 
 
 def _clone_with(
-    patcher: Any, patches: dict[str, Any], how: Plan | None, entries: Sequence[WeightedPatches]
+    patcher: Any,
+    patches: dict[str, Any],
+    how: Plan | None,
+    entries: Sequence[WeightedPatches],
+    to_hook: set[str],
 ) -> Any:
-    clone = patcher.clone()
-    if how is not None and how.layers:
-        _put_beside(_inner(clone), how, entries)
+    is_dynamic = to_hook and getattr(patcher, "is_dynamic", lambda: False)()
+    # ComfyUI's dynamic memory has no weight hooks.
+    clone = patcher.clone(disable_dynamic=True) if is_dynamic else patcher.clone()
+    bypass = _put_beside(_inner(clone), how, entries) if how is not None and how.layers else None
+    if how is not None and any(entry.schedule is not None for entry in entries):
+        _follow_schedules(clone, how, entries, bypass, to_hook)
     if not patches:
         return clone
     added = set(clone.add_patches(patches, 1.0))
@@ -150,9 +185,41 @@ def _clone_with(
     return clone
 
 
-def _put_beside(inner: Any, how: Plan, entries: Sequence[WeightedPatches]) -> None:
+def _put_beside(inner: Any, how: Plan, entries: Sequence[WeightedPatches]) -> ArrayBypass:
     key = f"{KEY}_{uuid.uuid4().hex}"
     inner.is_injected = False  # a clone says so of a patcher in use, in which what is added here is not
-    inner.set_injections(key, [ArrayBypass(how.layers, [entry.strength for entry in entries])])
+    bypass = ArrayBypass(how.layers, [entry.strength for entry in entries])
+    inner.set_injections(key, [bypass])
     inner.size = inner.model_size() + _bypass_bytes(inner, how)
-    tell_as_patches(inner, key, lambda: stack_patches(how.not_patched(entries)))
+
+    def as_patches() -> dict[str, Any]:
+        _refuse_schedules(entries)
+        return stack_patches(how.not_patched(entries))
+
+    scheduled = any(entry.schedule is not None for entry in entries)
+    tell_as_patches(inner, key, as_patches, scheduled=scheduled)
+    return bypass
+
+
+def _refuse_schedules(entries: Sequence[WeightedPatches]) -> None:
+    for entry in entries:
+        if entry.schedule is not None:
+            raise Mismatch(
+                f"{entry.name} has a schedule, which no weight can have",
+                code="scheduleInWeights",
+                parameter=entry.place,
+                remedy="Give it one weight, without start and end, to merge or save the model.",
+            )
+
+
+def _follow_schedules(
+    clone: Any, how: Plan, entries: Sequence[WeightedPatches], bypass: ArrayBypass | None, to_hook: set[str]
+) -> None:
+    strengths = ScheduledStrengths([each.strength for each in entries], [each.schedule for each in entries])
+    if bypass is not None:
+        strengths.drive(bypass)
+    left = (
+        (number, entry.only({target: each for target, each in rest.items() if target.key in to_hook}))
+        for number, (entry, rest) in enumerate(zip(entries, how.rest))
+    )
+    strengths.attach(clone, hooked_weights(clone, [each for each in left if each[1].patches], strengths))

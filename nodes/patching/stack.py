@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,9 @@ from .slices import overlap
 from .stacked_adapter import Other, Section, StackedAdapter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from ...lora_resolver import Schedule
     from .key_mapping import Target
 
 
@@ -26,9 +27,35 @@ class WeightedPatches:
     name: str
     """What the user calls the entry."""
     sha256: str
-    """The file's content hash: the order of summation, which must not be the array's."""
+    """The file's content hash."""
     strength: float
     patches: dict[Target, Any]
+    schedule: Schedule | None = None
+    """When it counts, and how much; `strength` is its strongest weight then."""
+    factors: Mapping[str, float] = field(default_factory=dict)
+    """Weight name → its block's factor, where that is not 1."""
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What it does, but for `strength`: the order of summation, which must not be the array's."""
+        return self.sha256, f"{self.schedule}{sorted(self.factors.items())}" if self.is_special else ""
+
+    @property
+    def is_special(self) -> bool:
+        """Whether it has anything beyond one strength for all its weights."""
+        return self.schedule is not None or bool(self.factors)
+
+    def at(self, strength: float) -> WeightedPatches:
+        """The same at one strength all along."""
+        return replace(self, strength=strength, schedule=None)
+
+    def only(self, patches: dict[Target, Any]) -> WeightedPatches:
+        """The same with some of its patches."""
+        return replace(self, patches=patches)
+
+    def strength_of(self, key: str) -> float:
+        """Of one weight."""
+        return self.strength * self.factors.get(key, 1.0) if self.factors else self.strength
 
 
 def stack_patches(entries: Iterable[WeightedPatches]) -> dict[str, StackedAdapter]:
@@ -39,10 +66,12 @@ def stack_patches(entries: Iterable[WeightedPatches]) -> dict[str, StackedAdapte
     another changes, or two widen a weight to different shapes.
     """
     parts: dict[str, dict[Target, list[tuple[WeightedPatches, Any]]]] = {}
-    for entry in sorted(entries, key=lambda entry: entry.sha256):
+    for entry in sorted(entries, key=lambda entry: entry.identity):
         if entry.strength == 0:
             continue
         for target, value in entry.patches.items():
+            if entry.strength_of(target.key) == 0:
+                continue
             parts.setdefault(target.key, {}).setdefault(target, []).append((entry, value))
     return {key: _stack_weight(key, targets) for key, targets in parts.items()}
 
@@ -53,11 +82,11 @@ def _stack_weight(key: str, targets: dict[Target, list[tuple[WeightedPatches, An
     for target in sorted(targets, key=lambda target: target.offset or (-1, 0, 0)):
         low_rank, others = [], []
         for entry, value in targets[target]:
-            plain = as_low_rank(value, entry.strength)
+            plain = as_low_rank(value, entry.strength_of(key))
             if plain is not None:
                 low_rank.append(plain)
             else:
-                others.append(_as_other(value, entry.strength))
+                others.append(_as_other(value, entry.strength_of(key)))
         sections.append(Section(target.offset, target.function, tuple(low_rank), tuple(others)))
     return StackedAdapter(set(), tuple(sections))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from math import inf
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,8 @@ from ...lora_resolver import InvalidInput, name_below, whole_number
 
 if TYPE_CHECKING:
     from ...lora_resolver import ResolverConfig
+
+_log = logging.getLogger(__name__)
 
 ALLOW_REMOTE = "AIR_LORA_ALLOW_REMOTE"
 """1 lets other computers change things: settings, tokens, presets, downloads."""
@@ -156,6 +160,44 @@ def whole_bytes(text: str) -> int:
             remedy="Set it to a number of bytes, such as 2147483648.",
         )
     return number
+
+
+BYPASS_COSTS = "AIR_LORA_BYPASS_COSTS"
+
+
+def bypass_costs() -> dict[str, float]:
+    """AIR_LORA_BYPASS_COSTS: device and data type → what a bypass costs there, as it was measured or set.
+
+    Raises InvalidInput for what is no list of `name=number`.
+    """
+    costs: dict[str, float] = {}
+    for item in filter(str.strip, settings_in_force().get(BYPASS_COSTS, "").split(",")):
+        name, equals, number = item.strip().rpartition("=")
+        try:
+            costs[name.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip() or not 0 < costs[name.strip()] < inf:
+            raise InvalidInput(
+                f"{BYPASS_COSTS}: {item.strip()[:80]!r} is no device, data type and positive number",
+                code="invalidSetting",
+                remedy="Write it as: cpu float32=0.9, NVIDIA H200 bfloat16=0.2. Or remove it, and it is measured.",
+            )
+    return costs
+
+
+def keep_bypass_cost(name: str, cost: float) -> None:
+    """Adds what was measured to the settings file, unless the environment has the list."""
+    if from_environment(BYPASS_COSTS):
+        return
+    from ...lora_resolver import LoraResolverError, save_settings  # late, as above
+
+    costs = {**bypass_costs(), name: cost}
+    text = ", ".join(f"{each}={number:.3g}" for each, number in sorted(costs.items()))
+    try:
+        save_settings(settings_file(), {BYPASS_COSTS: text})
+    except LoraResolverError as error:  # it is measured again, then
+        _log.warning("What a bypass costs on %s is not kept: %s", name, error)
 
 
 def listed_name(path: Path) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import comfy.weight_adapter
 import pytest
 import torch
-from air_lora_pack.nodes.patching.bypass import Factors, parts_of
+from air_lora_pack.nodes.patching import bypass_plan
+from air_lora_pack.nodes.patching.bypass_layers import Factors, KroneckerFactors, parts_of
+from air_lora_pack.nodes.patching.key_mapping import Target
+from air_lora_pack.nodes.patching.stack import WeightedPatches
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("as_comfyui_runs_nodes")]
 
@@ -58,3 +62,55 @@ def test_a_slice_of_a_layer_s_outputs_or_inputs(offset: tuple[int, int, int]) ->
     ours = parts_of(factors).add(layer, x, layer(x), torch.tensor([0.5]))
     part += 0.5 * factors[0].up @ factors[0].down
     torch.testing.assert_close(ours, layer(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("is_product", [True, False])
+@pytest.mark.parametrize("name", [name for name in layers() if name != "groups"])
+def test_kronecker_factors_beside_a_layer(name: str, is_product: bool) -> None:
+    torch.manual_seed(4)
+    layer, x = layers()[name]
+    outputs, inputs, *kernel = layer.weight.shape
+    first = torch.randn(2, inputs // 2)
+    second = torch.randn(outputs // 2, 3) if is_product else None
+    down = torch.randn(3 if is_product else outputs // 2, 2, *kernel)
+    ours = parts_of([KroneckerFactors(0, None, first, second, down, 0.5)])
+    given = ours.add(layer, x, layer(x), torch.tensor([0.7]))
+    whole = (down.flatten(1) if second is None else second @ down.flatten(1)).reshape(outputs // 2, 2, -1)
+    product = torch.einsum("oi,pjk->opijk", first, whole).reshape(layer.weight.shape)
+    layer.weight += 0.7 * 0.5 * product
+    torch.testing.assert_close(given, layer(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("offset", [(0, 5, 10), (1, 2, 6)])
+def test_kronecker_factors_of_a_slice(offset: tuple[int, int, int]) -> None:
+    torch.manual_seed(5)
+    layer, x = torch.nn.Linear(12, 20).requires_grad_(False), torch.randn(2, 5, 12)
+    part = layer.weight.narrow(*offset)
+    first, down = torch.randn(5, 3), torch.randn(part.shape[0] // 5, part.shape[1] // 3)
+    ours = parts_of([KroneckerFactors(0, offset, first, None, down, 1.0)])
+    given = ours.add(layer, x, layer(x), torch.tensor([0.5]))
+    part += 0.5 * torch.kron(first, down)
+    torch.testing.assert_close(given, layer(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("first", "layer", "reason"),
+    [
+        (8, torch.nn.Linear(64, 64), None),
+        (2, torch.nn.Linear(64, 64), bypass_plan.LARGE_FACTORS),
+        (8, torch.nn.Conv2d(64, 64, 3), None),
+        (8, torch.nn.Conv2d(64, 64, 3, groups=2), bypass_plan.GROUPED),
+    ],
+)
+def test_kronecker_factors_stand_beside_a_layer_where_they_are_small(
+    first: int, layer: torch.nn.Module, reason: str | None
+) -> None:
+    model = torch.nn.Module()
+    model.layer = layer.requires_grad_(False)
+    shape = tuple(layer.weight.shape)
+    factors = torch.randn(first, first), torch.randn(shape[0] // first, 64 // first, *shape[2:])
+    adapter = comfy.weight_adapter.LoKrAdapter(set(), (*factors, None, None, None, None, None, None, None))
+    entry = WeightedPatches("lora[0]", "", "0", 1.0, {Target("layer.weight"): adapter})
+    plan = bypass_plan.plan(model, {"layer.weight": shape}, [entry])
+    assert plan.reasons == (({reason: 1},) if reason else ({},))
+    assert plan.bypassed == (0 if reason else 1,)

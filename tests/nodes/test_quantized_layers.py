@@ -13,7 +13,7 @@ import comfy.quant_ops
 import comfy.weight_adapter
 import pytest
 import torch
-from air_lora_pack.nodes.patching.bypass_choice import choose
+from air_lora_pack.nodes.patching.bypass_choice import DeviceCosts, choose
 from air_lora_pack.nodes.patching.key_mapping import Target
 from air_lora_pack.nodes.patching.results import patched
 from air_lora_pack.nodes.patching.stack import WeightedPatches, stack_patches
@@ -153,7 +153,7 @@ def test_beside_the_layer_nothing_of_a_lora_is_lost_to_rounding(name: str, optio
         for each in LORAS
     )
 
-    beside = patched(patcher, entries, {KEY: (SIZE, SIZE)}).patcher
+    beside = patched(patcher, entries, {KEY: (SIZE, SIZE)}, bypass=True).patcher
     assert not beside.patches
     model.current_weight_patches_uuid = beside.patches_uuid  # as once it is loaded
     beside.inject_model()
@@ -174,6 +174,6 @@ def test_beside_the_layer_nothing_of_a_lora_is_lost_to_rounding(name: str, optio
 def test_auto_goes_beside_quantized_layers_and_into_others() -> None:
     model = OneLayer(*FORMATS[0])
     quantized = comfy.model_patcher.ModelPatcher(model, CPU, CPU)
-    assert choose(quantized, [KEY]).bypass
+    assert choose(quantized, [KEY], DeviceCosts()).bypass
     model.layer.weight = torch.nn.Parameter(torch.zeros(SIZE, SIZE), requires_grad=False)
-    assert not choose(comfy.model_patcher.ModelPatcher(model, CPU, CPU), [KEY]).bypass
+    assert not choose(comfy.model_patcher.ModelPatcher(model, CPU, CPU), [KEY], DeviceCosts()).bypass

@@ -1,0 +1,100 @@
+"""A weight that changes over the steps of a run: "start", "end", and a weight of several points (our extension).
+
+    { "model": "civitai:120096@135931", "weight": 0.7, "start": 0.5 }                        the second half alone
+    { "model": "civitai:120096@135931", "weight": [[0, 0.2], [0.5, 1]] }                     rising, then constant
+    { "model": "civitai:120096@135931", "weight": [[0, 1], [0.3, 0.4]], "hold": true }       two levels
+
+    key      value                                              default
+    weight   [[position, weight], …], positions rising          a plain number: the same weight all along
+    start    a position from 0 to 1: nothing before it          0
+    end      a position from 0 to 1: nothing from it on         1
+    hold     true: each weight holds until the next position    false: straight lines between the points
+    count    "steps" or "percent"                               "steps"
+
+A position is a share of the steps that a sampler takes: in a run of 10, step 6 (counted from 1) begins at 0.5. With
+"percent" it is a share of the noise schedule, as ComfyUI's own *start_percent* and *end_percent* count.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+__all__ = ["COUNTS", "MAX_POINTS", "Schedule"]
+
+COUNTS = ("steps", "percent")
+MAX_POINTS = 64
+"""Of one weight; a run has hardly more steps."""
+
+_ROUNDING = 1e-9
+"""Of a position that is i/n: 3/10 must not come before 0.3."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When an entry counts, and how much."""
+
+    points: tuple[tuple[float, float], ...]
+    """(position, weight), by rising position; one alone is a constant weight."""
+    start: float = 0.0
+    end: float = 1.0
+    hold: bool = False
+    count: str = "steps"
+
+    def at(self, position: float) -> float:
+        """The weight there. Before the first point and after the last one their weights hold."""
+        position += _ROUNDING
+        if position < self.start or (position >= self.end and self.end < 1):
+            return 0.0
+        before = self.points[0]
+        for after in self.points:
+            if position < after[0]:
+                return self._between(before, after, position - _ROUNDING)
+            before = after
+        return before[1]
+
+    def _between(self, before: tuple[float, float], after: tuple[float, float], position: float) -> float:
+        span = after[0] - before[0]
+        if self.hold or span == 0:
+            return before[1]
+        share = (position - before[0]) / span
+        return before[1] + share * (after[1] - before[1])
+
+    @property
+    def strongest(self) -> float:
+        """The weight that is farthest from zero: what a place that shows one number shows."""
+        return max((weight for _, weight in self.points), key=lambda weight: (abs(weight), weight))
+
+    @property
+    def changes(self) -> bool:
+        """Whether it is anything but one weight all along."""
+        return self.start > 0 or self.end < 1 or len({weight for _, weight in self.points}) > 1
+
+    def plus(self, other: Schedule) -> Schedule:
+        """The sum of two that have their points at the same positions."""
+        points = tuple((at, weight + more) for (at, weight), (_, more) in zip(self.points, other.points))
+        return Schedule(points, self.start, self.end, self.hold, self.count)
+
+    def members(self) -> dict[str, object]:
+        """As the array's JSON has it, without what is default."""
+        found: dict[str, object] = {}
+        if len(self.points) > 1:
+            found["weight"] = [list(point) for point in self.points]
+        elif self.points[0][1] != 1:
+            found["weight"] = self.points[0][1]
+        if self.start > 0:
+            found["start"] = self.start
+        if self.end < 1:
+            found["end"] = self.end
+        if self.hold and len(self.points) > 1:
+            found["hold"] = True
+        if self.count != "steps":
+            found["count"] = self.count
+        return found
+
+
+def is_position(value: object) -> bool:
+    """Whether it is a number from 0 to 1."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return math.isfinite(value) and 0 <= value <= 1

@@ -1,0 +1,211 @@
+"""Strengths that change over the steps of a run, on one MODEL.
+
+Low-rank deltas stand beside their layers, so that a step changes a few numbers and no weight. What has no factors is a
+weight hook of ComfyUI's: all entries of such a weight, the constant ones too, are one patch, made again where a
+strength has changed. Added to a weight that is patched and rounded already it would be rounded twice.
+
+ComfyUI's wrappers are the clock: SAMPLER_SAMPLE knows the run's noise levels, PREDICT_NOISE each evaluation's, and
+OUTER_SAMPLE the conditionings, which carry the hooks.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import comfy.hooks
+import comfy.patcher_extension
+import torch
+from comfy.weight_adapter.base import WeightAdapterBase
+
+from .run_position import RunPosition, share_of_noise
+from .stack import stack_patches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ...lora_resolver import Schedule
+    from .bypass import ArrayBypass
+    from .stack import WeightedPatches
+
+WRAPPERS = comfy.patcher_extension.WrappersMP
+
+
+class ScheduledStrengths:
+    """The strengths of an array's entries at the step that a run has come to."""
+
+    def __init__(self, strengths: Sequence[float], schedules: Sequence[Schedule | None]) -> None:
+        self._constant, self._schedules = tuple(strengths), tuple(schedules)
+        self._position = RunPosition()
+        self._tensors: dict[tuple[float, ...], torch.Tensor] = {}
+        self._followers: list[ArrayBypass] = []
+        self.now: tuple[float, ...] = self._at(lambda _: 0.0)
+
+    def drive(self, bypass: ArrayBypass) -> None:
+        """Its strengths are these from now on."""
+        self._followers.append(bypass)
+        self._hand_on()
+
+    def attach(self, patcher: Any, hooks: comfy.hooks.HookGroup | None) -> None:
+        """Puts the clock into a ModelPatcher, and the hooks into what its samplers are given."""
+        key = f"air_lora_{uuid.uuid4().hex}"
+        patcher.add_wrapper_with_key(WRAPPERS.SAMPLER_SAMPLE, key, self._sampled)
+        patcher.add_wrapper_with_key(WRAPPERS.PREDICT_NOISE, key, self._predicted)
+        if hooks is not None:
+            patcher.add_wrapper_with_key(WRAPPERS.OUTER_SAMPLE, key, _with_hooks(hooks))
+
+    def _at(self, position: Callable[[str], float]) -> tuple[float, ...]:
+        return tuple(
+            constant if schedule is None else schedule.at(position(schedule.count))
+            for constant, schedule in zip(self._constant, self._schedules)
+        )
+
+    def _hand_on(self) -> None:
+        if self.now not in self._tensors:  # the same tensor each time: it is on the device already
+            self._tensors[self.now] = torch.tensor(self.now, dtype=torch.float32)
+        for each in self._followers:
+            each.strengths = self._tensors[self.now]
+
+    def _sampled(
+        self,
+        executor: Any,
+        guider: Any,
+        sigmas: torch.Tensor,
+        extra_args: Any,
+        callback: Any,
+        *rest: Any,
+        **options: Any,
+    ) -> Any:
+        """Around a sampler's whole run."""
+        sampler = executor.class_obj
+        name = getattr(getattr(sampler, "sampler_function", None), "__name__", type(sampler).__name__)
+        churn = getattr(sampler, "extra_options", None) or {}
+        self._position.begin([float(each) for each in sigmas], name, churns=bool(churn.get("s_churn", 0)))
+
+        def announced(step: int, *arguments: Any, **details: Any) -> Any:
+            self._position.announce(step)
+            return callback(step, *arguments, **details) if callback is not None else None
+
+        return executor(guider, sigmas, extra_args, announced, *rest, **options)
+
+    def _predicted(
+        self, executor: Any, x: torch.Tensor, timestep: torch.Tensor, *rest: Any, **options: Any
+    ) -> Any:
+        """Around each of its evaluations, of all conditionings together."""
+        level = float(timestep.flatten()[0])
+        self._position.evaluate(level)
+        sampling = executor.class_obj.inner_model.model_sampling
+        shares: dict[str, float] = {}
+
+        def position(count: str) -> float:
+            if count not in shares:
+                shares[count] = (
+                    self._position.share_of_steps
+                    if count == "steps"
+                    else share_of_noise(level, sampling.percent_to_sigma)
+                )
+            return shares[count]
+
+        self.now = self._at(position)
+        self._hand_on()
+        return executor(x, timestep, *rest, **options)
+
+
+class _AtTheseStrengths(comfy.hooks.HookKeyframeGroup):
+    """Tells ComfyUI when a hook's weights have to be made again."""
+
+    def __init__(self, strengths: ScheduledStrengths) -> None:
+        super().__init__()
+        self._strengths = strengths
+        self._made_at: tuple[float, ...] | None = None
+
+    @property
+    def strength(self) -> float:
+        """The adapters have their own."""
+        return 1.0
+
+    def reset(self) -> None:
+        """At the beginning of a run: the weights are patched anew then."""
+        super().reset()
+        self._made_at = None
+
+    def clone(self) -> _AtTheseStrengths:
+        """It goes by the same strengths."""
+        return _AtTheseStrengths(self._strengths)
+
+    def initialize_timesteps(self, model: Any) -> None:
+        """Nothing is known of the steps before the run."""
+
+    def prepare_current_keyframe(self, curr_t: Any, transformer_options: Any) -> bool:  # noqa: ARG002 - ComfyUI's
+        """Whether a strength has changed since it was asked last."""
+        changed = self._made_at is not None and self._made_at != self._strengths.now
+        self._made_at = self._strengths.now
+        return changed
+
+
+class _CurrentAdapter(WeightAdapterBase):
+    """One weight's patch, with the strengths of the moment at which ComfyUI makes the weight."""
+
+    name = "air_lora_scheduled"
+
+    def __init__(
+        self, key: str, entries: Sequence[tuple[int, WeightedPatches]], strengths: ScheduledStrengths
+    ) -> None:
+        self.loaded_keys: set[str] = set()
+        self.weights: tuple[Any, ...] = ()
+        self._key, self._entries, self._strengths = key, entries, strengths
+
+    def calculate_weight(
+        self, weight: torch.Tensor, key: str, strength: float, *rest: Any, **options: Any
+    ) -> Any:
+        """As ComfyUI's adapters have it; `strength` is 1."""
+        now = self._strengths.now
+        adapters = stack_patches([entry.at(now[number]) for number, entry in self._entries])
+        if self._key not in adapters:
+            return weight
+        return adapters[self._key].calculate_weight(weight, key, strength, *rest, **options)
+
+
+def hooked_weights(
+    patcher: Any, entries: Sequence[tuple[int, WeightedPatches]], strengths: ScheduledStrengths
+) -> comfy.hooks.HookGroup | None:
+    """All entries' patches as one hook that `patcher` knows already; each with its number among the strengths."""
+    by_key: dict[str, list[tuple[int, WeightedPatches]]] = {}
+    for number, entry in entries:
+        parts: dict[str, dict[Any, Any]] = {}
+        for target, value in entry.patches.items():
+            parts.setdefault(target.key, {})[target] = value
+        for key, patches in parts.items():
+            by_key.setdefault(key, []).append((number, entry.only(patches)))
+    if not by_key:
+        return None
+    for own in by_key.values():
+        stack_patches([entry.at(1.0) for _, entry in own])  # raises what has no sum, before the run
+    hook = comfy.hooks.WeightHook()
+    hook.hook_keyframe = _AtTheseStrengths(strengths)
+    hook.need_weight_init = False
+    hook.weights = {key: _CurrentAdapter(key, own, strengths) for key, own in by_key.items()}
+    hook.weights_clip = {}
+    patcher.add_hook_patches(
+        hook, hook.weights
+    )  # known before the run, where it would have all patched again
+    group = comfy.hooks.HookGroup()
+    group.add(hook)
+    return group
+
+
+def _with_hooks(hooks: comfy.hooks.HookGroup) -> Callable[..., Any]:
+    """Around a sampler's run: each conditioning gets the hooks, beside those that it has."""
+
+    def sampled(executor: Any, *arguments: Any, **options: Any) -> Any:
+        together: dict[int, Any] = {}
+        for conditionings in executor.class_obj.conds.values():
+            for each in conditionings:
+                own = each.get("hooks")
+                # One group for all that had the same one: ComfyUI switches weights between groups.
+                if id(own) not in together:
+                    together[id(own)] = own.clone_and_combine(hooks) if own is not None else hooks
+                each["hooks"] = together[id(own)]
+        return executor(*arguments, **options)
+
+    return sampled

@@ -1,0 +1,117 @@
+"""The array's keys for when an entry counts and on which blocks: read, written, and refused with their place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lora_resolver import BlockWeights, InvalidLoraArray, Schedule, format_lora_array, parse_lora_array
+
+MODEL = "civitai:120096@135931"
+
+
+def read(**members: Any) -> Any:
+    return parse_lora_array([{"model": MODEL, **members}])[0]
+
+
+@pytest.mark.parametrize(
+    ("members", "weights"),
+    [
+        ({"weight": 0.8, "start": 0.5}, [0, 0, 0, 0, 0, 0.8, 0.8, 0.8, 0.8, 0.8]),
+        ({"weight": 0.8, "end": 0.3}, [0.8, 0.8, 0.8, 0, 0, 0, 0, 0, 0, 0]),
+        ({"weight": [[0, 0], [0.5, 1]]}, [0, 0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1, 1]),
+        ({"weight": [[0, 0.2], [0.5, 1]], "hold": True}, [0.2] * 5 + [1] * 5),
+        ({"weight": [[0.2, 1], [0.4, 0]], "start": 0.1, "end": 0.4}, [0, 1, 1, 0.5, 0, 0, 0, 0, 0, 0]),
+    ],
+)
+def test_the_weight_of_each_of_ten_steps(members: dict[str, Any], weights: list[float]) -> None:
+    schedule = read(**members).schedule
+    assert [schedule.at(step / 10) for step in range(10)] == pytest.approx(weights)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"start": 0.25, "weight": 0.5},
+        {"end": 0.75, "count": "percent"},
+        {"weight": [[0, 0.2], [0.5, 1]], "hold": True, "clip_weight": 0.3},
+        {"weight": [[0, -1], [1, 0.5]], "start": 0.1, "end": 0.9, "transformer": "high"},
+        {"blocks": "early", "weight": 0.5},
+        {"blocks": {"lbw": "1,0,0,0,0.5,1,1,1,1,1,1,1"}},
+        {"blocks": {"output_blocks.3-5": 0.5, "double_blocks.*": 0}, "start": 0.5},
+    ],
+)
+def test_what_is_written_is_read_back(members: dict[str, Any]) -> None:
+    entry = read(**members)
+    assert parse_lora_array(format_lora_array([entry])) == (entry,)
+    assert entry.schedule or entry.blocks
+
+
+def test_the_same_weight_all_along_is_no_schedule() -> None:
+    assert read(weight=0.5, start=0, end=1, hold=False, count="steps") == read(weight=0.5)
+    assert read(weight=[[0, 0.5], [1, 0.5]]).schedule is None
+
+
+def test_the_text_encoder_gets_the_strongest_weight_or_its_own() -> None:
+    assert read(weight=[[0, 0.2], [0.5, -0.9]]).clip_weight == -0.9
+    assert read(weight=[[0, 0.2], [0.5, -0.9]], clip_weight=0.1).clip_weight == 0.1
+
+
+@pytest.mark.parametrize(
+    ("members", "place"),
+    [
+        ({"weight": [[0, 1]]}, "weight"),
+        ({"weight": []}, "weight"),
+        ({"weight": [[n / 10000, 1] for n in range(10000)]}, "weight"),
+        ({"weight": [[0.5, 1], [0.5, 2]]}, "weight"),
+        ({"weight": [[0.5, 1], [0.2, 2]]}, "weight"),
+        ({"weight": [[0, float("nan")], [1, 1]]}, "weight"),
+        ({"weight": [[float("nan"), 1], [1, 1]]}, "weight"),
+        ({"weight": [[0, 1], [1.5, 1]]}, "weight"),
+        ({"weight": [[0, 99], [1, 1]]}, "weight"),
+        ({"weight": [0, 1]}, "weight"),
+        ({"start": -0.1}, "start"),
+        ({"end": float("nan")}, "end"),
+        ({"start": "0.5"}, "start"),
+        ({"start": True}, "start"),
+        ({"start": 0.5, "end": 0.5}, ""),
+        ({"count": "frames"}, "count"),
+        ({"hold": 1}, "hold"),
+        ({"blocks": "earl"}, "blocks"),
+        ({"blocks": 3}, "blocks"),
+        ({"blocks": {}}, "blocks"),
+        ({"blocks": "1,0,1"}, "blocks"),
+        ({"blocks": {"lbw": "1,0,R,0,0.5,1,1,1,1,1,1,1"}}, "blocks"),
+        ({"blocks": {"lbw": [1] * 100_000}}, "blocks"),
+        ({"blocks": {"lbw": "OUTALL", "double_blocks.*": 0}}, "blocks"),
+        ({"blocks": {"output_blocks.3": float("inf")}}, "blocks"),
+        ({"blocks": {"output_blocks.3": True}}, "blocks"),
+        ({"blocks": {"*" * 60: 1}}, "blocks"),
+        ({"blocks": {"x" * 10_000: 1}}, "blocks"),
+        ({"blocks": {"a..b": 1}}, "blocks"),
+        ({"blocks": {f"b{n}": 1 for n in range(10_000)}}, "blocks"),
+    ],
+)
+def test_what_cannot_be_is_an_error_with_its_place(members: dict[str, Any], place: str) -> None:
+    with pytest.raises(InvalidLoraArray) as raised:
+        read(**members)
+    (fault,) = raised.value.errors
+    assert fault.parameter == ("lora[0]." + place).rstrip(".")
+    assert fault.remedy
+    assert len(str(fault)) < 600
+
+
+def test_presets_and_vectors_in_every_spelling() -> None:
+    assert read(blocks="OUTALL").blocks == BlockWeights(preset="OUTALL")
+    assert read(blocks="outall").blocks == read(blocks={"lbw": "OUTALL"}).blocks
+    assert read(blocks="no text encoder").blocks == read(blocks="no_text_encoder").blocks
+    vector = "1,0,0,0,0,0,0,0,1,1,1,1"
+    assert read(blocks=vector).blocks == read(blocks={"lbw": vector}).blocks
+    assert read(blocks={"lbw": [1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1]}).blocks == read(blocks=vector).blocks
+
+
+def test_a_schedule_is_what_it_says() -> None:
+    assert Schedule(((0.0, 0.5),)).changes is False
+    assert Schedule(((0.0, 0.5),), start=0.1).changes
+    assert Schedule(((0.0, 0.5), (1.0, -0.7))).strongest == -0.7
