@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .array.block_weights import COMMUNITY_PRESETS, STRUCTURAL_PRESETS, BlockWeights
     from .array.image_request import ImageRequest, LeftOut, parse_image_request
-    from .array.lora_array import LoraEntry, format_lora_array, parse_lora_array
+    from .array.lora_array import LoraEntry, extensions_of, format_lora_array, parse_lora_array
     from .array.schedule import Schedule
     from .config import PICTURE_LEVELS, SHORTEST_TOKEN, ResolverConfig
     from .errors import (
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         family_name,
     )
     from .model_file.architecture.base_models import declared_families, declared_otherwise
+    from .model_file.blocks import block_rows
     from .model_file.gguf_header import read_gguf_header
     from .model_file.pickle_header import read_pickle_header
     from .model_file.safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
@@ -139,11 +140,13 @@ __all__ = [
     "Unavailable",
     "VerificationFailed",
     "alphas_of_metadata",
+    "block_rows",
     "declared_families",
     "declared_otherwise",
     "delete_preset",
     "detect_architecture",
     "detect_checkpoint",
+    "extensions_of",
     "family_blocks",
     "family_name",
     "file_state",
@@ -217,13 +220,14 @@ _NAMES = {
         "one_or_several",
     ),
     ".identifiers.file_names": ("folded", "is_safetensors", "name_below", "safe_file_name", "without_ending"),
+    ".model_file.blocks": ("block_rows",),
     ".model_file.gguf_header": ("read_gguf_header",),
     ".identifiers": ("Identifier", "parse_identifier"),
     ".array.image_request": ("ImageRequest", "LeftOut", "parse_image_request"),
     ".on_disk.library": ("LibraryFile",),
     ".array.block_weights": ("COMMUNITY_PRESETS", "STRUCTURAL_PRESETS", "BlockWeights"),
     ".array.schedule": ("Schedule",),
-    ".array.lora_array": ("LoraEntry", "format_lora_array", "parse_lora_array"),
+    ".array.lora_array": ("LoraEntry", "extensions_of", "format_lora_array", "parse_lora_array"),
     ".workflows.pasted": ("DEFAULT_WEIGHT", "Pasted", "PastedLora", "read_dropped", "read_pasted"),
     ".model_file.pickle_header": ("read_pickle_header",),
     ".workflows.picture_record": (

@@ -6,6 +6,7 @@ from .analyze import AirLoraAnalyze
 from .apply import AirLoraApply
 from .array.node import AirLoraArray
 from .grid import AirLoraGrid
+from .hooks import AirLoraHooks
 from .prompt import AirLoraPrompt
 from .request.node import AirLoraRequest
 from .resolve import AirLoraResolve
@@ -28,6 +29,7 @@ class AirLoraExtension(ComfyExtension):
             AirLoraApply,
             AirLoraArray,
             AirLoraGrid,
+            AirLoraHooks,
             AirLoraPrompt,
             AirLoraRequest,
             AirLoraResolve,

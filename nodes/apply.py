@@ -67,6 +67,12 @@ class AirLoraApply(TakesArray):
                     tooltip="patch changes the weights. bypass computes the LoRAs beside them: right for quantized "
                     "models, and a changed weight costs nothing. auto takes bypass where it is better.",
                 ),
+                io.Model.Input(
+                    "model_low",
+                    optional=True,
+                    tooltip="The other model of a pair, as of Wan 2.2: model is then the high-noise one, and each "
+                    "gets its own entries.",
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="MODEL"),
@@ -75,6 +81,10 @@ class AirLoraApply(TakesArray):
                     display_name="trigger_words", tooltip="Of all applied entries, comma-separated."
                 ),
                 io.String.Output(display_name="report", tooltip="What was applied, as JSON."),
+                io.Model.Output(
+                    display_name="MODEL_LOW",
+                    tooltip="The second model with its LoRAs; nothing where none is connected.",
+                ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
@@ -90,20 +100,25 @@ class AirLoraApply(TakesArray):
         expert: str = "both",
         lora_stack: list[Row] | None = None,
         apply_as: str = "patch",
+        model_low: Any = None,
     ) -> io.NodeOutput:
-        """MODEL, CLIP, trigger words, report; the page's rows show what ran, whatever wire it came over."""
-        from .array.apply import apply_array  # late: no start of ComfyUI waits for the patching
+        """MODEL, CLIP, trigger words, report, MODEL; the rows show what ran, whatever wire it came over."""
+        from .array.apply import (  # late: no start of ComfyUI waits for the patching
+            apply_array,
+            apply_to_pair,
+        )
 
         entries: list[AnyEntry] = [*read_array(lora), *stack_entries(lora_stack)]
-        outcome = apply_array(
-            model,
-            clip,
-            entries,
-            skip_mismatches=on_mismatch == "skip",
-            expert=expert,
-            node_id=cls.hidden.unique_id,
-            apply_as=apply_as,
-        )
+        options: dict[str, Any] = {
+            "skip_mismatches": on_mismatch == "skip",
+            "node_id": cls.hidden.unique_id,
+            "apply_as": apply_as,
+        }
+        low = None
+        if model_low is None:
+            outcome = apply_array(model, clip, entries, expert=expert, **options)
+        else:
+            outcome, low = apply_to_pair(model, model_low, clip, entries, **options)
         record_run(
             cls.hidden,
             [{**row, "enabled": entry.enabled} for entry, row in zip(entries, outcome.report["entries"])],
@@ -114,5 +129,6 @@ class AirLoraApply(TakesArray):
             outcome.clip,
             ", ".join(outcome.trigger_words),
             report,
+            low,
             ui={"air_lora": [{"lora": lora, "report": outcome.report}]},
         )

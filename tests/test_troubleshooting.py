@@ -7,7 +7,8 @@ import re
 from lora_resolver.settings.settings_file import SETTING_KEYS
 from tests.error_codes import ROOT, error_codes
 
-OF_OTHERS = {"AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL", "LORA_STACK", "MODEL", "CLIP"}
+OF_OTHERS = {"AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL", "LORA_STACK", "MODEL", "MODEL_LOW", "CLIP", "HOOKS"}
+OF_OTHERS |= {"INS", "IND", "INALL", "MIDD", "OUTD", "OUTS", "OUTALL", "FACE", "PALETTE"}
 """What the pages name in capitals that is no setting of ours."""
 
 

@@ -14,7 +14,14 @@ import { loadStrings } from "./strings.js";
 import { openSetting, readSettings, settingsPage } from "./settings.js";
 import { nodeAt, tellFailures } from "./toasts.js";
 
-const NODES = new Set(["AirLoraAnalyze", "AirLoraApply", "AirLoraArray", "AirLoraSave", "AirLoraSweep"]);
+const NODES = new Set([
+  "AirLoraAnalyze",
+  "AirLoraApply",
+  "AirLoraArray",
+  "AirLoraHooks",
+  "AirLoraSave",
+  "AirLoraSweep",
+]);
 const INPUT = "lora";
 const WIDGET = "AIR_LORA_ROWS";
 

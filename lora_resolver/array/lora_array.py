@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError
@@ -31,9 +31,18 @@ from ..text import nearest, quoted
 from .block_weights import BlockWeights, read_blocks
 from .lenient_json import ObjectWithDuplicates, parse_json
 from .runware_request import find_lora_members
-from .schedule import COUNTS, MAX_POINTS, Schedule, is_position
+from .schedule import COUNTS, MAX_POINTS, Schedule, is_position, last_position
 
-__all__ = ["MAX_ERRORS", "MAX_WEIGHT", "TRANSFORMERS", "LoraEntry", "format_lora_array", "parse_lora_array"]
+__all__ = [
+    "MAX_ERRORS",
+    "MAX_WEIGHT",
+    "TRANSFORMERS",
+    "LoraEntry",
+    "entry_of_facts",
+    "extensions_of",
+    "format_lora_array",
+    "parse_lora_array",
+]
 
 MAX_WEIGHT = 4.0
 TRANSFORMERS = ("high", "low", "both")
@@ -104,6 +113,34 @@ class LoraEntry:
         """Whether it changes anything. What is not active is not looked up, downloaded or read."""
         return self.enabled and (self.weight != 0 or self.clip_weight != 0)
 
+    def with_weight(self, weight: float, clip_weight: float) -> LoraEntry:
+        """The same at other weights; a schedule keeps its form, and has the weight as its strongest."""
+        schedule = self.schedule.with_strongest(weight) if self.schedule is not None else None
+        return replace(self, weight=weight, clip_weight=clip_weight, schedule=schedule)
+
+    def facts(self) -> dict[str, Any]:
+        """As programs are shown it: every member, those of a schedule and of blocks only where it has them."""
+        return {
+            "model": str(self.identifier),
+            "weight": self.weight,
+            "clip_weight": self.clip_weight,
+            "enabled": self.enabled,
+            "transformer": self.transformer,
+            **self.extensions(),
+        }
+
+    def extensions(self) -> dict[str, Any]:
+        """`schedule`, with the members that say it in the array, and `blocks`; empty for nearly all."""
+        return extensions_of(self.schedule, self.blocks)
+
+
+def extensions_of(schedule: Schedule | None, blocks: BlockWeights | None) -> dict[str, Any]:
+    """`LoraEntry.extensions`, of who is no entry."""
+    return {
+        **({"schedule": schedule.members()} if schedule is not None else {}),
+        **({"blocks": blocks.as_json()} if blocks is not None else {}),
+    }
+
 
 def parse_lora_array(text_or_object: object) -> tuple[LoraEntry, ...]:
     """The entries of the `lora` array that a text or an already parsed JSON value holds, in its order.
@@ -130,6 +167,28 @@ def parse_lora_array(text_or_object: object) -> tuple[LoraEntry, ...]:
     except InvalidInput as error:
         raise InvalidLoraArray([error]) from None
     return entries
+
+
+def read_extensions(members: Mapping[str, Any], weight: float) -> tuple[Schedule | None, BlockWeights | None]:
+    """The schedule and the blocks that members of an entry say, at this weight. Raises InvalidLoraArray."""
+    (entry,) = _read_entries([{"model": "civitai:1@1", "weight": weight, **members}])
+    return entry.schedule, entry.blocks
+
+
+def entry_of_facts(facts: Mapping[str, Any], place: str = "") -> LoraEntry:
+    """What `LoraEntry.facts` was made of. Raises InvalidLoraArray for what is no entry."""
+    members = {
+        key: facts[key] for key in ("model", "weight", "clip_weight", "transformer", "blocks") if key in facts
+    }
+    schedule = facts.get("schedule")
+    if isinstance(schedule, Mapping):
+        members |= {
+            key: schedule[key] for key in ("weight", "start", "end", "hold", "count") if key in schedule
+        }
+    if facts.get("enabled") is False:
+        members["enabled"] = False
+    (entry,) = _read_entries([members])
+    return replace(entry, place=place)
 
 
 def format_lora_array(entries: Iterable[LoraEntry]) -> str:
@@ -278,7 +337,18 @@ class _EntryReader:
         """None where the weight is the same all along."""
         weight = values.get("weight", 1.0)
         points = weight if isinstance(weight, tuple) else ((0.0, weight),)
-        start, end = values.get("start", 0.0), values.get("end", 1.0)
+        count = values.get("count", "steps")
+        last = last_position(count)
+        start, end = values.get("start", 0.0), values.get("end", last)
+        for key, position in (("start", start), ("end", end), ("weight", points[-1][0])):
+            if position > last:
+                error = InvalidInput(
+                    f"{position:g} is no share of the steps",
+                    code="valueOutOfRange",
+                    remedy='Write a number from 0 to 1, or "count": "numbers" to count whole steps.',
+                )
+                self.faults.append(error.at(f"{self.place}.{key}"))
+                return None
         if start >= end:
             self._add(
                 f'"start" ({start:g}) does not come before "end" ({end:g})',
@@ -286,7 +356,7 @@ class _EntryReader:
                 'Both are shares of the steps, as in "start": 0, "end": 0.5.',
             )
             return None
-        found = Schedule(points, start, end, values.get("hold", False), values.get("count", "steps"))
+        found = Schedule(points, start, end, values.get("hold", False), count)
         return found if found.changes else None
 
     def _known_values(self, item: Mapping[Any, Any]) -> dict[str, Any]:
@@ -344,7 +414,7 @@ def _read_weight_or_points(value: object) -> float | tuple[tuple[float, float], 
     for number, point in enumerate(value):
         if not isinstance(point, (list, tuple)) or len(point) != 2 or not is_position(point[0]):
             raise InvalidInput(
-                f"point {number + 1} is no [position, weight] with a position from 0 to 1",
+                f"point {number + 1} is no [position, weight]",
                 code="invalidValue",
                 remedy=remedy,
             )
@@ -374,7 +444,7 @@ def _read_count(value: object) -> str:
     raise InvalidInput(
         f"{_shown(value)} is no way to count",
         code="invalidValue" if isinstance(value, str) else "invalidType",
-        remedy='Write "steps", or "percent" for the noise schedule as ComfyUI counts it.',
+        remedy='Write "steps", "percent" for the noise schedule as ComfyUI counts it, or "numbers" for whole steps.',
     )
 
 

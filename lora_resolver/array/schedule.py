@@ -9,10 +9,11 @@
     start    a position from 0 to 1: nothing before it          0
     end      a position from 0 to 1: nothing from it on         1
     hold     true: each weight holds until the next position    false: straight lines between the points
-    count    "steps" or "percent"                               "steps"
+    count    "steps", "percent" or "numbers"                    "steps"
 
 A position is a share of the steps that a sampler takes: in a run of 10, step 6 (counted from 1) begins at 0.5. With
-"percent" it is a share of the noise schedule, as ComfyUI's own *start_percent* and *end_percent* count.
+"percent" it is a share of the noise schedule, as ComfyUI's own *start_percent* and *end_percent* count. With "numbers"
+it is a number of steps, however many there are: 5 begins after five of them, as `start=5` in a prompt's tag does.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from dataclasses import dataclass
 
 __all__ = ["COUNTS", "MAX_POINTS", "Schedule"]
 
-COUNTS = ("steps", "percent")
+COUNTS = ("steps", "percent", "numbers")
+MAX_STEP = 10_000
 MAX_POINTS = 64
 """Of one weight; a run has hardly more steps."""
 
@@ -44,7 +46,7 @@ class Schedule:
     def at(self, position: float) -> float:
         """The weight there. Before the first point and after the last one their weights hold."""
         position += _ROUNDING
-        if position < self.start or (position >= self.end and self.end < 1):
+        if position < self.start or (position >= self.end and self.end < self.last):
             return 0.0
         before = self.points[0]
         for after in self.points:
@@ -61,6 +63,11 @@ class Schedule:
         return before[1] + share * (after[1] - before[1])
 
     @property
+    def last(self) -> float:
+        """The largest position there is."""
+        return last_position(self.count)
+
+    @property
     def strongest(self) -> float:
         """The weight that is farthest from zero: what a place that shows one number shows."""
         return max((weight for _, weight in self.points), key=lambda weight: (abs(weight), weight))
@@ -68,23 +75,29 @@ class Schedule:
     @property
     def changes(self) -> bool:
         """Whether it is anything but one weight all along."""
-        return self.start > 0 or self.end < 1 or len({weight for _, weight in self.points}) > 1
+        return self.start > 0 or self.end < self.last or len({weight for _, weight in self.points}) > 1
 
     def plus(self, other: Schedule) -> Schedule:
         """The sum of two that have their points at the same positions."""
         points = tuple((at, weight + more) for (at, weight), (_, more) in zip(self.points, other.points))
         return Schedule(points, self.start, self.end, self.hold, self.count)
 
+    def with_strongest(self, weight: float) -> Schedule:
+        """The same form with another strongest weight."""
+        factor = weight / self.strongest if self.strongest else 0.0
+        points = tuple((position, each * factor) for position, each in self.points)
+        return Schedule(points, self.start, self.end, self.hold, self.count)
+
     def members(self) -> dict[str, object]:
-        """As the array's JSON has it, without what is default."""
+        """As the array's JSON has it, without what is default; the weight in any case."""
         found: dict[str, object] = {}
         if len(self.points) > 1:
             found["weight"] = [list(point) for point in self.points]
-        elif self.points[0][1] != 1:
+        else:
             found["weight"] = self.points[0][1]
         if self.start > 0:
             found["start"] = self.start
-        if self.end < 1:
+        if self.end < self.last:
             found["end"] = self.end
         if self.hold and len(self.points) > 1:
             found["hold"] = True
@@ -93,8 +106,13 @@ class Schedule:
         return found
 
 
+def last_position(count: str) -> float:
+    """Where a run ends, at the latest."""
+    return MAX_STEP if count == "numbers" else 1.0
+
+
 def is_position(value: object) -> bool:
-    """Whether it is a number from 0 to 1."""
+    """Whether it is a number that is one in some way of counting."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False
-    return math.isfinite(value) and 0 <= value <= 1
+    return math.isfinite(value) and 0 <= value <= MAX_STEP

@@ -152,7 +152,7 @@ def _entry(named: NamedLora) -> LoraEntry | InvalidInput:
         )
         return fault.at(named.place)
     try:
-        return LoraEntry(named.identifier, named.weight, named.clip_weight, named.enabled, named.transformer)
+        return named.entry()
     except InvalidInput as error:
         fault = InvalidInput(f"{named.identifier}: {error.message}", code=error.code, remedy=error.remedy)
         return fault.at(named.place)
@@ -196,16 +196,7 @@ def _report(
         "file": file,
         "nodes": list(chain.nodes) if chain else [],
         "kinds": list(chain.kinds) if chain else [],
-        "entries": [
-            {
-                "model": str(entry.identifier),
-                "weight": entry.weight,
-                "clip_weight": entry.clip_weight,
-                "enabled": entry.enabled,
-                "transformer": entry.transformer,
-            }
-            for entry in entries
-        ],
+        "entries": [entry.facts() for entry in entries],
         "errors": [error_fields(error) for error in errors],
         "array": format_lora_array(entries),
     }

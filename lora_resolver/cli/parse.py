@@ -28,6 +28,8 @@ _HELP = """
     clip_weight   on the text encoders
     enabled       false: the entry is left out
     transformer   "high", "low" or "both"
+    schedule      where it has one: weight, start, end, hold, count
+    blocks        where it has them
   errors   everything that is wrong with it
     code          a stable word for programs
     parameter     the place, such as lora[1].weight
@@ -59,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         errors = [error.at("lora")]
     if arguments.json:
         document = {
-            "entries": [_as_dict(entry) for entry in entries],
+            "entries": [entry.facts() for entry in entries],
             "errors": [error.as_dict() for error in errors],
         }
         print(json.dumps(document, indent=2))
@@ -68,16 +70,6 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(format_lora_array(entries))
     return 2 if errors else 0
-
-
-def _as_dict(entry: LoraEntry) -> dict[str, object]:
-    return {
-        "model": str(entry.identifier),
-        "weight": entry.weight,
-        "clip_weight": entry.clip_weight,
-        "enabled": entry.enabled,
-        "transformer": entry.transformer,
-    }
 
 
 def _read(source: str) -> tuple[LoraEntry, ...]:

@@ -14,7 +14,6 @@ from .reading import named_in
 if TYPE_CHECKING:
     import argparse
 
-    from ..workflows.named_loras import NamedLora
 
 __all__ = ["add_arguments", "run"]
 
@@ -59,35 +58,17 @@ def _read(file: str) -> dict[str, Any]:
     errors = list(named.errors)
     for each in named.loras:
         try:
-            entry = LoraEntry(
-                each.identifier,
-                each.weight,
-                each.clip_weight,
-                enabled=each.enabled,
-                transformer=each.transformer,
-            )
+            entry = each.entry()
         except InvalidInput as error:  # another loader's weight, beyond what an array may hold
             errors.append(error.at(each.place))
             continue
         entries.append(entry)
-        facts.append(_facts(entry, each))
+        facts.append({**entry.facts(), "sha256": each.sha256, "autov2": each.sha256[:10]})
     return {
         "file": file,
         "entries": facts,
         "errors": [error_fields(error) for error in errors],
         "array": format_lora_array(entries),
-    }
-
-
-def _facts(entry: LoraEntry, named: NamedLora) -> dict[str, Any]:
-    return {
-        "model": str(entry.identifier),
-        "weight": entry.weight,
-        "clip_weight": entry.clip_weight,
-        "enabled": entry.enabled,
-        "transformer": entry.transformer,
-        "sha256": named.sha256,
-        "autov2": named.sha256[:10],
     }
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InvalidIdentifier
@@ -65,6 +65,8 @@ class OtherLora:
     is_file: bool = False
     enabled: bool = True
     transformer: str = "both"
+    extensions: Mapping[str, object] = field(default_factory=dict)
+    """What it says of steps and blocks, as members of an array's entry."""
 
 
 def key_of(name: str) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..array.image_request import image_task
 from ..array.lenient_json import MAX_CHARACTERS, parse_json
-from ..array.lora_array import parse_lora_array
+from ..array.lora_array import LoraEntry, parse_lora_array
 from ..errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError, Unavailable
 from ..identifiers import parse_identifier
 from ..identifiers.file_names import name_finder
@@ -38,7 +38,8 @@ from .unknown_loaders import known_names, signs_of_loras
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ..array.lora_array import LoraEntry
+    from ..array.block_weights import BlockWeights
+    from ..array.schedule import Schedule
     from ..identifiers import Identifier
     from .other_loaders import LoaderRow
     from .picture_record import RecordedLora
@@ -60,6 +61,8 @@ class NamedLora:
     clip_weight: float = 1.0
     enabled: bool = True
     transformer: str = "both"
+    schedule: Schedule | None = None
+    blocks: BlockWeights | None = None
     sha256: str = ""
     """Of the file that is meant, where a picture's record or the workflow says it."""
     node: str = ""
@@ -70,6 +73,18 @@ class NamedLora:
     """Where the workflow says that the file is, if that is none of our sources."""
     weight_known: bool = True
     """False where a node makes the weight while it runs; it is 1 here then."""
+
+    def entry(self) -> LoraEntry:
+        """As an array has it. Raises InvalidInput for a weight beyond what an array may hold."""
+        return LoraEntry(
+            identifier=self.identifier,
+            weight=self.weight,
+            clip_weight=self.clip_weight,
+            enabled=self.enabled,
+            transformer=self.transformer,
+            schedule=self.schedule,
+            blocks=self.blocks,
+        )
 
 
 @dataclass(frozen=True)
@@ -200,6 +215,8 @@ class _Reader:
                 clip_weight=entry.clip_weight,
                 enabled=entry.enabled,
                 transformer=entry.transformer,
+                schedule=entry.schedule,
+                blocks=entry.blocks,
                 sha256=sha256,
                 node=_id_of(node),
             )

@@ -21,8 +21,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..array.lenient_json import parse_json
-from ..array.lora_array import LoraEntry
-from ..errors import InvalidIdentifier, InvalidInput, LoraResolverError
+from ..array.lora_array import LoraEntry, read_extensions
+from ..errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError
 from ..identifiers import parse_identifier
 from ..identifiers.file_names import name_finder
 from ..text import quoted
@@ -39,6 +39,8 @@ from .weighted_names import NAME, WeightedName, is_heading, names_in_line, weigh
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from ..array.block_weights import BlockWeights
+    from ..array.schedule import Schedule
     from ..identifiers import Identifier
     from .entries_of_others import OtherLora
     from .named_loras import NamedLora, NamedLoras
@@ -251,7 +253,12 @@ class _Reader:
             identifier = parse_identifier(f"local:{self._find(lora.name)}" if lora.is_file else lora.name)
         except InvalidIdentifier as error:
             return error.at(place) if place else error
-        return _entry(identifier, lora.weights, place, lora.enabled, lora.transformer)
+        weight = lora.weights[0] if lora.weights else DEFAULT_WEIGHT
+        try:
+            schedule, blocks = read_extensions(lora.extensions, weight) if lora.extensions else (None, None)
+        except InvalidLoraArray as faults:
+            return faults.errors[0].at(place)
+        return _entry(identifier, lora.weights, place, lora.enabled, lora.transformer, schedule, blocks)
 
     def _from_tag(self, tag: PromptTag) -> PastedLora | LoraResolverError:
         place = f"<lora:{tag.name[:40]}>"
@@ -263,7 +270,8 @@ class _Reader:
             ).at(place)
         read = self._of_other(from_tag(tag), place)
         if isinstance(read, PastedLora) and not tag.weights:
-            return _entry(read.entry.identifier, (), place)
+            entry = read.entry.with_weight(DEFAULT_WEIGHT, DEFAULT_WEIGHT)
+            return PastedLora(entry, weight_given=False)
         return read
 
     def from_named(self, named: NamedLoras, *, in_a_picture: bool = False) -> Pasted:
@@ -275,6 +283,8 @@ class _Reader:
                 each.place,
                 each.enabled,
                 each.transformer,
+                each.schedule,
+                each.blocks,
             )
             if each.weight_known
             else _computed_weight(each)
@@ -362,6 +372,8 @@ def _entry(
     place: str,
     enabled: bool = True,
     transformer: str = "both",
+    schedule: Schedule | None = None,
+    blocks: BlockWeights | None = None,
 ) -> PastedLora | LoraResolverError:
     """`weights` are the model's and the text encoder's, as many of them as are given."""
     try:
@@ -373,6 +385,8 @@ def _entry(
             enabled=enabled,
             transformer=transformer,
             place=place,
+            schedule=schedule,
+            blocks=blocks,
         )
     except InvalidInput as error:
         named = InvalidInput(f"{identifier}: {error.message}", code=error.code, remedy=error.remedy)

@@ -1,7 +1,7 @@
 """What a picture was made with, as our nodes write it into ComfyUI's metadata beside the workflow.
 
     "air_lora"      {"format": 1, "nodes": {"4": [[{"model", "weight", "clip_weight", "transformer", "enabled",
-                    "status", "name", "sha256", "autov2"}, …], …]},
+                    "schedule", "blocks", "status", "name", "sha256", "autov2"}, …], …]},
                     "others": [{"node": "7", "class_type": "LoraLoader"}, …]}    loaders of other packs beside ours
     "Lora hashes"   name: 0123456789, name: …     as A1111 writes it; sites look the hashes up
 
@@ -16,13 +16,14 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..array.lenient_json import parse_json
-from ..array.lora_array import LoraEntry
+from ..array.lora_array import entry_of_facts
 from ..errors import InvalidInput
-from ..identifiers import parse_identifier
 from ..identifiers.file_names import without_ending
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from ..array.lora_array import LoraEntry
 
 __all__ = [
     "HANDED_ON",
@@ -44,7 +45,10 @@ _AUTOV2_DIGITS = 10
 _MOST_RUNS = 1000
 _MOST_OTHERS = 100
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_KEPT = ("model", "weight", "clip_weight", "transformer", "enabled", "status", "name", "sha256")
+_KEPT = (
+    *("model", "weight", "clip_weight", "transformer", "enabled", "schedule", "blocks"),
+    *("status", "name", "sha256"),
+)
 
 
 class RecordedLora(NamedTuple):
@@ -112,15 +116,7 @@ def _read_row(row: object, position: int) -> RecordedLora | None:
         return None
     sha256 = row.get("sha256")
     try:
-        weight: Any = row.get("weight", 1.0)
-        entry = LoraEntry(
-            identifier=parse_identifier(row.get("model", "")),
-            weight=weight,
-            clip_weight=row.get("clip_weight", weight),
-            enabled=row.get("enabled") is not False,
-            transformer=row.get("transformer", "both"),
-            place=f"lora[{position}]",
-        )
-    except (InvalidInput, TypeError, AttributeError):
+        entry = entry_of_facts(row, f"lora[{position}]")
+    except InvalidInput:
         return None
     return RecordedLora(entry, sha256 if isinstance(sha256, str) and _SHA256.fullmatch(sha256) else "")

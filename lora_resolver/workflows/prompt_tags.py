@@ -50,6 +50,29 @@ class PromptTag:
         """The same, where the text encoder's comes first."""
         return self._with_named(self.numbers[1::-1])
 
+    def extensions(self) -> dict[str, object]:
+        """What its options say of steps and blocks, as members of an array's entry.
+
+        `lbw=NAME` or `lbw=1,0,…`; `start=`, `stop=` and `step=a-b`, where whole numbers are steps and others shares of
+        them: https://github.com/hako-mikan/sd-webui-lora-block-weight
+        """
+        found: dict[str, object] = {}
+        if "lbw" in self.named:
+            found["blocks"] = self.named["lbw"].strip()
+        first, _, last = self.named.get("step", "").partition("-")
+        span = {
+            "start": self.named.get("start", first),
+            "end": self.named.get("stop", self.named.get("end", last)),
+        }
+        written = {key: text.strip() for key, text in span.items() if text.strip()}
+        if not written:
+            return found
+        for key, text in written.items():
+            found[key] = float(text) if _NUMBER.fullmatch(text) else text
+        if all(text.isdigit() for text in written.values()) and written.get("end") != "1":
+            found["count"] = "numbers"
+        return found
+
     def _with_named(self, weights: tuple[float, ...]) -> tuple[float, ...]:
         model, text_encoder = self.named.get("unet", ""), self.named.get("te", "")
         if not _NUMBER.fullmatch(model) and not _NUMBER.fullmatch(text_encoder):
@@ -79,7 +102,7 @@ def tags_as_array(text: str, local_names: Callable[[], Sequence[str]]) -> list[d
         name = tag.name if tag.is_identifier else f"local:{listed_name(tag.name, local_names())}"
         weights = tag.weights or (1.0,)
         clip = {"clip_weight": weights[1]} if len(weights) > 1 else {}
-        entries.append({"model": name, "weight": weights[0], **clip})
+        entries.append({"model": name, "weight": weights[0], **clip, **tag.extensions()})
     return entries or None
 
 

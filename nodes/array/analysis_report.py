@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -144,11 +144,7 @@ def _suggestion(
     for entry, row in zip(entries, rows):
         factor = factors.get(row.get("sha256", ""), 1.0)
         suggestion.append(
-            replace(
-                entry,
-                weight=_within(entry.weight * factor),
-                clip_weight=_within(entry.clip_weight * factor),
-            )
+            entry.with_weight(_within(entry.weight * factor), _within(entry.clip_weight * factor))
         )
     return tuple(suggestion)
 

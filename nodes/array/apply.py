@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ...lora_resolver import LoraResolverError, Mismatch, declared_otherwise, one_or_several
+from ...lora_resolver import LoraResolverError, Mismatch, declared_otherwise, extensions_of, one_or_several
 from ..patching.application import (
     WeightedLora,
     apply_loras,
@@ -95,6 +95,25 @@ def apply_array(
     )
 
 
+def apply_to_pair(
+    high: Any, low: Any, clip: Any, entries: Sequence[AnyEntry], **options: Any
+) -> tuple[Outcome, Any]:
+    """`apply_array` for both experts of a video model: the first one's outcome, and the second MODEL.
+
+    The report's rows tell of the expert that took the entry; of one for both, its row for the other one is in
+    `entries_low`. CLIP takes the entries of the first alone.
+    """
+    first = apply_array(high, clip, entries, expert="high", **options)
+    second = apply_array(low, None, entries, expert="low", **options)
+    rows = [
+        theirs if entry.transformer == "low" else own
+        for entry, own, theirs in zip(entries, first.report["entries"], second.report["entries"])
+    ]
+    report = {**first.report, "entries": rows, "entries_low": second.report["entries"]}
+    words = tuple(dict.fromkeys((*first.trigger_words, *second.trigger_words)))
+    return replace(first, report=report, trigger_words=words), second.model
+
+
 def _check_before_downloads(
     looked: Mapping[str, PeekedLora | LoraResolverError], checkpoint: Checkpoint, skip_mismatches: bool
 ) -> dict[str, Mismatch]:
@@ -149,8 +168,7 @@ def _join(
     first: dict[str, str] = {}
     for entry in wanted:
         file = files[entry.place]
-        schedule, blocks = getattr(entry, "schedule", None), getattr(entry, "blocks", None)
-        key = (file.sha256, schedule, blocks)
+        key = (file.sha256, entry.schedule, entry.blocks)
         before = joined.get(key)
         joined[key] = WeightedLora(
             place=before.place if before else entry.place,
@@ -161,8 +179,10 @@ def _join(
             clip_strength=entry.clip_weight + (before.clip_strength if before else 0.0),
             state=file.state,
             header=file.header,
-            schedule=before.schedule.plus(schedule) if before and before.schedule and schedule else schedule,
-            blocks=blocks,
+            schedule=before.schedule.plus(entry.schedule)
+            if before and before.schedule and entry.schedule
+            else entry.schedule,
+            blocks=entry.blocks,
         )
         first[entry.place] = joined[key].place
     return list(joined.values()), first
@@ -200,7 +220,7 @@ def _report(
             "weight": entry.weight,
             "clip_weight": entry.clip_weight,
             "transformer": entry.transformer,
-            **_extensions(entry),
+            **extensions_of(entry.schedule, entry.blocks),
         }
         file = files.get(entry.place)
         if entry.place in refused:
@@ -223,15 +243,6 @@ def _report(
         "peak_extra_bytes": application.peak_extra_bytes,
         **({"bypass_bytes": application.bypass_bytes} if application.choice.bypass else {}),
         "seconds": round(seconds, 3),
-    }
-
-
-def _extensions(entry: AnyEntry) -> dict[str, Any]:
-    """When and where it counts, as the array says it; empty for nearly all."""
-    schedule, blocks = getattr(entry, "schedule", None), getattr(entry, "blocks", None)
-    return {
-        **({"schedule": {"weight": entry.weight, **schedule.members()}} if schedule else {}),
-        **({"blocks": blocks.as_json()} if blocks else {}),
     }
 
 

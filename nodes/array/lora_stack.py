@@ -6,8 +6,9 @@ changed. Names are those that ComfyUI's own loaders list, with either separator;
 
 from __future__ import annotations
 
+import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
@@ -20,22 +21,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from ...lora_resolver import Identifier, PeekedLora, Progress, ResolvedLora
+    from ...lora_resolver import BlockWeights, Identifier, PeekedLora, Progress, ResolvedLora, Schedule
+
+_log = logging.getLogger(__name__)
 
 LoraStack = io.Custom("LORA_STACK")
 
 Row = tuple[str, float, float]
 
 
-class ExpertRow(tuple[str, float, float]):
-    """A row that also says which expert of a dual-expert video model it is for. Other packs see three members."""
+class FullRow(tuple[str, float, float]):
+    """A row that also has what an entry says beyond its weights. Other packs see three members."""
 
     transformer: str
+    schedule: Schedule | None
+    blocks: BlockWeights | None
 
-    def __new__(cls, row: Row, transformer: str) -> ExpertRow:
-        """`transformer` is "high" or "low"."""
+    def __new__(cls, row: Row, entry: LoraEntry) -> FullRow:
+        """The row of this entry."""
         made = super().__new__(cls, row)
-        made.transformer = transformer
+        made.transformer, made.schedule, made.blocks = entry.transformer, entry.schedule, entry.blocks
         return made
 
 
@@ -57,6 +62,8 @@ class StackEntry:
     """Where the file lies, if that is outside the `loras` folders."""
     enabled: bool = True
     transformer: str = "both"
+    schedule: Schedule | None = None
+    blocks: BlockWeights | None = None
 
     @property
     def active(self) -> bool:
@@ -69,7 +76,14 @@ def stack_rows(entries: Sequence[LoraEntry], files: Sequence[ResolvedLora]) -> l
     rows = []
     for entry, file in zip(entries, files):
         row: Row = (loader_name(file.path), entry.weight, entry.clip_weight)
-        rows.append(row if entry.transformer == "both" else ExpertRow(row, entry.transformer))
+        is_plain = entry.transformer == "both" and not entry.extensions()
+        rows.append(row if is_plain else FullRow(row, entry))
+        if entry.extensions():
+            _log.warning(
+                "%s: %s keeps its schedule and its blocks where this pack's nodes take the stack; other packs' apply "
+                "it at %s all along",
+                *(entry.place, entry.identifier, f"{entry.weight:g}"),
+            )
     return rows
 
 
@@ -146,8 +160,10 @@ def _entry(row: object, place: str) -> StackEntry:
         identifier = parse_identifier(f"local:{name}")
     except InvalidInput as error:
         raise error.at(place) from None
-    transformer = row.transformer if isinstance(row, ExpertRow) else "both"
-    return StackEntry(identifier, float(row[1]), float(row[2]), place, folder, transformer=transformer)
+    found = StackEntry(identifier, float(row[1]), float(row[2]), place, folder)
+    if isinstance(row, FullRow):
+        found = replace(found, transformer=row.transformer, schedule=row.schedule, blocks=row.blocks)
+    return found
 
 
 def _wrong_row(message: str, place: str) -> InvalidInput:

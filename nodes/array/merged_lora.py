@@ -54,9 +54,17 @@ def save_merged(
 ) -> SavedLora:
     """Saves an applied array; `model` and `clip` (which may be None) are those from before.
 
-    Raises InvalidInput with code `nothingToSave` where no entry changes anything, and what `merge` and `new_lora_file`
-    raise.
+    Block weights are written in. Raises InvalidInput with code `nothingToSave` where no entry changes anything, with
+    `scheduleInWeights` where one has a schedule, and what `merge` and `new_lora_file` raise.
     """
+    scheduled = [each.lora for each in outcome.entries if each.lora.schedule is not None]
+    if scheduled:
+        raise InvalidInput(
+            f"{scheduled[0].name} has a schedule, which a file cannot have",
+            code="scheduleInWeights",
+            parameter=scheduled[0].place,
+            remedy="Give it one weight, without start and end.",
+        )
     files = [each for each in outcome.entries if each.weights]
     if not files:
         raise InvalidInput(
@@ -112,7 +120,11 @@ def _merge(
 
 def _sources(outcome: Outcome) -> list[dict[str, Any]]:
     return [
-        {key: row[key] for key in ("model", "name", "sha256", "weight", "clip_weight")}
+        {
+            key: row[key]
+            for key in ("model", "name", "sha256", "weight", "clip_weight", "blocks")
+            if key in row
+        }
         for row in outcome.report["entries"]
         if row.get("status") == "applied"
     ]

@@ -117,15 +117,10 @@ def _told(entries: Sequence[LoraEntry], files: Mapping[str, ResolvedLora]) -> li
     """The entries as a picture's record tells them; `files` by place, of those that are handed on."""
     return [
         {
+            **entry.facts(),
             **(
-                handed_on(entry.identifier, files[entry.place])
-                if entry.place in files
-                else {"model": str(entry.identifier), "status": "off"}
+                handed_on(entry.identifier, files[entry.place]) if entry.place in files else {"status": "off"}
             ),
-            "weight": entry.weight,
-            "clip_weight": entry.clip_weight,
-            "transformer": entry.transformer,
-            "enabled": entry.enabled,
         }
         for entry in entries
     ]

@@ -89,7 +89,7 @@ def sweep(
 
 def _at(entry: LoraEntry, value: float) -> LoraEntry:
     clip_weight = value if entry.clip_weight == entry.weight else entry.clip_weight
-    return replace(entry, weight=value, clip_weight=clip_weight, enabled=True)
+    return replace(entry.with_weight(value, clip_weight), enabled=True)
 
 
 def _short(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ...lora_resolver import InvalidInput
+from ...lora_resolver import InvalidInput, block_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -116,21 +116,6 @@ def block_factors(
     return {name: factor for name, factor in factors.items() if factor != 1}
 
 
-def blocks_of(names: Iterable[str]) -> dict[str, list[int]]:
-    """Name of a row of blocks → their numbers, in the order in which data goes through them."""
-    found: dict[str, set[int]] = {}
-    for name in names:
-        match = _BLOCK.match(name)
-        if match:
-            found.setdefault(match[1], set()).add(int(match[2]))
-    order = sorted(found, key=lambda row: (_ORDER.get(row.partition("_")[0], 1), row))
-    return {row: sorted(found[row]) for row in order}
-
-
-# By the first word of a row's name: what comes before and after all others.
-_ORDER = {"input": 0, "noise": 0, "context": 0, "ref": 0, "double": 0, "joint": 0, "single": 2, "output": 2}
-
-
 def _shown(rows: Mapping[str, Sequence[int]]) -> str:
     if not rows:
         return "none"
@@ -153,7 +138,7 @@ def _by_patterns(
             raise InvalidInput(
                 f'"{pattern}" names no block of this checkpoint',
                 code="unknownBlock",
-                remedy=f"Its blocks are {_shown(blocks_of(names))}; {TEXT_ENCODER} is the text encoder.",
+                remedy=f"Its blocks are {_shown(block_rows(names))}; {TEXT_ENCODER} is the text encoder.",
             )
         factors.update(dict.fromkeys(found, factor))
     return factors
@@ -177,7 +162,7 @@ def _matcher(pattern: str) -> Callable[[str], bool]:
 
 def _by_vector(vector: Sequence[float], names: Sequence[str], words: Sequence[str]) -> dict[str, float]:
     kind, slots = _VECTORS[len(vector)]
-    rows = blocks_of(names)
+    rows = block_rows(names)
     if _kind_of(rows) != kind:
         fitting = [str(length) for length, (each, _) in _VECTORS.items() if each == _kind_of(rows)]
         raise InvalidInput(
@@ -192,7 +177,7 @@ def _by_vector(vector: Sequence[float], names: Sequence[str], words: Sequence[st
 
 
 def _by_community_preset(preset: str, names: Sequence[str], words: Sequence[str]) -> dict[str, float]:
-    rows = blocks_of(names)
+    rows = block_rows(names)
     kinds = _COMMUNITY[preset]
     kind = _kind_of(rows)
     if kind not in kinds:
@@ -247,7 +232,7 @@ def _by_structure(preset: str, names: Sequence[str], words: Sequence[str]) -> di
     """Only what the preset names counts in the diffusion model; the text encoder stays as it is."""
     if preset == "no text encoder":
         return dict.fromkeys(words, 0.0)
-    rows = blocks_of(names)
+    rows = block_rows(names)
     if preset in ("early", "middle", "late"):
         order = [(row, number) for row, numbers in rows.items() for number in numbers]
         third = ("early", "middle", "late").index(preset)

@@ -92,23 +92,32 @@ class ScheduledStrengths:
         self, executor: Any, x: torch.Tensor, timestep: torch.Tensor, *rest: Any, **options: Any
     ) -> Any:
         """Around each of its evaluations, of all conditionings together."""
-        level = float(timestep.flatten()[0])
-        self._position.evaluate(level)
         sampling = executor.class_obj.inner_model.model_sampling
+        self.go_to(float(timestep.flatten()[0]), sampling.percent_to_sigma)
+        return executor(x, timestep, *rest, **options)
+
+    def begin(self, levels: Sequence[float]) -> None:
+        """A run through these noise levels begins."""
+        self._position.begin(levels, "")
+
+    def go_to(self, level: float, level_of: Callable[[float], Any]) -> None:
+        """The model is evaluated at this noise level; `level_of` is ComfyUI's `percent_to_sigma`."""
+        self._position.evaluate(level)
         shares: dict[str, float] = {}
 
         def position(count: str) -> float:
             if count not in shares:
                 shares[count] = (
-                    self._position.share_of_steps
+                    share_of_noise(level, level_of)
+                    if count == "percent"
+                    else self._position.share_of_steps
                     if count == "steps"
-                    else share_of_noise(level, sampling.percent_to_sigma)
+                    else self._position.step
                 )
             return shares[count]
 
         self.now = self._at(position)
         self._hand_on()
-        return executor(x, timestep, *rest, **options)
 
 
 class _AtTheseStrengths(comfy.hooks.HookKeyframeGroup):
@@ -143,6 +152,32 @@ class _AtTheseStrengths(comfy.hooks.HookKeyframeGroup):
         return changed
 
 
+class _ByLevel(_AtTheseStrengths):
+    """The same for hooks on conditionings, where no wrapper tells of the run: ComfyUI says the noise level."""
+
+    def __init__(self, strengths: ScheduledStrengths) -> None:
+        super().__init__(strengths)
+        self._levels: Any = None
+        self._level_of: Callable[[float], Any] = float
+
+    def clone(self) -> _ByLevel:
+        """It goes by the same strengths."""
+        return _ByLevel(self._strengths)
+
+    def initialize_timesteps(self, model: Any) -> None:
+        """A run of this model begins."""
+        self._levels, self._level_of = None, model.model_sampling.percent_to_sigma
+
+    def prepare_current_keyframe(self, curr_t: Any, transformer_options: Any) -> bool:
+        """Whether a strength is another one at this noise level."""
+        levels = transformer_options["sample_sigmas"]
+        if self._levels is not levels:
+            self._levels = levels
+            self._strengths.begin([float(each) for each in levels])
+        self._strengths.go_to(float(curr_t), self._level_of)
+        return super().prepare_current_keyframe(curr_t, transformer_options)
+
+
 class _CurrentAdapter(WeightAdapterBase):
     """One weight's patch, with the strengths of the moment at which ComfyUI makes the weight."""
 
@@ -170,6 +205,26 @@ def hooked_weights(
     patcher: Any, entries: Sequence[tuple[int, WeightedPatches]], strengths: ScheduledStrengths
 ) -> comfy.hooks.HookGroup | None:
     """All entries' patches as one hook that `patcher` knows already; each with its number among the strengths."""
+    adapters = _current_adapters(entries, strengths)
+    if not adapters:
+        return None
+    hook = comfy.hooks.WeightHook()
+    hook.hook_keyframe = _AtTheseStrengths(strengths)
+    hook.need_weight_init = False
+    hook.weights = adapters
+    hook.weights_clip = {}
+    patcher.add_hook_patches(
+        hook, hook.weights
+    )  # known before the run, where it would have all patched again
+    group = comfy.hooks.HookGroup()
+    group.add(hook)
+    return group
+
+
+def _current_adapters(
+    entries: Sequence[tuple[int, WeightedPatches]], strengths: ScheduledStrengths
+) -> dict[str, Any]:
+    """Weight name → its patch at the strengths of the moment. Raises Mismatch where entries have no sum."""
     by_key: dict[str, list[tuple[int, WeightedPatches]]] = {}
     for number, entry in entries:
         parts: dict[str, dict[Any, Any]] = {}
@@ -177,18 +232,30 @@ def hooked_weights(
             parts.setdefault(target.key, {})[target] = value
         for key, patches in parts.items():
             by_key.setdefault(key, []).append((number, entry.only(patches)))
-    if not by_key:
-        return None
     for own in by_key.values():
-        stack_patches([entry.at(1.0) for _, entry in own])  # raises what has no sum, before the run
+        stack_patches([entry.at(1.0) for _, entry in own])  # raises before the run
+    return {key: _CurrentAdapter(key, own, strengths) for key, own in by_key.items()}
+
+
+def hooks_for_conditionings(
+    diffusion: Sequence[WeightedPatches], text_encoder: Sequence[WeightedPatches]
+) -> comfy.hooks.HookGroup:
+    """All entries as one hook for conditionings, as `Create Hook LoRA` makes one for each file.
+
+    Their sum is one patch for each weight: every order of the entries gives the same bits, and a switch from one region
+    to another patches each weight once. Raises Mismatch where entries have no sum.
+    """
     hook = comfy.hooks.WeightHook()
-    hook.hook_keyframe = _AtTheseStrengths(strengths)
     hook.need_weight_init = False
-    hook.weights = {key: _CurrentAdapter(key, own, strengths) for key, own in by_key.items()}
-    hook.weights_clip = {}
-    patcher.add_hook_patches(
-        hook, hook.weights
-    )  # known before the run, where it would have all patched again
+    hook.weights_clip = dict(stack_patches(text_encoder))
+    if any(entry.schedule is not None for entry in diffusion):
+        strengths = ScheduledStrengths(
+            [each.strength for each in diffusion], [each.schedule for each in diffusion]
+        )
+        hook.hook_keyframe = _ByLevel(strengths)
+        hook.weights = _current_adapters(list(enumerate(diffusion)), strengths)
+    else:
+        hook.weights = dict(stack_patches(diffusion))
     group = comfy.hooks.HookGroup()
     group.add(hook)
     return group

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     Rows = Sequence[Mapping[str, Any]]
 
-RECORDING = "AirLoraApply"
+RECORDING = frozenset({"AirLoraApply", "AirLoraHooks"})
 HANDING_ON = {"AirLoraArray": frozenset({1}), "AirLoraResolve": frozenset({0, 1})}
 """Our nodes whose files other packs' nodes load → the outputs that name them."""
 
@@ -178,7 +178,7 @@ def _is_told(workflow: Mapping[str, Any], node_id: str, taken: _Taken) -> bool:
     """Whether the node's LoRAs change the picture, and no node behind it tells of them."""
     node = workflow.get(node_id)
     kind = node.get("class_type") if isinstance(node, dict) else None
-    if kind == RECORDING:
+    if kind in RECORDING:
         return True
     outputs = HANDING_ON.get(str(kind))
     return outputs is not None and not taken.get(node_id, set()).isdisjoint(outputs)

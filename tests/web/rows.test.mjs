@@ -4,7 +4,9 @@ import { test } from "node:test";
 import { keepKeys, readArray, writeArray } from "../../web/rows/array_text.js";
 import { plain, shortModel, sizeText, typedWeight, weightText } from "../../web/rows/format.js";
 import { weightAfterKey } from "../../web/rows/keyboard.js";
+import { blocksOfFactors, factorsOf } from "../../web/rows/blocks.js";
 import { appended } from "../../web/rows/prompt_words.js";
+import { weightAt } from "../../web/rows/schedule.js";
 import * as edits from "../../web/rows/state.js";
 
 const entry = { model: "civitai:1@2", weight: 0.75, note: { by: "me" } };
@@ -115,4 +117,111 @@ test("a key that the server doesn't know is a fault of its row", () => {
 
 test("a URN is named as its short form is", () => {
   assert.equal(shortModel("urn:air:sd3:lora:huggingface:ink-org/many@main/b/lora.safetensors"), "ink-org/many");
+});
+
+test("a weight of points shows its strongest, keeps its form, and is checked", () => {
+  const read = (entry) => readArray(JSON.stringify([{ model: "civitai:1@2", ...entry }])).rows;
+  const rows = read({
+    weight: [
+      [0, 0.2],
+      [0.5, -0.8],
+    ],
+  });
+  assert.equal(edits.weightOf(rows[0]), -0.8);
+  assert.equal(edits.faultOf(rows[0]), null);
+  assert.ok(edits.isScheduled(rows[0]));
+  const changed = edits.setWeight(rows, rows[0].key, 0.4);
+  assert.deepEqual(changed[0].entry.weight, [
+    [0, -0.1],
+    [0.5, 0.4],
+  ]);
+  for (const weight of [
+    [],
+    [[0, 1]],
+    [
+      [0.5, 1],
+      [0.2, 1],
+    ],
+    [
+      [0, 9],
+      [1, 1],
+    ],
+    [
+      [0, 1],
+      [2, 1],
+    ],
+    [1, 2],
+  ])
+    assert.equal(edits.faultOf(read({ weight })[0]), "wrongPoints", JSON.stringify(weight));
+  assert.equal(
+    edits.faultOf(
+      read({
+        weight: [
+          [0, 1],
+          [20, 0],
+        ],
+        count: "numbers",
+      })[0],
+    ),
+    null,
+  );
+  assert.equal(edits.faultOf(read({ start: 0.5, end: 0.5 })[0]), "wrongSpan");
+  assert.equal(edits.faultOf(read({ start: 5, count: "numbers" })[0]), null);
+});
+
+test("the weight at a step is what the server makes of it", () => {
+  const at = (entry) => Array.from({ length: 10 }, (_, step) => Math.round(weightAt(entry, step / 10) * 100) / 100);
+  assert.deepEqual(at({ weight: 0.8, start: 0.5 }), [0, 0, 0, 0, 0, 0.8, 0.8, 0.8, 0.8, 0.8]);
+  assert.deepEqual(at({ weight: 0.8, end: 0.3 }), [0.8, 0.8, 0.8, 0, 0, 0, 0, 0, 0, 0]);
+  assert.deepEqual(
+    at({
+      weight: [
+        [0, 0],
+        [0.5, 1],
+      ],
+    }),
+    [0, 0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1, 1],
+  );
+  assert.deepEqual(
+    at({
+      weight: [
+        [0, 0.2],
+        [0.5, 1],
+      ],
+      hold: true,
+    }),
+    [0.2, 0.2, 0.2, 0.2, 0.2, 1, 1, 1, 1, 1],
+  );
+});
+
+test("blocks as bars, and back in runs", () => {
+  const rows = [
+    ["input_blocks", [0, 1, 2, 3]],
+    ["output_blocks", [0, 1, 2]],
+  ];
+  const blocks = { "input_blocks.1-2": 0.5, "output_blocks.*": 0 };
+  const factors = factorsOf(blocks, rows);
+  assert.deepEqual(Object.values(factors), [1, 0.5, 0.5, 1, 0, 0, 0]);
+  assert.deepEqual(blocksOfFactors(factors, rows), { "input_blocks.1-2": 0.5, "output_blocks.0-2": 0 });
+  assert.equal(blocksOfFactors(factorsOf(null, rows), rows), null);
+  assert.equal(factorsOf({ lbw: "OUTALL" }, rows), null);
+  assert.equal(factorsOf({ "output_blocks.1.attn1": 0 }, rows), null);
+  assert.deepEqual(Object.values(factorsOf("input", rows)), [1, 1, 1, 1, 0, 0, 0]);
+});
+
+test("a parsed entry brings its steps and blocks", () => {
+  const parsed = {
+    model: "civitai:1@2",
+    weight: 0.8,
+    weight_given: true,
+    schedule: { weight: 0.8, start: 5, count: "numbers" },
+    blocks: "OUTALL",
+  };
+  assert.deepEqual(edits.entryOfParsed(parsed), {
+    model: "civitai:1@2",
+    weight: 0.8,
+    start: 5,
+    count: "numbers",
+    blocks: "OUTALL",
+  });
 });

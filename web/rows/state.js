@@ -1,6 +1,7 @@
 /** Edits of rows. Pure: each takes rows and gives new ones; nothing is changed in place, so undo keeps what it kept. */
 
 import { newRow } from "./array_text.js";
+import { arePoints, changesOverSteps, isPoints, isSpanWrong, lastOf, scaled, strongest } from "./schedule.js";
 
 const DEFAULT_WEIGHT = 1.0;
 export const NEW_WEIGHT = 0.75;
@@ -13,7 +14,10 @@ export const modelOf = (row) => {
   return typeof model === "string" ? model.trim() : Number.isInteger(model) ? String(model) : "";
 };
 export const isOn = (row) => isEntry(row) && row.entry.enabled !== false;
-export const weightOf = (row) => row.entry?.weight ?? DEFAULT_WEIGHT;
+/** Of points over the steps, the strongest. */
+export const weightOf = (row) => strongest(row.entry?.weight ?? DEFAULT_WEIGHT);
+export const isScheduled = (row) => isEntry(row) && changesOverSteps(row.entry);
+export const blocksOf = (row) => row.entry?.blocks ?? null;
 export const clipWeightOf = (row) => row.entry?.clip_weight ?? null;
 
 /** What is wrong with this row whatever its model is: a name in strings.js, or null. */
@@ -21,11 +25,15 @@ export function faultOf(row) {
   if (!isEntry(row)) return "stateUnreadable";
   if (modelOf(row) === "") return "noModel";
   if (unknownKeysOf(row).length) return "unknownKey";
+  if (isPoints(row.entry.weight) && !arePoints(row.entry.weight, lastOf(row.entry))) return "wrongPoints";
+  if (isSpanWrong(row.entry)) return "wrongSpan";
   return isWeight(weightOf(row)) && (clipWeightOf(row) === null || isWeight(clipWeightOf(row))) ? null : "wrongWeight";
 }
 
 /** As the server reads an entry: another key is an error there. */
-const KEYS = new Set(["model", "weight", "transformer", "clip_weight", "enabled"]);
+const KEYS = new Set(
+  ["model", "weight", "transformer", "clip_weight", "enabled"].concat(["start", "end", "hold", "count", "blocks"]),
+);
 export const unknownKeysOf = (row) => (isEntry(row) ? Object.keys(row.entry).filter((key) => !KEYS.has(key)) : []);
 
 const isWeight = (value) =>
@@ -45,7 +53,20 @@ export function setOn(rows, key, on) {
 
 export const setAllOn = (rows, on) => rows.reduce((made, row) => setOn(made, row.key, on), rows);
 
-export const setWeight = (rows, key, weight) => changed(rows, key, (entry) => ({ ...entry, weight }));
+/** Points over the steps keep their form. */
+export const setWeight = (rows, key, weight) =>
+  changed(rows, key, (entry) => ({ ...entry, weight: scaled(entry.weight, weight) }));
+
+/** Members of the entry; one that is null is removed. */
+export function setMembers(rows, key, members) {
+  return changed(rows, key, (entry) => {
+    for (const [name, value] of Object.entries(members)) {
+      if (value === null) delete entry[name];
+      else entry[name] = value;
+    }
+    return entry;
+  });
+}
 
 /** @param {number | null} weight null: the same as `weight` */
 export function setClipWeight(rows, key, weight) {
@@ -92,5 +113,10 @@ export function entryOfParsed(parsed, newWeight = NEW_WEIGHT) {
   }
   if (parsed.enabled === false) entry.enabled = false;
   if (parsed.transformer && parsed.transformer !== "both") entry.transformer = parsed.transformer;
+  if (parsed.schedule) {
+    const { weight: over, ...rest } = parsed.schedule;
+    Object.assign(entry, rest, { weight: scaled(over ?? weight, weight) });
+  }
+  if (parsed.blocks) entry.blocks = parsed.blocks;
   return entry;
 }

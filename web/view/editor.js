@@ -17,6 +17,7 @@ import { openPresets } from "./presets.js";
 import { dragRow } from "./row_drag.js";
 import { changeVersion, openRowMenu } from "./row_menu.js";
 import { nameOf, RowView } from "./row.js";
+import { openBlocks, openSteps } from "./row_details.js";
 
 const MOST_REASONS = 5; // toasts about one paste
 
@@ -378,6 +379,8 @@ export class LoraEditor {
       startDrag: (key, event) => dragRow(this, key, event),
       menu: (key, button, at) => openRowMenu(this, key, button, at),
       changeVersion: (key) => changeVersion(this, key),
+      steps: (key) => openSteps(this, key),
+      blocks: (key) => openBlocks(this, key),
       openSetting: (id) => this.host.openSetting(id),
       refused: (why) => this.host.toast("warn", why),
       useWords: (words, isAppended) => this.useWords(words, isAppended),

@@ -4,6 +4,7 @@ import { plain, shortModel, sizeText, told } from "../rows/format.js";
 import { clipWeightOf, faultOf, isEntry, isOn, modelOf, unknownKeysOf, weightOf } from "../rows/state.js";
 import { t } from "../strings.js";
 import { el, icon, iconButton, setAttribute, setText, testId } from "./dom.js";
+import { RowMarks } from "./row_marks.js";
 import { weightField } from "./weight.js";
 
 const MOST_WORDS = 12;
@@ -25,6 +26,8 @@ export class RowView {
   badge;
   /** @type {HTMLButtonElement} */
   state;
+  /** @type {RowMarks} */
+  marks;
   /** @type {HTMLElement} */
   words;
   /** @type {HTMLElement} */
@@ -98,6 +101,7 @@ export class RowView {
       dataset: testId("row-state"),
       onclick: () => this.remedy?.(),
     });
+    this.marks = new RowMarks({ steps: () => actions.steps(key), blocks: () => actions.blocks(key) });
     this.words = el("span", { class: "air-lora-words", dataset: testId("row-words") });
     this.barDone = el("span", { class: "air-lora-bar-done" });
     this.bar = el(
@@ -150,7 +154,7 @@ export class RowView {
         "div",
         { class: "air-lora-middle" },
         el("div", { class: "air-lora-title" }, this.name, this.version),
-        el("div", { class: "air-lora-facts" }, this.badge, this.state, this.words),
+        el("div", { class: "air-lora-facts" }, this.badge, this.state, this.marks.steps, this.marks.blocks, this.words),
       ),
       this.weights,
       this.menu,
@@ -193,6 +197,7 @@ export class RowView {
     this.#showThumb(shown.address, name, item);
     this.#showBadge(shown);
     this.#showState(shown);
+    this.marks.update(row);
     this.#showWords(item, name);
   }
 

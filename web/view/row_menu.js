@@ -76,6 +76,8 @@ export function openRowMenu(editor, key, button, at) {
           if (!hasClip) editor.views.get(key)?.clip.input.focus();
         },
       },
+      { id: "steps", label: t("steps"), disabled: !canEdit, action: () => editor.rowActions.steps(key) },
+      { id: "blocks", label: t("blocks"), disabled: !canEdit, action: () => editor.rowActions.blocks(key) },
       null,
       { id: "up", label: t("moveUp"), disabled: isFixed || index === 0, action: () => editor.move(key, -1) },
       {

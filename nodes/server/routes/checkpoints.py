@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ....lora_resolver import (
     LoraResolverError,
+    block_rows,
     detect_checkpoint,
     family_name,
     open_regular,
@@ -31,12 +32,15 @@ class KnownCheckpoint:
     """A checkpoint's verdict; `families` are empty where its header does not tell."""
 
     families: tuple[str, ...]
+    blocks: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    """Name of a row of blocks → their numbers; none where the header has them in another spelling."""
 
     def as_dict(self) -> dict[str, Any]:
         """As answers show it."""
         return {
             "families": list(self.families),
             "family_names": [family_name(family) for family in self.families],
+            "blocks": [[row, list(numbers)] for row, numbers in self.blocks],
         }
 
 
@@ -65,7 +69,7 @@ def known_checkpoint(named: tuple[str, str] | None) -> KnownCheckpoint | None:
             if key in _kept:
                 _kept.move_to_end(key)
                 return _kept[key]
-        checkpoint = KnownCheckpoint(_families(path))
+        checkpoint = _read(path)
     except (LoraResolverError, OSError):  # of a kind that is not known, or one that nobody may read
         return None
     with _lock:
@@ -75,8 +79,9 @@ def known_checkpoint(named: tuple[str, str] | None) -> KnownCheckpoint | None:
     return checkpoint
 
 
-def _families(path: Path) -> tuple[str, ...]:
+def _read(path: Path) -> KnownCheckpoint:
     with open_regular(path) as file:
         first = file.read(4)
     read = {b"GGUF": read_gguf_header, b"PK\x03\x04": read_pickle_header}.get(first, read_header)
-    return detect_checkpoint(read(path)).families
+    header = read(path)
+    return KnownCheckpoint(detect_checkpoint(header).families, tuple(block_rows(header.tensors).items()))

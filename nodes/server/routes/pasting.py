@@ -65,17 +65,7 @@ async def dropped(request: web.Request) -> dict[str, Any]:
 
 def _found(found: Pasted) -> dict[str, Any]:
     return {
-        "entries": [
-            {
-                "model": str(lora.entry.identifier),
-                "weight": lora.entry.weight,
-                "clip_weight": lora.entry.clip_weight,
-                "enabled": lora.entry.enabled,
-                "transformer": lora.entry.transformer,
-                "weight_given": lora.weight_given,
-            }
-            for lora in found.loras
-        ],
+        "entries": [{**lora.entry.facts(), "weight_given": lora.weight_given} for lora in found.loras],
         "errors": [error_facts(error) for error in found.errors],
     }
 

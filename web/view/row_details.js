@@ -1,0 +1,41 @@
+/** The dialogs of one row: when its entry counts, and on which blocks. */
+
+import { told } from "../rows/format.js";
+import * as edits from "../rows/state.js";
+import { openBlocksDialog } from "./blocks_dialog.js";
+import { nameOf } from "./row.js";
+import { openStepsDialog } from "./steps_dialog.js";
+
+/** What both dialogs need of a row; null for one that nobody can edit. */
+function detailsOf(editor, key) {
+  const rowNow = () => editor.rows.find((each) => each.key === key);
+  const row = rowNow();
+  if (!row || editor.readOnly || edits.faultOf(row) !== null) return null;
+  return {
+    name: nameOf(row, editor.itemOf(key)),
+    entry: () => rowNow()?.entry ?? row.entry,
+    change: (members) => editor.edit((rows) => edits.setMembers(rows, key, members)),
+  };
+}
+
+export function openSteps(editor, key) {
+  const details = detailsOf(editor, key);
+  if (details) openStepsDialog(details);
+}
+
+export function openBlocks(editor, key) {
+  const details = detailsOf(editor, key);
+  if (!details) return;
+  const checkpoint = editor.knowledge.checkpointOf(editor.host.checkpoint());
+  openBlocksDialog({
+    ...details,
+    rows: checkpoint?.blocks ?? [],
+    strengths: null,
+    check: async (blocks) => {
+      const text = JSON.stringify([{ model: "civitai:1@1", blocks }]);
+      const answer = await editor.server.post("/air_lora/parse", { text });
+      const fault = answer.ok ? answer.data.errors?.[0] : answer.error;
+      return fault ? told(fault) : null;
+    },
+  });
+}
