@@ -30,6 +30,9 @@ STRUCTURAL_PRESETS = (
 COMMUNITY_PRESETS = ("INS", "IND", "INALL", "MIDD", "OUTD", "OUTS", "OUTALL", "FACE", "PALETTE")
 VECTOR_LENGTHS = (12, 17, 20, 21, 26, 27, 57, 58, 61)
 
+_WHOLE = {"NONE": 0.0, "ALL": 1.0, "ALL0.5": 0.5}
+"""The community's presets that are one factor everywhere."""
+
 MAX_PATTERNS = 200
 MAX_PATTERN = 120
 MAX_FACTOR = 4.0
@@ -99,6 +102,9 @@ def _read_text(text: str) -> BlockWeights:
     known = {name.lower(): name for name in (*STRUCTURAL_PRESETS, *COMMUNITY_PRESETS)}
     if plain.lower().replace("_", " ") in known:
         return BlockWeights(preset=known[plain.lower().replace("_", " ")])
+    if plain.upper() in _WHOLE:
+        factor = _WHOLE[plain.upper()]
+        return BlockWeights(patterns=(("*", factor), ("text_encoder", factor)))
     if "," not in plain:
         if plain.upper() in ("R", "U", "RANDOM", "X", "A", "B"):
             raise InvalidInput(

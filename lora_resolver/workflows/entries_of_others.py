@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InvalidIdentifier
@@ -65,7 +65,7 @@ class OtherLora:
     is_file: bool = False
     enabled: bool = True
     transformer: str = "both"
-    extensions: Mapping[str, object] = field(default_factory=dict)
+    extensions: tuple[tuple[str, object], ...] = ()
     """What it says of steps and blocks, as members of an array's entry."""
 
 

@@ -29,8 +29,8 @@ def test_the_node_is_there_with_its_inputs_and_outputs(studio: Studio) -> None:
     assert info["display_name"] == "Apply LoRA Array"
     assert info["category"] == "loaders/AIR LoRA"
     assert list(info["input"]["required"]) == ["model", "lora"]
-    assert list(info["input"]["optional"]) == ["clip", "on_mismatch", "expert", "lora_stack", "apply_as"]
-    assert info["output"] == ["MODEL", "CLIP", "STRING", "STRING"]
+    assert list(info["input"]["optional"]) == ["clip", "on_mismatch", "expert", "lora_stack", "apply_as", "model_low"]
+    assert info["output"] == ["MODEL", "CLIP", "STRING", "STRING", "MODEL"]
     assert info["output_name"] == ["MODEL", "CLIP", "trigger_words", "report"]
 
 

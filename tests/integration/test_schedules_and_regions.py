@@ -240,8 +240,8 @@ def test_both_experts_of_a_video_model_in_one_node(studio: Studio) -> None:
 
 
 def test_a_prompt_s_tag_with_blocks_and_steps(studio: Studio) -> None:
-    text = "a house <lora:local:0.8:lbw=OUTALL:start=1:stop=3>"
+    text = "a house <lora:local:0.8:lbw=late:start=1:stop=3>"
     workflow = with_lora(text)  # type: ignore[arg-type]  # the node reads a prompt's tags too
     (entry,) = studio.report(studio.run(workflow))["entries"]
-    assert entry["blocks"] == "OUTALL"
+    assert entry["blocks"] == "late"
     assert entry["schedule"] == {"weight": 0.8, "start": 1, "end": 3, "count": "numbers"}
