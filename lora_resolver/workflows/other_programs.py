@@ -286,7 +286,9 @@ def loras_in_record_text(text: str) -> list[OtherLora] | None:
 def from_tag(tag: PromptTag, *, first_is_text: bool = False) -> OtherLora:
     """The LoRA that a tag of a prompt names."""
     weights = tag.weights_of_a1111 if first_is_text else tag.weights
-    return OtherLora(tag.name, weights or (1.0,), is_file=not tag.is_identifier, extensions=tuple(tag.extensions().items()))
+    return OtherLora(
+        tag.name, weights or (1.0,), is_file=not tag.is_identifier, extensions=tuple(tag.extensions().items())
+    )
 
 
 def _json_behind(text: str, field: str) -> Any:

@@ -255,7 +255,9 @@ class _Reader:
             return error.at(place) if place else error
         weight = lora.weights[0] if lora.weights else DEFAULT_WEIGHT
         try:
-            schedule, blocks = read_extensions(dict(lora.extensions), weight) if lora.extensions else (None, None)
+            schedule, blocks = (
+                read_extensions(dict(lora.extensions), weight) if lora.extensions else (None, None)
+            )
         except InvalidLoraArray as faults:
             return faults.errors[0].at(place)
         return _entry(identifier, lora.weights, place, lora.enabled, lora.transformer, schedule, blocks)

@@ -29,9 +29,16 @@ def test_the_node_is_there_with_its_inputs_and_outputs(studio: Studio) -> None:
     assert info["display_name"] == "Apply LoRA Array"
     assert info["category"] == "loaders/AIR LoRA"
     assert list(info["input"]["required"]) == ["model", "lora"]
-    assert list(info["input"]["optional"]) == ["clip", "on_mismatch", "expert", "lora_stack", "apply_as", "model_low"]
+    assert list(info["input"]["optional"]) == [
+        "clip",
+        "on_mismatch",
+        "expert",
+        "lora_stack",
+        "apply_as",
+        "model_low",
+    ]
     assert info["output"] == ["MODEL", "CLIP", "STRING", "STRING", "MODEL"]
-    assert info["output_name"] == ["MODEL", "CLIP", "trigger_words", "report"]
+    assert info["output_name"] == ["MODEL", "CLIP", "trigger_words", "report", "MODEL_LOW"]
 
 
 def test_every_order_of_an_array_gives_the_same_picture_bit_for_bit(studio: Studio) -> None:

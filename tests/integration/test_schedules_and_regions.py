@@ -126,7 +126,7 @@ def test_a_schedule_is_not_saved_as_a_file(studio: Studio) -> None:
                 "file_name": "scheduled",
                 "rank": 0,
                 "precision": "fp16",
-                "if_exists": "number",
+                "if_exists": "keep both",
             },
         },
     }

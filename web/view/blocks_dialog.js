@@ -77,6 +77,9 @@ export function openBlocksDialog({ name, entry, change, rows, strengths, check }
     return { block, bar, fill };
   });
 
+  /** They name blocks of U-Nets; where no checkpoint is known, nobody knows that it is none. */
+  const isForCommunity = !rows.length || rows.some(([row]) => row === "input_blocks");
+
   function setOne(block, factor) {
     const factors = factorsOf(now(), rows) ?? factorsOf(null, rows);
     set(blocksOfFactors({ ...factors, [block]: withinFactor(factor) }, rows));
@@ -142,12 +145,14 @@ export function openBlocksDialog({ name, entry, change, rows, strengths, check }
           { class: "air-lora-presets", role: "group", "aria-label": t("blocksStructural") },
           ...presets.slice(0, STRUCTURAL.length),
         ),
-        el("p", { class: "air-lora-hint" }, t("blocksCommunity")),
-        el(
-          "div",
-          { class: "air-lora-presets", role: "group", "aria-label": t("blocksCommunity") },
-          ...presets.slice(STRUCTURAL.length),
-        ),
+        isForCommunity ? el("p", { class: "air-lora-hint" }, t("blocksCommunity")) : null,
+        isForCommunity
+          ? el(
+              "div",
+              { class: "air-lora-presets", role: "group", "aria-label": t("blocksCommunity") },
+              ...presets.slice(STRUCTURAL.length),
+            )
+          : null,
         rows.length
           ? el(
               "div",
