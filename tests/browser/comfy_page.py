@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ class ComfyPage:
         return entries
 
     def screenshot(self, name: str) -> None:
-        self.page.screenshot(path=self._screenshots / f"{name}.png")
+        """For somebody to look at: AIR_LORA_DEV_SCREENSHOTS=1 has them made, in .runtime/screenshots."""
+        if os.environ.get("AIR_LORA_DEV_SCREENSHOTS"):
+            self.page.screenshot(path=self._screenshots / f"{name}.png")
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type == "error" and (OURS in message.location.get("url", "") or OURS in message.text):

@@ -84,13 +84,14 @@ def run(
     sigmas: torch.Tensor,
     latent: torch.Tensor | None = None,
     sampler: str = "euler",
+    cfg: float = 1.0,
     **options: Any,
 ) -> torch.Tensor:
     """What SamplerCustom does with these sigmas; from a latent on, no noise is added."""
     start = noise(model)
     return comfy.samplers.sample(
         *(model, torch.zeros_like(start) if latent is not None else start),
-        *(words(model, 4), words(model, 5), 2.0, model.load_device),
+        *(words(model, 4), words(model, 5), cfg, model.load_device),
         comfy.samplers.ksampler(sampler, options),
         sigmas,
         model_options=model.model_options,
@@ -139,10 +140,10 @@ def test_two_schedules_of_each_kind_and_a_constant_entry(model: Any, files: list
     ]
     early = applied(model, entry(files[0], 0.8), entry(files[2], -0.5, 2), entry(files[3], 0.4, 3))
     late = applied(model, entry(files[1], 0.6, 1), entry(files[3], 0.4, 3))
-    expected = split([(early, 3), (late, 3)], sigmas)
-    ours = run(applied(model, *entries), sigmas)
+    expected = split([(early, 3), (late, 3)], sigmas, cfg=2.0)
+    ours = run(applied(model, *entries), sigmas, cfg=2.0)
     assert_close(ours, expected, 1e-4)
-    assert torch.equal(run(applied(model.clone(), *reversed(entries)), sigmas), ours)
+    assert torch.equal(run(applied(model.clone(), *reversed(entries)), sigmas, cfg=2.0), ours)
 
 
 def test_points_are_joined_by_lines_or_hold(model: Any, files: list[Path]) -> None:
@@ -270,7 +271,7 @@ def test_every_sampler_of_comfyui_takes_a_schedule(
             start,
             words(model, 4),
             words(model, 5),
-            2.0,
+            1.0,
             model.load_device,
             sampler,
             sigmas_of(model),
