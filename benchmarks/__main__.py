@@ -23,6 +23,7 @@ BENCHMARKS = (
     "patching",
     "each_forward",
     "bypass",
+    "schedules",
     "analysis",
     "page",
 )

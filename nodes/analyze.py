@@ -46,6 +46,10 @@ class AirLoraAnalyze(TakesArray):
                     display_name="even_lora",
                     tooltip="The array at weights that make every LoRA as strong as the others.",
                 ),
+                io.String.Output(
+                    display_name="apart_lora",
+                    tooltip="The array in which LoRAs that compete leave each other the blocks that each needs most.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -71,4 +75,5 @@ class AirLoraAnalyze(TakesArray):
             found.summary,
             json.dumps(facts, ensure_ascii=False, indent=2),
             format_lora_array(found.suggestion),
+            format_lora_array(found.apart),
         )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from comfy_api.latest import io
 
 from .array.inputs import lora_input, read_array, refusal
-from .array.weight_sweep import read_values, sweep
+from .array.sweep_axes import AXES, sweep_over
+from .array.weight_sweep import read_values
 from .server.failures import tells_programs
 from .server.settings import resolver_config
 
@@ -43,7 +44,16 @@ class AirLoraSweep(io.ComfyNode):
                 io.String.Input(
                     "values",
                     default="0.4, 0.55, 0.7, 0.85, 1",
-                    tooltip="The weights to try: numbers, or a range as 0.2:1:0.2 (from, to, step).",
+                    tooltip="The weights to try: numbers, or a range as 0.2:1:0.2 (from, to, step). "
+                    "For the other axes: early; middle; late, or 0-0.5, 0.5-1, or none, 1, 2, all.",
+                ),
+                io.Combo.Input(
+                    "axis",
+                    options=list(AXES),
+                    default=AXES[0],
+                    optional=True,
+                    tooltip="What changes from picture to picture: the weight, the blocks on which the entry counts, "
+                    "the steps in which it counts, or which entries are on.",
                 ),
             ],
             outputs=[
@@ -62,24 +72,29 @@ class AirLoraSweep(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, lora: str | None, values: str | None = None, entry: int | None = None
+        cls,
+        lora: str | None,
+        values: str | None = None,
+        entry: int | None = None,
+        axis: str | None = "weight",
     ) -> bool | str:
         """Refuses what cannot be swept when the prompt is queued. What is wired in is not known yet: None."""
 
         def check() -> None:
             entries = read_array(lora) if lora is not None else None
-            numbers = read_values(values) if values is not None else ()
-            if entries is not None and entry is not None:
-                sweep(entries, entry, numbers)
+            if axis == "weight" and values is not None:
+                read_values(values)
+            if entries is not None and None not in (entry, values, axis):
+                sweep_over(str(axis), entries, int(entry or 0), str(values))
 
         return refusal(check)
 
     @classmethod
     @tells_programs
-    def execute(cls, lora: str, entry: int, values: str) -> io.NodeOutput:
+    def execute(cls, lora: str, entry: int, values: str, axis: str = "weight") -> io.NodeOutput:
         """Arrays and labels, as lists of one length."""
         entries = read_array(lora)
-        swept = sweep(entries, entry, read_values(values), _name_of(entries, entry))
+        swept = sweep_over(axis, entries, entry, values, _name_of(entries, entry))
         return io.NodeOutput([each.lora for each in swept], [each.label for each in swept])
 
 

@@ -86,18 +86,22 @@ def test_its_commands_are_there() -> None:
 
 
 def test_its_array_is_the_one_that_the_help_and_the_pages_show() -> None:
-    shown = [
-        block
+    first = [
+        re.findall(r"```json\n(\[.+?)```", page.read_text(encoding="utf-8"), re.DOTALL)[0]
         for page in (
             ROOT / "README.md",
             ROOT / "docs" / "array.md",
             ROOT / "web" / "docs" / "AirLoraApply.md",
         )
-        for block in re.findall(r"```json\n(\[.+?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     ]
-    assert len(shown) == 3
-    assert len(set(shown)) == 1
-    assert [entry.weight for entry in parse_lora_array(shown[0])] == [0.7, 0.5]
+    assert len(set(first)) == 1
+    assert [entry.weight for entry in parse_lora_array(first[0])] == [0.7, 0.5]
+
+
+def test_every_array_that_a_page_shows_is_one() -> None:
+    for page in (*(ROOT / "docs").glob("*.md"), *(ROOT / "web" / "docs").rglob("*.md")):
+        for block in re.findall(r"```json\n(\[.+?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            assert parse_lora_array(block), page.name
 
 
 def test_it_names_every_node_by_the_name_that_the_page_shows() -> None:

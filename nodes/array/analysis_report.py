@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from ...lora_resolver import BlockWeights
 from ..patching.analysis import LARGEST_WEIGHT, analyse, even_weights
 from ..patching.application import patches_of
 from ..pictures.analysis_picture import analysis_picture, percent
@@ -34,6 +35,8 @@ class AnalysisReport:
     picture: Image.Image
     suggestion: tuple[LoraEntry, ...]
     """The array, at weights that make every entry as strong as the others."""
+    apart: tuple[LoraEntry, ...]
+    """The array, where each block of entries that compete is left to the one that needs it more."""
 
 
 def analysis_report(model: Any, clip: Any, entries: Sequence[LoraEntry], outcome: Outcome) -> AnalysisReport:
@@ -45,18 +48,18 @@ def analysis_report(model: Any, clip: Any, entries: Sequence[LoraEntry], outcome
         if clip is not None
         else None
     )
-    rows = {row["sha256"]: row for row in reversed(outcome.report["entries"]) if "sha256" in row}
-    labels = [rows[each.lora.sha256]["name"] or rows[each.lora.sha256]["model"] for each in files]
-    names = [drawable(label, rows[each.lora.sha256]["model"]) for label, each in zip(labels, files)]
+    rows = {row["place"]: row for row in outcome.report["entries"]}
+    labels = [rows[each.lora.place]["name"] or rows[each.lora.place]["model"] for each in files]
+    names = [drawable(label, rows[each.lora.place]["model"]) for label, each in zip(labels, files)]
     weights = [each.lora.model_strength for each in files]
     suggested = even_weights(diffusion.strengths, weights)
     factors = {
-        each.lora.sha256: new / old if old else 1.0 for each, old, new in zip(files, weights, suggested)
+        each.lora.place: new / old if old else 1.0 for each, old, new in zip(files, weights, suggested)
     }
     facts = {
         "checkpoint": outcome.report["checkpoint"],
         "entries": [
-            _entry_facts(number, each, rows[each.lora.sha256], diffusion, encoders, suggested[number])
+            _entry_facts(number, each, rows[each.lora.place], diffusion, encoders, suggested[number])
             for number, each in enumerate(files)
         ],
         "pairs": [
@@ -70,6 +73,7 @@ def analysis_report(model: Any, clip: Any, entries: Sequence[LoraEntry], outcome
         summary=_summary(labels, facts),
         picture=analysis_picture(names, weights, diffusion.strengths, diffusion.cosines, blocks, by_block),
         suggestion=_suggestion(entries, outcome.report["entries"], factors),
+        apart=_apart(entries, outcome.report["entries"], files, diffusion),
     )
 
 
@@ -142,11 +146,47 @@ def _suggestion(
     """Each entry by its file's factor: a file that is named twice keeps the proportion of its two weights."""
     suggestion = []
     for entry, row in zip(entries, rows):
-        factor = factors.get(row.get("sha256", ""), 1.0)
+        factor = factors.get(row.get("joined_with", row["place"]), 1.0)
         suggestion.append(
             entry.with_weight(_within(entry.weight * factor), _within(entry.clip_weight * factor))
         )
     return tuple(suggestion)
+
+
+def _apart(
+    entries: Sequence[LoraEntry],
+    rows: Sequence[Mapping[str, Any]],
+    files: Sequence[Applied],
+    diffusion: Analysis,
+) -> tuple[LoraEntry, ...]:
+    """Of two entries that compete, each leaves the other the blocks in which it has less of its own change.
+
+    By share of an entry's whole change, not by strength: the weaker one would leave all. What an entry says of blocks
+    itself stays.
+    """
+    left_out: dict[str, dict[str, float]] = {}
+    shares = [
+        [strength / max(whole, 1e-12) for strength in by_block]
+        for whole, by_block in zip(diffusion.strengths, diffusion.block_strengths)
+    ]
+    for one, other in combinations(range(len(files)), 2):
+        if abs(diffusion.cosines[one][other]) < COMPETES:
+            continue
+        first = files[one].lora.sha256 < files[other].lora.sha256  # so that the array's order decides nothing
+        for number, block in enumerate(diffusion.blocks):
+            mine, theirs = shares[one][number], shares[other][number]
+            if mine and theirs:
+                is_mine = mine > theirs or (mine == theirs and first)
+                left_out.setdefault(files[other if is_mine else one].lora.place, {})[
+                    block.removeprefix("diffusion_model.")
+                ] = 0.0
+    apart = []
+    for entry, row in zip(entries, rows):
+        blocks = left_out.get(row.get("joined_with", row["place"]))
+        if blocks and entry.blocks is None:
+            entry = replace(entry, blocks=BlockWeights(patterns=tuple(blocks.items())))
+        apart.append(entry)
+    return tuple(apart)
 
 
 def _within(weight: float) -> float:

@@ -66,6 +66,19 @@ def sweep(
     A clip weight that was the weight goes along; another one stays. The entry that is swept is switched on.
     Raises InvalidInput with code `noSuchEntry`.
     """
+    named = entry_name(entries, entry, name)
+    swept = []
+    for value in values:
+        changed = [
+            _at(each, value) if number == entry or (entry == 0 and each.enabled) else each
+            for number, each in enumerate(entries, start=1)
+        ]
+        swept.append(Swept(format_lora_array(changed), f"{named}  {value:g}"))
+    return tuple(swept)
+
+
+def entry_name(entries: Sequence[LoraEntry], entry: int, name: str) -> str:
+    """What labels call the entry, which counts from 1; 0 is all. Raises InvalidInput with code `noSuchEntry`."""
     if not 0 <= entry <= len(entries) or not entries:
         has = f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'}"
         raise InvalidInput(
@@ -76,15 +89,7 @@ def sweep(
             if entries
             else "Add a LoRA to lora.",
         )
-    swept = []
-    for value in values:
-        changed = [
-            _at(each, value) if number == entry or (entry == 0 and each.enabled) else each
-            for number, each in enumerate(entries, start=1)
-        ]
-        named = "all" if entry == 0 else name or _short(str(entries[entry - 1].identifier))
-        swept.append(Swept(format_lora_array(changed), f"{named}  {value:g}"))
-    return tuple(swept)
+    return "all" if entry == 0 else name or _short(str(entries[entry - 1].identifier))
 
 
 def _at(entry: LoraEntry, value: float) -> LoraEntry:

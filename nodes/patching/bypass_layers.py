@@ -67,7 +67,7 @@ class Part:
     _copies: dict[tuple[torch.device, torch.dtype], tuple[torch.Tensor, torch.Tensor]] = field(
         default_factory=dict
     )
-    _multipliers: tuple[torch.Tensor, torch.Tensor] | None = None
+    _scaled: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
     @classmethod
     def of(cls, factors: Sequence[Factors]) -> Part:
@@ -90,30 +90,44 @@ class Part:
             self._copies[key] = self.up.to(device, dtype), self.down.to(device, dtype)
         return self._copies[key]
 
-    def multipliers(self, strengths: torch.Tensor, device: torch.device) -> torch.Tensor:
-        """(Σr,) fp32, there: what each row of the rank counts. The same strengths at each forward are sent once."""
-        kept = self._multipliers
-        if kept is None or kept[0] is not strengths or kept[1].device != device:
-            kept = self._multipliers = strengths, (strengths[self.owners] * self.scales).to(device)
-        return kept[1]
+    def at(
+        self, strengths: torch.Tensor, device: torch.device, dtype: torch.dtype
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The factors there, each column of `up` times what its row of the rank counts; made once for such strengths.
+
+        Rows that count nothing are left out. Multiplied in fp32 and rounded once: bf16 has three digits. A multiplier
+        at each forward would be a pass over T·Σr numbers more.
+        """
+        kept = self._scaled
+        if kept is None or kept[0] is not strengths or (kept[1].device, kept[1].dtype) != (device, dtype):
+            up, down = self.on(device, dtype)
+            counts = strengths[self.owners] * self.scales
+            rows = counts.nonzero().flatten()
+            if len(rows) < len(counts):
+                there = rows.to(device)
+                up, down, counts = up.index_select(1, there), down.index_select(0, there), counts[rows]
+            kept = self._scaled = strengths, (up.float() * counts.to(device)).to(dtype), down
+        return kept[1:]
 
     def drop_copies(self) -> None:
-        """Gives back what `on` and `multipliers` keep."""
+        """Gives back what `on` and `at` keep."""
         self._copies.clear()
-        self._multipliers = None
+        self._scaled = None
 
     @property
     def numbers(self) -> int:
-        """How many the factors have."""
-        return int(self.up.numel() + self.down.numel())
+        """How many the factors have, those of `at` included."""
+        return int(2 * self.up.numel() + self.down.numel())
 
     def add(self, layer: Any, x: torch.Tensor, y: torch.Tensor, strengths: torch.Tensor) -> None:
         """Adds to y what this part makes of x, which is in the dtype to compute in."""
-        factors, multipliers = self.on(y.device, x.dtype), self.multipliers(strengths, y.device)
+        up, down = self.at(strengths, y.device, x.dtype)
+        if not len(down):
+            return
         if hasattr(layer, "kernel_size"):
-            _add_convolved(layer, x, y, factors, multipliers)
+            _add_convolved(layer, x, y, up, down)
         else:
-            _add_projected(x, y, factors, multipliers, self.offset)
+            _add_projected(x, y, up, down, self.offset)
 
 
 class KroneckerPart:
@@ -134,8 +148,9 @@ class KroneckerPart:
 
     def add(self, layer: Any, x: torch.Tensor, y: torch.Tensor, strengths: torch.Tensor) -> None:
         """Adds to y what this part makes of x, which is in the dtype to compute in."""
+        strength = float(strengths[self._factors.entry]) * self._factors.scale
         first, up, down = self._on(y.device, x.dtype)
-        if first is None or down is None:
+        if first is None or down is None or not strength:
             return
         out_features = first.shape[0] * (down if up is None else up).shape[0]
         in_features = first.shape[1] * down.shape[1]
@@ -148,7 +163,6 @@ class KroneckerPart:
             inner = functional.linear(x.reshape(-1, first.shape[1], down.shape[1]), down)  # (T, in₁, rank)
             inner = torch.matmul(first, inner)  # (T, out₁, rank)
             delta = (inner if up is None else functional.linear(inner, up)).reshape(target.shape)
-        strength = float(strengths[self._factors.entry]) * self._factors.scale
         target.add_(delta, alpha=strength)
 
     def _tensors(self) -> tuple[torch.Tensor | None, ...]:
@@ -199,16 +213,10 @@ def _facing(
 
 
 def _add_projected(
-    x: torch.Tensor,
-    y: torch.Tensor,
-    factors: tuple[torch.Tensor, torch.Tensor],
-    multipliers: torch.Tensor,
-    offset: Offset | None,
+    x: torch.Tensor, y: torch.Tensor, up: torch.Tensor, down: torch.Tensor, offset: Offset | None
 ) -> None:
-    up, down = factors
     x, target = _facing(x, y, offset, -1, down.shape[1], up.shape[0])
-    # The strengths in fp32: bf16 has three digits.
-    inner = (functional.linear(x, down) * multipliers).to(up.dtype).reshape(-1, up.shape[1])  # (T, Σr)
+    inner = functional.linear(x, down).reshape(-1, up.shape[1])  # (T, Σr)
     if target.dtype == up.dtype and target.is_contiguous():
         target.view(-1, target.shape[-1]).addmm_(inner, up.T)
     else:
@@ -216,14 +224,9 @@ def _add_projected(
 
 
 def _add_convolved(
-    layer: Any,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    factors: tuple[torch.Tensor, torch.Tensor],
-    multipliers: torch.Tensor,
+    layer: Any, x: torch.Tensor, y: torch.Tensor, up: torch.Tensor, down: torch.Tensor
 ) -> None:
     """Σr filters with the layer's own stride and padding, then a convolution of size one."""
-    up, down = factors
     convolve = _CONVOLUTIONS[len(layer.kernel_size)]
     groups = layer.groups
     x, padding = _padded(layer, x)
@@ -232,7 +235,6 @@ def _add_convolved(
     filters = down if groups == 1 else down.repeat(groups, *[1] * (down.dim() - 1))
     inner = convolve(x, filters, None, layer.stride, padding, layer.dilation, groups)
     ones = [1] * len(layer.kernel_size)
-    inner = (inner * multipliers.repeat(groups).reshape(-1, *ones)).to(up.dtype)
     y[:, : up.shape[0]] += convolve(inner, up.reshape(*up.shape, *ones), None, 1, 0, 1, groups)
 
 

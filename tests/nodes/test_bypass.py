@@ -401,7 +401,8 @@ def test_what_does_not_fit_into_memory(sd15: tuple[Any, Any], loras: list[Weight
 def test_what_is_reserved_has_room_for_the_factors(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
     application = applied(sd15, loras[:1])
     numbers = sum(
-        up.numel() + down.numel() for up, down in _factors_of(application.entries[0].fit.diffusion.patches)
+        2 * up.numel() + down.numel()  # once as they are, once at the strengths of the moment
+        for up, down in _factors_of(application.entries[0].fit.diffusion.patches)
     )
     assert application.model.model_size() - sd15[0].model_size() == 4 * numbers
 
