@@ -25,6 +25,7 @@ import comfy.sd
 import comfy.utils
 import torch
 from air_lora_pack.nodes.patching import application
+from air_lora_pack.nodes.patching.bypass_layers import Part
 from air_lora_pack.nodes.patching.schedules import ScheduledStrengths
 
 from benchmarks.full_models import make_model, write_lora
@@ -62,12 +63,15 @@ def _race() -> list[BenchmarkResult]:
         }
         _timed(comfy.model_patcher.ModelPatcher, "patch_hooks", spent, "core")
         _timed(ScheduledStrengths, "_hand_on", spent, "ours")
+        _timed(Part, "at", spent, "ours")
         race(ways, dict.fromkeys(ways, 1))
         spent.update(ours=0.0, core=0.0)
         seconds = race(ways, dict.fromkeys(ways, 5))
     what = f"two spans of {COUNT} LoRAs, SD1.5 fp32, {STEPS} steps"
     return [
-        lower_is_better(what, seconds["ours"], seconds[way], way, "s") for way in ways if way != "ours"
+        lower_is_better(f"{what}, {way}", seconds["ours"], seconds[way], way, "s")
+        for way in ways
+        if way != "ours"
     ] + [
         lower_is_better(
             f"{what}: switching",

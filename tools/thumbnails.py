@@ -181,8 +181,38 @@ def results_on_the_showcase(client: ComfyClient, stage: ShowcaseStage) -> dict[s
     client.run(here)  # labels have the name of a LoRA that is on the disk
     return {
         name: Image.open(io.BytesIO(client.image(client.run(workflow).image_references()[0])))
-        for name, workflow in (("weight-sweep", sweep), ("analyze-and-merge", analysis))
+        for name, workflow in (
+            ("weight-sweep", sweep),
+            ("analyze-and-merge", analysis),
+            ("two-regions", _two_regions(air["tiny_sticker"], air["tiny_neon"])),
+        )
     }
+
+
+def _two_regions(left: str, right: str) -> dict[str, Any]:
+    """A style for each half, with the example's own nodes, masks and links."""
+    workflow = showcase_picture().workflow()
+    del workflow["report"]
+    del workflow["apply"]
+    (sampler,) = (node for node in workflow.values() if node["class_type"] == "KSampler")
+    regions: dict[str, Any] = json.loads((EXAMPLES / "api" / "two-regions.json").read_bytes())
+    kinds = {"AirLoraHooks", "SolidMask", "MaskComposite", "PairConditioningSetProperties", "PairConditioningCombine"}
+    regions = {number: node for number, node in regions.items() if node["class_type"] in kinds}
+    arrays = iter((left, right))
+    for number, node in regions.items():
+        inputs = node["inputs"]
+        if node["class_type"] == "AirLoraHooks":
+            inputs |= {"model": ["checkpoint", 0], "clip": ["checkpoint", 1]}
+            inputs["lora"] = json.dumps([{"model": next(arrays)}])
+        elif node["class_type"] == "PairConditioningSetProperties":
+            inputs |= {"positive_NEW": sampler["inputs"]["positive"], "negative_NEW": sampler["inputs"]["negative"]}
+        elif node["class_type"] == "PairConditioningCombine":
+            sampler["inputs"] |= {"positive": [number, 0], "negative": [number, 1]}
+    sampler["inputs"]["model"] = ["checkpoint", 0]
+    for node in workflow.values():
+        if node["class_type"] == "CLIPTextEncode":
+            node["inputs"]["clip"] = ["checkpoint", 1]
+    return {**workflow, **regions}
 
 
 def save(name: str, picture: Image.Image) -> None:
