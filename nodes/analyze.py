@@ -66,7 +66,13 @@ class AirLoraAnalyze(TakesArray):
         started = time.perf_counter()
         entries = read_array(lora)
         outcome = apply_array(
-            model, clip, entries, skip_mismatches=False, expert=expert, node_id=cls.hidden.unique_id
+            model,
+            clip,
+            entries,
+            skip_mismatches=False,
+            expert=expert,
+            node_id=cls.hidden.unique_id,
+            only_entries=True,
         )
         found = analysis_report(model, clip, entries, outcome)
         facts = {**found.facts, "seconds": round(time.perf_counter() - started, 3)}

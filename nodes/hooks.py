@@ -74,6 +74,7 @@ class AirLoraHooks(TakesArray):
             skip_mismatches=on_mismatch == "skip",
             expert=expert,
             node_id=cls.hidden.unique_id,
+            only_entries=True,
         )
         sides = ([patches_of(each, text_encoder=side) for each in outcome.entries] for side in (False, True))
         hooks = hooks_for_conditionings(*sides)

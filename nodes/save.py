@@ -122,6 +122,7 @@ class AirLoraSave(TakesArray):
             skip_mismatches=False,
             expert=expert,
             node_id=cls.hidden.unique_id,
+            only_entries=True,
         )
         saved = save_merged(
             model,

@@ -196,7 +196,13 @@ def _two_regions(left: str, right: str) -> dict[str, Any]:
     del workflow["apply"]
     (sampler,) = (node for node in workflow.values() if node["class_type"] == "KSampler")
     regions: dict[str, Any] = json.loads((EXAMPLES / "api" / "two-regions.json").read_bytes())
-    kinds = {"AirLoraHooks", "SolidMask", "MaskComposite", "PairConditioningSetProperties", "PairConditioningCombine"}
+    kinds = {
+        "AirLoraHooks",
+        "SolidMask",
+        "MaskComposite",
+        "PairConditioningSetProperties",
+        "PairConditioningCombine",
+    }
     regions = {number: node for number, node in regions.items() if node["class_type"] in kinds}
     arrays = iter((left, right))
     for number, node in regions.items():
@@ -205,7 +211,10 @@ def _two_regions(left: str, right: str) -> dict[str, Any]:
             inputs |= {"model": ["checkpoint", 0], "clip": ["checkpoint", 1]}
             inputs["lora"] = json.dumps([{"model": next(arrays)}])
         elif node["class_type"] == "PairConditioningSetProperties":
-            inputs |= {"positive_NEW": sampler["inputs"]["positive"], "negative_NEW": sampler["inputs"]["negative"]}
+            inputs |= {
+                "positive_NEW": sampler["inputs"]["positive"],
+                "negative_NEW": sampler["inputs"]["negative"],
+            }
         elif node["class_type"] == "PairConditioningCombine":
             sampler["inputs"] |= {"positive": [number, 0], "negative": [number, 1]}
     sampler["inputs"]["model"] = ["checkpoint", 0]

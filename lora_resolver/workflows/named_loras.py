@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..array.image_request import image_task
 from ..array.lenient_json import MAX_CHARACTERS, parse_json
-from ..array.lora_array import LoraEntry, parse_lora_array
+from ..array.lora_array import LoraEntry, parse_lora_array, read_extensions
 from ..errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError, Unavailable
 from ..identifiers import parse_identifier
 from ..identifiers.file_names import name_finder
@@ -282,7 +282,7 @@ class _Reader:
                 link = value
                 value = linked_array(link, nodes)
                 text = single_text(link, nodes) if value is None and name != "identifier" else None
-                if text is not None and (rows := [*tagged_rows(text)]):
+                if text is not None and (rows := [*tagged_rows(text, ours=True)]):
                     for row in rows:
                         self._add_row(row, node)
                     continue
@@ -330,6 +330,13 @@ class _Reader:
             identifier = origin.identifier
         given = [each for each in row.strengths if each is not None]
         weight = _number(row.strengths[0], 1.0)
+        schedule = blocks = None
+        if row.extensions:
+            try:
+                schedule, blocks = read_extensions(dict(row.extensions), weight)
+            except InvalidLoraArray as faults:
+                self.fail(faults.errors[0], node, row.where)
+                return
         self.loras.append(
             NamedLora(
                 identifier=identifier,
@@ -338,6 +345,8 @@ class _Reader:
                 weight=weight,
                 clip_weight=0.0 if row.model_only else _number(row.strengths[1], weight),
                 enabled=row.enabled,
+                schedule=schedule,
+                blocks=blocks,
                 sha256=origin.sha256,
                 node=_id_of(node),
                 file=file.replace("\\", "/") if is_elsewhere else "",

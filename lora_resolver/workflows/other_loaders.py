@@ -55,6 +55,8 @@ class LoaderRow:
     """Whether the loader finds the file in any folder below `loras` by its bare name."""
     is_identifier: bool = False
     """Whether `file` is an AIR, and no file."""
+    extensions: tuple[tuple[str, object], ...] = ()
+    """What a tag says of steps and blocks, as members of an array's entry."""
 
 
 def is_known(kind: str) -> bool:
@@ -202,8 +204,8 @@ def _of_texts(node: Tagged, ordered: _Ordered) -> Iterator[LoaderRow]:
             yield from tagged_rows(text, node.clip)
 
 
-def tagged_rows(text: str, clip_rule: str = "model") -> Iterator[LoaderRow]:
-    """The rows of a prompt's tags; each file once, as the packs load it."""
+def tagged_rows(text: str, clip_rule: str = "model", *, ours: bool = False) -> Iterator[LoaderRow]:
+    """The rows of a prompt's tags; each file once, as the packs load it. `ours` obeys their options, others do not."""
     seen: set[str] = set()
     for tag in prompt_tags(text):
         if tag.name in seen:
@@ -214,7 +216,12 @@ def tagged_rows(text: str, clip_rule: str = "model") -> Iterator[LoaderRow]:
             model = [tag.unread, 0]
         clip: object = tag.weights[1] if len(tag.weights) > 1 else 1.0 if clip_rule == "one" else model
         yield LoaderRow(
-            f"<lora:{tag.name[:40]}>", tag.name, (model, clip), anywhere=True, is_identifier=tag.is_identifier
+            f"<lora:{tag.name[:40]}>",
+            tag.name,
+            (model, clip),
+            anywhere=True,
+            is_identifier=tag.is_identifier,
+            extensions=tuple(tag.extensions().items()) if ours else (),
         )
 
 

@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+_WITHOUT_DYNAMIC = (
+    "ComfyUI's dynamic VRAM is off for this model: a LoRA with a schedule has no factors, and its weights are patched "
+    "during the run."
+)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What the node hands on."""
@@ -54,11 +60,12 @@ def apply_array(
     expert: str,
     node_id: str | None,
     apply_as: str = "patch",
+    only_entries: bool = False,
 ) -> Outcome:
     """Finds each active entry's file, checks it against the loaded checkpoint and adds its deltas.
 
     `expert` is which half of a dual-expert video model this is: "high", "low", or "both" for any other model.
-    `apply_as` is "patch", "bypass" or "auto", as for `apply_loras`.
+    `apply_as` is "patch", "bypass" or "auto", as for `apply_loras`; `only_entries` adds nothing to the models.
     Raises LoraResolverError, placed at its entry, before anything is patched.
     """
     started = time.perf_counter()
@@ -80,8 +87,11 @@ def apply_array(
         checkpoint=checkpoint,
         apply_as=apply_as,
         costs=DeviceCosts(bypass_costs(), keep_bypass_cost) if apply_as == "auto" else None,
+        only_entries=only_entries,
         refused=list(refused.values()),
     )
+    if application.lost_dynamic:
+        _log.warning("%s", _WITHOUT_DYNAMIC)
     for entry in application.entries:
         if entry.fit is not None and entry.fit.unmatched:
             lost = "; ".join(map(str, entry.fit.left_over))
@@ -110,6 +120,11 @@ def apply_to_pair(
         for entry, own, theirs in zip(entries, first.report["entries"], second.report["entries"])
     ]
     report = {**first.report, "entries": rows, "entries_low": second.report["entries"]}
+    factors = sum(each.report.get("bypass_bytes", 0) for each in (first, second))
+    if factors:
+        report["bypass_bytes"] = factors
+    if "bypass" in (first.report["apply_as"], second.report["apply_as"]):
+        report["apply_as"] = "bypass"
     words = tuple(dict.fromkeys((*first.trigger_words, *second.trigger_words)))
     return replace(first, report=report, trigger_words=words), second.model
 
@@ -238,10 +253,12 @@ def _report(
         "checkpoint": list(application.families),
         "entries": rows,
         "weights": application.weights,
-        "apply_as": "bypass" if application.choice.bypass else "patch",
+        "apply_as": "bypass" if application.choice.bypass and application.bypass_bytes else "patch",
         "apply_as_reason": application.choice.reason,
         "peak_extra_bytes": application.peak_extra_bytes,
-        **({"bypass_bytes": application.bypass_bytes} if application.choice.bypass else {}),
+        **({"weights_over_steps": application.hooked} if application.hooked else {}),
+        **({"notes": [_WITHOUT_DYNAMIC]} if application.lost_dynamic else {}),
+        **({"bypass_bytes": application.bypass_bytes} if application.bypass_bytes else {}),
         "seconds": round(seconds, 3),
     }
 

@@ -64,7 +64,7 @@ def _with_blocks(entry: LoraEntry, text: str) -> LoraEntry:
     if text.lower() == "all":
         return replace(entry, blocks=None)
     if re.fullmatch(r"[a-z_]+\.[\w.*-]+", text):
-        blocks: object = {"*": 0, text: 1}
+        blocks: object = {"*": 0, "text_encoder": 1, text: 1}
     else:
         blocks = text
     return replace(entry, blocks=_member(entry, "blocks", blocks).blocks)
@@ -76,7 +76,11 @@ def _with_span(entry: LoraEntry, text: str) -> LoraEntry:
         raise _wrong(f"{text[:40]!r} is no span", "steps")
     start, end = float(span[1]), float(span[2])
     made = _member(entry, "start", start, end=end)
-    return replace(entry, schedule=made.schedule)
+    if entry.schedule is None or len(entry.schedule.points) < 2:
+        return replace(entry, schedule=made.schedule)
+    if entry.schedule.count != "steps":
+        raise _wrong(f"{entry.identifier} counts its points in {entry.schedule.count}", "steps")
+    return replace(entry, schedule=replace(entry.schedule, start=start, end=end))
 
 
 def _member(entry: LoraEntry, key: str, value: object, **more: object) -> LoraEntry:
@@ -100,7 +104,7 @@ def _subsets(text: str, count: int) -> list[tuple[str, frozenset[int]]]:
             found.append((part, everything if part == "all" else frozenset()))
         else:
             numbers = [each.strip() for each in part.split("+")]
-            if not all(each.isdigit() and int(each) in everything for each in numbers):
+            if not all(each.isdecimal() and int(each) in everything for each in numbers):
                 raise _wrong(f"{part[:40]!r} names no entry of an array of {count}", "entries")
             found.append((part, frozenset(map(int, numbers))))
     if not found:

@@ -14,7 +14,7 @@ from .bypass_choice import Choice, DeviceCosts, choose
 from .fit import Checkpoint, Fit, check_fit
 from .loaded_model import diffusion_weights, model_families, text_encoder_weights
 from .lora_file import LoraFile, open_lora, outline
-from .results import Patched, patched
+from .results import Patched, measured, patched
 from .stack import WeightedPatches
 from .stacked_adapter import peak_extra_bytes
 
@@ -92,6 +92,10 @@ class Application:
     """What patching takes for a moment, beyond the weights themselves."""
     bypass_bytes: int = 0
     """What factors beside their layers take while the model is in use."""
+    hooked: int = 0
+    """How many weights are patched again where a schedule changes: they have no factors."""
+    lost_dynamic: bool = False
+    """Whether ComfyUI's dynamic memory had to be left for that."""
     bypassed: tuple[Bypassed | None, ...] = ()
     """For each of `entries`, what of it went beside its layers; empty where all is patched."""
 
@@ -123,6 +127,7 @@ def apply_loras(
     checkpoint: Checkpoint | None = None,
     apply_as: str = "patch",
     costs: DeviceCosts | None = None,
+    only_entries: bool = False,
     refused: Sequence[Mismatch] = (),
 ) -> Application:
     """Adds every LoRA's deltas to clones of `model` and `clip` (which may be None).
@@ -132,7 +137,7 @@ def apply_loras(
     those that were found out before their file was downloaded; they are reported with the others. `checkpoint` is what
     `loaded_checkpoint` says of the two, for who has asked it already. `apply_as` is "patch", "auto", or "bypass":
     low-rank deltas go beside their layers; raises Mismatch with code `nothingToBypass` where none can. `costs` is what
-    is known of this machine for "auto".
+    is known of this machine for "auto". With `only_entries`, `model` and `clip` come back as they are.
     """
     checkpoint = checkpoint or loaded_checkpoint(model, clip)
     entries = tuple(_check(lora, checkpoint) for lora in loras)
@@ -146,11 +151,16 @@ def apply_loras(
     choices = [
         _choice(apply_as, costs or DeviceCosts(), *side) for side in ((model, diffusion), (clip, encoder))
     ]
-    patched_model = patched(model, diffusion, checkpoint.diffusion.shapes, bypass=choices[0].bypass)
-    encoder_shapes = checkpoint.text_encoder.shapes if checkpoint.text_encoder else {}
-    patched_clip = patched(clip, encoder, encoder_shapes, bypass=choices[1].bypass)
+    if only_entries:
+        patched_model, patched_clip = measured(model, diffusion), measured(clip, encoder)
+    else:
+        patched_model = patched(model, diffusion, checkpoint.diffusion.shapes, bypass=choices[0].bypass)
+        encoder_shapes = checkpoint.text_encoder.shapes if checkpoint.text_encoder else {}
+        patched_clip = patched(clip, encoder, encoder_shapes, bypass=choices[1].bypass)
     choice = next((each for each in choices if each.bypass), choices[0])
-    bypassed = _bypassed(entries, patched_model, patched_clip)
+    bypassed = _bypassed(
+        entries, [(patched_model, diffusion, choices[0]), (patched_clip, encoder, choices[1])]
+    )
     if apply_as == "bypass" and any(bypassed) and not any(each.bypassed for each in bypassed if each):
         raise _nothing_to_bypass(bypassed)
     return Application(
@@ -167,27 +177,35 @@ def apply_loras(
         ),
         choice=choice,
         bypass_bytes=patched_model.bypass_bytes + patched_clip.bypass_bytes,
+        hooked=patched_model.hooked,
+        lost_dynamic=patched_model.lost_dynamic,
         bypassed=bypassed,
     )
 
 
-def _bypassed(entries: Sequence[Applied], model: Patched, clip: Patched) -> tuple[Bypassed | None, ...]:
-    found: list[Bypassed | None] = []
-    for entry in entries:
-        sides = [side.how[entry.lora.place] for side in (model, clip) if entry.lora.place in side.how]
-        reasons: dict[str, int] = {}
-        for _, why in sides:
-            for reason, count in why.items():
-                reasons[reason] = reasons.get(reason, 0) + count
-        found.append(Bypassed(sum(count for count, _ in sides), reasons) if sides else None)
-    return tuple(found)
+def _bypassed(
+    entries: Sequence[Applied], sides: Sequence[tuple[Patched, Sequence[WeightedPatches], Choice]]
+) -> tuple[Bypassed | None, ...]:
+    """For each entry; empty where all of the array is patched as it always was."""
+    if not any(side.how for side, _, _ in sides):
+        return ()
+    counts = {entry.lora.place: Bypassed(0, {}) for entry in entries if entry.fit is not None}
+    for side, patches, choice in sides:
+        for entry in patches:
+            if not entry.strength or not entry.patches:
+                continue
+            count, why = side.how.get(entry.place, (0, {choice.reason: len(entry.patches)}))
+            found = counts[entry.place]
+            reasons = {each: found.patched.get(each, 0) + why.get(each, 0) for each in (*found.patched, *why)}
+            counts[entry.place] = Bypassed(found.bypassed + count, reasons)
+    return tuple(counts.get(entry.lora.place) for entry in entries)
 
 
 def _choice(apply_as: str, costs: DeviceCosts, patcher: Any, entries: Sequence[WeightedPatches]) -> Choice:
     """For MODEL or CLIP: one may be quantized, and the other not."""
     if apply_as != "auto":
         return Choice(apply_as == "bypass", f"apply_as is {apply_as}")
-    keys = {target.key for entry in entries for target in entry.patches}
+    keys = {target.key for entry in entries if entry.strength for target in entry.patches}
     return (
         choose(getattr(patcher, "patcher", patcher), keys, costs)
         if keys

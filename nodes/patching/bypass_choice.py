@@ -67,6 +67,12 @@ def choose(patcher: Any, keys: Iterable[str], costs: DeviceCosts) -> Choice:
     size, device = patcher.model_size(), patcher.load_device
     # Not what is free now: the model may be there already, and others are unloaded for it.
     room = comfy.model_management.get_total_memory(device) - comfy.model_management.minimum_inference_memory()
+    if hasattr(
+        patcher.model, "memory_required"
+    ):  # for the activations of a picture of one megapixel, with CFG
+        room -= patcher.model.memory_required([2, 16, 128, 128])
+    if comfy.model_management.vram_state == comfy.model_management.VRAMState.NO_VRAM:
+        room = 0
     wide = [weight.shape for weight in weights if weight.dim() > 1]
     if not wide:
         return Choice(False, "it changes no linear layer and no convolution")

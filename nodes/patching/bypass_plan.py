@@ -30,7 +30,8 @@ NO_LAYER = "it changes a bias, a norm or another weight that is no linear layer 
 SORTED = "its outputs are in another order than the layer's"
 WIDENED = "another entry widens or replaces the weight"
 PART_OF_CONVOLUTION = "it changes a part of a convolution"
-LARGE_FACTORS = "its Kronecker factors would take more than a quarter of the layer's own time"
+READ_DIRECTLY = "the model reads its weight itself, and calls no layer"
+LARGE_FACTORS = "its Kronecker factors would take more than a quarter of the layer's own operations"
 GROUPED = "it is a Kronecker product on a convolution in groups"
 
 _CHEAP = 0.25
@@ -116,6 +117,8 @@ def _factors(
     layer = comfy.utils.get_attr(model, path) if dot else None
     if name != "weight" or not can_be_bypassed(layer) or path.endswith("lm_head"):
         return NO_LAYER
+    if _is_read_directly(layer, path):
+        return READ_DIRECTLY
     if target.function is not None:
         return SORTED
     is_convolution = len(shapes[target.key]) > 2
@@ -133,6 +136,17 @@ def _factors(
     if up.shape[0] != shape[0] or down[0].numel() != torch.Size(shape[1:]).numel():
         return NO_FACTORS
     return Factors(number, target.offset, up, down.reshape(down.shape[0], *shape[1:]), scale)
+
+
+_READ_DIRECTLY = (".ffn.2", ".net.2", ".fc2", ".down_proj")
+
+
+def _is_read_directly(layer: Any, path: str) -> bool:
+    """Whether a model's code takes the layer's weight: newer ComfyUI's `ops.linear_input_act`, for int8."""
+    if path.endswith(".conv1d"):  # of Qwen 3.5, while it generates
+        return True
+    weight = getattr(layer, "weight", None)
+    return getattr(weight, "_layout_cls", None) == "TensorWiseINT8Layout" and path.endswith(_READ_DIRECTLY)
 
 
 def _kronecker(

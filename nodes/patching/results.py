@@ -12,7 +12,8 @@ import torch
 
 from ...lora_resolver import Mismatch
 from .bypass import KEY, ArrayBypass
-from .bypass_merging import tell_as_patches
+from .bypass_layers import Part
+from .bypass_merging import show_when_saved, tell_as_patches
 from .bypass_plan import Plan, plan
 from .schedules import ScheduledStrengths, hooked_weights
 from .stack import stack_patches
@@ -38,6 +39,8 @@ class _Result:
     uuid: Any
     """`patches_uuid` of the clone: where it is the same, ComfyUI patches no weight again."""
     clone: weakref.ref[Any]
+    rest: Any
+    """What was patched, and at which strengths: another result with the same has the same weights."""
     plan: weakref.ref[Plan] | None = None
     """Its factors are as large as the files: the clone keeps them, and nothing else."""
 
@@ -54,6 +57,8 @@ class Patched:
     """Place of an entry → how many deltas went beside their layers, and why others did not."""
     hooked: int = 0
     """How many weights ComfyUI patches again where a schedule changes."""
+    lost_dynamic: bool = False
+    """Whether ComfyUI's dynamic memory had to be left for that."""
 
 
 def patched(
@@ -65,7 +70,8 @@ def patched(
     schedule does in any case.
     """
     entries = sorted(
-        (entry for entry in entries if entry.strength != 0 and entry.patches), key=lambda each: each.identity
+        (entry for entry in entries if entry.strength != 0 and entry.patches),
+        key=lambda each: (each.identity, each.strength),
     )
     if not entries:
         return Patched(patcher, {})
@@ -83,11 +89,13 @@ def patched(
     if (
         known is None or clone is None or _uuid(clone) != known.uuid
     ):  # gone, or somebody has added to it since
-        patches = known.patches if known is not None else stack_patches(_without(to_patch, to_hook))
+        rest = (key[:2], tuple((each.identity, each.strength) for each in to_patch if each.patches))
+        same = known or next((each for each in results.values() if each.rest == rest and not to_hook), None)
+        patches = same.patches if same is not None else stack_patches(_without(to_patch, to_hook))
         clone = _clone_with(patcher, patches, how, entries, to_hook)
-        if known is not None:
-            _inner(clone).patches_uuid = known.uuid
-        known = _Result(patches, _uuid(clone), weakref.ref(clone), weakref.ref(how) if how else None)
+        if same is not None:
+            _inner(clone).patches_uuid = same.uuid
+        known = _Result(patches, _uuid(clone), weakref.ref(clone), rest, weakref.ref(how) if how else None)
     results[key] = known
     while len(results) > KEPT_RESULTS:
         results.popitem(last=False)
@@ -99,10 +107,18 @@ def patched(
         clone,
         known.patches,
         len(keys),
-        _bypass_bytes(clone, how),
+        _bypass_bytes(clone, how, entries),
         {entry.place: each for entry, each, own in zip(entries, facts, beside) if own},
         len(to_hook),
+        bool(to_hook) and _is_dynamic(patcher),
     )
+
+
+def measured(patcher: Any, entries: Sequence[WeightedPatches]) -> Patched:
+    """What `patched` would add, on no clone: for who needs the entries and their number alone. Raises the same."""
+    present = [entry.at(entry.strength) for entry in entries if entry.strength != 0 and entry.patches]
+    patches = stack_patches(present)
+    return Patched(patcher, dict(patches), len(patches))
 
 
 def _changing(to_patch: Sequence[WeightedPatches]) -> set[str]:
@@ -138,11 +154,21 @@ def _plan(
     return latest[1]
 
 
-def _bypass_bytes(patcher: Any, how: Plan) -> int:
-    """What the factors take where the model computes: in fp32 on a CPU or where its weights are, else in 16 bits."""
+def _bypass_bytes(patcher: Any, how: Plan, entries: Sequence[WeightedPatches]) -> int:
+    """What the factors take where the model computes: in fp32 on a CPU or where it computes so, else in 16 bits."""
     inner = _inner(patcher)
-    is_wide = inner.load_device.type == "cpu" or inner.model_dtype() == torch.float32
-    return (4 if is_wide else 2) * sum(part.numbers for layer in how.layers.values() for part in layer.parts)
+    computes = getattr(inner.model, "manual_cast_dtype", None) or inner.model_dtype()
+    # A text encoder does not say, and computes in fp32.
+    is_wide = inner.load_device.type == "cpu" or computes in (None, torch.float32)
+    numbers = sum(part.numbers for layer in how.layers.values() for part in layer.parts)
+    if any(entry.schedule is not None for entry in entries):  # and the rows that count at a step
+        numbers += sum(
+            part.down.numel()
+            for layer in how.layers.values()
+            for part in layer.parts
+            if isinstance(part, Part)
+        )
+    return (4 if is_wide else 2) * numbers
 
 
 def _inner(patcher: Any) -> Any:
@@ -166,11 +192,16 @@ def _clone_with(
     entries: Sequence[WeightedPatches],
     to_hook: set[str],
 ) -> Any:
-    is_dynamic = to_hook and getattr(patcher, "is_dynamic", lambda: False)()
+    scheduled = any(entry.schedule is not None for entry in entries)
     # ComfyUI's dynamic memory has no weight hooks.
-    clone = patcher.clone(disable_dynamic=True) if is_dynamic else patcher.clone()
-    bypass = _put_beside(_inner(clone), how, entries) if how is not None and how.layers else None
-    if how is not None and any(entry.schedule is not None for entry in entries):
+    clone = patcher.get_non_dynamic_delegate() if to_hook and _is_dynamic(patcher) else patcher.clone()
+    # With a schedule in any case: who saves or merges the model is to learn of it.
+    bypass = (
+        _put_beside(_inner(clone), how, entries) if how is not None and (how.layers or scheduled) else None
+    )
+    if bypass is not None and clone is not _inner(clone):
+        show_when_saved(clone)
+    if how is not None and scheduled:
         _follow_schedules(clone, how, entries, bypass, to_hook)
     if not patches:
         return clone
@@ -185,19 +216,25 @@ def _clone_with(
     return clone
 
 
+def _is_dynamic(patcher: Any) -> bool:
+    """Whether newer ComfyUI brings its weights as they are needed."""
+    return bool(getattr(patcher, "is_dynamic", lambda: False)())
+
+
 def _put_beside(inner: Any, how: Plan, entries: Sequence[WeightedPatches]) -> ArrayBypass:
     key = f"{KEY}_{uuid.uuid4().hex}"
     inner.is_injected = False  # a clone says so of a patcher in use, in which what is added here is not
     bypass = ArrayBypass(how.layers, [entry.strength for entry in entries])
     inner.set_injections(key, [bypass])
-    inner.size = inner.model_size() + _bypass_bytes(inner, how)
+    size = _bypass_bytes(inner, how, entries)
+    inner.size = inner.model_size() + size
 
     def as_patches() -> dict[str, Any]:
         _refuse_schedules(entries)
         return stack_patches(how.not_patched(entries))
 
     scheduled = any(entry.schedule is not None for entry in entries)
-    tell_as_patches(inner, key, as_patches, scheduled=scheduled)
+    tell_as_patches(inner, key, as_patches, size, scheduled=scheduled)
     return bypass
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ...lora_resolver import Mismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _SAME_LEVEL = 1e-4
 """Relative; levels go through fp32, and through a table of a thousand."""
@@ -31,13 +31,17 @@ class RunPosition:
     level: float = 0.0
     _churns: bool = False
     """Noise is added before each step: its level is above the one where the step begins."""
+    _reaches_the_end: bool = False
+    """The second evaluation of a step is at its end, for a sampler whose options decide that."""
     _since_callback: int = field(default=0, repr=False)
     _announced: int = field(default=-1, repr=False)
     """The step of the sampler's latest callback."""
 
-    def begin(self, levels: Sequence[float], sampler: str, *, churns: bool = False) -> None:
-        """A run begins."""
-        self.levels, self.sampler, self._churns = tuple(levels), sampler, churns
+    def begin(self, levels: Sequence[float], sampler: str, options: Mapping[str, Any] | None = None) -> None:
+        """A run begins; `options` are those of the sampler, as KSAMPLER has them."""
+        options = options or {}
+        self.levels, self.sampler, self._churns = tuple(levels), sampler, bool(options.get("s_churn", 0))
+        self._reaches_the_end = float(options.get("r", 0)) >= 1
         self.step, self.level, self._since_callback, self._announced = 0, self.levels[0], 0, -1
 
     def announce(self, step: int) -> None:
@@ -69,8 +73,9 @@ class RunPosition:
         return self.step / (len(self.levels) - 1)
 
     def _step_at(self, level: float) -> int:
-        slack = 1 - _SAME_LEVEL
-        return sum(each >= level * slack for each in self.levels[:-1]) - 1
+        if self.levels[0] < self.levels[-1]:  # noise comes, as with FlipSigmas
+            return sum(each <= level * (1 + _SAME_LEVEL) for each in self.levels[:-1]) - 1
+        return sum(each >= level * (1 - _SAME_LEVEL) for each in self.levels[:-1]) - 1
 
     def _looks_ahead(self) -> int:
         """How many evaluations follow the callback of a step, in samplers where their level does not tell the step."""
@@ -85,10 +90,21 @@ class RunPosition:
             return 1 if after >= len(self.levels) or self.levels[after] == self.levels[-1] else 2
         if self._churns and self.sampler == "sample_dpm_2":
             return 1
+        if self._reaches_the_end and self.sampler in _TWO_STAGES:
+            return 1
         return _LOOKS_AHEAD.get(self.sampler, 0)
 
 
-_LOOKS_AHEAD = {"sample_heun": 1, "sample_exp_heun_2_x0": 1, "sample_exp_heun_2_x0_sde": 1}
+# Ancestral samplers of second order evaluate the middle of the step down to less noise, which is the step's end.
+_LOOKS_AHEAD = dict.fromkeys(
+    (
+        *("sample_heun", "sample_exp_heun_2_x0", "sample_exp_heun_2_x0_sde"),
+        *("sample_dpm_2_ancestral", "sample_dpmpp_2s_ancestral", "sample_dpmpp_2s_ancestral_cfg_pp"),
+    ),
+    1,
+)
+_TWO_STAGES = frozenset({"sample_seeds_2", "sample_dpmpp_sde", "sample_dpmpp_sde_gpu"})
+"""Whose option `r` says where in a step the second evaluation is: 1 is its end."""
 
 
 def share_of_noise(level: float, level_of: Callable[[float], Any]) -> float:

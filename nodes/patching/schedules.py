@@ -18,6 +18,8 @@ import comfy.patcher_extension
 import torch
 from comfy.weight_adapter.base import WeightAdapterBase
 
+from ...lora_resolver import Mismatch
+from .kinds import widened_to
 from .run_position import RunPosition, share_of_noise
 from .stack import stack_patches
 
@@ -39,6 +41,9 @@ class ScheduledStrengths:
         self._position = RunPosition()
         self._tensors: dict[tuple[float, ...], torch.Tensor] = {}
         self._followers: list[ArrayBypass] = []
+        self._is_told = False
+        """Whether wrappers of the run tell where it is."""
+        self._levels: Any = None
         self.now: tuple[float, ...] = self._at(lambda _: 0.0)
 
     def drive(self, bypass: ArrayBypass) -> None:
@@ -51,6 +56,9 @@ class ScheduledStrengths:
         key = f"air_lora_{uuid.uuid4().hex}"
         patcher.add_wrapper_with_key(WRAPPERS.SAMPLER_SAMPLE, key, self._sampled)
         patcher.add_wrapper_with_key(WRAPPERS.PREDICT_NOISE, key, self._predicted)
+        patcher.add_callback_with_key(
+            comfy.patcher_extension.CallbacksMP.ON_PREPARE_STATE, key, self._prepared
+        )
         if hooks is not None:
             patcher.add_wrapper_with_key(WRAPPERS.OUTER_SAMPLE, key, _with_hooks(hooks))
 
@@ -79,14 +87,29 @@ class ScheduledStrengths:
         """Around a sampler's whole run."""
         sampler = executor.class_obj
         name = getattr(getattr(sampler, "sampler_function", None), "__name__", type(sampler).__name__)
-        churn = getattr(sampler, "extra_options", None) or {}
-        self._position.begin([float(each) for each in sigmas], name, churns=bool(churn.get("s_churn", 0)))
+        options_of_sampler = getattr(sampler, "extra_options", None)
+        self._position.begin([float(each) for each in sigmas], name, options_of_sampler)
 
         def announced(step: int, *arguments: Any, **details: Any) -> Any:
             self._position.announce(step)
             return callback(step, *arguments, **details) if callback is not None else None
 
-        return executor(guider, sigmas, extra_args, announced, *rest, **options)
+        self._is_told = True
+        try:
+            return executor(guider, sigmas, extra_args, announced, *rest, **options)
+        finally:
+            self._is_told = False
+
+    def _prepared(self, patcher: Any, timestep: torch.Tensor, *rest: Any) -> None:
+        """Before a forward of a model that is not the sampler's main one, as a guider's second: nobody tells of it."""
+        options = rest[0] if rest and isinstance(rest[0], dict) else {}
+        levels = options.get("transformer_options", {}).get("sample_sigmas")
+        if self._is_told or levels is None:
+            return
+        if levels is not self._levels:
+            self._levels = levels
+            self.begin([float(each) for each in levels])
+        self.go_to(float(timestep.flatten()[0]), patcher.model.model_sampling.percent_to_sigma)
 
     def _predicted(
         self, executor: Any, x: torch.Tensor, timestep: torch.Tensor, *rest: Any, **options: Any
@@ -232,7 +255,15 @@ def _current_adapters(
             parts.setdefault(target.key, {})[target] = value
         for key, patches in parts.items():
             by_key.setdefault(key, []).append((number, entry.only(patches)))
-    for own in by_key.values():
+    for key, own in by_key.items():
+        for _, entry in own:
+            if any(widened_to(value) for value in entry.patches.values()):
+                raise Mismatch(
+                    f"{entry.name} widens the weight {key}, which cannot change over the steps",
+                    code="cannotSchedule",
+                    parameter=entry.place,
+                    remedy="Give it one weight, and so each LoRA that changes this weight.",
+                )
         stack_patches([entry.at(1.0) for _, entry in own])  # raises before the run
     return {key: _CurrentAdapter(key, own, strengths) for key, own in by_key.items()}
 

@@ -66,7 +66,7 @@ def stack_patches(entries: Iterable[WeightedPatches]) -> dict[str, StackedAdapte
     another changes, or two widen a weight to different shapes.
     """
     parts: dict[str, dict[Target, list[tuple[WeightedPatches, Any]]]] = {}
-    for entry in sorted(entries, key=lambda entry: entry.identity):
+    for entry in sorted(entries, key=lambda entry: (entry.identity, entry.strength)):
         if entry.strength == 0:
             continue
         for target, value in entry.patches.items():

@@ -17,6 +17,7 @@ import comfy.utils
 import pytest
 import torch
 from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
+from air_lora_pack.nodes.patching.bypass_choice import Choice
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from comfy_extras.nodes_model_merging import ModelMergeSimple, ModelSubtract
 
@@ -316,6 +317,66 @@ def test_what_is_saved_has_the_loras_in_it(
     assert changed
     for name in changed:
         torch.testing.assert_close(ours[name], expected[name], rtol=1e-3, atol=1e-5)
+
+
+def test_what_is_saved_has_the_text_encoder_s_too(
+    sd15: tuple[Any, Any], loras: list[WeightedLora], tmp_path: Path
+) -> None:
+    def saved(model: Any, clip: Any) -> dict[str, torch.Tensor]:
+        path = tmp_path / "saved.safetensors"
+        comfy.sd.save_checkpoint(str(path), model, clip)
+        tensors: dict[str, torch.Tensor] = comfy.utils.load_torch_file(str(path))
+        path.unlink()
+        return {name: tensor for name, tensor in tensors.items() if name.startswith("cond_stage_model")}
+
+    plain = saved(*sd15)
+    patched, beside = (applied(sd15, loras[:1], bypass=how) for how in (False, True))
+    expected = saved(patched.model, patched.clip)
+    changed = [name for name, tensor in expected.items() if not torch.equal(tensor, plain[name])]
+    assert changed
+    ours = saved(beside.model, beside.clip.clone())
+    for name in changed:
+        torch.testing.assert_close(ours[name], expected[name], rtol=1e-3, atol=1e-4)
+
+
+def test_after_it_was_saved_it_is_beside_the_layers_again(
+    sd15: tuple[Any, Any], loras: list[WeightedLora], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = applied(sd15, loras[:2]).model
+    before = picture(model)
+    comfy.sd.save_checkpoint(str(tmp_path / "saved.safetensors"), model)
+    keys = calculated(monkeypatch)
+    assert torch.equal(picture(model), before)
+    assert keys == []
+    assert applied(sd15, loras[:2]).model is model
+
+
+def test_a_changed_strength_patches_nothing_of_what_is_patched_beside_it(
+    sd15: tuple[Any, Any], loras: list[WeightedLora], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dora = loras[KINDS.index("dora")]
+    picture(applied(sd15, [loras[0], dora]).model)
+    keys = calculated(monkeypatch)
+    changed = [entry(loras[0].path, 0.3, 0), dora]
+    second = picture(applied(sd15, changed).model)
+    assert keys == []
+    monkeypatch.undo()
+    assert_close(second, picture(applied(sd15, changed, bypass=False).model))
+
+
+def test_each_side_s_choice_is_in_the_report(
+    sd15: tuple[Any, Any], loras: list[WeightedLora], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where MODEL is quantized and CLIP is not, `auto` patches one of them."""
+    from air_lora_pack.nodes.patching import application as module
+
+    choices = iter([Choice(True, "it is quantized"), Choice(False, "it stays in memory")])
+    monkeypatch.setattr(module, "choose", lambda *_: next(choices))
+    made = apply_loras(*sd15, loras[:1], skip_mismatches=False, apply_as="auto")
+    (found,) = made.bypassed
+    assert found.bypassed > 0
+    assert set(found.patched) == {"it stays in memory"}
+    assert found.bypassed + found.patched["it stays in memory"] == made.entries[0].weights
 
 
 def test_the_difference_of_two_models(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:

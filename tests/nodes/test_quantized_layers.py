@@ -13,6 +13,7 @@ import comfy.quant_ops
 import comfy.weight_adapter
 import pytest
 import torch
+from air_lora_pack.nodes.patching import bypass_plan
 from air_lora_pack.nodes.patching.bypass_choice import DeviceCosts, choose
 from air_lora_pack.nodes.patching.key_mapping import Target
 from air_lora_pack.nodes.patching.results import patched
@@ -177,3 +178,21 @@ def test_auto_goes_beside_quantized_layers_and_into_others() -> None:
     assert choose(quantized, [KEY], DeviceCosts()).bypass
     model.layer.weight = torch.nn.Parameter(torch.zeros(SIZE, SIZE), requires_grad=False)
     assert not choose(comfy.model_patcher.ModelPatcher(model, CPU, CPU), [KEY], DeviceCosts()).bypass
+
+
+def test_int8_layers_whose_weight_a_model_reads_itself_are_patched() -> None:
+    """Newer ComfyUI's `linear_input_act` calls no layer there."""
+
+    class Weight(torch.nn.Parameter):
+        _layout_cls = "TensorWiseINT8Layout"
+
+    model = torch.nn.Module()
+    model.blocks = torch.nn.ModuleList([torch.nn.Module()])
+    model.blocks[0].ffn = torch.nn.ModuleList([torch.nn.Linear(SIZE, SIZE) for _ in range(3)])
+    for layer in model.blocks[0].ffn:
+        layer.weight = Weight(layer.weight.data, requires_grad=False)
+    keys = [f"blocks.0.ffn.{number}.weight" for number in (0, 2)]
+    entry = WeightedPatches("lora[0]", "", "0", 1.0, {Target(key): LORAS[0] for key in keys})
+    made = bypass_plan.plan(model, dict.fromkeys(keys, (SIZE, SIZE)), [entry])
+    assert list(made.layers) == ["blocks.0.ffn.0"]
+    assert made.reasons == ({bypass_plan.READ_DIRECTLY: 1},)

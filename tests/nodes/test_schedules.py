@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import comfy.model_management
 import comfy.model_patcher
 import comfy.samplers
+import comfy.sd
 import pytest
 import torch
 from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
 from air_lora_pack.nodes.patching.run_position import RunPosition
 from comfy.k_diffusion import sampling as k_diffusion
+from safetensors.torch import save_file
 
-from lora_resolver import Mismatch, Schedule
+from lora_resolver import BlockWeights, Mismatch, Schedule
 from tests import lora_files
 from tests.nodes.checkpoints import load
 
@@ -209,11 +212,58 @@ def test_a_schedule_has_no_place_in_a_merged_model(model: Any, files: list[Path]
     assert raised.value.code == "scheduleInWeights"
 
 
+def test_a_refused_save_takes_nothing_out(model: Any, files: list[Path], tmp_path: Path) -> None:
+    for number in (0, 1):  # one beside its layers, one in hooks alone
+        scheduled = applied(model, entry(files[number], between(0, 0.5)))
+        before = run(scheduled, sigmas_of(model))
+        with pytest.raises(Mismatch) as raised:
+            comfy.sd.save_checkpoint(str(tmp_path / "saved.safetensors"), scheduled)
+        assert raised.value.code == "scheduleInWeights"
+        assert torch.equal(run(scheduled, sigmas_of(model)), before)
+
+
+def test_what_widens_the_model_cannot_change_over_the_steps(folder: Path) -> None:
+    flux = load(folder, "flux", **FP32)[0]
+    weight = next(name for name in flux.model.state_dict() if name.endswith("img_in.weight"))
+    outputs, inputs = flux.model.state_dict()[weight].shape
+    path = folder / "control.safetensors"
+    save_file(
+        {
+            "img_in.lora_A.weight": torch.randn(2, 2 * inputs),
+            "img_in.lora_B.weight": torch.randn(outputs, 2),
+        },
+        path,
+    )
+    with pytest.raises(Mismatch) as raised:
+        applied(flux, entry(path, between(0, 0.5)))
+    assert raised.value.code == "cannotSchedule"
+
+
+def test_entries_of_one_file_that_differ_in_nothing_here_have_no_order(model: Any, files: list[Path]) -> None:
+    """Two blocks of the array that mean the same on this model."""
+    same = BlockWeights(patterns=(("*", 1.0),))
+    first, second = entry(files[0], 0.5, 0), replace(entry(files[0], 0.3, 1), blocks=same)
+    sigmas = sigmas_of(model)
+    one = run(applied(model, first, second), sigmas)
+    assert torch.equal(run(applied(model.clone(), second, first), sigmas), one)
+
+
+def test_noise_that_comes_goes_through_the_steps_too(model: Any, files: list[Path]) -> None:
+    """FlipSigmas: a picture becomes noise."""
+    sigmas = sigmas_of(model).flip(0)
+    sigmas[0] = 0.001
+    latent = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(8))
+    with_lora = applied(model, entry(files[0], 0.8))
+    first = run(model, sigmas[:4], latent)
+    expected = run(with_lora, sigmas[3:], first)
+    assert_close(run(applied(model, entry(files[0], between(0.5, 1))), sigmas, latent), expected)
+
+
 def every_step(name: str, churn: float = 0.0) -> list[tuple[float, int]]:
     """(level, step as counted) of each evaluation that one of ComfyUI's samplers makes."""
     levels = torch.tensor([14.6, 8.0, 4.0, 2.0, 1.0, 0.5, 0.0])
     position = RunPosition()
-    position.begin(levels.tolist(), name, churns=churn > 0)
+    position.begin(levels.tolist(), name, {"s_churn": churn})
     seen: list[tuple[float, int]] = []
 
     def model(x: torch.Tensor, sigma: torch.Tensor, **_: Any) -> torch.Tensor:
@@ -282,5 +332,14 @@ def test_every_sampler_of_comfyui_takes_a_schedule(
     )
     assert torch.isfinite(made).all()
     assert steps == sorted(steps)
+    if name in (
+        "dpm_2",
+        "dpm_2_ancestral",
+        "dpmpp_2s_ancestral",
+        "dpmpp_2s_ancestral_cfg_pp",
+        "heun",
+        "dpmpp_sde",
+    ):
+        assert steps == [*(step for step in range(STEPS - 1) for _ in range(2)), STEPS - 1]
     if name not in ("dpm_fast", "dpm_adaptive"):  # these choose their own
         assert set(steps) == set(range(STEPS))

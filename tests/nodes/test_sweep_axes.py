@@ -27,7 +27,7 @@ def test_the_blocks_that_carry_it() -> None:
     assert [array[0].get("blocks") for array, _ in found] == [
         "early",
         "late",
-        {"*": 0, "output_blocks.3-5": 1},
+        {"*": 0, "text_encoder": 1, "output_blocks.3-5": 1},
         {"lbw": "1,0,0,0,1,1,1,1,1,1,1,1"},
         None,
     ]

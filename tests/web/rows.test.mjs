@@ -225,3 +225,52 @@ test("a parsed entry brings its steps and blocks", () => {
     blocks: "OUTALL",
   });
 });
+
+test("typing through 0 keeps the curve, and a tie is the positive weight", () => {
+  let rows = readArray('[{"model":"civitai:1@2","weight":[[0,0.2],[0.5,1]]}]').rows;
+  const { key } = rows[0];
+  for (const typed of [0, 0.01, 0.6]) rows = edits.setWeight(rows, key, typed);
+  assert.deepEqual(rows[0].entry.weight, [
+    [0, 0.12],
+    [0.5, 0.6],
+  ]);
+  assert.equal(
+    edits.weightOf({
+      key: 1,
+      entry: {
+        weight: [
+          [0, -1],
+          [1, 1],
+        ],
+      },
+    }),
+    1,
+  );
+  const parsed = {
+    model: "civitai:1@2",
+    weight: 1,
+    weight_given: true,
+    schedule: {
+      weight: [
+        [0, -1],
+        [1, 1],
+      ],
+    },
+  };
+  assert.deepEqual(edits.entryOfParsed(parsed).weight, [
+    [0, -1],
+    [1, 1],
+  ]);
+});
+
+test("a bar leaves what an entry says of other things than blocks", () => {
+  const rows = [["output_blocks", [0, 1, 2, 3]]];
+  const blocks = { text_encoder: 0, "output_blocks.3": 0.5 };
+  const factors = factorsOf(blocks, rows);
+  assert.deepEqual(Object.values(factors), [1, 1, 1, 0.5]);
+  assert.deepEqual(blocksOfFactors({ ...factors, "output_blocks.0": 0 }, rows, blocks), {
+    text_encoder: 0,
+    "output_blocks.0": 0,
+    "output_blocks.3": 0.5,
+  });
+});

@@ -14,6 +14,9 @@ export const blockNames = (rows) => rows.flatMap(([row, numbers]) => numbers.map
 /** Whether a pattern names whole blocks, so that bars can show all that it says. */
 const isWhole = (pattern) => /^[a-z_]+(\.(\d+(-\d+)?|\*))?$/.test(pattern);
 
+/** Whether a pattern names something beside the rows of blocks, as `text_encoder` or `img_in`. */
+const isOutside = (pattern, rows) => !pattern.startsWith("*") && !rows.some(([row]) => row === pattern.split(".")[0]);
+
 function matches(pattern, block) {
   const [row, which = "*"] = pattern.split(".");
   const [own, number] = block.split(".");
@@ -37,16 +40,20 @@ export function factorsOf(blocks, rows) {
   if (typeof blocks === "string" && ["input", "output", "single", "double"].includes(blocks))
     return Object.fromEntries(names.map((name) => [name, name.startsWith(`${blocks}_`) ? 1 : 0]));
   if (typeof blocks !== "object" || Array.isArray(blocks) || "lbw" in blocks) return null;
-  if (!Object.keys(blocks).every(isWhole)) return null;
+  if (!Object.keys(blocks).every((pattern) => isWhole(pattern) || isOutside(pattern, rows))) return null;
   for (const [pattern, factor] of Object.entries(blocks)) {
     for (const name of names) if (matches(pattern, name)) factors[name] = factor;
   }
   return factors;
 }
 
-/** What an entry has to say for these factors: names of blocks in runs, without those of factor 1; null where none is left. */
-export function blocksOfFactors(factors, rows) {
-  const found = {};
+/**
+ * What an entry has to say for these factors: names of blocks in runs, without those of factor 1; null where none is left.
+ * What it said of other things than blocks stays.
+ */
+export function blocksOfFactors(factors, rows, before = null) {
+  const said = typeof before === "object" && before !== null ? Object.entries(before) : [];
+  const found = Object.fromEntries(said.filter(([pattern]) => isOutside(pattern, rows)));
   for (const [row, numbers] of rows) {
     let first = null;
     numbers.forEach((number, index) => {

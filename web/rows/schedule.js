@@ -35,16 +35,19 @@ export const lastOf = (entry) => (entry.count === "numbers" ? 10000 : 1);
 export function strongest(weight) {
   if (!isPoints(weight)) return weight;
   const weights = weight.map((point) => point?.[1]).filter((each) => typeof each === "number");
-  return weights.reduce((most, each) => (Math.abs(each) > Math.abs(most) ? each : most), weights[0] ?? Number.NaN);
+  const further = (each, most) => Math.abs(each) > Math.abs(most) || (Math.abs(each) === Math.abs(most) && each > most);
+  return weights.reduce((most, each) => (further(each, most) ? each : most), weights[0] ?? Number.NaN);
 }
 
-/** The same form with another strongest weight. */
-export function scaled(weight, goal) {
-  if (!isPoints(weight)) return goal;
+/** The form of points: their positions, and their weights as shares of the strongest; null where all are 0. */
+export function formOf(weight) {
   const now = strongest(weight);
-  const round = (each) => Math.round(each * 10000) / 10000;
-  return weight.map(([position, each]) => [position, now ? round((each * goal) / now) : goal]);
+  return now ? weight.map(([position, each]) => [position, each / now]) : null;
 }
+
+/** Points of this form with another strongest weight. */
+export const ofForm = (form, goal) =>
+  form.map(([position, share]) => [position, Math.round(share * goal * 10000) / 10000 + 0]);
 
 /** The weight at a position, from 0 to `lastOf`. */
 export function weightAt(entry, position) {

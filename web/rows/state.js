@@ -1,7 +1,7 @@
 /** Edits of rows. Pure: each takes rows and gives new ones; nothing is changed in place, so undo keeps what it kept. */
 
 import { newRow } from "./array_text.js";
-import { arePoints, changesOverSteps, isPoints, isSpanWrong, lastOf, scaled, strongest } from "./schedule.js";
+import { arePoints, changesOverSteps, formOf, isPoints, isSpanWrong, lastOf, ofForm, strongest } from "./schedule.js";
 
 const DEFAULT_WEIGHT = 1.0;
 export const NEW_WEIGHT = 0.75;
@@ -53,9 +53,24 @@ export function setOn(rows, key, on) {
 
 export const setAllOn = (rows, on) => rows.reduce((made, row) => setOn(made, row.key, on), rows);
 
-/** Points over the steps keep their form. */
+/** Points over the steps keep their form, also through 0, which is typed on the way to 0.6. */
 export const setWeight = (rows, key, weight) =>
-  changed(rows, key, (entry) => ({ ...entry, weight: scaled(entry.weight, weight) }));
+  changed(rows, key, (entry) => ({
+    ...entry,
+    weight: isPoints(entry.weight) ? scaled(key, entry.weight, weight) : weight,
+  }));
+
+/** Row → the form that its points had, and the points that were made of it last. */
+const forms = new Map();
+
+function scaled(key, points, goal) {
+  const kept = forms.get(key);
+  const form = kept?.made === JSON.stringify(points) ? kept.form : formOf(points);
+  if (!form) return points;
+  const made = ofForm(form, goal);
+  forms.set(key, { form, made: JSON.stringify(made) });
+  return made;
+}
 
 /** Members of the entry; one that is null is removed. */
 export function setMembers(rows, key, members) {
@@ -115,7 +130,9 @@ export function entryOfParsed(parsed, newWeight = NEW_WEIGHT) {
   if (parsed.transformer && parsed.transformer !== "both") entry.transformer = parsed.transformer;
   if (parsed.schedule) {
     const { weight: over, ...rest } = parsed.schedule;
-    Object.assign(entry, rest, { weight: scaled(over ?? weight, weight) });
+    const isGiven = parsed.weight_given !== false;
+    const form = isPoints(over) && !isGiven ? formOf(over) : null;
+    Object.assign(entry, rest, { weight: form ? ofForm(form, weight) : isGiven ? (over ?? weight) : weight });
   }
   if (parsed.blocks) entry.blocks = parsed.blocks;
   return entry;

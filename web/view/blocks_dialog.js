@@ -81,8 +81,9 @@ export function openBlocksDialog({ name, entry, change, rows, strengths, check }
   const isForCommunity = !rows.length || rows.some(([row]) => row === "input_blocks");
 
   function setOne(block, factor) {
-    const factors = factorsOf(now(), rows) ?? factorsOf(null, rows);
-    set(blocksOfFactors({ ...factors, [block]: withinFactor(factor) }, rows));
+    const factors = factorsOf(now(), rows);
+    // What no bar can show is not thrown away by one: "All blocks" is there for that.
+    if (factors) set(blocksOfFactors({ ...factors, [block]: withinFactor(factor) }, rows, now()));
   }
 
   const text = el("input", {
@@ -122,6 +123,7 @@ export function openBlocksDialog({ name, entry, change, rows, strengths, check }
     for (const { block, bar, fill } of bars) {
       const factor = factors?.[block];
       bar.classList.toggle("air-lora-block-unknown", factor === undefined);
+      setAttribute(bar, "aria-disabled", factor === undefined ? "true" : null);
       fill.style.height = `${Math.round((Math.min(SHOWN_MOST, Math.max(0, factor ?? 0)) / SHOWN_MOST) * 100)}%`;
       const label = factor === undefined ? block : `${block}: ${factor}`;
       setAttribute(bar, "aria-label", block);

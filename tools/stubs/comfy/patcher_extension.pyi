@@ -1,5 +1,6 @@
 class CallbacksMP:
     ON_CLONE: str
+    ON_PREPARE_STATE: str
 
 class WrappersMP:
     OUTER_SAMPLE: str
