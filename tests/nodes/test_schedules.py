@@ -10,12 +10,15 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.samplers
 import comfy.sd
+import comfy.weight_adapter
 import pytest
 import torch
 from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
+from air_lora_pack.nodes.patching.key_mapping import Target
+from air_lora_pack.nodes.patching.results import patched
 from air_lora_pack.nodes.patching.run_position import RunPosition
+from air_lora_pack.nodes.patching.stack import WeightedPatches
 from comfy.k_diffusion import sampling as k_diffusion
-from safetensors.torch import save_file
 
 from lora_resolver import BlockWeights, Mismatch, Schedule
 from tests import lora_files
@@ -222,21 +225,17 @@ def test_a_refused_save_takes_nothing_out(model: Any, files: list[Path], tmp_pat
         assert torch.equal(run(scheduled, sigmas_of(model)), before)
 
 
-def test_what_widens_the_model_cannot_change_over_the_steps(folder: Path) -> None:
-    flux = load(folder, "flux", **FP32)[0]
-    weight = next(name for name in flux.model.state_dict() if name.endswith("img_in.weight"))
-    outputs, inputs = flux.model.state_dict()[weight].shape
-    path = folder / "control.safetensors"
-    save_file(
-        {
-            "img_in.lora_A.weight": torch.randn(2, 2 * inputs),
-            "img_in.lora_B.weight": torch.randn(outputs, 2),
-        },
-        path,
-    )
+def test_what_widens_the_model_cannot_change_over_the_steps(model: Any) -> None:
+    """As BFL's control LoRAs do, with the shape of the widened weight beside the factors."""
+    key = "diffusion_model.input_blocks.1.1.proj_in.weight"
+    outputs, inputs = model.model.state_dict()[key].shape[:2]
+    factors = torch.randn(outputs, 2), torch.randn(2, 2 * inputs)
+    adapter = comfy.weight_adapter.LoRAAdapter(set(), (*factors, None, None, None, [outputs, 2 * inputs]))
+    wide = WeightedPatches("lora[0]", "control", "0", 0.8, {Target(key): adapter}, between(0, 0.5))
     with pytest.raises(Mismatch) as raised:
-        applied(flux, entry(path, between(0, 0.5)))
+        patched(model, [wide], {key: (outputs, inputs)})
     assert raised.value.code == "cannotSchedule"
+    assert raised.value.parameter == "lora[0]"
 
 
 def test_entries_of_one_file_that_differ_in_nothing_here_have_no_order(model: Any, files: list[Path]) -> None:
