@@ -82,4 +82,6 @@ class AirLoraAnalyze(TakesArray):
             json.dumps(facts, ensure_ascii=False, indent=2),
             format_lora_array(found.suggestion),
             format_lora_array(found.apart),
+            # The page shows them behind the bars of a row's blocks.
+            ui={"air_lora": [{"lora": lora, "report": None, "strengths": found.by_block}]},
         )

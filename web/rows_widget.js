@@ -72,6 +72,7 @@ export class RowsWidgets {
     };
     node.onExecuted = (output, ...args) => {
       const ran = output?.air_lora?.[0];
+      for (const [model, blocks] of Object.entries(ran?.strengths ?? {})) this.knowledge.strengths.set(model, blocks);
       if (typeof ran?.lora === "string")
         for (const each of this.#shownFor(node, name)) each.setRan(ran.lora, ran.report);
       return onExecuted?.call(node, output, ...args);

@@ -64,6 +64,8 @@ export class Knowledge {
     this.server = server;
     this.items = new Map();
     this.checkpoints = new Map();
+    /** Model → block → how strong Analyze found it there. @type {Map<string, Record<string, number>>} */
+    this.strengths = new Map();
     this.waiting = new Map();
     this.listeners = new Set();
   }

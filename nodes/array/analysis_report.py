@@ -35,6 +35,8 @@ class AnalysisReport:
     picture: Image.Image
     suggestion: tuple[LoraEntry, ...]
     """The array, at weights that make every entry as strong as the others."""
+    by_block: dict[str, dict[str, float]]
+    """Identifier → block of the diffusion model → strength there."""
     apart: tuple[LoraEntry, ...]
     """The array, where each block of entries that compete is left to the one that needs it more."""
 
@@ -73,6 +75,13 @@ def analysis_report(model: Any, clip: Any, entries: Sequence[LoraEntry], outcome
         summary=_summary(labels, facts),
         picture=analysis_picture(names, weights, diffusion.strengths, diffusion.cosines, blocks, by_block),
         suggestion=_suggestion(entries, outcome.report["entries"], factors),
+        by_block={
+            entry["model"]: {
+                block.removeprefix("diffusion_model."): strength
+                for block, strength in entry["blocks"].items()
+            }
+            for entry in facts["entries"]
+        },
         apart=_apart(entries, outcome.report["entries"], files, diffusion),
     )
 

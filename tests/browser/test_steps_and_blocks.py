@@ -147,3 +147,20 @@ def test_a_tag_with_options_is_pasted_with_them(comfy: ComfyPage, stage: Browser
     assert comfy.array == [
         {"model": stage.styles[0].air, "weight": 0.6, "start": 5, "count": "numbers", "blocks": "OUTALL"}
     ]
+
+
+def test_what_analyze_measured_stands_behind_the_bars(comfy: ComfyPage, stage: BrowserStage) -> None:
+    comfy.load([entry(stage)])
+    measured = {stage.styles[0].air: {"joint_blocks.0": 0.01, "joint_blocks.1": 0.04}}
+    comfy.page.evaluate(
+        "(strengths) => app.graph.nodes.find((node) => node.type === 'AirLoraApply')"
+        ".onExecuted({ air_lora: [{ strengths }] })",
+        measured,
+    )
+    comfy.choose(0, "On blocks…")
+    heights = comfy.page.locator(".air-lora-block-measured").evaluate_all(
+        "(all) => all.map((each) => each.style.height)"
+    )
+    assert heights[:3] == ["25%", "100%", "0%"]
+    comfy.screenshot("blocks-measured")
+    comfy.page.keyboard.press("Escape")

@@ -6,11 +6,12 @@
 import { keepKeys, readArray, writeArray } from "../rows/array_text.js";
 import * as edits from "../rows/state.js";
 import { plain, told } from "../rows/format.js";
-import { looksPasted } from "../rows/pasted.js";
 import { t } from "../strings.js";
 import { openAddPanel } from "./add_panel.js";
+import { addFiles, addText } from "./adding.js";
 import { showPicture } from "./dialogs.js";
 import { el, setText, testId } from "./dom.js";
+import { inputOf } from "./editor_input.js";
 import { Header } from "./header.js";
 import { JsonView } from "./json_view.js";
 import { openPresets } from "./presets.js";
@@ -18,8 +19,6 @@ import { dragRow } from "./row_drag.js";
 import { changeVersion, openRowMenu } from "./row_menu.js";
 import { nameOf, RowView } from "./row.js";
 import { openBlocks, openSteps } from "./row_details.js";
-
-const MOST_REASONS = 5; // toasts about one paste
 
 /**
  * @typedef {object} Host
@@ -198,41 +197,12 @@ export class LoraEditor {
   }
 
   /** Adds whatever this text names. @returns {Promise<string | null>} why nothing was added */
-  async addText(text) {
-    if (this.readOnly) return t("wired");
-    const strict = readArray(text);
-    if (strict.ok && strict.rows.length && strict.rows.every((row) => edits.faultOf(row) === null)) {
-      this.addEntries(strict.rows.map((row) => row.entry));
-      return null;
-    }
-    const answer = await this.server.post("/air_lora/parse", { text });
-    return this.#addParsed(answer);
+  addText(text) {
+    return addText(this, text);
   }
 
-  async addFiles(files) {
-    for (const file of files) {
-      const reason = this.#addParsed(await this.server.dropped(file));
-      if (reason !== null)
-        this.host.toast("warn", t("addLora"), t("dropFailed", { name: plain(file.name, 100), reason }));
-    }
-  }
-
-  #addParsed(answer) {
-    if (!answer.ok) return t("pasteFailed", { reason: told(answer.error) });
-    const { entries = [], errors = [] } = answer.data;
-    if (entries.length)
-      this.addEntries(entries.map((entry) => edits.entryOfParsed(entry, this.host.settings().newWeight)));
-    const reasons = [
-      ...new Set(
-        errors.map((error) => (error.parameter ? `${plain(error.parameter, 80)}: ${told(error)}` : told(error))),
-      ),
-    ];
-    if (reasons.length && !entries.length) return t("pasteFailed", { reason: reasons.join("\n") });
-    for (const reason of reasons.slice(0, MOST_REASONS))
-      this.host.toast("warn", t("addLora"), t("pasteFailed", { reason }));
-    if (reasons.length > MOST_REASONS)
-      this.host.toast("warn", t("addLora"), t("errorsMore", { count: reasons.length - MOST_REASONS }));
-    return entries.length ? null : t("pasteFailed", { reason: t("jsonEmpty") });
+  addFiles(files) {
+    return addFiles(this, files);
   }
 
   move(key, by) {
@@ -352,14 +322,7 @@ export class LoraEditor {
         // A press on the rows is not a press on the node (which would drag it), and keys are not ComfyUI's shortcuts.
         onpointerdown: (event) => (event.button === 1 ? this.host.pan(event) : event.stopPropagation()),
         ondblclick: (event) => event.stopPropagation(),
-        onkeydown: (event) => this.#onKey(event),
-        onpaste: (event) => this.#onPaste(event),
-        onwheel: (event) => this.#onWheel(event),
-        ondragover: (event) => this.#onDragOver(event),
-        ondragleave: () => {
-          this.drop.hidden = true;
-        },
-        ondrop: (event) => this.#onDrop(event),
+        ...inputOf(this),
       },
       this.header.element,
       this.list,
@@ -489,72 +452,6 @@ export class LoraEditor {
         address: this.server.thumbnail(item, 96),
       });
     });
-  }
-
-  // -------------------------------------------------------------------------------------------------- input
-
-  #onKey(event) {
-    const isText = event.target.closest("input, textarea") !== null;
-    // Undo, redo, save, run stay ComfyUI's, except where text is edited.
-    if (!isText && (event.ctrlKey || event.metaKey)) return;
-    event.stopPropagation();
-    const element = event.target.closest("[role=listitem]");
-    if (isText || !element || event.defaultPrevented) return;
-    const key = [...this.views].find(([, view]) => view.element === element)?.[0];
-    if (event.key === "Delete" && !this.readOnly) this.remove(key);
-    else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-      const near = event.key === "ArrowDown" ? element.nextElementSibling : element.previousElementSibling;
-      const id = event.target.closest("[data-air-lora]")?.dataset.airLora;
-      near?.querySelector(`[data-air-lora="${id}"]`)?.focus();
-    } else return;
-    event.preventDefault();
-  }
-
-  async #onPaste(event) {
-    // A selection that was left here makes this the event's target long after the focus has gone elsewhere.
-    if (!this.element.contains(document.activeElement)) return;
-    const text = event.clipboardData?.getData("text/plain") ?? "";
-    event.stopPropagation();
-    if (event.target.closest("textarea") || this.readOnly || !text) return;
-    if (event.target.closest("input") && !looksPasted(text)) return;
-    event.preventDefault();
-    const reason = await this.addText(text);
-    if (reason !== null) this.host.toast("warn", t("addLora"), reason);
-  }
-
-  /** A list that can scroll scrolls; everything else is the canvas's zoom. No value changes. */
-  #onWheel(event) {
-    const scrolled = event.target.closest(".air-lora-json, .air-lora-list");
-    if (event.ctrlKey || !scrolled || scrolled.scrollHeight <= scrolled.clientHeight + 1) {
-      this.host.wheel?.(event);
-      return;
-    }
-    event.stopPropagation();
-  }
-
-  #onDragOver(event) {
-    if (
-      this.readOnly ||
-      ![...(event.dataTransfer?.types ?? [])].some((type) => type === "Files" || type === "text/plain")
-    )
-      return;
-    event.preventDefault();
-    event.stopPropagation();
-    this.drop.hidden = false;
-  }
-
-  async #onDrop(event) {
-    this.drop.hidden = true;
-    if (this.readOnly) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const files = [...(event.dataTransfer?.files ?? [])];
-    const text = event.dataTransfer?.getData("text/plain");
-    if (files.length) await this.addFiles(files);
-    else if (text) {
-      const reason = await this.addText(text);
-      if (reason !== null) this.host.toast("warn", t("addLora"), reason);
-    }
   }
 }
 

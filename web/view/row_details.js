@@ -30,7 +30,7 @@ export function openBlocks(editor, key) {
   openBlocksDialog({
     ...details,
     rows: checkpoint?.blocks ?? [],
-    strengths: null,
+    strengths: editor.knowledge.strengths.get(editor.itemOf(key)?.model ?? details.entry().model) ?? null,
     check: async (blocks) => {
       const text = JSON.stringify([{ model: "civitai:1@1", blocks }]);
       const answer = await editor.server.post("/air_lora/parse", { text });
