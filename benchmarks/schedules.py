@@ -3,7 +3,8 @@
 without a schedule   the ten LoRAs patched once, at the same strengths all along
 core's hooks         ComfyUI's Create Hook LoRA, one after the other, with keyframes
 
-Also what a switch of weights takes of core's run: the time in `patch_hooks`, against ours in choosing factors.
+Also what a switch of weights takes of core's run: the time in `patch_hooks`, against ours in choosing factors. And two
+regions of five LoRAs each: our one hook for each region against core's chain of five.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import comfy.utils
 import torch
 from air_lora_pack.nodes.patching import application
 from air_lora_pack.nodes.patching.bypass_layers import Part
-from air_lora_pack.nodes.patching.schedules import ScheduledStrengths
+from air_lora_pack.nodes.patching.schedules import ScheduledStrengths, hooks_for_conditionings
 
 from benchmarks.full_models import make_model, write_lora
 from benchmarks.race import race, room_on_disk
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STEPS, COUNT, STRENGTH = 20, 5, 0.5
+REGION_STEPS = 4
+"""Each switches twice."""
 SIZE = 32
 """Of the latent: 256 × 256 pixels."""
 
@@ -44,7 +47,61 @@ SIZE = 32
 def run() -> list[BenchmarkResult]:
     """Rows for a whole run, and for what a change of the strengths takes of it."""
     with torch.inference_mode():
-        return _race()
+        return [*_race(), *_regions()]
+
+
+def _regions() -> list[BenchmarkResult]:
+    model = make_model("SD1.5")
+    model.model.diffusion_model.float().dtype = torch.float32
+    with tempfile.TemporaryDirectory(dir=room_on_disk(4 << 30)) as folder:
+        files = [
+            write_lora(Path(folder) / f"{n}.safetensors", model, n, convolutions=False, rank=16)
+            for n in range(2 * COUNT)
+        ]
+        halves = files[:COUNT], files[COUNT:]
+        made = {
+            "ours": [_hooks_of_ours(model, half) for half in halves],
+            "core's hooks": [_hooks_of_core(half) for half in halves],
+        }
+        ways = {way: _two_halves(model.clone(), hooks) for way, hooks in made.items()}
+        race(ways, dict.fromkeys(ways, 1))
+        seconds = race(ways, dict.fromkeys(ways, 3))
+    what = f"two regions of {COUNT} LoRAs, SD1.5 fp32, {REGION_STEPS} steps, core's hooks"
+    return [lower_is_better(what, seconds["ours"], seconds["core's hooks"], "core's hooks", "s")]
+
+
+def _hooks_of_ours(model: Any, files: list[Path]) -> Any:
+    loras = [
+        application.WeightedLora(
+            f"lora[{n}]", file.stem, file, hashlib.sha256(file.read_bytes()).hexdigest(), STRENGTH, 0.0
+        )
+        for n, file in enumerate(files)
+    ]
+    applied = application.apply_loras(model, None, loras, skip_mismatches=False, only_entries=True)
+    return hooks_for_conditionings(
+        [application.patches_of(each, text_encoder=False) for each in applied.entries], []
+    )
+
+
+def _hooks_of_core(files: list[Path]) -> Any:
+    group = comfy.hooks.HookGroup()
+    for file in files:
+        made = comfy.hooks.create_hook_lora(comfy.utils.load_torch_file(str(file)), STRENGTH, 0.0)
+        group = group.clone_and_combine(made)
+    return group
+
+
+def _two_halves(model: Any, hooks: list[Any]) -> Callable[[], None]:
+    masks = [torch.zeros(1, 8 * SIZE, 8 * SIZE) for _ in hooks]
+    masks[0][..., : 4 * SIZE], masks[1][..., 4 * SIZE :] = 1.0, 1.0
+    words = [
+        [
+            torch.zeros(1, 77, 768),
+            {"hooks": own, "mask": mask, "mask_strength": 1.0, "set_area_to_bounds": False},
+        ]
+        for own, mask in zip(hooks, masks)
+    ]
+    return lambda: _sample_with(model, words, REGION_STEPS)
 
 
 def _race() -> list[BenchmarkResult]:
@@ -97,9 +154,12 @@ def _timed(owner: Any, name: str, spent: dict[str, float], whose: str) -> None:
 
 
 def _sample(model: Any, hooks: Any = None) -> None:
-    words = [[torch.zeros(1, 77, 768), {"hooks": hooks} if hooks is not None else {}]]
+    _sample_with(model, [[torch.zeros(1, 77, 768), {"hooks": hooks} if hooks is not None else {}]], STEPS)
+
+
+def _sample_with(model: Any, words: list[Any], steps: int) -> None:
     noise = torch.randn(1, 4, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
-    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", STEPS)
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", steps)
     comfy.samplers.sample(
         *(model, noise, words, words, 1.0, model.load_device, comfy.samplers.ksampler("euler"), sigmas),
         model_options=model.model_options,

@@ -19,7 +19,7 @@ import re
 import secrets
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
@@ -38,7 +38,7 @@ SIGNATURE_SECONDS = 3600
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """One version of a LoRA, with the one file that it has."""
+    """One version of a LoRA, with the file that it has; or one of them."""
 
     model_id: int
     version_id: int
@@ -51,10 +51,20 @@ class CatalogueEntry:
     picture_level: int = 1
     picture_type: str = "image"
     kind: str = "LORA"
+    also: tuple[Path, ...] = ()
+    """More model files of the version, behind the first."""
+    number: int = 1
+    """Of this file among them."""
 
     @property
     def file_id(self) -> int:
-        return self.version_id * 10 + 1
+        return self.version_id * 10 + self.number
+
+    @cached_property
+    def files(self) -> list[CatalogueEntry]:
+        """An entry for each file of the version."""
+        others = enumerate(self.also, start=2)
+        return [self, *(replace(self, file=path, also=(), number=number) for number, path in others)]
 
     @cached_property
     def sha256(self) -> str:
@@ -159,7 +169,9 @@ class CivitaiServer(LocalServer):
         """GET /api/download/models/{id}: a redirect to a signed address that lives for an hour."""
         lora = self._find(version_id=int(version_id))
         wanted = exchange.request.query.get("fileId")
-        if lora is None or wanted not in (None, str(lora.file_id)):
+        if lora is not None and wanted is not None:
+            lora = next((each for each in lora.files if wanted == str(each.file_id)), None)
+        if lora is None:
             exchange.send_json({"error": "File not found"}, HTTPStatus.NOT_FOUND)
         elif (
             self.token is not None and exchange.request.headers.get("authorization") != f"Bearer {self.token}"
@@ -217,17 +229,18 @@ class CivitaiServer(LocalServer):
             "model": {"name": lora.name, "type": lora.kind, "nsfw": False, "poi": False},
             "files": [
                 {
-                    "id": lora.file_id,
-                    "sizeKB": lora.file.stat().st_size / 1024,
-                    "name": lora.file.name,
+                    "id": each.file_id,
+                    "sizeKB": each.file.stat().st_size / 1024,
+                    "name": each.file.name,
                     "type": "Model",
                     "pickleScanResult": "Success",
                     "virusScanResult": "Success",
                     "metadata": {"format": "SafeTensor", "size": None, "fp": None},
-                    "hashes": {"AutoV2": lora.sha256[:10].upper(), "SHA256": lora.sha256.upper()},
-                    "primary": True,
-                    "downloadUrl": address,
+                    "hashes": {"AutoV2": each.sha256[:10].upper(), "SHA256": each.sha256.upper()},
+                    "primary": each.number == 1,
+                    "downloadUrl": address if each.number == 1 else f"{address}?fileId={each.file_id}",
                 }
+                for each in lora.files
             ],
             "images": [] if lora.preview is None else [self._image(lora)],
             "downloadUrl": address,
@@ -255,7 +268,7 @@ class CivitaiServer(LocalServer):
         }
 
     def _find(self, **wanted: int) -> CatalogueEntry | None:
-        for lora in self.catalogue:
+        for lora in (each for version in self.catalogue for each in version.files):
             if all(getattr(lora, name) == value for name, value in wanted.items()):
                 return lora
         return None

@@ -18,6 +18,7 @@ from ..patching.bounded_cache import DEFAULT_LIMIT, set_limit
 from ..patching.bypass_choice import DeviceCosts
 from ..server.progress import NodeProgress
 from ..server.settings import bypass_costs, keep_bypass_cost, kept_bytes, listed_name
+from .expert_files import with_files_of_expert
 from .lora_stack import resolve_entries
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def apply_array(
     """
     started = time.perf_counter()
     set_limit(kept_bytes(DEFAULT_LIMIT))
-    wanted = [entry for entry in entries if entry.active and _is_for(entry, expert)]
+    wanted = with_files_of_expert(
+        [entry for entry in entries if entry.active and _is_for(entry, expert)], expert
+    )
     checkpoint = loaded_checkpoint(model, clip)
     outcomes = resolve_entries(
         wanted,

@@ -120,6 +120,15 @@ def civitai(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StallingCivita
         )
         for model_id, (name, base_model, make) in SERVED.items()
     ]
+    both = [
+        lora_files.write_lora(
+            folder / f"style_{expert}_noise.safetensors", lora_files.modules_of("wan"), seed=seed
+        )
+        for seed, expert in enumerate(("high", "low"), start=80)
+    ]
+    catalogue.append(
+        CatalogueEntry(700, 1700, "A pair", both[0], base_model="Wan Video 14B t2v", also=(both[1],))
+    )
     with StallingCivitai(catalogue) as server:
         yield server
 

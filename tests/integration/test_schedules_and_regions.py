@@ -245,3 +245,18 @@ def test_a_prompt_s_tag_with_blocks_and_steps(studio: Studio) -> None:
     (entry,) = studio.report(studio.run(workflow))["entries"]
     assert entry["blocks"] == "late"
     assert entry["schedule"] == {"weight": 0.8, "start": 1, "end": 3, "count": "numbers"}
+
+
+def test_a_version_with_a_file_for_each_expert_is_a_pair(studio: Studio) -> None:
+    workflow = wan([{"model": air(700), "weight": 0.5}, {"model": air(616), "weight": 0.2}], "both")
+    workflow["low"] = dict(workflow["unet"])
+    workflow["apply"]["inputs"]["model_low"] = ["low", 0]
+    report = studio.report(studio.run(workflow))
+    high, low = report["entries"][0], report["entries_low"][0]
+    assert high["model"] == low["model"] == air(700)
+    assert "high" in high["file"]
+    assert "low" in low["file"]
+    assert high["sha256"] != low["sha256"]
+    assert report["entries"][1]["sha256"] == report["entries_low"][1]["sha256"]
+    alone = studio.report(studio.run(wan([{"model": air(700)}], "low")))["entries"][0]
+    assert alone["sha256"] == low["sha256"]
