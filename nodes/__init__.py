@@ -7,6 +7,7 @@ from .apply import AirLoraApply
 from .array.node import AirLoraArray
 from .grid import AirLoraGrid
 from .hooks import AirLoraHooks
+from .pick import AirLoraPick
 from .prompt import AirLoraPrompt
 from .request.node import AirLoraRequest
 from .resolve import AirLoraResolve
@@ -30,6 +31,7 @@ class AirLoraExtension(ComfyExtension):
             AirLoraArray,
             AirLoraGrid,
             AirLoraHooks,
+            AirLoraPick,
             AirLoraPrompt,
             AirLoraRequest,
             AirLoraResolve,

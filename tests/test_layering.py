@@ -105,7 +105,7 @@ FLOORS = {
     "nodes": (
         {"patching", "pictures", "server"},
         {"array", "grid"},
-        {"analyze", "apply", "hooks", "prompt", "request", "resolve", "save", "sweep"},
+        {"analyze", "apply", "hooks", "pick", "prompt", "request", "resolve", "save", "sweep"},
     ),
 }
 

@@ -19,6 +19,7 @@ const NODES = new Set([
   "AirLoraApply",
   "AirLoraArray",
   "AirLoraHooks",
+  "AirLoraPick",
   "AirLoraSave",
   "AirLoraSweep",
 ]);

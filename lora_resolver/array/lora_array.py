@@ -11,6 +11,7 @@
     enabled        true or false                            true (our extension)
     start, end, hold, count, and a weight of points         see `schedule` (our extension)
     blocks         a preset, a vector or blocks by name     see `block_weights` (our extension)
+    words          which trigger words count                all that the file has (our extension)
 
 Format: https://runware.ai/docs/image-inference/api-reference#request-lora
 """
@@ -46,11 +47,12 @@ __all__ = [
 
 MAX_WEIGHT = 4.0
 TRANSFORMERS = ("high", "low", "both")
+MAX_WORDS, MAX_WORD = 200, 1000
 MAX_ERRORS = 1000  # then reading stops: 100,000 sentences help nobody
 
 _KEYS = (
     'An entry has "model" and may have "weight", "transformer", "clip_weight", "enabled", "start", "end", "hold", '
-    '"count" and "blocks".'
+    '"count", "blocks" and "words".'
 )
 _ARRAY = 'Write [{ "model": "civitai:120096@135931", "weight": 0.7 }].'
 _RANGE = f"Write a number from -{MAX_WEIGHT:.0f} to {MAX_WEIGHT:.0f} without quotation marks, as in 0.7."
@@ -82,6 +84,8 @@ _OTHER_NAMES = {
     "start_percent": "start",
     "end_percent": "end",
     "stop": "end",
+    "trigger_words": "words",
+    "triggers": "words",
     "url": "model",
 }
 
@@ -102,6 +106,8 @@ class LoraEntry:
     place: str = field(default="", compare=False)
     schedule: Schedule | None = None
     blocks: BlockWeights | None = None
+    words: tuple[str, ...] | None = None
+    """Its trigger words that count; None for all that its file has."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", _read_weight(self.weight))
@@ -130,8 +136,11 @@ class LoraEntry:
         }
 
     def extensions(self) -> dict[str, Any]:
-        """`schedule`, with the members that say it in the array, and `blocks`; empty for nearly all."""
-        return extensions_of(self.schedule, self.blocks)
+        """`schedule`, with the members that say it in the array, `blocks` and `words`; empty for nearly all."""
+        return {
+            **extensions_of(self.schedule, self.blocks),
+            **({"words": list(self.words)} if self.words is not None else {}),
+        }
 
 
 def extensions_of(schedule: Schedule | None, blocks: BlockWeights | None) -> dict[str, Any]:
@@ -178,7 +187,9 @@ def read_extensions(members: Mapping[str, Any], weight: float) -> tuple[Schedule
 def entry_of_facts(facts: Mapping[str, Any], place: str = "") -> LoraEntry:
     """What `LoraEntry.facts` was made of. Raises InvalidLoraArray for what is no entry."""
     members = {
-        key: facts[key] for key in ("model", "weight", "clip_weight", "transformer", "blocks") if key in facts
+        key: facts[key]
+        for key in ("model", "weight", "clip_weight", "transformer", "blocks", "words")
+        if key in facts
     }
     schedule = facts.get("schedule")
     if isinstance(schedule, Mapping):
@@ -206,6 +217,8 @@ def format_lora_array(entries: Iterable[LoraEntry]) -> str:
             members["transformer"] = entry.transformer
         if entry.blocks is not None:
             members["blocks"] = entry.blocks.as_json()
+        if entry.words is not None:
+            members["words"] = list(entry.words)
         if not entry.enabled:
             members["enabled"] = False
         lines.append(json.dumps(members, ensure_ascii=False))
@@ -330,6 +343,7 @@ class _EntryReader:
             transformer=values.get("transformer", "both"),
             schedule=schedule,
             blocks=values.get("blocks"),
+            words=values.get("words"),
             place=self.place,
         )
 
@@ -448,6 +462,18 @@ def _read_count(value: object) -> str:
     )
 
 
+def _read_words(value: object) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
+        raise _wrong_type(value, "a list of trigger words", 'Write ["a word"], or [] for none.')
+    if len(value) > MAX_WORDS or any(len(each) > MAX_WORD for each in value):
+        raise InvalidInput(
+            f"there are more than {MAX_WORDS} words, or one has more than {MAX_WORD} characters",
+            code="invalidValue",
+            remedy="Write those that the prompt is to have.",
+        )
+    return tuple(dict.fromkeys(filter(None, (" ".join(each.split()) for each in value))))
+
+
 def _read_weight(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _wrong_type(value, "a number", _RANGE)
@@ -490,6 +516,7 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "hold": _read_switch,
     "count": _read_count,
     "blocks": read_blocks,
+    "words": _read_words,
 }
 
 

@@ -63,6 +63,7 @@ class NamedLora:
     transformer: str = "both"
     schedule: Schedule | None = None
     blocks: BlockWeights | None = None
+    words: tuple[str, ...] | None = None
     sha256: str = ""
     """Of the file that is meant, where a picture's record or the workflow says it."""
     node: str = ""
@@ -84,6 +85,7 @@ class NamedLora:
             transformer=self.transformer,
             schedule=self.schedule,
             blocks=self.blocks,
+            words=self.words,
         )
 
 
@@ -217,6 +219,7 @@ class _Reader:
                 transformer=entry.transformer,
                 schedule=entry.schedule,
                 blocks=entry.blocks,
+                words=entry.words,
                 sha256=sha256,
                 node=_id_of(node),
             )

@@ -287,6 +287,7 @@ class _Reader:
                 each.transformer,
                 each.schedule,
                 each.blocks,
+                each.words,
             )
             if each.weight_known
             else _computed_weight(each)
@@ -376,6 +377,7 @@ def _entry(
     transformer: str = "both",
     schedule: Schedule | None = None,
     blocks: BlockWeights | None = None,
+    words: tuple[str, ...] | None = None,
 ) -> PastedLora | LoraResolverError:
     """`weights` are the model's and the text encoder's, as many of them as are given."""
     try:
@@ -389,6 +391,7 @@ def _entry(
             place=place,
             schedule=schedule,
             blocks=blocks,
+            words=words,
         )
     except InvalidInput as error:
         named = InvalidInput(f"{identifier}: {error.message}", code=error.code, remedy=error.remedy)

@@ -1,7 +1,7 @@
 """What a picture was made with, as our nodes write it into ComfyUI's metadata beside the workflow.
 
     "air_lora"      {"format": 1, "nodes": {"4": [[{"model", "weight", "clip_weight", "transformer", "enabled",
-                    "schedule", "blocks", "status", "name", "sha256", "autov2"}, …], …]},
+                    "schedule", "blocks", "words", "status", "name", "sha256", "autov2"}, …], …]},
                     "others": [{"node": "7", "class_type": "LoraLoader"}, …]}    loaders of other packs beside ours
     "Lora hashes"   name: 0123456789, name: …     as A1111 writes it; sites look the hashes up
 
@@ -46,7 +46,7 @@ _MOST_RUNS = 1000
 _MOST_OTHERS = 100
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _KEPT = (
-    *("model", "weight", "clip_weight", "transformer", "enabled", "schedule", "blocks"),
+    *("model", "weight", "clip_weight", "transformer", "enabled", "schedule", "blocks", "words"),
     *("status", "name", "sha256"),
 )
 

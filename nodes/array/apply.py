@@ -7,7 +7,14 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ...lora_resolver import LoraResolverError, Mismatch, declared_otherwise, extensions_of, one_or_several
+from ...lora_resolver import (
+    LoraEntry,
+    LoraResolverError,
+    Mismatch,
+    declared_otherwise,
+    extensions_of,
+    one_or_several,
+)
 from ..patching.application import (
     WeightedLora,
     apply_loras,
@@ -24,7 +31,7 @@ from .lora_stack import resolve_entries
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ...lora_resolver import LoraEntry, PeekedLora, ResolvedLora
+    from ...lora_resolver import PeekedLora, ResolvedLora
     from ..patching.application import Application, Applied
     from ..patching.fit import Checkpoint
     from .lora_stack import StackEntry
@@ -102,7 +109,7 @@ def apply_array(
     return Outcome(
         model=application.model,
         clip=application.clip,
-        trigger_words=_trigger_words(application, files),
+        trigger_words=_trigger_words(wanted, application, files),
         report=_report(entries, files, refused, application, first, expert, time.perf_counter() - started),
         entries=application.entries,
     )
@@ -211,11 +218,18 @@ def _called(file: ResolvedLora | PeekedLora) -> str:
     return f"{file.identifier} ({name})" if name else str(file.identifier)
 
 
-def _trigger_words(application: Application, files: dict[str, ResolvedLora]) -> tuple[str, ...]:
-    """Each word once, in the array's order, of the entries that were applied."""
+def _trigger_words(
+    wanted: Sequence[AnyEntry], application: Application, files: dict[str, ResolvedLora]
+) -> tuple[str, ...]:
+    """Each word once, in the array's order, of the entries that were applied: those that the entry says, or all."""
     applied = {entry.lora.sha256 for entry in application.entries if entry.fit is not None}
-    words = (word for file in files.values() if file.sha256 in applied for word in file.trigger_words)
-    return tuple(dict.fromkeys(words))
+    words: dict[str, None] = {}
+    for entry in wanted:
+        file = files.get(entry.place)
+        if file is not None and file.sha256 in applied:
+            own = entry.words if isinstance(entry, LoraEntry) else None
+            words.update(dict.fromkeys(file.trigger_words if own is None else own))
+    return tuple(words)
 
 
 def _report(
@@ -238,7 +252,11 @@ def _report(
             "weight": entry.weight,
             "clip_weight": entry.clip_weight,
             "transformer": entry.transformer,
-            **extensions_of(entry.schedule, entry.blocks),
+            **(
+                entry.extensions()
+                if isinstance(entry, LoraEntry)
+                else extensions_of(entry.schedule, entry.blocks)
+            ),
         }
         file = files.get(entry.place)
         if entry.place in refused:

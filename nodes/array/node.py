@@ -106,10 +106,12 @@ class AirLoraArray(io.ComfyNode):
         if wired is None or STACK in wired:
             files = Resolver(resolver_config()).resolve_all(identifiers, places=places, on_progress=progress)
             stack = [*(lora_stack or []), *stack_rows(active, files)]
-            words = words_of(files)
+            words = words_of(files, places, active)
             record_run(cls.hidden, _told(entries, dict(zip((each.place for each in active), files))))
         elif WORDS in wired:
-            words = words_of(Resolver(resolver_config()).peek_all(identifiers, on_progress=progress), places)
+            words = words_of(
+                Resolver(resolver_config()).peek_all(identifiers, on_progress=progress), places, active
+            )
         return io.NodeOutput(text, stack, ", ".join(words), ui={"air_lora": [{"lora": text, "report": None}]})
 
 

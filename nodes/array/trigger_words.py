@@ -10,13 +10,18 @@ from ...lora_resolver import LoraResolverError, one_or_several
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ...lora_resolver import PeekedLora, ResolvedLora
+    from ...lora_resolver import LoraEntry, PeekedLora, ResolvedLora
 
 
 def words_of(
-    outcomes: Sequence[ResolvedLora | PeekedLora | LoraResolverError], places: Sequence[str] = ()
+    outcomes: Sequence[ResolvedLora | PeekedLora | LoraResolverError],
+    places: Sequence[str] = (),
+    entries: Sequence[LoraEntry] = (),
 ) -> tuple[str, ...]:
-    """Each word once, in the array's order. Raises the errors among the outcomes, each at its place."""
+    """Each word once, in the array's order. Raises the errors among the outcomes, each at its place.
+
+    `entries` are those that the outcomes are of: where one says which of its words count, those do.
+    """
     errors = [
         outcome.at(places[position]) if places else outcome
         for position, outcome in enumerate(outcomes)
@@ -24,8 +29,13 @@ def words_of(
     ]
     if errors:
         raise one_or_several(errors)
-    loras = [outcome for outcome in outcomes if not isinstance(outcome, LoraResolverError)]
-    return tuple(dict.fromkeys(word for lora in loras for word in lora.trigger_words))
+    said = [entry.words for entry in entries] or [None] * len(outcomes)
+    found = (
+        lora.trigger_words if own is None else own
+        for lora, own in zip(outcomes, said)
+        if not isinstance(lora, LoraResolverError)
+    )
+    return tuple(dict.fromkeys(word for words in found for word in words))
 
 
 def with_missing_words(prompt: str, words: Sequence[str]) -> tuple[str, list[str]]:

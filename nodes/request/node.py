@@ -193,7 +193,7 @@ class AirLoraRequest(io.ComfyNode):
                 [entry.identifier for entry in active], on_progress=progress
             )
             positive, report["appended"] = with_missing_words(
-                positive, words_of(found, [f"{entry.place}.model" for entry in active])
+                positive, words_of(found, [f"{entry.place}.model" for entry in active], active)
             )
         report["left_out"] = [
             *_limits(asked, model.families if model else ()),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.many_states import LONG
+
 if TYPE_CHECKING:
     from playwright.sync_api import Locator
 
@@ -164,3 +166,22 @@ def test_what_analyze_measured_stands_behind_the_bars(comfy: ComfyPage, stage: B
     assert heights[:3] == ["25%", "100%", "0%"]
     comfy.screenshot("blocks-measured")
     comfy.page.keyboard.press("Escape")
+
+
+def test_trigger_words_are_ticked(comfy: ComfyPage) -> None:
+    long = {"model": LONG, "weight": 0.5}
+    comfy.load([long])
+    expect(comfy.row(0).get_by_test_id("word").first).to_be_visible()
+    comfy.choose(0, "Choose trigger words…")
+    ticks = comfy.page.get_by_test_id("word-tick")
+    words = ticks.evaluate_all("(all) => all.map((each) => each.value)")
+    assert words
+    ticks.first.click()
+    assert comfy.array == [{**long, "words": words[1:]}]
+    comfy.screenshot("words-dialog")
+    comfy.page.get_by_test_id("words-every").click()
+    assert comfy.array == [long]
+    comfy.page.get_by_test_id("words-none").click()
+    assert comfy.array == [{**long, "words": []}]
+    comfy.page.keyboard.press("Escape")
+    expect(comfy.row(0).get_by_test_id("word")).to_have_count(0)

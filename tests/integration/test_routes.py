@@ -136,7 +136,11 @@ def test_a_local_file_without_the_network(routes: Routes, studio: Studio) -> Non
 
 def test_a_remote_file_is_known_by_its_header_before_it_is_downloaded(routes: Routes) -> None:
     answer = routes.found("info", {"models": [air(611), air(612)], "checkpoint": SD15})
-    assert answer["checkpoint"] == {"families": ["sd1"], "family_names": ["SD 1.x"]}
+    assert answer["checkpoint"] == {
+        "families": ["sd1"],
+        "family_names": ["SD 1.x"],
+        "blocks": [["input_blocks", [0, 1]], ["middle_block", [0, 1, 2]], ["output_blocks", [0, 1]]],
+    }
     first, wrongly_declared = answer["items"]
     assert (first["state"], first["title"], first["version"]) == ("available", "Route style for SDXL", "v1.0")
     assert first["trigger_words"] == ["word 611", "shared word"]

@@ -260,3 +260,72 @@ def test_a_version_with_a_file_for_each_expert_is_a_pair(studio: Studio) -> None
     assert report["entries"][1]["sha256"] == report["entries_low"][1]["sha256"]
     alone = studio.report(studio.run(wan([{"model": air(700)}], "low")))["entries"][0]
     assert alone["sha256"] == low["sha256"]
+
+
+def test_a_region_s_text_encoder_takes_its_loras_too(studio: Studio) -> None:
+    """Through ComfyUI's Set CLIP Hooks, which gives the hooks to the conditionings as well."""
+
+    def with_hooks(array: list[dict[str, Any]]) -> Workflow:
+        workflow = with_lora([])
+        checkpoint = next(node for node, values in workflow.items() if "Checkpoint" in values["class_type"])
+        workflow["hooks"] = {
+            "class_type": "AirLoraHooks",
+            "inputs": {"model": [checkpoint, 0], "clip": [checkpoint, 1], "lora": json.dumps(array)},
+        }
+        workflow["clip"] = {
+            "class_type": "SetClipHooks",
+            "inputs": {
+                "clip": [checkpoint, 1],
+                "apply_to_conds": True,
+                "schedule_clip": False,
+                "hooks": ["hooks", 0],
+            },
+        }
+        for values in workflow.values():
+            if values["class_type"] == "CLIPTextEncode":
+                values["inputs"]["clip"] = ["clip", 0]
+        return workflow
+
+    both = pixels(studio, with_hooks([{"model": A, "weight": 1.0}]))
+    model_alone = pixels(studio, with_hooks([{"model": A, "weight": 1.0, "clip_weight": 0}]))
+    as_applied = pixels(studio, with_lora([{"model": A, "weight": 1.0}]))
+    assert np.abs(both - as_applied).max() <= 3
+    assert np.abs(both - model_alone).max() > 1
+
+
+def test_blocks_are_written_into_a_saved_lora(studio: Studio) -> None:
+    array = [{"model": A, "weight": 0.9, "blocks": {"output_blocks.*": 0.3}}, {"model": B, "weight": -0.5}]
+    workflow = with_lora(array)
+    expected = pixels(studio, workflow)
+    checkpoint = next(node for node, values in workflow.items() if "Checkpoint" in values["class_type"])
+    apply = next(values for values in workflow.values() if values["class_type"] == "AirLoraApply")
+    workflow["save_lora"] = {
+        "class_type": "AirLoraSave",
+        "inputs": {
+            "model": [checkpoint, 0],
+            "clip": [checkpoint, 1],
+            "lora": json.dumps(array),
+            "file_name": "with blocks",
+            "rank": 0,
+            "precision": "fp32",
+            "if_exists": "replace",
+        },
+    }
+    apply["inputs"]["lora"] = ["save_lora", 1]
+    saved = pixels(studio, workflow)
+    assert np.abs(saved - expected).max() <= 2
+    assert np.abs(saved - pixels(studio, with_lora([{**array[0], "blocks": "early"}, array[1]]))).max() > 1
+
+
+def test_the_words_that_an_entry_says_are_those_that_come_out(studio: Studio) -> None:
+    """Served files have "word 101" and "shared word"."""
+    array = [{"model": A, "words": ["shared word", "of my own"]}, {"model": B, "words": []}]
+    workflow = with_lora(array)
+    apply = next(node for node, values in workflow.items() if values["class_type"] == "AirLoraApply")
+    workflow["words"] = {"class_type": "PreviewAny", "inputs": {"source": [apply, 2]}}
+    result = studio.run(workflow)
+    assert result.outputs["words"]["text"][0] == "shared word, of my own"
+    assert [row.get("words") for row in studio.report(result)["entries"]] == [
+        ["shared word", "of my own"],
+        [],
+    ]

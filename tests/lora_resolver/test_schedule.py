@@ -115,3 +115,15 @@ def test_a_schedule_is_what_it_says() -> None:
     assert Schedule(((0.0, 0.5),)).changes is False
     assert Schedule(((0.0, 0.5),), start=0.1).changes
     assert Schedule(((0.0, 0.5), (1.0, -0.7))).strongest == -0.7
+
+
+def test_words_that_count_are_read_written_and_checked() -> None:
+    entry = read(words=["neon  glow", "city", "city", " "])
+    assert entry.words == ("neon glow", "city")
+    assert parse_lora_array(format_lora_array([entry])) == (entry,)
+    assert read(words=[]).words == ()
+    assert read().words is None
+    for words in ("neon", [1], ["x" * 2000], ["x"] * 300, {}):
+        with pytest.raises(InvalidLoraArray) as raised:
+            read(words=words)
+        assert raised.value.errors[0].parameter == "lora[0].words"

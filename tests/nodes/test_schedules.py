@@ -6,10 +6,12 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import comfy.hooks
 import comfy.model_management
 import comfy.model_patcher
 import comfy.samplers
 import comfy.sd
+import comfy.utils
 import comfy.weight_adapter
 import pytest
 import torch
@@ -169,6 +171,38 @@ def test_percent_counts_as_comfyui_s_own_hooks(model: Any, files: list[Path], sc
     with_lora = applied(model, entry(files[0], 0.8))
     expected = split([(model, before), (with_lora, STEPS - before)], sigmas)
     assert_close(run(applied(model, entry(files[0], between(0.5, 1, count="percent"))), sigmas), expected)
+
+
+@pytest.mark.parametrize("kind", range(3), ids=KINDS[:3])
+def test_percent_gives_what_comfyui_s_hooks_with_keyframes_give(
+    model: Any, files: list[Path], kind: int
+) -> None:
+    """`Create Hook LoRA` with a keyframe at 0 and one at 0.4; the first one, as it holds before it is reached."""
+    hooks = comfy.hooks.create_hook_lora(comfy.utils.load_torch_file(str(files[kind])), 0.8, 0.0)
+    keyframes = comfy.hooks.HookKeyframeGroup()
+    keyframes.add(comfy.hooks.HookKeyframe(0.25, 0.0))
+    keyframes.add(comfy.hooks.HookKeyframe(1.0, 0.4))
+    hooks.set_keyframes_on_hooks(keyframes)
+    sigmas = sigmas_of(model)
+    start = noise(model)
+    hooked = [[each[0], {"hooks": hooks}] for each in words(model, 4)]
+    expected = comfy.samplers.sample(
+        *(
+            model.clone(),
+            start,
+            hooked,
+            hooked,
+            1.0,
+            model.load_device,
+            comfy.samplers.ksampler("euler"),
+            sigmas,
+        ),
+        model_options=model.model_options,
+        latent_image=torch.zeros_like(start),
+        seed=5,
+    )
+    points = Schedule(((0.0, 0.2), (0.4, 0.8)), hold=True, count="percent")
+    assert_close(run(applied(model, entry(files[kind], points)), sigmas), expected, 1e-4)
 
 
 def test_a_part_of_a_schedule_of_noise_counts_its_own_steps(model: Any, files: list[Path]) -> None:

@@ -27,14 +27,24 @@ export function faultOf(row) {
   if (unknownKeysOf(row).length) return "unknownKey";
   if (isPoints(row.entry.weight) && !arePoints(row.entry.weight, lastOf(row.entry))) return "wrongPoints";
   if (isSpanWrong(row.entry)) return "wrongSpan";
+  if (row.entry.words !== undefined && !areWords(row.entry.words)) return "wrongWords";
   return isWeight(weightOf(row)) && (clipWeightOf(row) === null || isWeight(clipWeightOf(row))) ? null : "wrongWeight";
 }
 
 /** As the server reads an entry: another key is an error there. */
 const KEYS = new Set(
-  ["model", "weight", "transformer", "clip_weight", "enabled"].concat(["start", "end", "hold", "count", "blocks"]),
+  ["model", "weight", "transformer", "clip_weight", "enabled"].concat([
+    "start",
+    "end",
+    "hold",
+    "count",
+    "blocks",
+    "words",
+  ]),
 );
 export const unknownKeysOf = (row) => (isEntry(row) ? Object.keys(row.entry).filter((key) => !KEYS.has(key)) : []);
+
+const areWords = (value) => Array.isArray(value) && value.every((each) => typeof each === "string");
 
 const isWeight = (value) =>
   typeof value === "number" && Number.isFinite(value) && value >= LEAST_WEIGHT && value <= MOST_WEIGHT;
@@ -135,5 +145,6 @@ export function entryOfParsed(parsed, newWeight = NEW_WEIGHT) {
     Object.assign(entry, rest, { weight: form ? ofForm(form, weight) : isGiven ? (over ?? weight) : weight });
   }
   if (parsed.blocks) entry.blocks = parsed.blocks;
+  if (parsed.words) entry.words = parsed.words;
   return entry;
 }

@@ -18,7 +18,7 @@ import { openPresets } from "./presets.js";
 import { dragRow } from "./row_drag.js";
 import { changeVersion, openRowMenu } from "./row_menu.js";
 import { nameOf, RowView } from "./row.js";
-import { openBlocks, openSteps } from "./row_details.js";
+import { openBlocks, openSteps, openWords } from "./row_details.js";
 
 /**
  * @typedef {object} Host
@@ -344,6 +344,7 @@ export class LoraEditor {
       changeVersion: (key) => changeVersion(this, key),
       steps: (key) => openSteps(this, key),
       blocks: (key) => openBlocks(this, key),
+      words: (key) => openWords(this, key),
       openSetting: (id) => this.host.openSetting(id),
       refused: (why) => this.host.toast("warn", why),
       useWords: (words, isAppended) => this.useWords(words, isAppended),

@@ -198,7 +198,7 @@ export class RowView {
     this.#showBadge(shown);
     this.#showState(shown);
     this.marks.update(row);
-    this.#showWords(item, name);
+    this.#showWords(item, name, isEntry(row) ? row.entry.words : undefined);
   }
 
   /** What a press on the state does about it, where one thing is to be done. */
@@ -271,8 +271,9 @@ export class RowView {
     this.bar.classList.toggle("air-lora-bar-unknown", percent === null);
   }
 
-  #showWords(item, name) {
-    const words = (item?.trigger_words ?? [])
+  /** @param {string[] | undefined} chosen those that count, where the array says it */
+  #showWords(item, name, chosen) {
+    const words = (Array.isArray(chosen) ? chosen : (item?.trigger_words ?? []))
       .slice(0, MOST_WORDS)
       .map((word) => plain(word, 200))
       .filter(Boolean);

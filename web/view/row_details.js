@@ -1,10 +1,11 @@
-/** The dialogs of one row: when its entry counts, and on which blocks. */
+/** The dialogs of one row: when its entry counts, on which blocks, and with which trigger words. */
 
 import { told } from "../rows/format.js";
 import * as edits from "../rows/state.js";
 import { openBlocksDialog } from "./blocks_dialog.js";
 import { nameOf } from "./row.js";
 import { openStepsDialog } from "./steps_dialog.js";
+import { openWordsDialog } from "./words_dialog.js";
 
 /** What both dialogs need of a row; null for one that nobody can edit. */
 function detailsOf(editor, key) {
@@ -21,6 +22,11 @@ function detailsOf(editor, key) {
 export function openSteps(editor, key) {
   const details = detailsOf(editor, key);
   if (details) openStepsDialog(details);
+}
+
+export function openWords(editor, key) {
+  const details = detailsOf(editor, key);
+  if (details) openWordsDialog({ ...details, words: editor.itemOf(key)?.trigger_words ?? [] });
 }
 
 export function openBlocks(editor, key) {

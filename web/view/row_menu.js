@@ -76,6 +76,12 @@ export function openRowMenu(editor, key, button, at) {
           if (!hasClip) editor.views.get(key)?.clip.input.focus();
         },
       },
+      {
+        id: "words",
+        label: t("chooseWords"),
+        disabled: !canEdit || !(words.length || row.entry.words?.length),
+        action: () => editor.rowActions.words(key),
+      },
       { id: "steps", label: t("steps"), disabled: !canEdit, action: () => editor.rowActions.steps(key) },
       { id: "blocks", label: t("blocks"), disabled: !canEdit, action: () => editor.rowActions.blocks(key) },
       null,
