@@ -34,7 +34,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
         "lora_resolver/identifiers",
         ("test_identifiers", "test_file_names", "test_which_file", "test_pasted", "test_resolver"),
     ),
-    "array": ("lora_resolver/array", ("test_lora_array", "test_image_request", "test_pasted")),
+    "array": ("lora_resolver/array", ("test_lora_array", "test_schedule", "test_tag_options", "test_image_request", "test_pasted")),
     "transfer": (
         "lora_resolver/transfer",
         (
