@@ -34,7 +34,10 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
         "lora_resolver/identifiers",
         ("test_identifiers", "test_file_names", "test_which_file", "test_pasted", "test_resolver"),
     ),
-    "array": ("lora_resolver/array", ("test_lora_array", "test_schedule", "test_tag_options", "test_image_request", "test_pasted")),
+    "array": (
+        "lora_resolver/array",
+        ("test_lora_array", "test_schedule", "test_tag_options", "test_image_request", "test_pasted"),
+    ),
     "transfer": (
         "lora_resolver/transfer",
         (
@@ -59,6 +62,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
                 "test_every_pair",
             ),
             *("test_more_spellings", "test_odd_files", "test_changed_files", "test_tensor_file"),
+            *("test_bypass_layers", "test_bypass_choice", "test_bypass", "test_schedules", "test_blocks"),
         ),
     ),
 }

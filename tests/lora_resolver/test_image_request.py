@@ -219,3 +219,20 @@ def test_whatever_is_pasted_is_read_or_refused_with_a_place(task: dict[str, Any]
         assert all(each.code and each.message for each in error.each())
     else:
         json.dumps([each.as_dict() for each in read.left_out], allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ([1, 2], "an array"),
+        ({"a": 1}, "an object"),
+        (True, "true"),
+        (1e25, "1e+25"),
+        (10**25, "a number of more than 20 digits"),
+    ],
+)
+def test_a_wrong_value_is_named_in_few_words(value: object, named: str) -> None:
+    with pytest.raises(LoraResolverError) as raised:
+        parse_image_request({"taskType": "imageInference", "positivePrompt": "", "width": value})
+    assert named in str(raised.value)
+    assert len(str(raised.value)) < 300
