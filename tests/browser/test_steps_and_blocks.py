@@ -185,3 +185,30 @@ def test_trigger_words_are_ticked(comfy: ComfyPage) -> None:
     assert comfy.array == [{**long, "words": []}]
     comfy.page.keyboard.press("Escape")
     expect(comfy.row(0).get_by_test_id("word")).to_have_count(0)
+
+
+def test_a_lora_is_replaced_in_its_row(comfy: ComfyPage, stage: BrowserStage) -> None:
+    """By a click on its name: weight, switch, blocks and place stay."""
+    first, second, third = (stage.styles[number].air for number in range(3))
+    row = {
+        "model": first,
+        "weight": 0.3,
+        "clip_weight": 0.1,
+        "enabled": False,
+        "blocks": "early",
+        "words": ["x"],
+    }
+    comfy.load([row, {"model": second, "weight": 0.5}])
+    comfy.row(0).get_by_test_id("row-name").click()
+    panel = comfy.page.get_by_test_id("dialog-add")
+    expect(panel).to_be_visible()
+    comfy.page.get_by_test_id("add-input").fill(stage.styles[2].name)
+    panel.get_by_role("button", name=stage.styles[2].name).first.click()
+    expect(panel).to_be_hidden()
+    kept = {key: value for key, value in row.items() if key != "words"}
+    assert comfy.array == [{**kept, "model": third}, {"model": second, "weight": 0.5}]
+    comfy.choose(1, "Replace…")
+    comfy.page.evaluate("(text) => navigator.clipboard.writeText(text)", first)
+    comfy.page.get_by_test_id("add-input").press("Control+v")
+    expect(panel).to_be_hidden()
+    assert comfy.array[1] == {"model": first, "weight": 0.5}

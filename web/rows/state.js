@@ -103,6 +103,13 @@ export function setClipWeight(rows, key, weight) {
 }
 
 export const setModel = (rows, key, model) => changed(rows, key, (entry) => ({ ...entry, model }));
+/** Another LoRA in the same row; trigger words that were chosen were the old one's. */
+export function replaceModel(rows, key, model) {
+  return changed(rows, key, (entry) => {
+    delete entry.words;
+    return { ...entry, model };
+  });
+}
 export const remove = (rows, key) => rows.filter((row) => row.key !== key);
 export const append = (rows, entries) => [...rows, ...entries.map((entry) => newRow(entry))];
 

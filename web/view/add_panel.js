@@ -21,7 +21,8 @@ const sorts = () => [
 
 /**
  * @param {{server: any, checkpoint: any, checkpointNames: string, addText: (text: string) => Promise<string | null>, addItem: (item: any) => void,
- *   has: (item: any) => boolean}} host
+ *   has: (item: any) => boolean, title?: string}} host
+ *   with a `title` of its own the panel is for one choice: it closes with it
  *   addText gives the reason where nothing was added; has says whether the array has this LoRA already
  */
 export function openAddPanel(host) {
@@ -125,6 +126,10 @@ export function openAddPanel(host) {
   const chosen = (item, button) => {
     if (host.has(item)) return;
     host.addItem(item);
+    if (host.title) {
+      dialog.close();
+      return;
+    }
     added += 1;
     markTaken(button);
     say();
@@ -166,7 +171,7 @@ export function openAddPanel(host) {
     (goal < 0 ? input : buttons[goal])?.focus();
   });
   const dialog = openDialog(
-    t("searchTitle"),
+    host.title ?? t("searchTitle"),
     "add",
     () =>
       el(

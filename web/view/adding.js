@@ -26,6 +26,16 @@ export async function addFiles(editor, files) {
   }
 }
 
+/** The first LoRA that a text names takes the place of a row's. @returns {Promise<string | null>} why it did not */
+export async function replaceBy(editor, key, text) {
+  const answer = await editor.server.post("/air_lora/parse", { text });
+  if (!answer.ok) return t("pasteFailed", { reason: told(answer.error) });
+  const { entries = [], errors = [] } = answer.data;
+  if (!entries.length) return t("pasteFailed", { reason: errors.length ? told(errors[0]) : t("jsonEmpty") });
+  editor.edit((rows) => edits.replaceModel(rows, key, entries[0].model));
+  return null;
+}
+
 function addParsed(editor, answer) {
   if (!answer.ok) return t("pasteFailed", { reason: told(answer.error) });
   const { entries = [], errors = [] } = answer.data;

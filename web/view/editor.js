@@ -8,7 +8,7 @@ import * as edits from "../rows/state.js";
 import { plain, told } from "../rows/format.js";
 import { t } from "../strings.js";
 import { openAddPanel } from "./add_panel.js";
-import { addFiles, addText } from "./adding.js";
+import { addFiles, addText, replaceBy } from "./adding.js";
 import { showPicture } from "./dialogs.js";
 import { el, setText, testId } from "./dom.js";
 import { inputOf } from "./editor_input.js";
@@ -220,16 +220,35 @@ export class LoraEditor {
 
   openAdd() {
     if (this.readOnly) return;
+    openAddPanel({
+      ...this.#searching(),
+      addText: (text) => this.addText(text),
+      addItem: (item) => this.addEntries([{ model: item.model, weight: this.host.settings().newWeight }]),
+    });
+  }
+
+  /** Another LoRA in this row: weight, switch and place stay. */
+  openReplace(key) {
+    const row = this.rows.find((each) => each.key === key);
+    if (this.readOnly || !row || !edits.isEntry(row)) return;
+    openAddPanel({
+      ...this.#searching(),
+      title: t("replaceTitle", { name: nameOf(row, this.#item(row)) }),
+      addText: (text) => replaceBy(this, key, text),
+      addItem: (item) => this.edit((rows) => edits.replaceModel(rows, key, item.model)),
+    });
+  }
+
+  /** What the panel that searches needs. */
+  #searching() {
     const checkpoint = this.host.checkpoint();
     const names = this.knowledge.checkpointOf(checkpoint)?.family_names ?? [];
-    openAddPanel({
+    return {
       server: this.server,
       checkpoint,
       checkpointNames: names.map((name) => plain(name, 30)).join(", "),
-      addText: (text) => this.addText(text),
       has: (item) => this.#has(item),
-      addItem: (item) => this.addEntries([{ model: item.model, weight: this.host.settings().newWeight }]),
-    });
+    };
   }
 
   /** Whether a row is this LoRA, by name or by content. */
@@ -342,6 +361,7 @@ export class LoraEditor {
       startDrag: (key, event) => dragRow(this, key, event),
       menu: (key, button, at) => openRowMenu(this, key, button, at),
       changeVersion: (key) => changeVersion(this, key),
+      replace: (key) => this.openReplace(key),
       steps: (key) => openSteps(this, key),
       blocks: (key) => openBlocks(this, key),
       words: (key) => openWords(this, key),

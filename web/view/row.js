@@ -18,7 +18,7 @@ export class RowView {
   picture;
   /** @type {HTMLButtonElement} */
   thumb;
-  /** @type {HTMLElement} */
+  /** @type {HTMLButtonElement} */
   name;
   /** @type {HTMLElement} */
   version;
@@ -92,7 +92,13 @@ export class RowView {
       { type: "button", class: "air-lora-thumb", dataset: testId("row-thumbnail"), onclick: () => this.#onPicture() },
       icon("picture"),
     );
-    this.name = el("span", { class: "air-lora-name", dir: "auto", dataset: testId("row-name") });
+    this.name = el("button", {
+      type: "button",
+      class: "air-lora-name",
+      dir: "auto",
+      dataset: testId("row-name"),
+      onclick: () => actions.replace(key),
+    });
     this.version = el("span", { class: "air-lora-version", dir: "auto", dataset: testId("row-version") });
     this.badge = el("span", { class: "air-lora-badge", dataset: testId("row-badge") });
     this.state = el("button", {
@@ -176,7 +182,9 @@ export class RowView {
     this.element.classList.toggle("air-lora-off", isEntry(row) && !isOn(row));
     this.element.classList.toggle("air-lora-readonly", readOnly);
     setText(this.name, name);
-    setAttribute(this.name, "title", plain([item?.title, modelOf(row)].filter(Boolean).join("\n"), 300));
+    this.name.disabled = readOnly || !isEntry(row);
+    const about = plain([item?.title, modelOf(row)].filter(Boolean).join("\n"), 300);
+    setAttribute(this.name, "title", this.name.disabled ? about : `${about}\n${t("replaceHint")}`);
     setText(this.version, plain(item?.version ?? "", 60));
     setAttribute(this.toggle, "aria-checked", String(isOn(row)));
     setAttribute(this.toggle, "aria-label", t("switchRow", { name }));

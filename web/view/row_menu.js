@@ -60,6 +60,7 @@ export function openRowMenu(editor, key, button, at) {
             disabled: item?.state !== "available",
             action: () => download(editor, model),
           },
+      { id: "replace", label: t("replace"), disabled: !canEdit, action: () => editor.openReplace(key) },
       {
         id: "version",
         label: t("changeVersion"),
