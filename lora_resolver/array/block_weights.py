@@ -98,7 +98,11 @@ def _read_lbw(value: object) -> BlockWeights:
 
 def _read_text(text: str) -> BlockWeights:
     """A preset's name, or a vector's numbers with commas between."""
-    plain = text[: 20 * max(VECTOR_LENGTHS)].strip()
+    plain = text[: 20 * max(VECTOR_LENGTHS)].strip().rstrip(";").strip()
+    # Inspire's names say for which models they are, and A= and B= what these letters stand for where a vector has them.
+    plain = re.sub(r"^(?:SD|SDXL|SD-XL)-(?=[A-Za-z])", "", plain, flags=re.IGNORECASE)
+    if "," in plain and not re.search(r"[ABRUX]", plain.partition(";")[0], re.IGNORECASE):
+        plain = re.sub(r"(?:;\s*[AB]\s*=\s*[-+0-9.]*)+$", "", plain, flags=re.IGNORECASE)
     known = {name.lower(): name for name in (*STRUCTURAL_PRESETS, *COMMUNITY_PRESETS)}
     if plain.lower().replace("_", " ") in known:
         return BlockWeights(preset=known[plain.lower().replace("_", " ")])

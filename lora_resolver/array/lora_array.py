@@ -359,7 +359,9 @@ class _EntryReader:
                 error = InvalidInput(
                     f"{position:g} is no share of the steps",
                     code="valueOutOfRange",
-                    remedy='Write a number from 0 to 1, or "count": "numbers" to count whole steps.',
+                    remedy="Write a number from 0 to 1, as in 0.5 for half of the noise."
+                    if count == "percent"
+                    else 'Write a number from 0 to 1, or "count": "numbers" to count whole steps.',
                 )
                 self.faults.append(error.at(f"{self.place}.{key}"))
                 return None
@@ -367,7 +369,9 @@ class _EntryReader:
             self._add(
                 f'"start" ({start:g}) does not come before "end" ({end:g})',
                 "invalidValue",
-                'Both are shares of the steps, as in "start": 0, "end": 0.5.',
+                "Both count whole steps here, as in 5 and 15."
+                if count == "numbers"
+                else 'Both are shares of the steps, as in "start": 0, "end": 0.5.',
             )
             return None
         found = Schedule(points, start, end, values.get("hold", False), count)
@@ -422,10 +426,8 @@ def _read_weight_or_points(value: object) -> float | tuple[tuple[float, float], 
     if not isinstance(value, (list, tuple)):
         return _read_weight(value)
     remedy = f"Write 2 to {MAX_POINTS} points by rising position, as in [[0, 0.2], [0.5, 1]]."
-    if not 2 <= len(value) <= MAX_POINTS:
-        raise InvalidInput(f"a weight of {len(value):,} points", code="invalidValue", remedy=remedy)
     points: list[tuple[float, float]] = []
-    for number, point in enumerate(value):
+    for number, point in enumerate(value[: MAX_POINTS + 1]):
         if not isinstance(point, (list, tuple)) or len(point) != 2 or not is_position(point[0]):
             raise InvalidInput(
                 f"point {number + 1} is no [position, weight]",
@@ -438,7 +440,14 @@ def _read_weight_or_points(value: object) -> float | tuple[tuple[float, float], 
                 code="invalidValue",
                 remedy=remedy,
             )
-        points.append((float(point[0]), _read_weight(point[1])))
+        try:
+            points.append((float(point[0]), _read_weight(point[1])))
+        except InvalidInput as error:
+            message = f"of point {number + 1}, {error.message}"
+            raise InvalidInput(message, code=error.code, remedy=error.remedy) from None
+    if not 2 <= len(value) <= MAX_POINTS:
+        what = "1 point is" if len(value) == 1 else f"{len(value):,} points are"
+        raise InvalidInput(f"{what} no weight over the steps", code="invalidValue", remedy=remedy)
     return tuple(points)
 
 
@@ -447,7 +456,7 @@ def _read_position(value: object) -> float:
         raise InvalidInput(
             f"{_shown(value)} is no share of the steps",
             code="valueOutOfRange" if isinstance(value, (int, float)) else "invalidType",
-            remedy="Write a number from 0 to 1, as in 0.5.",
+            remedy='Write a number from 0 to 1, as in 0.5; or whole steps, with "count": "numbers".',
         )
     return float(value)  # type: ignore[arg-type]  # it is a number
 

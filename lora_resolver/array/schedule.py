@@ -85,7 +85,7 @@ class Schedule:
     def with_strongest(self, weight: float) -> Schedule:
         """The same form with another strongest weight."""
         factor = weight / self.strongest if self.strongest else 0.0
-        points = tuple((position, each * factor) for position, each in self.points)
+        points = tuple((position, float(f"{each * factor:.6g}")) for position, each in self.points)
         return Schedule(points, self.start, self.end, self.hold, self.count)
 
     def members(self) -> dict[str, object]:

@@ -204,7 +204,8 @@ class _Reader:
             outcome for line in rest.splitlines() if NAME.search(line) for outcome in _from_line(line, "")
         )
         opened = (_from_word(each[0], (), "") for each in _OPEN_TAG.finditer(rest))
-        return _collect(chain((self._from_tag(tag) for tag in tags), beside, opened))
+        ignored = (_ignored(tag) for tag in tags if tag.ignored)
+        return _collect(chain((self._from_tag(tag) for tag in tags), beside, opened, ignored))
 
     def _from_json(self, text: str) -> Pasted:
         """Raises NotUnderstood."""
@@ -294,6 +295,15 @@ class _Reader:
             for each in named.loras
         )
         return Pasted(found.loras, (*named.errors[:_MAX_ERRORS], *found.errors))
+
+
+def _ignored(tag: PromptTag) -> InvalidInput:
+    named = ", ".join(quoted(each, 30) for each in tag.ignored[:5])
+    return InvalidInput(
+        f"{named} of the tag means nothing here",
+        code="unknownKey",
+        remedy="The LoRA was added without it.",
+    ).at(f"<lora:{tag.name[:40]}>")
 
 
 def _not_understood(fault: NotUnderstood) -> InvalidInput:

@@ -27,6 +27,13 @@ _IDENTIFIER = re.compile(
 )
 
 
+_BLOCKS = re.compile(
+    r"(?:SD-|SDXL-)?(?:NONE|ALL(?:0\.5)?|INS|IND|INALL|MIDD|OUTD|OUTS|OUTALL|FACE|PALETTE)|[-+0-9.]+(?:,[-+0-9.ABRUX]+){6,}[;AB=0-9.\s]*",
+    re.IGNORECASE,
+)
+_OPTIONS = frozenset({"unet", "te", "lbw", "start", "stop", "end", "step", "loader"})
+
+
 @dataclass(frozen=True)
 class PromptTag:
     """One tag of a prompt."""
@@ -49,6 +56,11 @@ class PromptTag:
     def weights_of_a1111(self) -> tuple[float, ...]:
         """The same, where the text encoder's comes first."""
         return self._with_named(self.numbers[1::-1])
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Its options that mean nothing here."""
+        return tuple(key for key in self.named if key not in _OPTIONS)
 
     def extensions(self) -> dict[str, object]:
         """What its options say of steps and blocks, as members of an array's entry.
@@ -130,6 +142,10 @@ def _read(inside: str) -> PromptTag | None:
     if not name or len(name) > 500:
         return None
     named = {key.strip().lower(): value for key, value in options.items()}
+    blocks = [part.strip() for part in unread if _BLOCKS.fullmatch(part.strip())]
+    if blocks:  # as LoRA Block Weight takes them without a name; of a preset and its numbers, the numbers
+        named["lbw"] = blocks[-1]
+        unread = [part for part in unread if part.strip() not in blocks]
     return PromptTag(name, numbers, named, is_identifier, ":".join(unread))
 
 

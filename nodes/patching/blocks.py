@@ -133,7 +133,12 @@ def _by_patterns(
     for pattern, factor in patterns:
         matches = _matcher(pattern)
         found = [name for name, own in inside.items() if matches(own)]
-        found += words if pattern == TEXT_ENCODER else [name for name in words if matches(name)]
+        if pattern == TEXT_ENCODER:
+            found += words
+        elif not pattern.startswith(
+            "*"
+        ):  # a star stands for the model's names; the text encoder has one of its own
+            found += [name for name in words if matches(name)]
         if not found and not (pattern == TEXT_ENCODER and not words):
             raise InvalidInput(
                 f'"{pattern}" names no block of this checkpoint',

@@ -252,7 +252,10 @@ def _refuse_schedules(entries: Sequence[WeightedPatches]) -> None:
 def _follow_schedules(
     clone: Any, how: Plan, entries: Sequence[WeightedPatches], bypass: ArrayBypass | None, to_hook: set[str]
 ) -> None:
-    strengths = ScheduledStrengths([each.strength for each in entries], [each.schedule for each in entries])
+    strengths = ScheduledStrengths(
+        *([each.strength for each in entries], [each.schedule for each in entries]),
+        [f"{each.place}: {each.name}" for each in entries],
+    )
     if bypass is not None:
         strengths.drive(bypass)
     left = (

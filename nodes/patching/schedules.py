@@ -10,6 +10,7 @@ OUTER_SAMPLE the conditionings, which carry the hooks.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +31,20 @@ if TYPE_CHECKING:
     from .bypass import ArrayBypass
     from .stack import WeightedPatches
 
+_log = logging.getLogger(__name__)
+
 WRAPPERS = comfy.patcher_extension.WrappersMP
 
 
 class ScheduledStrengths:
     """The strengths of an array's entries at the step that a run has come to."""
 
-    def __init__(self, strengths: Sequence[float], schedules: Sequence[Schedule | None]) -> None:
-        self._constant, self._schedules = tuple(strengths), tuple(schedules)
+    def __init__(
+        self, strengths: Sequence[float], schedules: Sequence[Schedule | None], names: Sequence[str] = ()
+    ) -> None:
+        self._constant, self._schedules, self._names = tuple(strengths), tuple(schedules), tuple(names)
+        self._counted: set[int] = set()
+        """Numbers of the entries that counted at some step of the run."""
         self._position = RunPosition()
         self._tensors: dict[tuple[float, ...], torch.Tensor] = {}
         self._followers: list[ArrayBypass] = []
@@ -95,10 +102,15 @@ class ScheduledStrengths:
             return callback(step, *arguments, **details) if callback is not None else None
 
         self._is_told = True
+        self._counted.clear()
         try:
-            return executor(guider, sigmas, extra_args, announced, *rest, **options)
+            made = executor(guider, sigmas, extra_args, announced, *rest, **options)
         finally:
             self._is_told = False
+        for number, (name, schedule) in enumerate(zip(self._names, self._schedules)):
+            if schedule is not None and number not in self._counted:
+                _log.warning("%s counted at none of this run's %d steps", name, len(sigmas) - 1)
+        return made
 
     def _prepared(self, patcher: Any, timestep: torch.Tensor, *rest: Any) -> None:
         """Before a forward of a model that is not the sampler's main one, as a guider's second: nobody tells of it."""
@@ -140,6 +152,7 @@ class ScheduledStrengths:
             return shares[count]
 
         self.now = self._at(position)
+        self._counted.update(number for number, strength in enumerate(self.now) if strength)
         self._hand_on()
 
 

@@ -18,6 +18,10 @@ FILES = ["x.safetensors"]
         ("lbw=OUTALL", {"blocks": "OUTALL"}),
         ("LBW=outall", {"blocks": "OUTALL"}),
         ("lbw=1,0,0,0,0,0,0,0,1,1,1,1", {"blocks": {"lbw": "1,0,0,0,0,0,0,0,1,1,1,1"}}),
+        ("OUTALL", {"blocks": "OUTALL"}),
+        ("LBW=SD-OUTALL", {"blocks": "OUTALL"}),
+        ("lbw=1,0,0,0,0,0,0,0,1,1,1,1;", {"blocks": {"lbw": "1,0,0,0,0,0,0,0,1,1,1,1"}}),
+        ("LBW=B11:1,0,0,0,0,0,0,0,1,1,1,1;A=4;B=1", {"blocks": {"lbw": "1,0,0,0,0,0,0,0,1,1,1,1"}}),
         ("start=5", {"schedule": {"weight": 0.8, "start": 5, "count": "numbers"}}),
         ("stop=10", {"schedule": {"weight": 0.8, "end": 10, "count": "numbers"}}),
         ("step=5-10", {"schedule": {"weight": 0.8, "start": 5, "end": 10, "count": "numbers"}}),
@@ -43,6 +47,20 @@ def test_options_that_cannot_be_are_said_and_not_dropped(options: str) -> None:
     assert not pasted.loras
     (fault,) = pasted.errors
     assert "<lora:x>" in str(fault)
+
+
+def test_an_option_that_means_nothing_here_is_said_and_the_rest_is_added() -> None:
+    pasted = read_pasted("<lora:x:0.8:strat=5:lbwe=1>", FILES)
+    assert [each.entry.weight for each in pasted.loras] == [0.8]
+    (fault,) = pasted.errors
+    assert fault.code == "unknownKey"
+    assert '"strat", "lbwe"' in str(fault)
+
+
+def test_letters_that_are_swept_are_refused_though_their_values_are_given() -> None:
+    pasted = read_pasted("<lora:x:0.8:lbw=1,0,A,0,0,0,0,0,1,1,1,1;A=4>", FILES)
+    assert not pasted.loras
+    assert "drawn or swept" in str(pasted.errors[0])
 
 
 def test_a_record_keeps_steps_and_blocks() -> None:

@@ -119,6 +119,9 @@ def test_names_with_ranges_and_stars_of_which_the_last_counts() -> None:
     assert at(found, "output_blocks.4.ff") == {0}
     assert at(found, "output_blocks.6.") == {0.5}
     assert at(found, "clip_l") == {0.3}
+    assert at(factors(BlockWeights(patterns=(("*", 0.0),)), SDXL), "clip_l") == {1}, (
+        "it has a name of its own"
+    )
 
 
 @pytest.mark.parametrize(

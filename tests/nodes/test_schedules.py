@@ -235,6 +235,22 @@ def test_no_weight_is_switched_for_low_rank(
     assert len(switched) <= 3 * weights  # off, on and off: not at each of six steps
 
 
+def test_a_span_without_a_step_is_said(
+    model: Any, files: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    run(applied(model, entry(files[0], between(0.9, 1))), sigmas_of(model, steps=3))
+    assert "lora[0]" in caplog.text
+    caplog.clear()
+    run(applied(model, entry(files[0], between(0.6, 1))), sigmas_of(model, steps=3))
+    assert "lora[0]" not in caplog.text
+
+
+def test_a_model_that_no_sampler_runs_has_no_steps_to_count() -> None:
+    with pytest.raises(Mismatch) as raised:
+        _ = RunPosition().share_of_steps
+    assert raised.value.code == "unknownSteps"
+
+
 def test_the_same_array_twice_is_the_same_object(model: Any, files: list[Path]) -> None:
     entries = [entry(files[0], between(0, 0.5)), entry(files[1], 0.5, 1)]
     first = applied(model, *entries)
