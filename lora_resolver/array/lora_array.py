@@ -19,20 +19,22 @@ Format: https://runware.ai/docs/image-inference/api-reference#request-lora
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError
 from ..identifiers import Identifier, parse_identifier
 from ..identifiers.identifier import MAX_CHARACTERS
 from ..identifiers.suggestions import is_prompt_tag
 from ..text import nearest, quoted
-from .block_weights import BlockWeights, read_blocks
+from .entry_values import MAX_WEIGHT, READERS, TRANSFORMERS, read_transformer, read_weight, wrong_type
 from .lenient_json import ObjectWithDuplicates, parse_json
 from .runware_request import find_lora_members
-from .schedule import COUNTS, MAX_POINTS, Schedule, is_position, last_position
+from .schedule import Schedule, last_position
+
+if TYPE_CHECKING:
+    from .block_weights import BlockWeights
 
 __all__ = [
     "MAX_ERRORS",
@@ -45,9 +47,6 @@ __all__ = [
     "parse_lora_array",
 ]
 
-MAX_WEIGHT = 4.0
-TRANSFORMERS = ("high", "low", "both")
-MAX_WORDS, MAX_WORD = 200, 1000
 MAX_ERRORS = 1000  # then reading stops: 100,000 sentences help nobody
 
 _KEYS = (
@@ -55,7 +54,6 @@ _KEYS = (
     '"count", "blocks" and "words".'
 )
 _ARRAY = 'Write [{ "model": "civitai:120096@135931", "weight": 0.7 }].'
-_RANGE = f"Write a number from -{MAX_WEIGHT:.0f} to {MAX_WEIGHT:.0f} without quotation marks, as in 0.7."
 _MAX_KEY_FAULTS = 5  # of one entry; an object with more is something else altogether
 # What other programs call the same things.
 _OTHER_NAMES = {
@@ -110,9 +108,9 @@ class LoraEntry:
     """Its trigger words that count; None for all that its file has."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _read_weight(self.weight))
-        object.__setattr__(self, "clip_weight", _read_weight(self.clip_weight))
-        _read_transformer(self.transformer)
+        object.__setattr__(self, "weight", read_weight(self.weight))
+        object.__setattr__(self, "clip_weight", read_weight(self.clip_weight))
+        read_transformer(self.transformer)
 
     @property
     def active(self) -> bool:
@@ -231,7 +229,7 @@ def _parse_text(text: str) -> object:
     except InvalidInput as error:
         raise _for_bare_identifier(text) or _for_prompt_tag(text) or error.at("lora") from None
     if isinstance(document, str):
-        raise _for_bare_identifier(document) or _wrong_type(document, "an array", _ARRAY).at("lora")
+        raise _for_bare_identifier(document) or wrong_type(document, "an array", _ARRAY).at("lora")
     return document
 
 
@@ -280,7 +278,7 @@ def _read_entries(value: object) -> tuple[LoraEntry, ...]:
         value = [value]
     if not isinstance(value, (list, tuple)):
         bare = _for_bare_identifier(value) if isinstance(value, str) else None
-        raise bare or _wrong_type(
+        raise bare or wrong_type(
             value, "an array", 'Write "lora": [{ "model": "civitai:120096@135931" }].'
         ).at("lora")
     entries: list[LoraEntry] = []
@@ -313,7 +311,7 @@ class _EntryReader:
         """The entry, or None where there are `faults`."""
         if not isinstance(item, Mapping):
             model = (_canonical_or_none(item) if isinstance(item, str) else None) or '"civitai:120096@135931"'
-            self.faults.append(_wrong_type(item, "an entry", f'Write {{ "model": {model} }}.').at(self.place))
+            self.faults.append(wrong_type(item, "an entry", f'Write {{ "model": {model} }}.').at(self.place))
             return None
         if isinstance(item, ObjectWithDuplicates):
             for key in item.duplicates[:_MAX_KEY_FAULTS]:
@@ -321,7 +319,7 @@ class _EntryReader:
                     f"the key {quoted(key)} is given more than once", "duplicateKey", "Keep one of them."
                 )
         values = self._known_values(item)
-        unknown = [str(key) for key in item if key not in _READERS]
+        unknown = [str(key) for key in item if key not in READERS]
         self._add_unknown(unknown)
         if "model" not in item and not any(_meant(key) == "model" for key in unknown[:_MAX_KEY_FAULTS]):
             self._add(
@@ -380,9 +378,9 @@ class _EntryReader:
     def _known_values(self, item: Mapping[Any, Any]) -> dict[str, Any]:
         values = {}
         for key, value in item.items():
-            if key in _READERS:
+            if key in READERS:
                 try:
-                    values[key] = _READERS[key](value)
+                    values[key] = READERS[key](value)
                 except InvalidInput as error:
                     self.faults.append(error.at(f"{self.place}.{key}"))
         return values
@@ -407,144 +405,4 @@ class _EntryReader:
 
 def _meant(key: str) -> str | None:
     plain = key[:64].lower().replace("-", "_")
-    return _OTHER_NAMES.get(plain) or nearest(plain, _READERS, cutoff=0.7)
-
-
-def _read_model(value: object) -> Identifier:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = (
-            str(value) if abs(value) < 10**20 else "0"
-        )  # the JavaScript SDK lets numbers through; none names a model
-    if not isinstance(value, str):
-        raise _wrong_type(
-            value, "the name of a model", 'Write one in quotation marks, as in "civitai:120096@135931".'
-        )
-    return parse_identifier(value)
-
-
-def _read_weight_or_points(value: object) -> float | tuple[tuple[float, float], ...]:
-    if not isinstance(value, (list, tuple)):
-        return _read_weight(value)
-    remedy = f"Write 2 to {MAX_POINTS} points by rising position, as in [[0, 0.2], [0.5, 1]]."
-    points: list[tuple[float, float]] = []
-    for number, point in enumerate(value[: MAX_POINTS + 1]):
-        if not isinstance(point, (list, tuple)) or len(point) != 2 or not is_position(point[0]):
-            raise InvalidInput(
-                f"point {number + 1} is no [position, weight]",
-                code="invalidValue",
-                remedy=remedy,
-            )
-        if points and point[0] <= points[-1][0]:
-            raise InvalidInput(
-                f"point {number + 1} does not come after the one before it",
-                code="invalidValue",
-                remedy=remedy,
-            )
-        try:
-            points.append((float(point[0]), _read_weight(point[1])))
-        except InvalidInput as error:
-            message = f"of point {number + 1}, {error.message}"
-            raise InvalidInput(message, code=error.code, remedy=error.remedy) from None
-    if not 2 <= len(value) <= MAX_POINTS:
-        what = "1 point is" if len(value) == 1 else f"{len(value):,} points are"
-        raise InvalidInput(f"{what} no weight over the steps", code="invalidValue", remedy=remedy)
-    return tuple(points)
-
-
-def _read_position(value: object) -> float:
-    if not is_position(value):
-        raise InvalidInput(
-            f"{_shown(value)} is no share of the steps",
-            code="valueOutOfRange" if isinstance(value, (int, float)) else "invalidType",
-            remedy='Write a number from 0 to 1, as in 0.5; or whole steps, with "count": "numbers".',
-        )
-    return float(value)  # type: ignore[arg-type]  # it is a number
-
-
-def _read_count(value: object) -> str:
-    if isinstance(value, str) and value in COUNTS:
-        return value
-    raise InvalidInput(
-        f"{_shown(value)} is no way to count",
-        code="invalidValue" if isinstance(value, str) else "invalidType",
-        remedy='Write "steps", "percent" for the noise schedule as ComfyUI counts it, or "numbers" for whole steps.',
-    )
-
-
-def _read_words(value: object) -> tuple[str, ...]:
-    if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
-        raise _wrong_type(value, "a list of trigger words", 'Write ["a word"], or [] for none.')
-    if len(value) > MAX_WORDS or any(len(each) > MAX_WORD for each in value):
-        raise InvalidInput(
-            f"there are more than {MAX_WORDS} words, or one has more than {MAX_WORD} characters",
-            code="invalidValue",
-            remedy="Write those that the prompt is to have.",
-        )
-    return tuple(dict.fromkeys(filter(None, (" ".join(each.split()) for each in value))))
-
-
-def _read_weight(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _wrong_type(value, "a number", _RANGE)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidInput(f"{_shown(value)} is not a finite number", code="valueOutOfRange", remedy=_RANGE)
-    if not -MAX_WEIGHT <= value <= MAX_WEIGHT:
-        raise InvalidInput(
-            f"{_shown(value)} is outside -{MAX_WEIGHT:.0f}…{MAX_WEIGHT:.0f}",
-            code="valueOutOfRange",
-            remedy=_RANGE,
-        )
-    return float(value) + 0.0  # -0.0 becomes 0.0
-
-
-def _read_transformer(value: object) -> str:
-    if isinstance(value, str) and value in TRANSFORMERS:
-        return value
-    meant = nearest(value, TRANSFORMERS) if isinstance(value, str) else None
-    raise InvalidInput(
-        f"{_shown(value)} is no transformer" + (f', did you mean "{meant}"?' if meant else ""),
-        code="invalidValue" if isinstance(value, str) else "invalidType",
-        remedy='Write "high", "low" or "both".',
-    )
-
-
-def _read_switch(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise _wrong_type(value, "true or false", "Write true or false without quotation marks.")
-    return value
-
-
-_READERS: dict[str, Callable[[object], Any]] = {
-    "model": _read_model,
-    "weight": _read_weight_or_points,
-    "clip_weight": _read_weight,
-    "transformer": _read_transformer,
-    "enabled": _read_switch,
-    "start": _read_position,
-    "end": _read_position,
-    "hold": _read_switch,
-    "count": _read_count,
-    "blocks": read_blocks,
-    "words": _read_words,
-}
-
-
-def _wrong_type(value: object, wanted: str, remedy: str) -> InvalidInput:
-    return InvalidInput(f"{_shown(value)} is not {wanted}", code="invalidType", remedy=remedy)
-
-
-def _shown(value: object) -> str:
-    """The value as JSON would name it, short."""
-    if isinstance(value, str):
-        return quoted(value)
-    if isinstance(value, Mapping):
-        return "an object"
-    if isinstance(value, (list, tuple)):
-        return "an array"
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    if isinstance(value, int) and abs(value) >= 10**20:
-        return "a number of more than 20 digits"
-    if isinstance(value, float):
-        return json.dumps(float(value))
-    return quoted(str(value), 40).strip('"')
+    return _OTHER_NAMES.get(plain) or nearest(plain, READERS, cutoff=0.7)

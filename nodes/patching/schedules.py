@@ -170,7 +170,7 @@ class _AtTheseStrengths(comfy.hooks.HookKeyframeGroup):
         return 1.0
 
     def reset(self) -> None:
-        """At the beginning of a run: the weights are patched anew then."""
+        """At the beginning of a run: the weights are patched again then."""
         super().reset()
         self._made_at = None
 

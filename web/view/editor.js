@@ -1,6 +1,6 @@
 /**
  * The row editor over one text. The text is the truth: `setText` shows what somebody else wrote, every edit here writes
- * the text anew through `host.commit`. Knows nothing of ComfyUI but what `host` offers.
+ * the text through `host.commit`. Knows nothing of ComfyUI but what `host` offers.
  */
 
 import { keepKeys, readArray, writeArray } from "../rows/array_text.js";
