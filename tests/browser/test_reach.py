@@ -35,12 +35,12 @@ def test_every_part_is_reached_by_tab_and_used_by_keys(comfy: ComfyPage) -> None
     expect(comfy.row(1).get_by_test_id("row-state")).to_have_text("wrong architecture")
     page.get_by_test_id("toggle-all").focus()
     parts = []
-    for _ in range(15):
+    for _ in range(17):
         parts.append(focused(comfy))
         page.keyboard.press("Tab")
-    row = ["row-handle", "row-toggle", "row-thumbnail", "row-weight", "row-menu"]
+    row = ["row-handle", "row-toggle", "row-thumbnail", "row-name", "row-weight", "row-menu"]
     second = [part for part in row if part != "row-thumbnail"]  # it has no picture
-    assert parts[: 4 + 9] == ["toggle-all", "presets", "json-view", "add", *row, *second]
+    assert parts[: 4 + 11] == ["toggle-all", "presets", "json-view", "add", *row, *second]
 
     comfy.row(0).get_by_test_id("row-toggle").focus()
     page.keyboard.press("Space")

@@ -27,8 +27,8 @@ def run(comfy: ComfyPage) -> None:
         """() => {
           const apply = app.graph.nodes.find((node) => node.type === "AirLoraApply");
           const preview = LiteGraph.createNode("PreviewAny");
-          app.graph.add(preview);
           preview.pos = [1000, 0];
+          app.graph.add(preview);
           apply.connect(3, preview, 0);
         }"""
     )
