@@ -48,6 +48,8 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
             "test_download_claims",
             "test_secrets",
             "test_flush",
+            "test_address_rules",
+            "test_outside_input",
         ),
     ),
     "patching": (
