@@ -141,14 +141,15 @@ def show_when_saved(clip: Any) -> None:
     """
     if hasattr(type(clip.patcher), "model_state_dict_for_saving"):
         return
-    get_sd, clone = clip.get_sd, clip.clone
+    its, of_class = weakref.ref(clip), type(clip)  # a CLIP that held on to itself would keep its model in memory
 
     def saved() -> Any:
-        comfy.model_management.load_models_gpu([clip.patcher], force_patch_weights=True)
-        return get_sd()
+        own: Any = its()
+        comfy.model_management.load_models_gpu([own.patcher], force_patch_weights=True)
+        return of_class.get_sd(own)
 
     def cloned(*arguments: Any, **options: Any) -> Any:
-        made = clone(*arguments, **options)
+        made = of_class.clone(its(), *arguments, **options)
         show_when_saved(made)
         return made
 

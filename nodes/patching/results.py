@@ -89,7 +89,8 @@ def patched(
     if (
         known is None or clone is None or _uuid(clone) != known.uuid
     ):  # gone, or somebody has added to it since
-        rest = (key[:2], tuple((each.identity, each.strength) for each in to_patch if each.patches))
+        # With a bypass, an entry's patches are fewer than without.
+        rest = (key[:2], bypass, tuple((each.identity, each.strength) for each in to_patch if each.patches))
         same = known or next((each for each in results.values() if each.rest == rest and not to_hook), None)
         patches = same.patches if same is not None else stack_patches(_without(to_patch, to_hook))
         clone = _clone_with(patcher, patches, how, entries, to_hook)

@@ -20,6 +20,7 @@ from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
 from air_lora_pack.nodes.patching.bypass_choice import Choice
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from comfy_extras.nodes_model_merging import ModelMergeSimple, ModelSubtract
+from safetensors.torch import load_file, save_file
 
 from lora_resolver import Mismatch
 from tests import lora_files
@@ -339,6 +340,17 @@ def test_what_is_saved_has_the_text_encoder_s_too(
         torch.testing.assert_close(ours[name], expected[name], rtol=1e-3, atol=1e-4)
 
 
+def test_a_text_encoder_is_let_go_at_once(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
+    """No cycle waits for the garbage collector: ComfyUI counts on it where it makes room."""
+    gc.collect()
+    gc.disable()
+    try:
+        clip = weakref.ref(applied(sd15, loras[:1]).clip)
+        assert clip() is None
+    finally:
+        gc.enable()
+
+
 def test_after_it_was_saved_it_is_beside_the_layers_again(
     sd15: tuple[Any, Any], loras: list[WeightedLora], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,6 +374,24 @@ def test_a_changed_strength_patches_nothing_of_what_is_patched_beside_it(
     assert keys == []
     monkeypatch.undo()
     assert_close(second, picture(applied(sd15, changed, bypass=False).model))
+
+
+def test_patched_first_and_bypassed_then(sd15: tuple[Any, Any], folder: Path) -> None:
+    """A file with biases is patched in part either way: what the first array patched is not what the second leaves."""
+    modules = lora_files.modules_of("sd15")
+    low_rank, whole = (
+        load_file(lora_files.write_lora(folder / f"part-{kind}.safetensors", modules, kind=kind, seed=9))
+        for kind in ("lora", "diff_b")
+    )
+    biases = {name: tensor for name, tensor in whole.items() if name.endswith(".diff_b")}
+    assert biases
+    save_file({**low_rank, **biases}, folder / "biases.safetensors")
+    lora = entry(folder / "biases.safetensors", 0.7)
+    expected = applied(sd15, [lora], bypass=False).model
+    beside = applied(sd15, [lora]).model
+    assert beside.patches
+    assert set(beside.patches) < set(expected.patches)
+    assert_close(picture(beside), picture(expected))
 
 
 def test_each_side_s_choice_is_in_the_report(
