@@ -50,14 +50,23 @@ def run() -> list[BenchmarkResult]:
         return [*_race(), *_regions()]
 
 
-def _regions() -> list[BenchmarkResult]:
+def _model() -> Any:
     model = make_model("SD1.5")
     model.model.diffusion_model.float().dtype = torch.float32
+    return model
+
+
+def _files(folder: Path, model: Any) -> list[Path]:
+    return [
+        write_lora(folder / f"{n}.safetensors", model, n, convolutions=False, rank=16)
+        for n in range(2 * COUNT)
+    ]
+
+
+def _regions() -> list[BenchmarkResult]:
+    model = _model()
     with tempfile.TemporaryDirectory(dir=room_on_disk(4 << 30)) as folder:
-        files = [
-            write_lora(Path(folder) / f"{n}.safetensors", model, n, convolutions=False, rank=16)
-            for n in range(2 * COUNT)
-        ]
+        files = _files(Path(folder), model)
         halves = files[:COUNT], files[COUNT:]
         made = {
             "ours": [_hooks_of_ours(model, half) for half in halves],
@@ -105,13 +114,9 @@ def _two_halves(model: Any, hooks: list[Any]) -> Callable[[], None]:
 
 
 def _race() -> list[BenchmarkResult]:
-    model = make_model("SD1.5")
-    model.model.diffusion_model.float().dtype = torch.float32
+    model = _model()
     with tempfile.TemporaryDirectory(dir=room_on_disk(4 << 30)) as folder:
-        files = [
-            write_lora(Path(folder) / f"{n}.safetensors", model, n, convolutions=False, rank=16)
-            for n in range(2 * COUNT)
-        ]
+        files = _files(Path(folder), model)
         spent = {"ours": 0.0, "core": 0.0}
         ways = {
             "ours": _ours(model, files, scheduled=True),

@@ -10,7 +10,7 @@
     │   ├── HostedOnly             its weights are not public
     │   └── Offline                it is not on disk and the network may not be used
     ├── TransferFailed             the network or the server failed; another try may do
-    ├── VerificationFailed         the bytes are not what was promised, or no LoRA at all
+    ├── VerificationFailed         the bytes are not what was expected, or no LoRA at all
     ├── StorageFailed              the disk is full, read-only or in the way
     ├── Mismatch                   the file is sound, but does not fit the loaded model
     └── SeveralErrors              several entries failed; `.errors` holds each
@@ -193,7 +193,7 @@ class TransferFailed(LoraResolverError):
 
 
 class VerificationFailed(LoraResolverError):
-    """The bytes are not what the source promised, or are no safetensors file that can be believed."""
+    """The bytes are not what the source says, or are no safetensors file that can be believed."""
 
 
 class StorageFailed(LoraResolverError):

@@ -211,7 +211,7 @@ COMMANDS = {
 def _run(python: Path, *arguments: str, comfyui: Comfyui | None = None) -> int:
     environment = dict(os.environ)
     # Machines that build images are often told to write no bytecode: then each of the many processes that the tests
-    # start compiles PyTorch and ComfyUI again, which is half of its start. Kept apart, it lies in nobody's way.
+    # start compiles PyTorch and ComfyUI again, which is half of its start. Kept apart, it is in nobody's way.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".runtime" / "bytecode"))
     if comfyui is not None:

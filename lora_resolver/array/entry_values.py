@@ -67,7 +67,7 @@ def read_position(value: object) -> float:
             code="valueOutOfRange" if isinstance(value, (int, float)) else "invalidType",
             remedy='Write a number from 0 to 1, as in 0.5; or whole steps, with "count": "numbers".',
         )
-    return float(value)  # type: ignore[arg-type]  # it is a number
+    return float(value)
 
 
 def read_count(value: object) -> str:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeGuard
 
 __all__ = ["COUNTS", "MAX_POINTS", "Schedule"]
 
@@ -111,7 +112,7 @@ def last_position(count: str) -> float:
     return MAX_STEP if count == "numbers" else 1.0
 
 
-def is_position(value: object) -> bool:
+def is_position(value: object) -> TypeGuard[float]:
     """Whether it is a number that is one in some way of counting."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False

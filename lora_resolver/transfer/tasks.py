@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["CancelToken", "Cancelled", "ProgressTracker", "SideBySide", "run_side_by_side"]
 
 TICK = 0.125
-"""Seconds between two reports: eight a second, between the four and the ten that are promised."""
+"""Seconds between two reports: eight a second, between the four and the ten that are asked for."""
 
 GRACE = 0.8
 """Seconds that stopped workers get to put things in order; the caller is free within a second in any case."""

@@ -141,7 +141,10 @@ def show_when_saved(clip: Any) -> None:
     """
     if hasattr(type(clip.patcher), "model_state_dict_for_saving"):
         return
-    its, of_class = weakref.ref(clip), type(clip)  # a CLIP that held on to itself would keep its model in memory
+    its, of_class = (
+        weakref.ref(clip),
+        type(clip),
+    )  # a CLIP that held on to itself would keep its model in memory
 
     def saved() -> Any:
         own: Any = its()

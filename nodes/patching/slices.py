@@ -1,4 +1,4 @@
-"""Parts of weights: which part, how large it is, and what lies in it."""
+"""Parts of weights: which part, how large it is, and what is in it."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lora_resolver import read_pasted, read_record
 from tests.integration.conftest import Studio, air, tiny
@@ -26,7 +27,7 @@ def pixels(studio: Studio, workflow: Workflow) -> np.ndarray:
     return np.asarray(studio.picture(studio.run(workflow))).astype(int)
 
 
-def with_lora(entries: list[dict[str, Any]], **changes: Any) -> Workflow:
+def with_lora(entries: list[dict[str, Any]] | str, **changes: Any) -> Workflow:
     return tiny("sd15", entries, steps=4, **changes).workflow()
 
 
@@ -93,8 +94,6 @@ def test_the_report_and_the_saved_picture_say_when_and_where(studio: Studio) -> 
     assert second["blocks"] == {"output_blocks.*": 0.5}
     assert first["bypassed"] > 0
     picture = studio.client.image(result.image_references()[0])
-    from PIL import Image
-
     (entries,) = read_record(Image.open(io.BytesIO(picture)).text["air_lora"]).values()
     assert [each.entry.extensions() for each in entries] == [
         {"schedule": first["schedule"]},
@@ -241,7 +240,7 @@ def test_both_experts_of_a_video_model_in_one_node(studio: Studio) -> None:
 
 def test_a_prompt_s_tag_with_blocks_and_steps(studio: Studio) -> None:
     text = "a house <lora:local:0.8:lbw=late:start=1:stop=3>"
-    workflow = with_lora(text)  # type: ignore[arg-type]  # the node reads a prompt's tags too
+    workflow = with_lora(text)
     (entry,) = studio.report(studio.run(workflow))["entries"]
     assert entry["blocks"] == "late"
     assert entry["schedule"] == {"weight": 0.8, "start": 1, "end": 3, "count": "numbers"}
@@ -329,3 +328,47 @@ def test_the_words_that_an_entry_says_are_those_that_come_out(studio: Studio) ->
         ["shared word", "of my own"],
         [],
     ]
+
+
+def test_what_was_picked_is_applied_reported_and_recorded(studio: Studio) -> None:
+    workflow = with_lora([])
+    apply = next(node for node, values in workflow.items() if values["class_type"] == "AirLoraApply")
+    array = [{"model": A, "weight": 0.7, "clip_weight": 0.2}, {"model": B}]
+
+    def picked(seed: int) -> tuple[str, dict[str, Any], list[str]]:
+        workflow["pick"] = {
+            "class_type": "AirLoraPick",
+            "inputs": {
+                "lora": json.dumps(array),
+                "seed": seed,
+                "count": 1,
+                "how": "in turn",
+                "weights": "0.4 to 0.6",
+            },
+        }
+        workflow["what"] = {"class_type": "PreviewAny", "inputs": {"source": ["pick", 1]}}
+        workflow[apply]["inputs"]["lora"] = ["pick", 0]
+        result = studio.run(workflow)
+        picture = Image.open(io.BytesIO(studio.client.image(result.image_references()[0])))
+        (entries,) = read_record(picture.text["air_lora"]).values()
+        (row,) = studio.report(result)["entries"]
+        return result.outputs["what"]["text"][0], row, [str(each.entry.identifier) for each in entries]
+
+    for seed, model in ((0, A), (1, B), (2, A)):
+        said, row, recorded = picked(seed)
+        assert said.startswith(model)
+        assert (row["model"], row["status"], recorded) == (model, "applied", [model])
+        assert 0.4 <= row["weight"] <= 0.6
+        assert row["clip_weight"] == (0.2 if model == A else row["weight"])
+
+
+def test_each_region_s_loras_are_in_the_picture_s_record(studio: Studio) -> None:
+    result = studio.run(regions([{"model": A, "weight": 1.0}], [{"model": B, "weight": 0.5}]))
+    picture = Image.open(io.BytesIO(studio.client.image(result.image_references()[0])))
+    recorded = read_record(picture.text["air_lora"])
+    by_node = {
+        node: [(str(each.entry.identifier), each.entry.weight) for each in own]
+        for node, own in recorded.items()
+    }
+    assert by_node["left_hooks"] == [(A, 1.0)]
+    assert by_node["right_hooks"] == [(B, 0.5)]

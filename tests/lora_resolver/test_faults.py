@@ -226,7 +226,7 @@ CASES = [
     # Answers that are not what they should be.
     Case("length too large", "deliver", fault.announces(300_600), "connectionLost"),
     Case("length far too large", "deliver", fault.announces(10**12), "tooLarge", "AIR_LORA_MAX_BYTES"),
-    Case("another length", "deliver", fault.announces(200_000), "wrongLength", "were promised"),
+    Case("another length", "deliver", fault.announces(200_000), "wrongLength", "were expected"),
     Case("no length", "deliver", fault.without_length),
     Case("no ranges", "deliver", fault.without_ranges),
     Case("no ranges, and a reset", "deliver", fault.times(1, fault.without_length)),
@@ -244,7 +244,7 @@ CASES = [
     Case("page that calls itself a file", "deliver", fault.sends(b"<html>Log in</html>"), "wrongLength"),
     Case("gzip", "deliver", _compressed),
     Case("broken compression", "deliver", _truncated_gzip, "wrongHash"),
-    Case("wrong hash", "deliver", _bit_flipped, "wrongHash", "was promised. Nothing was kept."),
+    Case("wrong hash", "deliver", _bit_flipped, "wrongHash", "was expected. Nothing was kept."),
     Case("expired signature", "deliver", fault.times(1, fault.status(403))),
     Case("signature never good", "deliver", fault.status(403), "accessDenied"),
     # Redirects.

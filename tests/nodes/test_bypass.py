@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import itertools
 import weakref
 from typing import TYPE_CHECKING, Any
 
 import comfy.hooks
-import comfy.lora
 import comfy.model_management
-import comfy.sample
-import comfy.sd
 import comfy.utils
 import pytest
 import torch
 from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
 from air_lora_pack.nodes.patching.bypass_choice import Choice
 from comfy_api.torch_helpers import set_torch_compile_wrapper
-from comfy_extras.nodes_model_merging import ModelMergeSimple, ModelSubtract
 from safetensors.torch import load_file, save_file
 
 from lora_resolver import Mismatch
 from tests import lora_files
+from tests.nodes.beside import (
+    CPU,
+    FP32,
+    KINDS,
+    STEPS,
+    applied,
+    assert_close,
+    calculated,
+    core_patch,
+    entry,
+    make_loras,
+    ours_bypass,
+    picture,
+)
 from tests.nodes.checkpoints import load
 
 if TYPE_CHECKING:
@@ -32,90 +41,21 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("as_comfyui_runs_nodes")]
 
-CPU = torch.device("cpu")
-FP32 = {"model_options": {"dtype": torch.float32}}
-CLOSE = 2e-5
-"""Of the largest number, in fp32: products in another order."""
-KINDS = ("lora", "tucker", "dora", "loha", "lokr")
-
 
 @pytest.fixture(scope="module")
 def sd15(folder: Path) -> tuple[Any, Any]:
     return load(folder, "sd15", **FP32)
 
 
+@pytest.fixture(scope="module")
+def loras(folder: Path) -> list[WeightedLora]:
+    return make_loras(folder)
+
+
 @pytest.fixture(autouse=True)
 def _unloaded() -> Iterator[None]:
     yield
     comfy.model_management.unload_all_models()
-
-
-def entry(path: Path, strength: float, number: int = 0) -> WeightedLora:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return WeightedLora(f"lora[{number}]", path.stem, path, digest, strength, strength)
-
-
-@pytest.fixture(scope="module")
-def loras(folder: Path) -> list[WeightedLora]:
-    """One of each kind, with what convolutions, text encoders and alphas there are."""
-    modules = lora_files.modules_of("sd15")
-    convolutions = {name: module for name, module in modules.items() if len(module.shape) == 4}
-    strengths = (0.8, -0.5, 0.4, 0.3, 0.6)
-    return [
-        entry(
-            lora_files.write_lora(
-                folder / f"{kind}.safetensors",
-                convolutions if kind == "tucker" else modules,
-                kind=kind,
-                seed=n,
-            ),
-            strength,
-            n,
-        )
-        for n, (kind, strength) in enumerate(zip(KINDS, strengths))
-    ]
-
-
-def noise(model: Any) -> torch.Tensor:
-    channels = model.model.latent_format.latent_channels
-    return torch.randn(1, channels, 8, 8, generator=torch.Generator().manual_seed(3))
-
-
-def picture(model: Any, hooks: Any = None, **options: Any) -> torch.Tensor:
-    """What a KSampler makes of it: loaded by ComfyUI's own management."""
-    width = model.model.model_config.unet_config["context_dim"]
-    words = [
-        [
-            torch.randn(1, 8, width, generator=torch.Generator().manual_seed(4)),
-            {"hooks": hooks} if hooks else {},
-        ]
-    ]
-    start = noise(model)
-    options = {"steps": 2, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", **options}
-    return comfy.sample.sample(
-        model, start, positive=words, negative=words, latent_image=torch.zeros_like(start), seed=5, **options
-    )
-
-
-def applied(pair: tuple[Any, Any], entries: list[WeightedLora], *, bypass: bool = True) -> Any:
-    return apply_loras(*pair, entries, skip_mismatches=False, apply_as="bypass" if bypass else "patch")
-
-
-def assert_close(first: torch.Tensor, second: torch.Tensor, tolerance: float = CLOSE) -> None:
-    assert float((first - second).abs().max() / second.abs().max()) < tolerance
-
-
-def calculated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The weights that are patched from now on."""
-    keys: list[str] = []
-    calculate = comfy.lora.calculate_weight
-
-    def counted(patches: Any, weight: Any, key: str, *rest: Any, **options: Any) -> Any:
-        keys.append(key)
-        return calculate(patches, weight, key, *rest, **options)
-
-    monkeypatch.setattr(comfy.lora, "calculate_weight", counted)
-    return keys
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -188,30 +128,6 @@ def test_nothing_to_bypass_is_an_error(sd15: tuple[Any, Any], loras: list[Weight
 
 
 # ---- beside others
-
-
-def core_bypass(model: Any, lora: WeightedLora) -> Any:
-    """ComfyUI's own bypass loader, where this ComfyUI has one."""
-    if not hasattr(comfy.sd, "load_bypass_lora_for_models"):
-        return None
-    file = comfy.utils.load_torch_file(str(lora.path))
-    return comfy.sd.load_bypass_lora_for_models(model, None, file, lora.model_strength, 0)[0]
-
-
-def core_patch(model: Any, lora: WeightedLora) -> Any:
-    file = comfy.utils.load_torch_file(str(lora.path))
-    return comfy.sd.load_lora_for_models(model, None, file, lora.model_strength, 0)[0]
-
-
-def ours_bypass(model: Any, lora: WeightedLora) -> Any:
-    return apply_loras(model, None, [lora], skip_mismatches=False, apply_as="bypass").model
-
-
-def ours_patch(model: Any, lora: WeightedLora) -> Any:
-    return apply_loras(model, None, [lora], skip_mismatches=False).model
-
-
-STEPS = {"ours": ours_bypass, "ours patched": ours_patch, "core": core_patch, "core beside": core_bypass}
 
 
 @pytest.mark.parametrize("run_between", [False, True], ids=["one run", "a run after each"])
@@ -302,67 +218,6 @@ def test_a_clone_outlives_what_it_was_cloned_from(sd15: tuple[Any, Any], loras: 
     assert_close(picture(later), expected)
 
 
-def test_what_is_saved_has_the_loras_in_it(
-    sd15: tuple[Any, Any], loras: list[WeightedLora], tmp_path: Path
-) -> None:
-    def saved(model: Any) -> dict[str, torch.Tensor]:
-        path = tmp_path / "saved.safetensors"
-        comfy.sd.save_checkpoint(str(path), model)
-        tensors: dict[str, torch.Tensor] = comfy.utils.load_torch_file(str(path))
-        path.unlink()
-        return tensors
-
-    plain, expected = saved(sd15[0]), saved(core_patch(sd15[0], loras[0]))
-    ours = saved(ours_bypass(sd15[0], loras[0]))
-    changed = [name for name, tensor in expected.items() if not torch.equal(tensor, plain[name])]
-    assert changed
-    for name in changed:
-        torch.testing.assert_close(ours[name], expected[name], rtol=1e-3, atol=1e-5)
-
-
-def test_what_is_saved_has_the_text_encoder_s_too(
-    sd15: tuple[Any, Any], loras: list[WeightedLora], tmp_path: Path
-) -> None:
-    def saved(model: Any, clip: Any) -> dict[str, torch.Tensor]:
-        path = tmp_path / "saved.safetensors"
-        comfy.sd.save_checkpoint(str(path), model, clip)
-        tensors: dict[str, torch.Tensor] = comfy.utils.load_torch_file(str(path))
-        path.unlink()
-        return {name: tensor for name, tensor in tensors.items() if name.startswith("cond_stage_model")}
-
-    plain = saved(*sd15)
-    patched, beside = (applied(sd15, loras[:1], bypass=how) for how in (False, True))
-    expected = saved(patched.model, patched.clip)
-    changed = [name for name, tensor in expected.items() if not torch.equal(tensor, plain[name])]
-    assert changed
-    ours = saved(beside.model, beside.clip.clone())
-    for name in changed:
-        torch.testing.assert_close(ours[name], expected[name], rtol=1e-3, atol=1e-4)
-
-
-def test_a_text_encoder_is_let_go_at_once(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
-    """No cycle waits for the garbage collector: ComfyUI counts on it where it makes room."""
-    gc.collect()
-    gc.disable()
-    try:
-        clip = weakref.ref(applied(sd15, loras[:1]).clip)
-        assert clip() is None
-    finally:
-        gc.enable()
-
-
-def test_after_it_was_saved_it_is_beside_the_layers_again(
-    sd15: tuple[Any, Any], loras: list[WeightedLora], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = applied(sd15, loras[:2]).model
-    before = picture(model)
-    comfy.sd.save_checkpoint(str(tmp_path / "saved.safetensors"), model)
-    keys = calculated(monkeypatch)
-    assert torch.equal(picture(model), before)
-    assert keys == []
-    assert applied(sd15, loras[:2]).model is model
-
-
 def test_a_changed_strength_patches_nothing_of_what_is_patched_beside_it(
     sd15: tuple[Any, Any], loras: list[WeightedLora], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -407,54 +262,6 @@ def test_each_side_s_choice_is_in_the_report(
     assert found.bypassed > 0
     assert set(found.patched) == {"it stays in memory"}
     assert found.bypassed + found.patched["it stays in memory"] == made.entries[0].weights
-
-
-def test_the_difference_of_two_models(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
-    """As Extract and Save LoRA takes it: with a factor of one, which scales nothing."""
-    ours, expected = (
-        ModelSubtract().merge(add(sd15[0], loras[0]), sd15[0], 1.0)[0] for add in (ours_bypass, core_patch)
-    )
-    key = "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight"
-    found = []
-    for model in (ours, expected):
-        model.patch_model(device_to=CPU)
-        found.append(comfy.utils.get_attr(model.model, key).clone())
-        model.unpatch_model(device_to=CPU)
-    assert float(found[1].abs().max()) > 0
-    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-5)
-
-
-@pytest.fixture(scope="module")
-def other(folder: Path) -> Any:
-    model = load(folder, "sd15", **FP32)[0]
-    with torch.no_grad():
-        for parameter in model.model.diffusion_model.parameters():
-            parameter.mul_(1.2)
-    return model
-
-
-@pytest.mark.parametrize("where", ["first", "second", "both", "after"])
-def test_merged_with_another_model(
-    sd15: tuple[Any, Any], other: Any, loras: list[WeightedLora], where: str
-) -> None:
-    """A merge scales what the one has and takes what the other has: LoRAs beside the layers, too."""
-
-    def merged(add: Any) -> Any:
-        one, two = sd15[0], other
-        if where in ("first", "both"):
-            one = add(one, loras[0])
-        if where in ("second", "both"):
-            two = add(two, loras[1])
-        made = ModelMergeSimple().merge(one, two, 0.6)[0]
-        return add(made, loras[0]) if where == "after" else made
-
-    expected = picture(merged(core_patch))
-    assert_close(picture(merged(ours_bypass)), expected, 1e-4)
-    clone = ours_bypass(sd15[0], loras[0]).clone()  # what stands between them, such as a changed sampling
-    again = ModelMergeSimple().merge(clone, other, 0.6)[0]
-    assert_close(
-        picture(again), picture(ModelMergeSimple().merge(core_patch(sd15[0], loras[0]), other, 0.6)[0]), 1e-4
-    )
 
 
 def test_a_weight_hook_beside_it(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:

@@ -80,15 +80,15 @@ def range_facts(answer: Download, start: int) -> Facts:
 
 
 def check_size(request: DownloadRequest, size: int | None, limit: int) -> None:
-    """Raises StorageFailed for a file that is too large, TransferFailed for another size than was promised."""
+    """Raises StorageFailed for a file that is too large, TransferFailed for another size than was expected."""
     if size is None:
         return
     if size > limit:
         raise too_large(request, size, limit)
-    promised = request.file.size
-    if promised is not None and abs(size - promised) > SIZE_TOLERANCE:
+    expected = request.file.size
+    if expected is not None and abs(size - expected) > SIZE_TOLERANCE:
         raise TransferFailed(
-            f"the server has {size:,} bytes for {request.file.name!r}, but {promised:,} were promised",
+            f"the server has {size:,} bytes for {request.file.name!r}, but {expected:,} were expected",
             code="wrongLength",
             remedy="Run it again later; if it stays so, the source serves a file that is not its own.",
         )

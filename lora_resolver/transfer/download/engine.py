@@ -77,7 +77,7 @@ def download(
 
 
 def _made_by_another(request: DownloadRequest) -> VerifiedFile | None:
-    """The promised file, where another machine, which no lock held off, has placed it meanwhile."""
+    """The expected file, where another machine, which no lock held off, has placed it meanwhile."""
     try:
         digest = sha256_of(request.target)
         is_it = digest == request.file.sha256

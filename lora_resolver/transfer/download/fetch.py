@@ -173,7 +173,7 @@ class Fetch:
         known = self._part.facts
         if known is None or facts.size != known.size:
             raise FileChanged
-        # Two storage services of one site give one file different ETags; a promised hash is the better judge.
+        # Two storage services of one site give one file different ETags; an expected hash is the better judge.
         if self._request.file.sha256 is None and facts.etag != known.etag:
             raise FileChanged
 

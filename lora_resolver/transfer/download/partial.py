@@ -85,7 +85,7 @@ class PartFile:
             pieces = Pieces.from_record(record["pieces"])
             whole = self.path.stat().st_size == facts.size == pieces.size
             same = record["format"] == _FORMAT and record["sha256"] == self._sha256
-            # Without a promised hash, only an ETag says that the server still sends the same file.
+            # Without an expected hash, only an ETag says that the server still sends the same file.
             usable = whole and same and (self._sha256 is not None or facts.etag != "")
         except (OSError, ValueError, KeyError, TypeError):
             usable = False

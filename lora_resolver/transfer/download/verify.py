@@ -26,10 +26,10 @@ class VerifiedFile(NamedTuple):
 
 
 def check_content(request: DownloadRequest, path: Path, sha256: str) -> VerifiedFile:
-    """The promised bytes, and a safetensors file that can be believed. Raises VerificationFailed."""
+    """The expected bytes, and a safetensors file that can be believed. Raises VerificationFailed."""
     if request.file.sha256 is not None and sha256 != request.file.sha256:
         raise VerificationFailed(
-            f"{request.file.name!r} arrived with SHA-256 {sha256}, but {request.file.sha256} was promised",
+            f"{request.file.name!r} arrived with SHA-256 {sha256}, but {request.file.sha256} was expected",
             code="wrongHash",
             remedy="Nothing was kept. Run it again; if it stays so, the source serves a file that is not its own.",
         )
