@@ -251,6 +251,26 @@ def test_a_model_that_no_sampler_runs_has_no_steps_to_count() -> None:
     assert raised.value.code == "unknownSteps"
 
 
+@pytest.mark.parametrize(("kind", "leaves"), [(0, False), (2, True)], ids=["lora", "dora"])
+def test_dynamic_memory_is_left_only_for_what_has_no_factors_and_never_in_silence(
+    model: Any, files: list[Path], kind: int, leaves: bool
+) -> None:
+    """ComfyUI makes an ordinary patcher on a CPU: the decision is shown here, on one that calls itself dynamic."""
+    dynamic = model.clone()
+    dynamic.is_dynamic = lambda: True
+    delegates = []
+
+    def delegate() -> Any:
+        delegates.append(model.clone())
+        return delegates[-1]
+
+    dynamic.get_non_dynamic_delegate = delegate
+    made = apply_loras(dynamic, None, [entry(files[kind], between(0, 0.5))], skip_mismatches=False)
+    assert made.lost_dynamic is leaves
+    assert bool(made.hooked) is leaves
+    assert len(delegates) == leaves
+
+
 def test_the_same_array_twice_is_the_same_object(model: Any, files: list[Path]) -> None:
     entries = [entry(files[0], between(0, 0.5)), entry(files[1], 0.5, 1)]
     first = applied(model, *entries)
