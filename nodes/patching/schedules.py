@@ -48,8 +48,8 @@ class ScheduledStrengths:
         self._position = RunPosition()
         self._tensors: dict[tuple[float, ...], torch.Tensor] = {}
         self._followers: list[ArrayBypass] = []
-        self._is_told = False
-        """Whether wrappers of the run tell where it is."""
+        self._in_sampler = False
+        """Whether a sampler is running whose wrappers say where it is."""
         self._levels: Any = None
         self.now: tuple[float, ...] = self._at(lambda _: 0.0)
 
@@ -101,12 +101,12 @@ class ScheduledStrengths:
             self._position.announce(step)
             return callback(step, *arguments, **details) if callback is not None else None
 
-        self._is_told = True
+        self._in_sampler = True
         self._counted.clear()
         try:
             made = executor(guider, sigmas, extra_args, announced, *rest, **options)
         finally:
-            self._is_told = False
+            self._in_sampler = False
         for number, (name, schedule) in enumerate(zip(self._names, self._schedules)):
             if schedule is not None and number not in self._counted:
                 _log.warning("%s counted at none of this run's %d steps", name, len(sigmas) - 1)
@@ -116,7 +116,7 @@ class ScheduledStrengths:
         """Before a forward of a model that is not the sampler's main one, as a guider's second: nobody tells of it."""
         options = rest[0] if rest and isinstance(rest[0], dict) else {}
         levels = options.get("transformer_options", {}).get("sample_sigmas")
-        if self._is_told or levels is None:
+        if self._in_sampler or levels is None:
             return
         if levels is not self._levels:
             self._levels = levels
