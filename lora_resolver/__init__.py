@@ -1,6 +1,6 @@
-"""Turns the name of a LoRA into a verified file: the `lora` array, identifiers, sources, downloads, headers.
+"""Resolves the identifier of a LoRA to a verified file: the `lora` array, identifiers, sources, downloads, headers.
 
-These names are the public face; other programs lean on them.
+These names are the public API. Other programs use them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .array.block_weights import COMMUNITY_PRESETS, STRUCTURAL_PRESETS, BlockWeights
-    from .array.image_request import ImageRequest, LeftOut, parse_image_request
+    from .array.image_request import Embedding, ImageRequest, LeftOut, parse_image_request
     from .array.lora_array import LoraEntry, extensions_of, format_lora_array, parse_lora_array
     from .array.schedule import Schedule
     from .config import PICTURE_LEVELS, SHORTEST_TOKEN, ResolverConfig
@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from .model_file.pickle_header import read_pickle_header
     from .model_file.safetensors_header import SafetensorsHeader, TensorInfo, parse_header, read_header
     from .model_file.scale import MetadataAlphas, alphas_of_metadata
+    from .model_file.suggested_weight import SuggestedWeight
     from .model_file.tensor_names import place_of, plain_name, split_name
+    from .model_file.training_notes import common_tags, training_notes
     from .on_disk.library import LibraryFile
     from .on_disk.preview import find_preview
     from .records import FileRecord, LoraRecord, PeekedLora, Progress, ResolvedLora
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
         state_of,
         storage_error,
         whole_number,
+        write_atomically,
     )
     from .settings.presets import PRESETS_FILE, Preset, delete_preset, read_presets, save_preset
     from .settings.settings_file import (
@@ -71,7 +74,22 @@ if TYPE_CHECKING:
         with_settings,
     )
     from .sources import search as search
+    from .sources.model_page import ModelPage, VersionPage
     from .sources.search import Listing
+    from .task_protocol import (
+        Answer,
+        digest_of,
+        errors_of,
+        failed,
+        frame_of,
+        merged,
+        new_uuid,
+        sentences,
+        status_of,
+        task_uuid,
+        tasks_of,
+    )
+    from .workflows.named_for_sites import is_for_sites, with_loaders_for_sites
     from .workflows.named_loras import NamedLora, NamedLoras, loras_in
     from .workflows.other_loaders import loaders_of_others
     from .workflows.pasted import DEFAULT_WEIGHT, Pasted, PastedLora, read_dropped, read_pasted
@@ -99,9 +117,11 @@ __all__ = [
     "SHORTEST_TOKEN",
     "STRUCTURAL_PRESETS",
     "AccessDenied",
+    "Answer",
     "Architecture",
     "BlockWeights",
     "Checkpoint",
+    "Embedding",
     "FileRecord",
     "FileState",
     "HostedOnly",
@@ -118,6 +138,7 @@ __all__ = [
     "LoraResolverError",
     "MetadataAlphas",
     "Mismatch",
+    "ModelPage",
     "NamedLora",
     "NamedLoras",
     "NotFound",
@@ -135,18 +156,24 @@ __all__ = [
     "Schedule",
     "SeveralErrors",
     "StorageFailed",
+    "SuggestedWeight",
     "TensorInfo",
     "TransferFailed",
     "Unavailable",
     "VerificationFailed",
+    "VersionPage",
     "alphas_of_metadata",
     "block_rows",
+    "common_tags",
     "declared_families",
     "declared_otherwise",
     "delete_preset",
     "detect_architecture",
     "detect_checkpoint",
+    "digest_of",
+    "errors_of",
     "extensions_of",
+    "failed",
     "family_blocks",
     "family_name",
     "file_state",
@@ -154,11 +181,15 @@ __all__ = [
     "folded",
     "format_lora_array",
     "format_record",
+    "frame_of",
+    "is_for_sites",
     "is_safetensors",
     "loaders_of_others",
     "lora_hashes",
     "loras_in",
+    "merged",
     "name_below",
+    "new_uuid",
     "one_or_several",
     "open_regular",
     "open_unbuffered",
@@ -182,13 +213,20 @@ __all__ = [
     "save_preset",
     "save_settings",
     "search",
+    "sentences",
     "split_name",
     "state_of",
+    "status_of",
     "storage_error",
     "tags_as_array",
+    "task_uuid",
+    "tasks_of",
+    "training_notes",
     "whole_number",
+    "with_loaders_for_sites",
     "with_settings",
     "without_ending",
+    "write_atomically",
 ]
 
 _NAMES = {
@@ -223,7 +261,7 @@ _NAMES = {
     ".model_file.blocks": ("block_rows",),
     ".model_file.gguf_header": ("read_gguf_header",),
     ".identifiers": ("Identifier", "parse_identifier"),
-    ".array.image_request": ("ImageRequest", "LeftOut", "parse_image_request"),
+    ".array.image_request": ("Embedding", "ImageRequest", "LeftOut", "parse_image_request"),
     ".on_disk.library": ("LibraryFile",),
     ".array.block_weights": ("COMMUNITY_PRESETS", "STRUCTURAL_PRESETS", "BlockWeights"),
     ".array.schedule": ("Schedule",),
@@ -253,10 +291,27 @@ _NAMES = {
         "state_of",
         "storage_error",
         "whole_number",
+        "write_atomically",
     ),
     ".model_file.safetensors_header": ("SafetensorsHeader", "TensorInfo", "parse_header", "read_header"),
     ".model_file.scale": ("MetadataAlphas", "alphas_of_metadata"),
     ".model_file.tensor_names": ("place_of", "plain_name", "split_name"),
+    ".model_file.suggested_weight": ("SuggestedWeight",),
+    ".model_file.training_notes": ("common_tags", "training_notes"),
+    ".sources.model_page": ("ModelPage", "VersionPage"),
+    ".task_protocol": (
+        "Answer",
+        "digest_of",
+        "errors_of",
+        "failed",
+        "frame_of",
+        "merged",
+        "new_uuid",
+        "sentences",
+        "status_of",
+        "task_uuid",
+        "tasks_of",
+    ),
     ".sources.search": ("search", "Listing"),
     ".settings.settings_file": (
         "SETTING_KEYS",
@@ -265,6 +320,7 @@ _NAMES = {
         "save_settings",
         "with_settings",
     ),
+    ".workflows.named_for_sites": ("is_for_sites", "with_loaders_for_sites"),
     ".workflows.named_loras": ("NamedLora", "NamedLoras", "loras_in"),
     ".workflows.other_loaders": ("loaders_of_others",),
     ".workflows.prompt_tags": ("tags_as_array",),
@@ -273,7 +329,7 @@ _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names
 
 
 def __getattr__(name: str) -> object:
-    # ComfyUI imports every pack before it opens its page: what a start does not use is imported when it is used.
+    # ComfyUI imports every pack before it opens its page. Modules are imported on first use to keep the start fast.
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -1,4 +1,4 @@
-"""How a resolver is set up: folders, base addresses, tokens, limits."""
+"""The configuration of a resolver: folders, base addresses, tokens, limits."""
 
 from __future__ import annotations
 
@@ -18,40 +18,46 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "PICTURE_LEVELS", "SHORTEST_TOKEN", "ResolverConfig"]
 
 SHORTEST_TOKEN = 6
-"""Characters. What is shorter is no token of any service, and would be found in words."""
+"""Characters. No service has shorter tokens, and a shorter text would also be found inside words."""
 
 CIV_ARCHIVE = "https://civarchive.com/api"
 
-KINDS: Mapping[str, str] = {"lora": "LoRA", "checkpoint": "checkpoint", "vae": "VAE"}
-"""Kind → what messages call it. Beside LoRAs, a request names the files that they are for."""
+KINDS: Mapping[str, str] = {
+    "lora": "LoRA",
+    "checkpoint": "checkpoint",
+    "vae": "VAE",
+    "text_encoder": "text encoder",
+    "embedding": "embedding",
+}
+"""Kind → its name in messages. A request names LoRAs and also the files that they are used with."""
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 
 
 PICTURE_LEVELS: Mapping[str, int] = {"PG": 1, "PG13": 2, "R": 4, "X": 8, "XXX": 16}
-"""CivitAI's words for what a picture shows → its numbers for them."""
+"""CivitAI's content levels of pictures: name → number."""
 
 _MOST = {"AIR_LORA_CONNECTIONS": 64, "AIR_LORA_MAX_BYTES": MOST_BYTES}
 
 
 @dataclass(frozen=True)
 class ResolverConfig:
-    """Everything that a `Resolver` needs to know; the resolver itself reads no environment.
+    """All settings of a `Resolver`. The resolver itself doesn't read environment variables.
 
-    Tokens are kept out of `repr()`, so a logged configuration gives nothing away.
+    `repr()` omits the tokens, so a logged configuration doesn't reveal them.
     """
 
     download_dir: Path
-    """New files go below `air/` in this folder."""
+    """New files are stored below `air/` in this folder."""
     search_dirs: tuple[Path, ...] = ()
-    """Folders with LoRAs that the user already has; `download_dir` is always searched, and first."""
+    """Folders with LoRAs that the user already has. `download_dir` is always searched first."""
     civitai_url: str = "https://civitai.com"
     hf_endpoint: str = "https://huggingface.co"
     archive_url: str | None = None
-    """Base address of CivArchive's API, asked by SHA-256 for files that CivitAI no longer has; None: never."""
+    """Base address of CivArchive's API, searched by SHA-256 for files that CivitAI no longer has. None: not used."""
     store: str | None = None
-    """Address of a store that several machines share, read before a source is asked and filled after; None: none."""
+    """Address of a store that several machines share, read before a source and filled after downloads. None: unused."""
     civitai_token: str | None = field(default=None, repr=False)
     hf_token: str | None = field(default=None, repr=False)
     kind: str = "lora"
@@ -60,23 +66,23 @@ class ResolverConfig:
     connections: int = 4
     """Ranges of one file that are fetched at the same time."""
     max_bytes: int = 16 * 1024**3
-    """Larger files are refused."""
+    """Larger files are rejected."""
     picture_level: int = PICTURE_LEVELS["PG"]
-    """Preview pictures above it are kept nowhere, and shown blurred."""
+    """Preview pictures above this level aren't saved, and are shown blurred."""
     state_dir: Path | None = None
     """Folder for the index and `aliases.json`; None: `air/` in `download_dir`."""
     connect_timeout: float = 10.0
-    """Seconds until a server that does not answer the call counts as gone."""
+    """Seconds to wait for a connection to a server."""
     read_timeout: float = 30.0
-    """Seconds without one byte until a connection counts as dead."""
+    """Seconds without any data after which a connection counts as dead."""
     min_bytes_per_second: int = 1024
-    """A connection slower than this over `read_timeout` counts as dead too."""
+    """A connection that is slower than this over `read_timeout` also counts as dead."""
     min_piece_bytes: int = 4 * 1024**2
-    """The smallest range that is worth a request of its own."""
+    """The smallest range that gets its own request."""
     tries: int = 5
-    """How often a request that may succeed later is sent without any byte gained in between."""
+    """How many times in a row a request that may succeed later is sent without receiving new bytes."""
     retry_delay: float = 1.0
-    """Seconds before the second try; doubles with each further one, up to 30 times as long."""
+    """Seconds before the second try. The delay doubles with each further try, up to 30 times as long."""
 
     def __post_init__(self) -> None:
         folders = dict.fromkeys([Path(self.download_dir), *(Path(folder) for folder in self.search_dirs)])
@@ -101,9 +107,9 @@ class ResolverConfig:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], **overrides: Any) -> ResolverConfig:
-        """The configuration that the environment variables of the README describe; `overrides` are fields and win.
+        """The configuration from the environment variables that docs/settings.md lists. `overrides` are fields and win.
 
-        Raises InvalidInput for a value that is no number, no switch or no address.
+        Raises InvalidInput for a value that isn't a valid number, switch, or address.
         """
         fields: dict[str, Any] = {"download_dir": _download_dir(environ)}
         for key, name in (
@@ -138,13 +144,13 @@ def _download_dir(environ: Mapping[str, str]) -> Path:
     named = environ.get("AIR_LORA_DIR", "").strip()
     if named:
         return Path(named).expanduser()
-    # Where each system keeps what programs store for a user: the XDG Base Directory Specification, or Windows.
+    # The system's folder for a user's application data: the XDG Base Directory Specification, or Windows.
     data = environ.get("XDG_DATA_HOME") or environ.get("LOCALAPPDATA")
     return (Path(data) if data else Path.home() / ".local" / "share") / "air-lora" / "loras"
 
 
 def _saved_hf_token(environ: Mapping[str, str]) -> str | None:
-    """The token that `hf auth login` saved, where huggingface_hub looks for it too."""
+    """The token that `hf auth login` saved, read from the same place as huggingface_hub reads it."""
     if environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").strip().upper() in ("1", "ON", "YES", "TRUE"):
         return None
     home = environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
@@ -156,7 +162,7 @@ def _saved_hf_token(environ: Mapping[str, str]) -> str | None:
 
 
 def _archive(text: str) -> str | None:
-    """AIR_LORA_ARCHIVE: 1 for CivArchive, or the address of another that answers like it."""
+    """The address that AIR_LORA_ARCHIVE selects: 1 for CivArchive, or the address of a service with the same API."""
     word = text.strip()
     if word.lower() in _FALSE:
         return None
@@ -167,22 +173,24 @@ def _base_address(key: str, text: str) -> str:
     address = text.strip().rstrip("/")
     try:
         parts = urlsplit(address)
-        parts.port  # noqa: B018 - raises ValueError for a port that is no number
+        parts.port  # noqa: B018 - raises ValueError for a port that isn't a number
     except ValueError:
         parts = None
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise _bad_setting(key, text, "an address like https://civitai.com, without user name or password")
+        raise _bad_setting(
+            key, text, "an address such as https://civitai.com without a user name or password"
+        )
     return address
 
 
 def _token(key: str, text: str | None) -> str | None:
     token = (text or "").strip()
     if not token.isascii() or not token.isprintable() or " " in token:
-        # The value stays out of the message: it may be a real token with a typing error.
+        # The message doesn't contain the value, which may be a real token with a typing error.
         raise InvalidInput(
-            f"{key} holds characters that no token has",
+            f"{key} contains characters that aren't allowed in a token",
             code="invalidSetting",
-            remedy="Copy it again from the account page, without quotes or line breaks.",
+            remedy="Copy it again from your account page, without quotation marks or line breaks.",
         )
     return token or None
 
@@ -214,24 +222,24 @@ def _wanted(key: str) -> str:
 
 def _bad_setting(key: str, text: str, wanted: str) -> InvalidInput:
     return InvalidInput(
-        f"{key}: {text!r} is not {wanted}", code="invalidSetting", remedy=f"Set it to {wanted}."
+        f"{key}: {text!r} isn't {wanted}", code="invalidSetting", remedy=f"Set it to {wanted}."
     )
 
 
 KEY = "AIR_LORA_STORE"
 
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # two letters or more: C:\ is a place on a disk
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # two letters or more, since C:\ begins a path
 
 
-_STORE_WANTED = "an address like s3://bucket/loras, gs://bucket/loras or file:///mnt/loras"
+_STORE_WANTED = "an address such as s3://bucket/loras, gs://bucket/loras, or file:///mnt/loras"
 
 
 def check_address(text: str) -> str:
     """The address without a slash at its end.
 
-    Raises InvalidInput for what is no address or has a user name, a password or a query in it. The message repeats
-    none of it: it may be a secret.
+    Raises InvalidInput for an invalid address, and for one with a user name, a password, or a query. The message
+    doesn't repeat the address, which may contain a secret.
     """
     address = text.strip()
     scheme = _SCHEME.match(address)
@@ -241,18 +249,18 @@ def check_address(text: str) -> str:
         )
         if plain_path and address.isprintable():
             return address.rstrip("/") or "/"
-        raise _bad(f"is not {_STORE_WANTED}", f"Set it to {_STORE_WANTED}.")
+        raise _bad(f"isn't {_STORE_WANTED}", f"Set it to {_STORE_WANTED}.")
     try:
         parts = urlsplit(address)
     except ValueError:
-        raise _bad(f"is not {_STORE_WANTED}", f"Set it to {_STORE_WANTED}.") from None
+        raise _bad(f"isn't {_STORE_WANTED}", f"Set it to {_STORE_WANTED}.") from None
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise _bad(
-            "has a user name, a password or a query in it",
-            "Leave them out. Drivers take them from their own variables, such as AWS_ACCESS_KEY_ID.",
+            "contains a user name, a password, or a query",
+            "Remove it. Drivers read credentials from their own variables, such as AWS_ACCESS_KEY_ID.",
         )
     if "::" in address or not address.isprintable() or len(address) <= len(scheme[0]):
-        raise _bad(f"is not {_STORE_WANTED}", f"Set it to {_STORE_WANTED}.")
+        raise _bad(f"isn't {_STORE_WANTED}", f"Set it to {_STORE_WANTED}.")
     return address.rstrip("/") if len(address.rstrip("/")) > len(scheme[0]) else address
 
 
@@ -263,12 +271,12 @@ def protocol_of(address: str) -> str:
 
 
 def is_local(address: str) -> bool:
-    """Whether it names a place on this machine's own disks, or what is mounted there."""
+    """Whether the address is a path in this machine's file system, mounts included."""
     return protocol_of(address) in ("file", "local")
 
 
 def shown_address(address: str) -> str:
-    """As messages and logs name it: a path on this machine is its owner's business."""
+    """The address as messages and logs show it. A path on this machine is private and isn't shown."""
     return "the folder in AIR_LORA_STORE" if is_local(address) else address
 
 

@@ -1,21 +1,22 @@
 """Every error that this package raises on purpose.
 
     LoraResolverError
-    ├── InvalidInput               what was typed does not say what it must
-    │   ├── InvalidLoraArray       the text is no `lora` array; `.errors` holds every fault found
-    │   └── InvalidIdentifier      the text names no model
-    ├── Unavailable                the name is right, but its file cannot be had
-    │   ├── NotFound               nothing has this name, here or at the source
-    │   ├── AccessDenied           a token, a purchase or the creator's leave is missing
-    │   ├── HostedOnly             its weights are not public
-    │   └── Offline                it is not on disk and the network may not be used
-    ├── TransferFailed             the network or the server failed; another try may do
-    ├── VerificationFailed         the bytes are not what was expected, or no LoRA at all
-    ├── StorageFailed              the disk is full, read-only or in the way
-    ├── Mismatch                   the file is sound, but does not fit the loaded model
-    └── SeveralErrors              several entries failed; `.errors` holds each
+    ├── InvalidInput               the input isn't valid
+    │   ├── InvalidLoraArray       the text isn't a valid `lora` array; `.errors` contains every error found
+    │   └── InvalidIdentifier      the text doesn't identify a model
+    ├── Unavailable                the identifier is valid, but its file isn't available
+    │   ├── NotFound               nothing has this name, on disk or at the source
+    │   ├── AccessDenied           a token, a purchase, or the creator's permission is missing
+    │   ├── HostedOnly             its weights aren't public
+    │   └── Offline                it isn't on disk, and offline mode is on
+    ├── TransferFailed             the network or the server failed; a retry may succeed
+    ├── VerificationFailed         the bytes aren't the expected ones, or the file isn't valid
+    ├── StorageFailed              the disk is full or read-only, or another file is in the way
+    ├── Mismatch                   the file is valid, but doesn't match the loaded model
+    └── SeveralErrors              several entries failed; `.errors` contains each error
 
-Callers that want one answer catch `LoraResolverError`; each leaf is something that a caller would treat differently.
+To handle all errors in the same way, catch `LoraResolverError`. Each leaf is an error that a caller may treat
+differently.
 """
 
 from __future__ import annotations
@@ -51,15 +52,15 @@ __all__ = [
 _ROW = re.compile(r"^lora\[(\d{1,9})\].*")
 
 MOST_SHOWN = 20
-"""Errors that one message shows; the rest are counted."""
+"""The most errors that one message shows. It gives only the number of the others."""
 
 
 class LoraResolverError(Exception):
-    """Something that a user can act on.
+    """An error that a user can act on.
 
-    `code` is a stable camelCase word for programs, `parameter` the place (`lora[1].weight`, empty where there is
-    none), `message` what is wrong with the value in it, `remedy` a sentence that says what to do.
-    `str()` joins the three, so the error can be shown as it is.
+    `code` is a stable camelCase word for programs. `parameter` is the place (`lora[1].weight`, or empty), `message`
+    says what is wrong and includes the value, and `remedy` is a sentence that says what to do. `str()` joins these
+    three, so the error can be shown as it is.
     """
 
     def __init__(self, message: str, *, code: str, parameter: str = "", remedy: str = "") -> None:
@@ -71,28 +72,28 @@ class LoraResolverError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.parameter}: {self.message}" if self.parameter else self.message
-        if not self.remedy:
-            return text
-        return f"{text} {self.remedy}" if text.endswith((".", "?", "!")) else f"{text}. {self.remedy}"
+        if text and not text.endswith((".", "?", "!", "…")):
+            text = f"{text}."
+        return f"{text} {self.remedy}" if self.remedy else text
 
     def each(self) -> tuple[LoraResolverError, ...]:
-        """The errors that this one stands for: itself, unless it was collected from several."""
+        """The single errors in this one: only itself, unless it collects several."""
         return (self,)
 
     def at(self: _E, parameter: str) -> _E:
-        """The same error, placed: low layers need not know which entry they work for."""
+        """The same error with this place, because lower layers don't know which entry they work for."""
         placed = self._copy()
         placed.parameter = parameter
         return placed
 
     def counted(self: _E) -> _E:
-        """The same error, for people who see rows: "LoRA 2 (lora[1].weight)" is its place."""
+        """The same error for people who see rows, with a place such as "LoRA 2 (lora[1].weight)"."""
         counted = self._copy()
         counted.parameter = _ROW.sub(lambda row: f"LoRA {int(row[1]) + 1} ({row[0]})", self.parameter, 1)
         return counted
 
     def after(self: _E, warnings: Sequence[str]) -> _E:
-        """The same error, with what went wrong before it and did no harm until now."""
+        """The same error, with earlier warnings in its message."""
         if not warnings:
             return self
         extended = self._copy()
@@ -117,15 +118,15 @@ class LoraResolverError(Exception):
 
 
 class InvalidInput(LoraResolverError, ValueError):
-    """What was typed does not say what it must."""
+    """The input isn't valid."""
 
 
 class InvalidIdentifier(InvalidInput):
-    """The text names no model."""
+    """The text doesn't identify a model."""
 
 
 class _Collected(LoraResolverError):
-    """One error that stands for several; shown as their lines."""
+    """One error that collects several, and shows each on its own line."""
 
     errors: tuple[LoraResolverError, ...]
 
@@ -146,66 +147,67 @@ class _Collected(LoraResolverError):
         return counted
 
     def each(self) -> tuple[LoraResolverError, ...]:
-        """The errors that this one stands for."""
+        """The collected errors."""
         return self.errors
 
 
 class InvalidLoraArray(_Collected, InvalidInput):
-    """The text is no `lora` array. `.errors` holds every fault found, in the order of the text."""
+    """The text isn't a valid `lora` array. `.errors` contains every error found, in the order of the text."""
 
 
 class SeveralErrors(_Collected):
-    """Several entries of one array failed, each in its own way."""
+    """Several entries of one array failed, each with its own error."""
 
 
 def one_or_several(errors: Sequence[LoraResolverError]) -> LoraResolverError:
-    """The one error, or one that stands for all."""
+    """The only error, or one that collects them all."""
     return errors[0] if len(errors) == 1 else SeveralErrors(errors)
 
 
 class Unavailable(LoraResolverError):
-    """The name is right, but its file cannot be had."""
+    """The identifier is valid, but its file isn't available."""
 
 
 class NotFound(Unavailable):
-    """Nothing has this name, neither on disk nor at the source."""
+    """Nothing has this name, on disk or at the source."""
 
 
 class AccessDenied(Unavailable):
-    """The source has the file and keeps it: a token, a purchase or the creator's leave is missing."""
+    """The source has the file but denies access: a token, a purchase, or the creator's permission is missing."""
 
     @property
     def needs_token(self) -> bool:
-        """Whether a token, or another one, would help."""
+        """Whether a token, or a different token, would help."""
         return self.code in ("loginNeeded", "tokenRejected", "gated")
 
 
 class HostedOnly(Unavailable):
-    """The model can be used on its provider's servers alone; its weights are not public."""
+    """The model runs only on its provider's servers. Its weights aren't public."""
 
 
 class Offline(Unavailable):
-    """The file is not on disk and the network may not be used."""
+    """The file isn't on disk, and offline mode is on."""
 
 
 class TransferFailed(LoraResolverError):
-    """The network or the server failed. What arrived is kept, and another try may do."""
+    """The network or the server failed. Downloaded data is kept, and a retry may succeed."""
 
 
 class VerificationFailed(LoraResolverError):
-    """The bytes are not what the source says, or are no safetensors file that can be believed."""
+    """The bytes don't match what the source states, or aren't a valid safetensors file."""
 
 
 class StorageFailed(LoraResolverError):
-    """The disk is full, read-only, or something else is in the way."""
+    """The disk is full or read-only, or another file is in the way."""
 
 
 class Mismatch(LoraResolverError):
-    """The file is sound, but does not fit the loaded model.
+    """The file is valid, but doesn't match the loaded model.
 
-    `facts` are what the sentence says, in fields: `verdict` ("wrong family", "shape clash", "right family, will not
-    load", …), `lora`, `made_for` and `loaded` (family ids), `keys`, `keys_unmatched`, `shape_clashes`, and `example`
-    with `key`, `in_file` and `here` (shapes, null where unknown). Empty where no file was held against a model.
+    `facts` are the contents of the message as fields: `verdict` ("wrong family", "shape clash", "right family, will
+    not load", …), `lora`, `made_for` and `loaded` (family IDs), `keys`, `keys_unmatched`, `shape_clashes`, and
+    `example` with `key`, `in_file` and `here` (shapes, null where unknown). `facts` are empty where no file was
+    compared with a model.
     """
 
     def __init__(

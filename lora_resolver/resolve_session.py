@@ -1,8 +1,8 @@
-"""One call's work on identifiers, in three steps: find, peek, take.
+"""The work of one call on its identifiers, in three steps: find, peek, take.
 
 find   the file on this disk, or who has it     disk ─▶ shared store ─▶ its source ─▶ disk again, under another name
-peek   what it is, without its weights          the nearest of them that was found
-take   a verified file on this disk             shared store ─▶ its source ─▶ the archive of what sources have lost
+peek   what it is, without its weights          the first of these places that has it
+take   a verified file on this disk             shared store ─▶ its source ─▶ the archive of files that sources lost
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ if TYPE_CHECKING:
     from .transfer.tasks import CancelToken, ProgressTracker
     from .transfer.transport import Transport
 
-    Found = Owned | FetchableFile  # a file of this disk, or who has it
+    Found = Owned | FetchableFile  # a file on this disk, or who has it
 
 __all__ = ["ResolveSession"]
 
 MAX_ALIASES = 8
-"""How many aliases may stand for one another in a row."""
+"""The most aliases that are followed in a row."""
 
 MAX_DOCUMENT_BYTES = 8 * 1024**2
 
 
 class ResolveSession:
-    """What the threads of one call share. Its methods run in worker threads."""
+    """The state that the threads of one call share. Its methods run in worker threads."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class ResolveSession:
     # ---- find
 
     def find(self, asked: Identifier, tracker: ProgressTracker, *, ask_store: bool = True) -> Found:
-        """The file on this disk, or who has it. Not a byte of it has come yet."""
+        """The file on this disk, or who has it. Downloads nothing of the file itself."""
         with self._store_s_warnings():
             identifier = asked
             for _ in range(MAX_ALIASES):
@@ -90,18 +90,18 @@ class ResolveSession:
                     return self._same_content(found, tracker)
                 identifier = found.identifier
         raise InvalidInput(
-            f"{asked} leads from alias to alias without an end",
+            f"Circular alias: {asked}",
             code="badAliases",
-            remedy="Correct aliases.json: each name must end at a file or at a source that has one.",
+            remedy="Fix aliases.json so that each name leads to a file, or to a source that has the file.",
         )
 
     def _owned(self, identifier: Identifier, tracker: ProgressTracker) -> Owned | None:
-        """The file known under this very name, here or beside another tool's notes, if it is still what it was."""
+        """The file that a download record or another tool's notes list under this name, if it is unchanged."""
         if identifier.source == "local":
             return None
         there = self._downloads.find(identifier)
         if there is not None:
-            # A record beside a file is believed for names; its hash counts once the file was read on this machine.
+            # The names in a record next to a file are trusted. Its hash is trusted after a read on this machine.
             if there.unchanged and self._library.known_state(there.path, there.sha256) is not None:
                 return Owned(there.path, there.sha256, there.source, there.record)
             if self._library.sha256(there.path, tracker) == there.sha256:
@@ -132,7 +132,7 @@ class ResolveSession:
         *,
         ask_store: bool,
     ) -> Found | None:
-        """What can be had where the source has nothing or cannot be asked."""
+        """The fallback where the source has nothing or can't be reached."""
         if identifier.source == "sha256":
             owned = self._library.find_anywhere(identifier.id, tracker)
         else:
@@ -144,7 +144,7 @@ class ResolveSession:
         return self._shared.find(identifier, last_resort=True) if ask_store else None
 
     def _same_content(self, found: Found, tracker: ProgressTracker) -> Found:
-        """The file of this disk, where the user has what was found already, under whatever name."""
+        """The file on this disk, if the user already has the same content under any name; otherwise `found`."""
         if isinstance(found, Owned) or found.file.sha256 is None:
             return found
         owned = self._library.find_content(found.file.sha256, found.file.size, tracker)
@@ -156,7 +156,7 @@ class ResolveSession:
     # ---- peek
 
     def peek(self, asked: Identifier, found: Found, tracker: ProgressTracker) -> PeekedLora:
-        """What it is, without its weights."""
+        """What the LoRA is, without its weights."""
         if isinstance(found, Owned):
             with self._store_s_warnings():
                 header = read_header(found.path)
@@ -193,11 +193,11 @@ class ResolveSession:
     # ---- take
 
     def must_download(self, found: Found) -> bool:
-        """Whether taking it would bring its weights from elsewhere."""
+        """Whether `take` would have to fetch its weights."""
         return not isinstance(found, Owned) and not self._target(found).exists()
 
     def take(self, asked: Identifier, found: Found, tracker: ProgressTracker) -> ResolvedLora:
-        """A verified file on this disk: brought from the store or its source where it is not there."""
+        """A verified file on this disk, fetched from the store or its source if necessary."""
         if isinstance(found, Owned):
             with self._store_s_warnings():
                 lora = self._resolved(asked, found, read_header(found.path))
@@ -218,7 +218,7 @@ class ResolveSession:
             if archived is not None:
                 with suppress(NotFound, AccessDenied, TransferFailed, VerificationFailed):
                     return self._fetch_it(asked, archived, tracker)
-            raise gone  # the source's own answer is the one to show
+            raise gone  # show the source's own error
 
     def _fetch_it(self, asked: Identifier, found: FetchableFile, tracker: ProgressTracker) -> ResolvedLora:
         target = self._target(found)
@@ -228,7 +228,7 @@ class ResolveSession:
             is_new, from_store = not target.exists(), False
             if is_new:
                 digest, header, from_store = self._bring(found, target, tracker)
-            else:  # somebody else was faster, or the user put it there
+            else:  # another process was faster, or the user put it there
                 digest = self._library.sha256(target, tracker)
                 if digest != found.file.sha256:
                     raise _in_the_way(target, asked)
@@ -247,7 +247,7 @@ class ResolveSession:
     def _bring(
         self, found: FetchableFile, target: Path, tracker: ProgressTracker
     ) -> tuple[str, SafetensorsHeader, bool]:
-        """SHA-256, header, and whether it came from the shared store, which may have what a source names."""
+        """SHA-256, header, and whether it came from the shared store, which may have the file that a source names."""
         verified: VerifiedFile | None = None
         if isinstance(found, RemoteFile) and found.file.sha256 is not None:
             verified = self._shared.fetch(found.file.sha256, target, tracker)
@@ -283,10 +283,10 @@ class ResolveSession:
     # ---- the shared store and the archive
 
     def share(self, asked: Identifier, tracker: ProgressTracker) -> tuple[str, ...]:
-        """Puts a file of this disk into the shared store; what went wrong."""
+        """Copies a file from this disk to the shared store. Returns the warnings."""
         there = self._downloads.find(asked)
         if there is None or there.record is None or not there.unchanged or not self._config.store:
-            return (f"{asked} is not on record here, so it was not put into the shared store",)
+            return (f"{asked} has no download record here, so it wasn't copied to the shared store",)
         document = _document(there.path.with_suffix(".civitai.info"))
         found = RemoteFile(
             source=there.source,
@@ -300,16 +300,16 @@ class ResolveSession:
         return () if is_there else self._shared.warnings
 
     def _archived(self, sha256: str | None, *, like: FetchableFile | None = None) -> RemoteFile | None:
-        """The file that a source has lost."""
+        """The archive's copy of a file that its source no longer has."""
         if self._config.archive_url is None:
             return None
-        from .sources import archive  # asked only if the user wants it
+        from .sources import archive  # used only if the user turned it on
 
         return archive.locate(sha256, self._context, like=like)
 
     @contextmanager
     def _store_s_warnings(self) -> Iterator[None]:
-        """Where nothing can be had, the error also says what was wrong with the store."""
+        """Adds the shared store's warnings to the error where the file isn't available."""
         try:
             yield
         except (Offline, TransferFailed, NotFound) as error:
@@ -322,14 +322,14 @@ class ResolveSession:
 def _shared_files(config: ResolverConfig, cancel: CancelToken) -> SharedFiles:
     if not config.store:
         return NoSharedStore()
-    from .sources.shared_store import SharedStore  # needs fsspec, which hardly anybody has
+    from .sources.shared_store import SharedStore  # needs fsspec, which few users have
 
     return SharedStore(config, cancel)
 
 
 def _several_files(asked: Identifier, record: LoraRecord | None) -> tuple[str, ...]:
-    """Says so where the version has several models, and nothing that the user wrote tells them apart: one may be for
-    Wan's High, the other for its Low."""
+    """A warning where the version has several models and the identifier doesn't choose one: one may be for Wan's High,
+    the other for its Low."""
     if record is None or asked.source != "civitai" or asked.file_id is not None:
         return ()
     wanted = traits_of(asked.choice or "")
@@ -338,12 +338,12 @@ def _several_files(asked: Identifier, record: LoraRecord | None) -> tuple[str, .
         return ()
     named = ", ".join(f"{record.identifier}+{number} is {quoted(name, 60)}" for number, name, _ in alike)
     return (
-        f"{asked}: this version has {len(alike)} files, and the one that CivitAI calls the first is taken; {named}",
+        f"{asked}: This version has {len(alike)} files. CivitAI's primary file is used. The files: {named}",
     )
 
 
 def _document(path: Path) -> str:
-    """The service's own JSON, kept beside the file; "" where there is none."""
+    """The service's own JSON, stored next to the file; "" where there is none."""
     try:
         return read_bounded(path, MAX_DOCUMENT_BYTES).decode("utf-8")
     except (OSError, ValueError):
@@ -352,7 +352,7 @@ def _document(path: Path) -> str:
 
 def _in_the_way(target: Path, asked: Identifier) -> StorageFailed:
     return StorageFailed(
-        f"{target} exists, but is not the file that {asked} stands for",
+        f"{target} already exists, but it isn't the file for {asked}",
         code="fileInTheWay",
-        remedy="Move it to another folder, or delete it, and run again.",
+        remedy="Move or delete that file, then run again.",
     )

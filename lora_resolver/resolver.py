@@ -1,11 +1,11 @@
-"""The one place that puts the parts together: an identifier in, a verified file on this disk out.
+"""Coordinates the other modules: resolves an identifier to a verified file on this disk.
 
 identifier ─▶ on this disk? ─▶ in the shared store? ─▶ ask its source ─▶ on this disk under another name?
                                         └──────────────────────────────▶─┘            └▶ or only look at its header
-           ─▶ bring it from the store, or download it, once ─▶ place, record ─▶ keep it in the store
+           ─▶ fetch it from the store, or download it, once ─▶ place, record ─▶ copy it to the store
 
-Three steps, each for all of an array before the next begins: find, peek (where something must be downloaded), take.
-`resolve_session` has the steps; here is who may ask for them.
+There are three steps: find, peek (where something must be downloaded), and take. Each step is done for the whole array
+before the next one begins. `resolve_session` implements the steps; this module contains the methods that callers use.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _T = TypeVar("_T")
 
 
 class Resolver:
-    """Finds or downloads LoRAs. Keeps nothing but its configuration, so it is cheap to make and safe to share."""
+    """Finds or downloads LoRAs. It stores only its configuration, so it is cheap to create and safe to share."""
 
     def __init__(self, config: ResolverConfig) -> None:
         self._config = config
@@ -57,11 +57,11 @@ class Resolver:
     def resolve(
         self, identifier: Identifier | str, *, on_progress: Callable[[Progress], None] | None = None
     ) -> ResolvedLora:
-        """A verified file for the identifier: found on this disk, else downloaded.
+        """A verified file for the identifier, from this disk or downloaded.
 
-        `on_progress` is called in this thread only, four to ten times a second while there is work, whether or not
-        bytes arrive. If it raises, all work stops within a second, what can be resumed is kept, and the same
-        exception comes out.
+        `on_progress` is called only in this thread, four to ten times a second during the work, whether or not bytes
+        arrive. If it raises, all work stops within a second, resumable data is kept, and this method raises the same
+        exception.
 
         Raises a LoraResolverError without `parameter`: NotFound, AccessDenied, HostedOnly, Offline, TransferFailed,
         VerificationFailed or StorageFailed.
@@ -76,11 +76,11 @@ class Resolver:
         on_progress: Callable[[Progress], None] | None = None,
         before_downloads: BeforeDownloads | None = None,
     ) -> list[ResolvedLora]:
-        """The same for several at once, side by side; one that is named twice is resolved once.
+        """Resolves several identifiers in parallel. An identifier that is listed twice is resolved once.
 
-        `places` ("lora[1].model") mark the errors, each at its entry. One failure raises its own error, several raise
-        SeveralErrors; either way the others are finished first, so that nothing is fetched twice.
-        `before_downloads` is as for `resolve_each`.
+        `places` ("lora[1].model") are the places for the errors, one for each identifier. One failure raises its own
+        error, several raise SeveralErrors. In both cases the others are finished first, so that nothing is downloaded
+        twice. For `before_downloads`, see `resolve_each`.
         """
         outcomes = self.resolve_each(identifiers, on_progress=on_progress, before_downloads=before_downloads)
         results: list[ResolvedLora] = []
@@ -101,11 +101,11 @@ class Resolver:
         on_progress: Callable[[Progress], None] | None = None,
         before_downloads: BeforeDownloads | None = None,
     ) -> list[ResolvedLora | LoraResolverError]:
-        """As `resolve_all`, but with one outcome for each identifier: the file, or why it cannot be had.
+        """Like `resolve_all`, but returns one result for each identifier: the file, or the error.
 
-        Where something must be downloaded, `before_downloads` is shown what each of them is, or why it cannot be had,
-        before a byte of any weights has come. It runs in this thread; those that it gives an error for are not
-        downloaded, and if it raises, nothing is, and the same exception comes out.
+        If something must be downloaded, `before_downloads` first gets what each LoRA is, or its error. It runs in this
+        thread, before any weights are downloaded. LoRAs for which it returns an error aren't downloaded. If it raises,
+        nothing is downloaded, and this method raises the same exception.
         """
         wanted = _parsed(identifiers)
         with self._session() as (session, side_by_side):
@@ -124,10 +124,10 @@ class Resolver:
     def peek(
         self, identifier: Identifier | str, *, on_progress: Callable[[Progress], None] | None = None
     ) -> PeekedLora:
-        """What the LoRA is, from its source's record and its header; of a file that is not on this disk, no more than
-        1 % of its bytes or 512 KiB (whichever is more) come over the network.
+        """What the LoRA is, from its source's record and its header. Of a file that isn't on this disk, at most 1 % or
+        512 KiB (whichever is more) is downloaded.
 
-        Raises as `resolve` does, and says so in the same way when a download would need a token.
+        Raises the same errors as `resolve`, including the one for a download that requires a token.
         """
         outcome = self.peek_all([identifier], on_progress=on_progress)[0]
         if isinstance(outcome, LoraResolverError):
@@ -140,7 +140,7 @@ class Resolver:
         *,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> list[PeekedLora | LoraResolverError]:
-        """The same for several at once, side by side: for each what is known of it, or why it cannot be had."""
+        """Peeks at several identifiers in parallel. Returns for each what is known about it, or the error."""
         wanted = _parsed(identifiers)
         with self._session() as (session, side_by_side):
             found, failed = side_by_side(
@@ -156,8 +156,8 @@ class Resolver:
         *,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> list[tuple[str, ...] | LoraResolverError]:
-        """Puts files of this disk that are on record into the shared store, unless they are there: for each, what went
-        wrong. Asks no source.
+        """Copies files with a download record from this disk to the shared store, unless they are already there.
+        Returns the warnings for each. Contacts no source.
         """
         wanted = _parsed(identifiers)
         with self._session() as (session, side_by_side):
@@ -176,12 +176,12 @@ class Resolver:
             return library.files(on_file)
 
     def library_stamp(self) -> str | None:
-        """Another text whenever `library` may say something else; None where nobody can tell. Opens no file."""
+        """A text that changes whenever the result of `library` may change; None if unknown. Opens no file."""
         with Library(self._config, CancelToken()) as library:
             return library.stamp()
 
     def find_local(self, identifier: Identifier | str) -> Path | None:
-        """Where the file lies if it is on this disk and known under this name. No network, no hashing, no error."""
+        """The path of the file if it is on this disk and known under this name, or None. No network, no hashing."""
         wanted = parse_identifier(identifier) if isinstance(identifier, str) else identifier
         if wanted.source == "local":
             return local.find(wanted.id, self._config.search_dirs)
@@ -193,8 +193,8 @@ class Resolver:
             return owned.path if owned is not None else None
 
     def local_files(self, identifiers: Sequence[Identifier | str]) -> list[LibraryFile | None]:
-        """What is known of these files where they are on this disk; None for the others. For showing: the network is
-        not asked, nothing is hashed, and what a sidecar says is believed.
+        """What is known about these files where they are on this disk; None for the others. For display only: no
+        network, no hashing, and the contents of sidecars are trusted.
         """
         wanted = [parse_identifier(each) if isinstance(each, str) else each for each in identifiers]
         with Library(self._config, CancelToken()) as library:
@@ -208,12 +208,12 @@ class Resolver:
             path = stored.path if stored else owned.path if owned else library.claimed(identifier)
         try:
             return None if path is None else library.file(path)
-        except OSError:  # gone since
+        except OSError:  # deleted in the meantime
             return None
 
     @contextmanager
     def _session(self) -> Iterator[tuple[ResolveSession, SideBySide]]:
-        """One call's work, and what runs a step of it for several identifiers at once."""
+        """The session of one call, and the runner that does a step for several identifiers in parallel."""
         cancel = CancelToken()
         with (
             Transport(self._config, services(self._config), cancel) as transport,

@@ -1,9 +1,9 @@
-"""What comes from outside, read within bounds, and small files of ours, written whole or not at all.
+"""Reads untrusted files within limits, and writes small files atomically.
 
-Only regular files are opened, and no more is read than a bound: a FIFO or a device would hang whoever reads it, also
-behind a link; a record of 100 MB, or one of a hundred thousand brackets, would take the memory. Nothing else in this
-package opens a file that it has not made itself. Nothing is planned or allocated by a number from a header, a record,
-an answer or a setting that did not pass through here or through a header's own checks.
+Only regular files are opened: reading a FIFO or a device, also through a link, would block. Reads have a size limit: a
+record of 100 MB, or one with a hundred thousand brackets, would use up the memory. Nothing else in this package opens a
+file that it hasn't created itself. A number from a header, a record, a response, or a setting must pass a check here or
+in the header's reader before anything is planned or allocated by it.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ __all__ = [
 MOST_BYTES = 1 << 50
 """More bytes than any file has (a petabyte)."""
 
-_MOST_PARTS = 400_000  # an answer with a hundred models has some thousand
+_MOST_PARTS = 400_000  # a response with a hundred models has a few thousand
 _PARTS = (b",", b"[", b"{")
 _WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def open_regular(path: str | Path) -> BufferedReader:
-    """The file, opened for reading. Raises OSError, also for what is no regular file, which is not waited for."""
+    """The file, opened for reading. Raises OSError, also for anything but a regular file, without waiting for it."""
     return BufferedReader(open_unbuffered(path))
 
 
 def open_unbuffered(path: str | Path) -> FileIO:
-    """The same without a buffer, for whoever reads large pieces into one of their own."""
+    """The same without a buffer, for callers that read large pieces into their own buffer."""
     _check(Path(path).stat(), path)
     handle = os.open(path, os.O_RDONLY | _WITHOUT_WAITING)
     try:
-        _check(os.fstat(handle), path)  # it may have been exchanged since
+        _check(os.fstat(handle), path)  # it may have been replaced in the meantime
         return FileIO(handle)
     except BaseException:
         os.close(handle)
@@ -67,27 +67,27 @@ def _check(status: os.stat_result, path: str | Path) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
 
 
 def read_bounded(path: str | Path, most: int) -> bytes:
-    """The content of a file of at most so many bytes. Raises OSError, also for a larger one."""
+    """The content of a file of at most `most` bytes. Raises OSError, also for a larger file."""
     with open_regular(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
-        raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes", os.fspath(path))
+        raise OSError(errno.EFBIG, f"larger than {most:,} bytes", os.fspath(path))
     return content
 
 
 def read_json_file(path: str | Path, most: int) -> Any:
-    """What a JSON file of at most so many bytes says. Raises OSError, or ValueError for what is no JSON."""
+    """The value in a JSON file of at most `most` bytes. Raises OSError, or ValueError for invalid JSON."""
     return parse_json(read_bounded(path, most))
 
 
 def whole_number(text: str, most: int = MOST_BYTES, *, least: int = 0) -> int | None:
-    """The number that plain digits say; None for anything else, or where it is out of bounds.
+    """The number that plain ASCII digits spell; None for anything else, or for a number out of range.
 
-    `²` and `٣` are digits to `str.isdigit` and to `int`, and five thousand digits are a number.
+    This is stricter than `str.isdigit` and `int`, which accept `²` and `٣`, and numbers of five thousand digits.
     """
     if not text.isascii() or not text.isdecimal() or len(text) > len(str(most)) + 3:
         return None
@@ -96,9 +96,9 @@ def whole_number(text: str, most: int = MOST_BYTES, *, least: int = 0) -> int | 
 
 
 def parse_json(content: bytes | str) -> Any:
-    """What a JSON text says. Raises ValueError for what is no JSON, or would take far more memory than its length.
+    """The value of a JSON text. Raises ValueError if it is invalid, or would take far more memory than its length.
 
-    Halves of surrogate pairs, which no text may have, come out as `?`.
+    Lone surrogates, which valid text can't contain, become `?`.
     """
     data = content.encode("utf-8", "replace") if isinstance(content, str) else content
     if len(data) > _MOST_PARTS and sum(map(data.count, _PARTS)) > _MOST_PARTS:
@@ -127,45 +127,45 @@ def file_state(path: Path) -> FileState:
 
 
 def state_of(status: os.stat_result) -> FileState:
-    """The state that a status tells."""
+    """The state from the result of `os.stat`."""
     return FileState(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def contained(root: Path, path: Path) -> Path:
-    """`path`, proved to lie below `root`, with links followed; StorageFailed otherwise."""
+    """Returns `path` if it is below `root` when links are followed. Raises StorageFailed otherwise."""
     real_root, real_path = root.resolve(), path.resolve()
     if real_root not in real_path.parents:
         raise StorageFailed(
-            f"{path} leads out of {root}",
+            f"{path} is outside {root}",
             code="outsideStore",
-            remedy="Use a name without “..”, and no links that lead elsewhere.",
+            remedy="Use a name without “..”, and no links to other folders.",
         )
     return path
 
 
 def storage_error(error: OSError, path: Path) -> StorageFailed:
-    """What a failed write means to the user."""
+    """The error that explains a failed write to the user."""
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return StorageFailed(
-            f"the disk of {path.parent} is full",
+            f"The disk of {path.parent} is full",
             code="diskFull",
-            remedy="Free some space and run it again; what was downloaded is kept.",
+            remedy="Free some space, then run again. Downloaded data is kept.",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageFailed(
-            f"{path.parent} may not be written to",
+            f"No write permission for {path.parent}",
             code="folderNotWritable",
-            remedy=f"Give this user the right to write there, or choose another folder: {setting('AIR_LORA_DIR')}.",
+            remedy=f"Give this user write permission, or choose another folder with {setting('AIR_LORA_DIR')}.",
         )
     return StorageFailed(
-        f"{path} could not be written: {error.strerror or type(error).__name__}",
+        f"Could not write {path}: {error.strerror or type(error).__name__}",
         code="storageFailed",
-        remedy=f"Check the folder, or choose another one: {setting('AIR_LORA_DIR')}.",
+        remedy=f"Check the folder, or choose another one with {setting('AIR_LORA_DIR')}.",
     )
 
 
 def write_atomically(path: Path, content: bytes, *, private: bool = False) -> None:
-    """Writes a small file that is seen whole or not at all; `private`: for its owner alone. Raises StorageFailed."""
+    """Writes a small file atomically. If `private`, only its owner can read it. Raises StorageFailed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
@@ -184,8 +184,8 @@ def write_atomically(path: Path, content: bytes, *, private: bool = False) -> No
 
 
 def show_to_others(path: Path) -> None:
-    """Lets the user's umask say who may read it: mkstemp makes files for the owner alone, and folders are shared."""
-    with contextlib.suppress(OSError):  # some network folders have no such rights
+    """Sets the file's mode by the user's umask: mkstemp creates files for the owner only, but folders are shared."""
+    with contextlib.suppress(OSError):  # some network folders don't support modes
         path.chmod(0o666 & ~_umask())
 
 

@@ -1,4 +1,4 @@
-"""How error messages show what somebody typed: safe to print, short, and without secrets."""
+"""Prepares text for error messages: user input is safe to print, short, and without secrets."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SETTINGS_ON_THE_PAGE", "nearest", "quoted", "setting", "version"]
 
-# Every repetition is bounded, so that a hostile text cannot make the search slow.
+# Every repetition is bounded, so that a hostile text can't slow down the search.
 _SECRETS = (
-    # A query or fragment with values in it: download addresses carry `?token=…` and signatures.
+    # A query or fragment with values: download addresses contain `?token=…` and signatures.
     re.compile(r"[?#](?=[^?#\s]{0,2000}(?:=|%3d)).*", re.IGNORECASE | re.DOTALL),
     re.compile(
         r"(?:(?:token|secret|passw(?:or)?d|api[_-]?key|signature|credential)[^=\s]{0,40}?(?:=|%3d)|bearer\s{1,8})"
@@ -25,15 +25,14 @@ _SECRETS = (
     re.compile(r"(?<=//)[^/@\s]{1,400}(?=@)"),  # https://user:password@host
     re.compile(r"\bhf_[A-Za-z0-9]{8,400}"),  # a Hugging Face access token
 )
-# Enough for any secret pattern to show itself, and little enough to search in no time.
+# Long enough for every secret pattern to match, and short enough to search quickly.
 _LOOKED_AT = 4096
 
 
 def quoted(text: str, limit: int = 90) -> str:
-    """`text` in double quotes for a message of one line.
+    """`text` in double quotes for a one-line message.
 
-    Secrets become `…`, characters that cannot be printed become escapes, and what is longer than `limit`
-    characters is cut short at the end.
+    Secrets become `…`, unprintable characters become escapes, and text after `limit` characters is cut off.
     """
     shown = text[:_LOOKED_AT]
     for secret in _SECRETS:
@@ -45,7 +44,7 @@ def quoted(text: str, limit: int = 90) -> str:
 
 
 def nearest(word: str, choices: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The one of `choices` that `word` most likely was meant to be, or None."""
+    """The one of `choices` that `word` most likely means, or None."""
     matches = difflib.get_close_matches(word[:64].lower(), list(choices), n=1, cutoff=cutoff)
     return matches[0] if matches else None
 
@@ -59,13 +58,13 @@ SETTINGS_ON_THE_PAGE = {
 
 
 def setting(key: str) -> str:
-    """A setting as ComfyUI's page calls it, and as the environment does."""
-    return f'the setting "{SETTINGS_ON_THE_PAGE[key]}" ({key})'
+    """The name of a setting on ComfyUI's page, with the environment variable that the command line reads."""
+    return f'the setting "{SETTINGS_ON_THE_PAGE[key]}" (on the command line: {key})'
 
 
 @cache
 def version() -> str:
-    """The pack's, from its pyproject.toml; "" where that is not there."""
+    """The pack's version from its pyproject.toml; "" where that file is missing."""
     try:
         text = (Path(__file__).resolve().parent.parent / "pyproject.toml").read_text(encoding="utf-8")
     except OSError:

@@ -1,1 +1,1 @@
-"""The `lora` array, and the request around it: text in, entries out, every fault with its place."""
+"""Parses the `lora` array, and the request around it: text → entries, and every error with its place."""

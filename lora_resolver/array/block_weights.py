@@ -1,12 +1,13 @@
-"""How strongly an entry counts in each block of the model: "blocks" (our extension).
+"""The strength of an entry in each block of the model: "blocks" (our extension).
 
     "blocks": "early"                                     a preset by the model's structure
     "blocks": "OUTALL"                                    a preset of the community, for U-Nets
-    "blocks": { "lbw": "1,0,0,0,1,1,1,1,1,1,1,1" }        a vector, as LoRA Block Weight writes it
+    "blocks": { "lbw": "1,0,0,0,1,1,1,1,1,1,1,1" }        a vector in the format of LoRA Block Weight
     "blocks": { "output_blocks.3-5": 0.5, "double_blocks.*": 0 }     the model's own names
 
-A factor multiplies the entry's weight there. What no pattern names keeps the factor 1; where several name the same
-weight, the last one counts. Which blocks a model has is known when the array meets it: here only the form is read.
+A factor multiplies the entry's weight in these blocks. Blocks that no pattern matches keep the factor 1. If several
+patterns match the same weight, the last one counts. This module reads only the syntax, because the model's blocks
+aren't known yet.
 
 Vectors and presets: https://github.com/hako-mikan/sd-webui-lora-block-weight
 """
@@ -31,7 +32,7 @@ COMMUNITY_PRESETS = ("INS", "IND", "INALL", "MIDD", "OUTD", "OUTS", "OUTALL", "F
 VECTOR_LENGTHS = (12, 17, 20, 21, 26, 27, 57, 58, 61)
 
 _WHOLE = {"NONE": 0.0, "ALL": 1.0, "ALL0.5": 0.5}
-"""The community's presets that are one factor everywhere."""
+"""The community's presets that have the same factor everywhere."""
 
 MAX_PATTERNS = 200
 MAX_PATTERN = 120
@@ -41,21 +42,21 @@ _SEGMENT = r"(?:[0-9]{1,4}-[0-9]{1,4}|[A-Za-z0-9_*]+)"
 _PATTERN = re.compile(rf"{_SEGMENT}(?:\.{_SEGMENT})*")
 _MAX_STARS = 4
 _REMEDY = (
-    'Write a preset such as "early" or "OUTALL", {"lbw": "1,0,…"}, or blocks by name, as in '
+    'Write a preset such as "early" or "OUTALL", a vector such as {"lbw": "1,0,…"}, or blocks by name, such as '
     '{"output_blocks.3-5": 0.5}.'
 )
 
 
 @dataclass(frozen=True)
 class BlockWeights:
-    """One of: a preset, a vector, patterns with their factors in their order."""
+    """A preset, a vector, or patterns in order with their factors."""
 
     preset: str = ""
     vector: tuple[float, ...] = ()
     patterns: tuple[tuple[str, float], ...] = ()
 
     def as_json(self) -> object:
-        """As the array has it."""
+        """The value as it is written in the array."""
         if self.preset:
             return self.preset
         if self.vector:
@@ -64,26 +65,26 @@ class BlockWeights:
 
 
 def read_blocks(value: object) -> BlockWeights:
-    """Raises InvalidInput."""
+    """The block weights from the value in the array. Raises InvalidInput."""
     if isinstance(value, str):
         return _read_text(value)
     if not isinstance(value, Mapping):
-        raise InvalidInput("it is neither a preset nor an object", code="invalidType", remedy=_REMEDY)
+        raise InvalidInput("Expected a preset or an object", code="invalidType", remedy=_REMEDY)
     if not value:
-        raise InvalidInput("it names no block", code="invalidValue", remedy=_REMEDY)
+        raise InvalidInput("No block is listed", code="invalidValue", remedy=_REMEDY)
     if "lbw" in value:
         if len(value) > 1:
             raise InvalidInput(
-                '"lbw" stands beside other blocks',
+                '"lbw" can\'t be combined with other blocks',
                 code="invalidValue",
-                remedy='Write "lbw" alone, or the blocks by name.',
+                remedy='Write either "lbw" alone or the blocks by name.',
             )
         return _read_lbw(value["lbw"])
     if len(value) > MAX_PATTERNS:
         raise InvalidInput(
-            f"it names {len(value):,} blocks, and at most {MAX_PATTERNS} are read",
+            f"{len(value):,} blocks are listed, but the limit is {MAX_PATTERNS}",
             code="invalidValue",
-            remedy="Use patterns, as in output_blocks.3-5 or double_blocks.*.",
+            remedy="Use patterns, such as output_blocks.3-5 or double_blocks.*.",
         )
     return BlockWeights(patterns=tuple((_pattern(key), _factor(each, key)) for key, each in value.items()))
 
@@ -93,13 +94,13 @@ def _read_lbw(value: object) -> BlockWeights:
         return _read_text(value)
     if isinstance(value, (list, tuple)):
         return _vector([_factor(each, "lbw") for each in value[: max(VECTOR_LENGTHS) + 1]], len(value))
-    raise InvalidInput('"lbw" is no list of numbers', code="invalidType", remedy=_REMEDY)
+    raise InvalidInput('"lbw" must be a list of numbers', code="invalidType", remedy=_REMEDY)
 
 
 def _read_text(text: str) -> BlockWeights:
-    """A preset's name, or a vector's numbers with commas between."""
+    """Reads the name of a preset, or the comma-separated numbers of a vector."""
     plain = text[: 20 * max(VECTOR_LENGTHS)].strip().rstrip(";").strip()
-    # Inspire's names say for which models they are, and A= and B= what these letters stand for where a vector has them.
+    # Inspire's names begin with the model's. A= and B= only give values to the letters A and B in a vector.
     plain = re.sub(r"^(?:SD|SDXL|SD-XL)-(?=[A-Za-z])", "", plain, flags=re.IGNORECASE)
     if "," in plain and not re.search(r"[ABRUX]", plain.partition(";")[0], re.IGNORECASE):
         plain = re.sub(r"(?:;\s*[AB]\s*=\s*[-+0-9.]*)+$", "", plain, flags=re.IGNORECASE)
@@ -112,16 +113,16 @@ def _read_text(text: str) -> BlockWeights:
     if "," not in plain:
         if plain.upper() in ("R", "U", "RANDOM", "X", "A", "B"):
             raise InvalidInput(
-                f"{quoted(plain, 40)} stands for weights that are drawn or swept: the same array must give the same "
-                "picture",
+                f"{quoted(plain, 40)} stands for random or swept weights, but the same array must always give the same "
+                "image",
                 code="invalidValue",
                 remedy="Write the numbers themselves.",
             )
         meant = nearest(plain, (*STRUCTURAL_PRESETS, *COMMUNITY_PRESETS))
         raise InvalidInput(
-            f"{quoted(plain, 40)} is no preset" + (f', did you mean "{meant}"?' if meant else ""),
+            f"Unknown preset {quoted(plain, 40)}" + (f'. Did you mean "{meant}"?' if meant else ""),
             code="invalidValue",
-            remedy=f"Presets are {', '.join((*STRUCTURAL_PRESETS, *COMMUNITY_PRESETS))}.",
+            remedy=f"The presets are {', '.join((*STRUCTURAL_PRESETS, *COMMUNITY_PRESETS))}.",
         )
     parts = plain.split(",")
     return _vector([_number(part) for part in parts], len(parts))
@@ -130,7 +131,7 @@ def _read_text(text: str) -> BlockWeights:
 def _vector(factors: list[float], length: int) -> BlockWeights:
     if length not in VECTOR_LENGTHS:
         raise InvalidInput(
-            f"a vector of {length} numbers is of no known kind",
+            f"Unsupported vector length: {length}",
             code="invalidValue",
             remedy=f"Vectors have {', '.join(map(str, VECTOR_LENGTHS[:-1]))} or {VECTOR_LENGTHS[-1]} numbers.",
         )
@@ -141,7 +142,7 @@ def _number(text: str) -> float:
     plain = text.strip()
     if plain.upper() in ("R", "U", "X", "A", "B"):
         raise InvalidInput(
-            f"{plain} stands for a number that is drawn or swept: the same array must give the same picture",
+            f"{plain} stands for a random or swept number, but the same array must always give the same image",
             code="invalidValue",
             remedy="Write the numbers themselves.",
         )
@@ -149,7 +150,7 @@ def _number(text: str) -> float:
         number = float(plain)
     except ValueError:
         raise InvalidInput(
-            f"{quoted(plain, 40)} in the vector is no number", code="invalidValue", remedy=_REMEDY
+            f"{quoted(plain, 40)} in the vector isn't a number", code="invalidValue", remedy=_REMEDY
         ) from None
     return _factor(number, "the vector")
 
@@ -162,9 +163,9 @@ def _pattern(key: object) -> str:
         or key.count("*") > _MAX_STARS
     ):
         raise InvalidInput(
-            f"{quoted(str(key), 40)} is no pattern for blocks",
+            f"{quoted(str(key), 40)} isn't a valid block pattern",
             code="invalidValue",
-            remedy="Write the model's own names, with * for any and 3-5 for several numbers: output_blocks.3-5.",
+            remedy="Use the model's own block names, with * for any name and 3-5 for a range: output_blocks.3-5.",
         )
     return key
 
@@ -176,7 +177,7 @@ def _factor(value: object, where: object) -> float:
             return float(value) + 0.0
         code = "valueOutOfRange"
     raise InvalidInput(
-        f"the factor of {quoted(str(where), 40)} is no number from -{MAX_FACTOR:.0f} to {MAX_FACTOR:.0f}",
+        f"The factor of {quoted(str(where), 40)} must be a number from -{MAX_FACTOR:.0f} to {MAX_FACTOR:.0f}",
         code=code,
-        remedy="Write a number without quotation marks, as in 0.5; 0 leaves the block out.",
+        remedy="Write a number without quotation marks, such as 0.5. Use 0 to leave the block out.",
     )

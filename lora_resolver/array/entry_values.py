@@ -1,4 +1,4 @@
-"""The values of an entry's members, each read by itself: what it says, or an error with a remedy."""
+"""Reads the values of an entry's members. Each function returns the value, or raises an error with a remedy."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .schedule import COUNTS, MAX_POINTS, is_position
 MAX_WEIGHT = 4.0
 TRANSFORMERS = ("high", "low", "both")
 MAX_WORDS, MAX_WORD = 200, 1000
-_RANGE = f"Write a number from -{MAX_WEIGHT:.0f} to {MAX_WEIGHT:.0f} without quotation marks, as in 0.7."
+_RANGE = f"Write a number from -{MAX_WEIGHT:.0f} to {MAX_WEIGHT:.0f} without quotation marks, such as 0.7."
 
 
 def read_model(value: object) -> Identifier:
     if isinstance(value, int) and not isinstance(value, bool):
         value = (
             str(value) if abs(value) < 10**20 else "0"
-        )  # the JavaScript SDK lets numbers through; none names a model
+        )  # the JavaScript SDK allows numbers, but no number identifies a model
     if not isinstance(value, str):
         raise wrong_type(
-            value, "the name of a model", 'Write one in quotation marks, as in "civitai:120096@135931".'
+            value, "a model name", 'Write it in quotation marks, such as "civitai:120096@135931".'
         )
     return parse_identifier(value)
 
@@ -34,38 +34,39 @@ def read_model(value: object) -> Identifier:
 def read_weight_or_points(value: object) -> float | tuple[tuple[float, float], ...]:
     if not isinstance(value, (list, tuple)):
         return read_weight(value)
-    remedy = f"Write 2 to {MAX_POINTS} points by rising position, as in [[0, 0.2], [0.5, 1]]."
+    remedy = f"Write 2 to {MAX_POINTS} points in order of position, such as [[0, 0.2], [0.5, 1]]."
     points: list[tuple[float, float]] = []
     for number, point in enumerate(value[: MAX_POINTS + 1]):
         if not isinstance(point, (list, tuple)) or len(point) != 2 or not is_position(point[0]):
             raise InvalidInput(
-                f"point {number + 1} is no [position, weight]",
+                f"Point {number + 1} isn't a [position, weight] pair",
                 code="invalidValue",
                 remedy=remedy,
             )
         if points and point[0] <= points[-1][0]:
             raise InvalidInput(
-                f"point {number + 1} does not come after the one before it",
+                f"Point {number + 1} must come after the point before it",
                 code="invalidValue",
                 remedy=remedy,
             )
         try:
             points.append((float(point[0]), read_weight(point[1])))
         except InvalidInput as error:
-            message = f"of point {number + 1}, {error.message}"
+            message = f"Point {number + 1}: {error.message}"
             raise InvalidInput(message, code=error.code, remedy=error.remedy) from None
     if not 2 <= len(value) <= MAX_POINTS:
-        what = "1 point is" if len(value) == 1 else f"{len(value):,} points are"
-        raise InvalidInput(f"{what} no weight over the steps", code="invalidValue", remedy=remedy)
+        what = "1 point" if len(value) == 1 else f"{len(value):,} points"
+        message = f"A weight that changes over the steps can't have {what}"
+        raise InvalidInput(message, code="invalidValue", remedy=remedy)
     return tuple(points)
 
 
 def read_position(value: object) -> float:
     if not is_position(value):
         raise InvalidInput(
-            f"{_shown(value)} is no share of the steps",
+            f"Expected a position, got {_shown(value)}",
             code="valueOutOfRange" if isinstance(value, (int, float)) else "invalidType",
-            remedy='Write a number from 0 to 1, as in 0.5; or whole steps, with "count": "numbers".',
+            remedy='Write a number from 0 to 1, such as 0.5. To count whole steps, add "count": "numbers".',
         )
     return float(value)
 
@@ -74,9 +75,10 @@ def read_count(value: object) -> str:
     if isinstance(value, str) and value in COUNTS:
         return value
     raise InvalidInput(
-        f"{_shown(value)} is no way to count",
+        f"Unsupported value: {_shown(value)}",
         code="invalidValue" if isinstance(value, str) else "invalidType",
-        remedy='Write "steps", "percent" for the noise schedule as ComfyUI counts it, or "numbers" for whole steps.',
+        remedy='Write "steps" for a share of the steps, "percent" for a share of the noise schedule as in ComfyUI, '
+        'or "numbers" for whole steps.',
     )
 
 
@@ -85,9 +87,9 @@ def read_words(value: object) -> tuple[str, ...]:
         raise wrong_type(value, "a list of trigger words", 'Write ["a word"], or [] for none.')
     if len(value) > MAX_WORDS or any(len(each) > MAX_WORD for each in value):
         raise InvalidInput(
-            f"there are more than {MAX_WORDS} words, or one has more than {MAX_WORD} characters",
+            f"The list has more than {MAX_WORDS} words, or a word has more than {MAX_WORD} characters",
             code="invalidValue",
-            remedy="Write those that the prompt is to have.",
+            remedy="List only the words that you want in the prompt.",
         )
     return tuple(dict.fromkeys(filter(None, (" ".join(each.split()) for each in value))))
 
@@ -96,10 +98,10 @@ def read_weight(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise wrong_type(value, "a number", _RANGE)
     if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidInput(f"{_shown(value)} is not a finite number", code="valueOutOfRange", remedy=_RANGE)
+        raise InvalidInput(f"{_shown(value)} isn't a finite number", code="valueOutOfRange", remedy=_RANGE)
     if not -MAX_WEIGHT <= value <= MAX_WEIGHT:
         raise InvalidInput(
-            f"{_shown(value)} is outside -{MAX_WEIGHT:.0f}…{MAX_WEIGHT:.0f}",
+            f"{_shown(value)} is out of range",
             code="valueOutOfRange",
             remedy=_RANGE,
         )
@@ -111,7 +113,7 @@ def read_transformer(value: object) -> str:
         return value
     meant = nearest(value, TRANSFORMERS) if isinstance(value, str) else None
     raise InvalidInput(
-        f"{_shown(value)} is no transformer" + (f', did you mean "{meant}"?' if meant else ""),
+        f"Unsupported value: {_shown(value)}" + (f'. Did you mean "{meant}"?' if meant else ""),
         code="invalidValue" if isinstance(value, str) else "invalidType",
         remedy='Write "high", "low" or "both".',
     )
@@ -139,11 +141,11 @@ READERS: dict[str, Callable[[object], Any]] = {
 
 
 def wrong_type(value: object, wanted: str, remedy: str) -> InvalidInput:
-    return InvalidInput(f"{_shown(value)} is not {wanted}", code="invalidType", remedy=remedy)
+    return InvalidInput(f"Expected {wanted}, got {_shown(value)}", code="invalidType", remedy=remedy)
 
 
 def _shown(value: object) -> str:
-    """The value as JSON would name it, short."""
+    """A short form of the value, in JSON's terms."""
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, Mapping):

@@ -1,10 +1,10 @@
-"""JSON as people paste it: with comments, trailing commas, odd white space, or the outer braces left behind.
+"""Parses JSON as people paste it: with comments, trailing commas, unusual white space, or without the outer braces.
 
     [ { "model": "civitai:120096@135931", // pixel art
         "weight": 0.7, }, ]
 
-`parse_json` blanks comments and trailing commas out of the text, so that every other character keeps its place,
-and hands the rest to the standard library. What that refuses is explained in a sentence with line and column.
+`parse_json` replaces comments and trailing commas with spaces, so that every other character keeps its place, and
+passes the text to the standard library. It explains the library's errors in a sentence with line and column.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ..errors import InvalidInput
 
 __all__ = ["MAX_CHARACTERS", "MAX_DEPTH", "ObjectWithDuplicates", "parse_json"]
 
-MAX_CHARACTERS = 64_000_000  # a whole request may carry pictures as base64
-MAX_BRACKETS = 2_000_000  # each list takes 56 bytes and more, of a text of three
-MAX_DEPTH = 200  # far below what the standard library's parser takes, which calls itself for each level
+MAX_CHARACTERS = 64_000_000  # a whole request may contain images as base64
+MAX_BRACKETS = 2_000_000  # each list takes at least 56 bytes of memory, but only three characters of text
+MAX_DEPTH = 200  # far below the limit of the standard library's parser, which recurses for each level
 
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)'
-# White space that JSON does not know, and that comes along when one copies from a web page.
+# White space that isn't part of JSON, but that text copied from web pages contains.
 _ODD_SPACES = "\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff"
 _STRUCTURE = re.compile(
     rf"(?P<string>{_STRING})|(?P<blank>//[^\r\n]*|/\*.*?(?:\*/|\Z)|[{_ODD_SPACES}])|(?P<bracket>[\[\]{{}}])",
@@ -45,32 +45,32 @@ _SMART_QUOTES = "“”„‟«»‘’‚‛＂＇"
 
 
 class ObjectWithDuplicates(dict[str, Any]):
-    """A JSON object that names a key more than once: the last value counts, and `duplicates` lists those keys."""
+    """A JSON object with repeated keys. The last value of a key counts, and `duplicates` lists the repeated keys."""
 
     duplicates: tuple[str, ...] = ()
 
 
 def parse_json(text: str) -> Any:
-    """The value that `text` stands for; None for a text that holds nothing but white space and comments.
+    """The value of a JSON text; None for a text that contains only white space and comments.
 
-    Beyond standard JSON it takes `//` and `/* */` comments, trailing commas, a byte order mark, every kind of
-    space, and members without the braces around them (`"lora": [ … ]`, as one copies it out of a documentation
-    page). NaN and Infinity become floats; integers of more than 20 digits become floats too, so that no number
-    takes long to read. An object that names a key twice is an `ObjectWithDuplicates`.
+    In addition to standard JSON, it accepts `//` and `/* */` comments, trailing commas, a byte order mark, every kind
+    of space, and members without the braces around them (`"lora": [ … ]`, as copied from a documentation page). NaN
+    and Infinity become floats. Integers of more than 20 digits also become floats, so that no number takes long to
+    read. An object with a repeated key is an `ObjectWithDuplicates`.
 
     Raises InvalidInput with line and column.
     """
     if len(text) > MAX_CHARACTERS:
         raise InvalidInput(
-            f"the text has {len(text):,} characters",
+            f"The text is too long ({len(text):,} characters)",
             code="inputTooLarge",
-            remedy=f"At most {MAX_CHARACTERS:,} are read.",
+            remedy=f"The limit is {MAX_CHARACTERS:,} characters.",
         )
     if sum(map(text.count, "[{")) > MAX_BRACKETS:
         raise InvalidInput(
-            f"the text has more than {MAX_BRACKETS:,} brackets",
+            f"The text has more than {MAX_BRACKETS:,} brackets",
             code="inputTooLarge",
-            remedy="An array or a workflow has far fewer.",
+            remedy="A lora array or a workflow needs far fewer.",
         )
     source = _Source(text.removeprefix("\ufeff"))
     if not source.plain.strip(" \t\r\n"):
@@ -79,12 +79,12 @@ def parse_json(text: str) -> Any:
         return _DECODER.decode(source.plain)
     except json.JSONDecodeError as error:
         source.explain(error)
-    except RecursionError:  # the caller itself was already deep
+    except RecursionError:  # the caller's own stack was already deep
         raise _too_deep("") from None
 
 
 class _Source:
-    """The text, and what is left of it without comments and trailing commas (`plain`), place by place."""
+    """The text, and the same text with spaces for comments and trailing commas (`plain`)."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -96,7 +96,7 @@ class _Source:
         self.plain = _without_trailing_commas(plain)
 
     def _is_simple(self) -> bool:
-        """Whether there are no comments and no odd spaces, and brackets are not nested too deep."""
+        """Whether there are no comments and no unusual spaces, and brackets aren't nested too deeply."""
         bare = _ANY_STRING.sub("", self.text)
         if _ANY_BLANK.search(bare):
             return False
@@ -108,13 +108,13 @@ class _Source:
         return True
 
     def _without_comments(self) -> str:
-        """Comments become blanks. Counts brackets on the way: where nesting is too deep, nothing may recurse."""
+        """Replaces comments with spaces. Also rejects brackets nested too deeply, before any parser recurses."""
         pieces: list[str] = []
         copied, open_brackets = 0, self.open_brackets
         for token in _STRUCTURE.finditer(self.text):
             if token.lastgroup == "blank":
                 if token.group().startswith("/*") and not re.fullmatch(r"/\*.*\*/", token.group(), re.DOTALL):
-                    break  # never closed: left in place, where the parser will stumble over it
+                    break  # never closed: stays in the text, so that the parser reports it
                 pieces += (self.text[copied : token.start()], _NOT_LINE_END.sub(" ", token.group()))
                 copied = token.end()
             elif token.lastgroup == "bracket":
@@ -132,87 +132,91 @@ class _Source:
         return f"line {len(lines)}, column {len(lines[-1]) + 1}"
 
     def explain(self, error: json.JSONDecodeError) -> NoReturn:
-        """Raise what the standard library found in words that say what to do."""
+        """Raises the standard library's error with an explanation and a remedy."""
         if not self.open_brackets:
             self._without_comments()
         position = min(error.pos - self.shift, len(self.text))
         message, remedy = self._reason(error.msg, position)
-        raise InvalidInput(f"{self.place(position)}: {message}", code="invalidJson", remedy=remedy) from None
+        message = f"{self.place(position).capitalize()}: {message}"
+        raise InvalidInput(message, code="invalidJson", remedy=remedy) from None
 
     def _reason(self, problem: str, position: int) -> tuple[str, str]:
-        """(message, remedy). Shows one character or one known word of the text: the rest may be a secret."""
+        """(message, remedy). Shows only one character or one known word of the text, since the rest may be secret."""
         text = self.text
         found = text[position : position + 1]
         word_match = _WORD.match(text, position)
         word = word_match.group() if word_match else ""
         if problem.startswith("Unterminated string"):
-            return "the quotation mark that opens here is never closed", 'Add the closing ".'
+            return "This quotation mark is never closed", 'Add the closing ".'
         if problem.startswith("Invalid control character"):
             return (
-                f"a text in quotes holds {_character(found)}",
-                'Close the quotation marks on the line where they open (a " may be missing).',
+                f"Quoted text contains {_character(found)}",
+                'Close the quotation marks on the line where they open. A " may be missing.',
             )
         if problem.startswith("Invalid \\"):
-            return "this backslash starts no JSON escape", "Write / in file names, or \\\\ for one backslash."
+            return (
+                "This backslash doesn't start a JSON escape",
+                "Write / in file names, or \\\\ for one backslash.",
+            )
         if text.startswith("/*", position):
-            return "the comment that opens here is never closed", "Add */ where it ends."
+            return "This comment is never closed", "Add */ where it ends."
         if not found and problem.startswith("Extra data"):
             return (
-                "the last bracket closes what was never opened",
-                "Remove it, or copy the opening one as well.",
+                "The last bracket has no matching opening bracket",
+                "Remove it, or copy the opening bracket, too.",
             )
         if not found:
             return self._ends_early()
         if found in ".+" and text[position + 1 : position + 2].isdigit():
-            return f"a number cannot begin with {found}", "Write 0.5 and not .5, and 1 and not +1."
+            return f"A number can't start with {found}", "Write 0.5 instead of .5, and 1 instead of +1."
         if found in _SMART_QUOTES:
-            return f"{found} is a typographic quotation mark", 'Use the straight one, ".'
+            return f"{found} is a typographic quotation mark", 'Use a straight one (") instead.'
         if found == "`":
-            return "` is no part of JSON", "Paste only what is between the ``` lines."
+            return "` isn't valid in JSON", "Paste only the text between the ``` lines."
         if found == "'":
-            return "JSON has no single quotation marks", 'Use ".'
+            return "JSON doesn't allow single quotation marks", 'Use " instead.'
         if problem.startswith("Extra data"):
             if found == ",":
-                return "the JSON ends here, but a comma follows", "Put [ ] around several entries."
+                return "The JSON ends here, but a comma follows", "Put [ ] around the entries."
             return (
-                f"the JSON ends here, but {_character(found)} follows",
-                "Remove what follows, or put [ ] around it.",
+                f"The JSON ends here, but {_character(found)} follows",
+                "Remove what follows, or put [ ] around everything.",
             )
         if word in _PYTHON_AND_JAVASCRIPT:
-            return f"{word} is not JSON", f"Write {_PYTHON_AND_JAVASCRIPT[word]}."
+            return f"{word} isn't valid JSON", f"Write {_PYTHON_AND_JAVASCRIPT[word]}."
         if word in _NOT_FINITE:
-            return f"{word} is not a number in JSON", "Write a finite number."
+            return f"{word} isn't a valid JSON number", "Write a finite number."
         if problem.startswith("Expecting property name"):
             if word:
-                return "this key has no quotation marks", 'Put " on both sides of it.'
+                return "This key has no quotation marks", 'Put " on both sides of it.'
             return (
-                f"expected a key in quotation marks, found {_character(found)}",
-                'A member looks like "weight": 0.7.',
+                f"Expected a key in quotation marks, found {_character(found)}",
+                'An object member looks like "weight": 0.7.',
             )
         if problem.startswith("Expecting ':'"):
             return (
-                f"expected : after the key, found {_character(found)}",
-                'A member looks like "weight": 0.7.',
+                f"Expected : after the key, found {_character(found)}",
+                'An object member looks like "weight": 0.7.',
             )
         if problem.startswith("Expecting ','"):
             return (
-                f"expected , or a closing bracket, found {_character(found)}",
+                f"Expected , or a closing bracket, found {_character(found)}",
                 "A comma may be missing before it.",
             )
         if word:
-            return "this word has no quotation marks", 'Put " on both sides of a text.'
+            return "This word has no quotation marks", 'Put " on both sides of text.'
         return (
-            f"expected a value, found {_character(found)}",
-            'A value is a text in ", a number, true, false, [ ] or { }.',
+            f"Expected a value, found {_character(found)}",
+            'A value is text in ", a number, true, false, [ ], or { }.',
         )
 
     def _ends_early(self) -> tuple[str, str]:
         if not self.open_brackets:
-            return "the text ends where a value should be", "Was all of it copied?"
+            return "The text ends where a value is expected", "Check that you copied all of it."
         opened = self.open_brackets[-1]
         bracket = self.text[opened]
         return (
-            f"the text ends, but the {bracket} of {self.place(opened)} is not closed",
+            f"The text ends, but the {bracket} at {self.place(opened)} isn't closed",
             f"Add {']' if bracket == '[' else '}'}, or copy all of it.",
         )
 
@@ -227,7 +231,7 @@ def _without_trailing_commas(plain: str) -> str:
         before = token.start() - 1
         while before >= 0 and plain[before] in " \t\r\n":
             before -= 1
-        # Only a comma after a value is a trailing one: `[,]` stays wrong.
+        # Only a comma after a value is a trailing comma: `[,]` stays invalid.
         return "," if before < 0 or plain[before] in "[{,:" else " "
 
     return _TRAILING_COMMA.sub(blank, plain)
@@ -244,11 +248,11 @@ def _character(found: str) -> str:
 
 
 def _too_deep(place: str) -> InvalidInput:
-    where = f"{place}: " if place else ""
+    where = f"{place.capitalize()}: " if place else ""
     return InvalidInput(
-        f"{where}brackets are nested more than {MAX_DEPTH} levels deep",
+        f"{where}Brackets are nested more than {MAX_DEPTH} levels deep",
         code="jsonTooDeep",
-        remedy="A lora array needs two levels.",
+        remedy="A lora array needs only two levels.",
     )
 
 
@@ -262,7 +266,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int | float:
-    # int() refuses or crawls through thousands of digits, depending on Python's version; float() does neither.
+    # Depending on Python's version, int() rejects thousands of digits or is slow to read them. float() does neither.
     return int(digits) if len(digits) <= 20 else float(digits)
 
 

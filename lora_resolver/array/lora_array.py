@@ -1,4 +1,4 @@
-"""The `lora` array of the Runware API: read in every shape that people paste, written in the shortest.
+"""The `lora` array of the Runware API: reads every form that people paste, and writes the shortest one.
 
     [ { "model": "civitai:120096@135931", "weight": 0.7 },
       { "model": "civitai:245889@277389", "weight": 0.5, "transformer": "high" } ]
@@ -6,12 +6,12 @@
     key            value                                    default
     model          a name, see `identifiers`                required
     weight         a number from -4 to 4                    1.0
-    transformer    "high", "low" or "both"                  "both": which expert of a dual-expert video model takes it
+    transformer    "high", "low" or "both"                  "both": the expert of a dual-expert video model that gets it
     clip_weight    a number from -4 to 4                    the weight (our extension)
     enabled        true or false                            true (our extension)
     start, end, hold, count, and a weight of points         see `schedule` (our extension)
     blocks         a preset, a vector or blocks by name     see `block_weights` (our extension)
-    words          which trigger words count                all that the file has (our extension)
+    words          the trigger words to use                 all words of the file (our extension)
 
 Format: https://runware.ai/docs/image-inference/api-reference#request-lora
 """
@@ -47,15 +47,15 @@ __all__ = [
     "parse_lora_array",
 ]
 
-MAX_ERRORS = 1000  # then reading stops: 100,000 sentences help nobody
+MAX_ERRORS = 1000  # then reading stops, because nobody needs 100,000 messages
 
 _KEYS = (
-    'An entry has "model" and may have "weight", "transformer", "clip_weight", "enabled", "start", "end", "hold", '
+    'An entry needs "model" and can have "weight", "transformer", "clip_weight", "enabled", "start", "end", "hold", '
     '"count", "blocks" and "words".'
 )
 _ARRAY = 'Write [{ "model": "civitai:120096@135931", "weight": 0.7 }].'
-_MAX_KEY_FAULTS = 5  # of one entry; an object with more is something else altogether
-# What other programs call the same things.
+_MAX_KEY_FAULTS = 5  # in one entry; an object with more isn't an entry at all
+# Other programs' names for the same members.
 _OTHER_NAMES = {
     "active": "enabled",
     "air": "model",
@@ -90,10 +90,10 @@ _OTHER_NAMES = {
 
 @dataclass(frozen=True)
 class LoraEntry:
-    """One entry of the array. Equal entries ask for the same thing, wherever they stand.
+    """One entry of the array. Equal entries request the same thing, whatever their place.
 
-    `clip_weight` is the weight for the text encoders; `place` is where the entry was read, as `lora[1]`. With a
-    `schedule`, `weight` is its strongest one. Raises InvalidInput for weights outside -4…4 and unknown transformers.
+    `clip_weight` is the weight for the text encoders; `place` is the entry's place, such as `lora[1]`. With a
+    `schedule`, `weight` is its strongest weight. Raises InvalidInput for weights outside -4…4 and unknown transformers.
     """
 
     identifier: Identifier
@@ -105,7 +105,7 @@ class LoraEntry:
     schedule: Schedule | None = None
     blocks: BlockWeights | None = None
     words: tuple[str, ...] | None = None
-    """Its trigger words that count; None for all that its file has."""
+    """The trigger words to use; None for all words of its file."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", read_weight(self.weight))
@@ -114,16 +114,16 @@ class LoraEntry:
 
     @property
     def active(self) -> bool:
-        """Whether it changes anything. What is not active is not looked up, downloaded or read."""
+        """Whether it has any effect. Inactive entries aren't looked up, downloaded, or read."""
         return self.enabled and (self.weight != 0 or self.clip_weight != 0)
 
     def with_weight(self, weight: float, clip_weight: float) -> LoraEntry:
-        """The same at other weights; a schedule keeps its form, and has the weight as its strongest."""
+        """The same entry at other weights. A schedule keeps its shape, and `weight` becomes its strongest weight."""
         schedule = self.schedule.with_strongest(weight) if self.schedule is not None else None
         return replace(self, weight=weight, clip_weight=clip_weight, schedule=schedule)
 
     def facts(self) -> dict[str, Any]:
-        """As programs are shown it: every member, those of a schedule and of blocks only where it has them."""
+        """The entry for programs: every member, but a schedule, blocks, and words only if it has them."""
         return {
             "model": str(self.identifier),
             "weight": self.weight,
@@ -134,7 +134,7 @@ class LoraEntry:
         }
 
     def extensions(self) -> dict[str, Any]:
-        """`schedule`, with the members that say it in the array, `blocks` and `words`; empty for nearly all."""
+        """`schedule` (with its members in the array), `blocks` and `words`; empty for most entries."""
         return {
             **extensions_of(self.schedule, self.blocks),
             **({"words": list(self.words)} if self.words is not None else {}),
@@ -142,7 +142,7 @@ class LoraEntry:
 
 
 def extensions_of(schedule: Schedule | None, blocks: BlockWeights | None) -> dict[str, Any]:
-    """`LoraEntry.extensions`, of who is no entry."""
+    """`LoraEntry.extensions` without words, for a schedule and blocks that aren't in an entry."""
     return {
         **({"schedule": schedule.members()} if schedule is not None else {}),
         **({"blocks": blocks.as_json()} if blocks is not None else {}),
@@ -150,13 +150,13 @@ def extensions_of(schedule: Schedule | None, blocks: BlockWeights | None) -> dic
 
 
 def parse_lora_array(text_or_object: object) -> tuple[LoraEntry, ...]:
-    """The entries of the `lora` array that a text or an already parsed JSON value holds, in its order.
+    """The entries of the `lora` array in a text or an already parsed JSON value, in order.
 
-    Accepted: the array; one entry; a Runware task with a `lora` member, or an array of tasks (all filled `lora`
-    members must say the same); None, an empty or blank text, an empty array, and tasks without `lora`, which all
-    mean "no LoRA". Text may hold comments and trailing commas, and may be a bare `"lora": [ … ]`.
+    Accepts the array; one entry; a Runware task with a `lora` member, or an array of tasks (all `lora` members that
+    aren't empty must be the same); None, an empty or blank text, an empty array, and tasks without `lora`, which all
+    mean "no LoRA". Text may contain comments and trailing commas, and may be a bare `"lora": [ … ]`.
 
-    Raises InvalidLoraArray with every fault found, each with its place (`lora[1].weight`) and remedy.
+    Raises InvalidLoraArray with every error found, each with its place (`lora[1].weight`) and remedy.
     """
     try:
         document = _parse_text(text_or_object) if isinstance(text_or_object, str) else text_or_object
@@ -164,10 +164,10 @@ def parse_lora_array(text_or_object: object) -> tuple[LoraEntry, ...]:
         entries = _read_entries(first)
         if any(other != first and _differ(entries, other) for other in others):
             raise InvalidInput(
-                f'{len(others) + 1} tasks have a "lora" array, and not the same one',
+                f'{len(others) + 1} tasks have different "lora" arrays',
                 code="conflictingLora",
                 parameter="lora",
-                remedy="Paste the task alone whose LoRAs you want.",
+                remedy="Paste only the task whose LoRAs you want.",
             )
     except InvalidLoraArray:
         raise
@@ -177,13 +177,13 @@ def parse_lora_array(text_or_object: object) -> tuple[LoraEntry, ...]:
 
 
 def read_extensions(members: Mapping[str, Any], weight: float) -> tuple[Schedule | None, BlockWeights | None]:
-    """The schedule and the blocks that members of an entry say, at this weight. Raises InvalidLoraArray."""
+    """The schedule and the blocks from an entry's members, at this weight. Raises InvalidLoraArray."""
     (entry,) = _read_entries([{"model": "civitai:1@1", "weight": weight, **members}])
     return entry.schedule, entry.blocks
 
 
 def entry_of_facts(facts: Mapping[str, Any], place: str = "") -> LoraEntry:
-    """What `LoraEntry.facts` was made of. Raises InvalidLoraArray for what is no entry."""
+    """The entry from the result of `LoraEntry.facts`. Raises InvalidLoraArray for an invalid entry."""
     members = {
         key: facts[key]
         for key in ("model", "weight", "clip_weight", "transformer", "blocks", "words")
@@ -201,7 +201,7 @@ def entry_of_facts(facts: Mapping[str, Any], place: str = "") -> LoraEntry:
 
 
 def format_lora_array(entries: Iterable[LoraEntry]) -> str:
-    """The array as JSON, one entry a line, without what is default. `parse_lora_array` reads the same entries."""
+    """The array as JSON, one entry per line, without default values. `parse_lora_array` returns the same entries."""
     lines = []
     for entry in entries:
         members: dict[str, object] = {"model": str(entry.identifier)}
@@ -234,12 +234,12 @@ def _parse_text(text: str) -> object:
 
 
 def _for_bare_identifier(text: str) -> InvalidInput | None:
-    """The error for a text that would do as `model`, but stands alone."""
+    """The error for a text that is a valid `model`, but has no array around it."""
     canonical = _canonical_or_none(text)
     if canonical is None:
         return None
     return InvalidInput(
-        f"{canonical} is a model without an array around it",
+        f"{canonical} needs an array around it",
         code="invalidType",
         parameter="lora",
         remedy=f'Write [{{ "model": {canonical}, "weight": 1.0 }}].',
@@ -247,7 +247,7 @@ def _for_bare_identifier(text: str) -> InvalidInput | None:
 
 
 def _for_prompt_tag(text: str) -> InvalidInput | None:
-    """The error for `<lora:name:0.7>`, which says what to write instead."""
+    """The error for `<lora:name:0.7>`, with what to write instead."""
     if not is_prompt_tag(text[:MAX_CHARACTERS].strip()):
         return None
     try:
@@ -258,7 +258,7 @@ def _for_prompt_tag(text: str) -> InvalidInput | None:
 
 
 def _canonical_or_none(text: str) -> str | None:
-    """The quoted canonical text where `text` is an identifier."""
+    """The quoted canonical text if `text` is an identifier, or None."""
     try:
         return quoted(str(parse_identifier(text)))
     except InvalidIdentifier:
@@ -273,7 +273,7 @@ def _differ(entries: tuple[LoraEntry, ...], other: object) -> bool:
 
 
 def _read_entries(value: object) -> tuple[LoraEntry, ...]:
-    """Raises InvalidLoraArray with all faults of all entries."""
+    """The entries. Raises InvalidLoraArray with all errors of all entries."""
     if isinstance(value, Mapping):
         value = [value]
     if not isinstance(value, (list, tuple)):
@@ -290,9 +290,11 @@ def _read_entries(value: object) -> tuple[LoraEntry, ...]:
             entries.append(entry)
         faults += reader.faults
         if len(faults) >= MAX_ERRORS and position + 1 < len(value):
-            message = f"{len(value) - position - 1:,} more entries were not read after {len(faults):,} faults"
+            message = (
+                f"Stopped after {len(faults):,} errors. Entries not checked: {len(value) - position - 1:,}"
+            )
             faults.append(
-                InvalidInput(message, code="tooManyErrors", parameter="lora", remedy="Mend these first.")
+                InvalidInput(message, code="tooManyErrors", parameter="lora", remedy="Fix these first.")
             )
             break
     if faults:
@@ -316,14 +318,14 @@ class _EntryReader:
         if isinstance(item, ObjectWithDuplicates):
             for key in item.duplicates[:_MAX_KEY_FAULTS]:
                 self._add(
-                    f"the key {quoted(key)} is given more than once", "duplicateKey", "Keep one of them."
+                    f"The key {quoted(key)} appears more than once", "duplicateKey", "Keep one of them."
                 )
         values = self._known_values(item)
         unknown = [str(key) for key in item if key not in READERS]
         self._add_unknown(unknown)
         if "model" not in item and not any(_meant(key) == "model" for key in unknown[:_MAX_KEY_FAULTS]):
             self._add(
-                '"model" is missing', "missingModel", 'Add one, as in "model": "civitai:120096@135931".'
+                '"model" is missing', "missingModel", 'Add it, such as "model": "civitai:120096@135931".'
             )
         schedule = None if self.faults else self._schedule(values)
         if self.faults:
@@ -331,7 +333,7 @@ class _EntryReader:
         weight = values.get("weight", 1.0)
         if schedule is not None:
             weight = schedule.strongest
-        elif isinstance(weight, tuple):  # points, all of one weight
+        elif isinstance(weight, tuple):  # points that all have the same weight
             weight = weight[0][1]
         return LoraEntry(
             identifier=values["model"],
@@ -346,7 +348,7 @@ class _EntryReader:
         )
 
     def _schedule(self, values: Mapping[str, Any]) -> Schedule | None:
-        """None where the weight is the same all along."""
+        """The schedule; None if the weight is constant, or if a value is invalid."""
         weight = values.get("weight", 1.0)
         points = weight if isinstance(weight, tuple) else ((0.0, weight),)
         count = values.get("count", "steps")
@@ -355,21 +357,21 @@ class _EntryReader:
         for key, position in (("start", start), ("end", end), ("weight", points[-1][0])):
             if position > last:
                 error = InvalidInput(
-                    f"{position:g} is no share of the steps",
+                    f"{position:g} is out of range",
                     code="valueOutOfRange",
-                    remedy="Write a number from 0 to 1, as in 0.5 for half of the noise."
+                    remedy="Write a number from 0 to 1, such as 0.5 for half of the noise schedule."
                     if count == "percent"
-                    else 'Write a number from 0 to 1, or "count": "numbers" to count whole steps.',
+                    else 'Write a number from 0 to 1, or add "count": "numbers" to count whole steps.',
                 )
                 self.faults.append(error.at(f"{self.place}.{key}"))
                 return None
         if start >= end:
             self._add(
-                f'"start" ({start:g}) does not come before "end" ({end:g})',
+                f'"start" ({start:g}) must come before "end" ({end:g})',
                 "invalidValue",
-                "Both count whole steps here, as in 5 and 15."
+                "Both count whole steps here, such as 5 and 15."
                 if count == "numbers"
-                else 'Both are shares of the steps, as in "start": 0, "end": 0.5.',
+                else 'Both are numbers from 0 to 1, such as "start": 0, "end": 0.5.',
             )
             return None
         found = Schedule(points, start, end, values.get("hold", False), count)
@@ -390,14 +392,14 @@ class _EntryReader:
             meant = _meant(key)
             if meant:
                 self._add(
-                    f'unknown key {quoted(key, 40)}, did you mean "{meant}"?',
+                    f'Unknown key {quoted(key, 40)}. Did you mean "{meant}"?',
                     "unknownKey",
                     "Rename or remove it.",
                 )
             else:
-                self._add(f"unknown key {quoted(key, 40)}", "unknownKey", _KEYS)
+                self._add(f"Unknown key {quoted(key, 40)}", "unknownKey", _KEYS)
         if len(keys) > _MAX_KEY_FAULTS:
-            self._add(f"{len(keys) - _MAX_KEY_FAULTS:,} more unknown keys", "unknownKey", _KEYS)
+            self._add(f"More unknown keys: {len(keys) - _MAX_KEY_FAULTS:,}", "unknownKey", _KEYS)
 
     def _add(self, message: str, code: str, remedy: str) -> None:
         self.faults.append(InvalidInput(message, code=code, parameter=self.place, remedy=remedy))

@@ -1,4 +1,4 @@
-"""Where the `lora` array is in what was pasted: bare, in a Runware task, or in an array of tasks.
+"""Finds the `lora` array in pasted JSON: by itself, in a Runware task, or in an array of tasks.
 
 Request format: https://runware.ai/docs/image-inference/api-reference (a request is an array of task objects).
 """
@@ -14,20 +14,20 @@ from .lenient_json import ObjectWithDuplicates
 
 __all__ = ["find_lora_members"]
 
-# Any of these makes an object a task; an entry of a `lora` array has none of them. A task may have `model` too, its
-# checkpoint, and one without `taskType` may be an excerpt, as in the documentation's own samples.
+# An object with any of these keys is a task; an entry of a `lora` array has none of them. Both may have `model`, which
+# is a task's checkpoint. A task without `taskType` may be an excerpt, as in the documentation's samples.
 _TASK_KEYS = frozenset({"taskType", "taskUUID", "positivePrompt"})
-# Names under which other programs, or a slip, keep what Runware calls `lora`.
+# Other programs' names, and likely mistakes, for the member that Runware calls `lora`.
 _ALMOST_LORA = frozenset(
     {"lora", "loras", "loraarray", "lora_array", "lora-array", "loramodels", "lora_models"}
 )
 
 
 def find_lora_members(document: object) -> list[object]:
-    """The `lora` value of every task in `document` that has a filled one; `[document]` where it is the array itself.
+    """The `lora` value of every task in `document`, unless it is empty; `[document]` if that is the array itself.
 
-    An object that is no task counts as the one entry of an array. Raises InvalidInput for a document that is neither
-    array nor object, for tasks mixed with entries, and for tasks that keep their LoRAs under another name.
+    An object that isn't a task counts as the only entry of an array. Raises InvalidInput for a document that is neither
+    an array nor an object, for tasks mixed with entries, and for tasks with their LoRAs under another name.
     """
     if document is None:
         return []
@@ -35,7 +35,7 @@ def find_lora_members(document: object) -> list[object]:
         return _members_of([document]) if _is_task(document) else [document]
     if not isinstance(document, (list, tuple)):
         raise InvalidInput(
-            "this is not an array",
+            "Expected an array",
             code="invalidType",
             parameter="lora",
             remedy='Write [{ "model": "civitai:120096@135931", "weight": 0.7 }].',
@@ -50,14 +50,14 @@ def _members_of(tasks: list[Any] | tuple[Any, ...]) -> list[object]:
     for position, task in enumerate(tasks):
         if not (isinstance(task, Mapping) and _is_task(task)):
             raise InvalidInput(
-                f"item {position} is no task, but others are",
+                f"Item {position} isn't a task, but other items are",
                 code="invalidType",
                 parameter="lora",
-                remedy="Paste either whole Runware tasks, or the entries of one lora array.",
+                remedy="Paste either complete Runware tasks or the entries of one lora array.",
             )
         if isinstance(task, ObjectWithDuplicates) and "lora" in task.duplicates:
             raise InvalidInput(
-                'the key "lora" is given more than once in one task',
+                'The key "lora" appears more than once in one task',
                 code="duplicateKey",
                 parameter="lora",
                 remedy="Put all entries into one array.",
@@ -77,17 +77,17 @@ def _means_lora(key: object) -> bool:
 
 
 def _refuse_other_names(task: Mapping[Any, Any]) -> None:
-    """Runware ignores or refuses them; to read them as "no LoRA" would give a picture that nobody asked for."""
+    """Rejects other names of `lora`. Runware ignores or rejects them; to treat them as no LoRA gives a wrong image."""
     for key, value in task.items():
         if key == "lora" or not _means_lora(key) or value in (None, "", [], ()):
             continue
         if key.lower() == "lycoris":
             raise InvalidInput(
-                "this member is not read",
+                "This key isn't supported",
                 code="unknownKey",
                 parameter="lycoris",
-                remedy='Move its entries into "lora"; LyCORIS files work there.',
+                remedy='Move its entries to "lora", which also accepts LyCORIS files.',
             )
         raise InvalidInput(
-            f'unknown key {quoted(key)}, did you mean "lora"?', code="unknownKey", parameter="lora"
+            f'Unknown key {quoted(key)}. Did you mean "lora"?', code="unknownKey", parameter="lora"
         )

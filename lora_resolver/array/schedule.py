@@ -1,19 +1,19 @@
 """A weight that changes over the steps of a run: "start", "end", and a weight of several points (our extension).
 
-    { "model": "civitai:120096@135931", "weight": 0.7, "start": 0.5 }                        the second half alone
+    { "model": "civitai:120096@135931", "weight": 0.7, "start": 0.5 }                        only the second half
     { "model": "civitai:120096@135931", "weight": [[0, 0.2], [0.5, 1]] }                     rising, then constant
     { "model": "civitai:120096@135931", "weight": [[0, 1], [0.3, 0.4]], "hold": true }       two levels
 
     key      value                                              default
-    weight   [[position, weight], …], positions rising          a plain number: the same weight all along
-    start    a position from 0 to 1: nothing before it          0
-    end      a position from 0 to 1: nothing from it on         1
-    hold     true: each weight holds until the next position    false: straight lines between the points
+    weight   [[position, weight], …], positions rising          a plain number: a constant weight
+    start    a position from 0 to 1: no effect before it        0
+    end      a position from 0 to 1: no effect from it on       1
+    hold     true: each weight stays until the next position    false: straight lines between the points
     count    "steps", "percent" or "numbers"                    "steps"
 
 A position is a share of the steps that a sampler takes: in a run of 10, step 6 (counted from 1) begins at 0.5. With
-"percent" it is a share of the noise schedule, as ComfyUI's own *start_percent* and *end_percent* count. With "numbers"
-it is a number of steps, however many there are: 5 begins after five of them, as `start=5` in a prompt's tag does.
+"percent" it is a share of the noise schedule, like ComfyUI's own *start_percent* and *end_percent*. With "numbers" it
+is a number of steps, whatever their total: 5 begins after five steps, like `start=5` in a prompt tag.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ __all__ = ["COUNTS", "MAX_POINTS", "Schedule"]
 COUNTS = ("steps", "percent", "numbers")
 MAX_STEP = 10_000
 MAX_POINTS = 64
-"""Of one weight; a run has hardly more steps."""
+"""Points of one weight. A run rarely has more steps."""
 
 _ROUNDING = 1e-9
-"""Of a position that is i/n: 3/10 must not come before 0.3."""
+"""Tolerance for a position that is i/n: 3/10 must not come before 0.3."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """When an entry counts, and how much."""
+    """When an entry has an effect, and at which weight."""
 
     points: tuple[tuple[float, float], ...]
-    """(position, weight), by rising position; one alone is a constant weight."""
+    """(position, weight), sorted by position. A single point is a constant weight."""
     start: float = 0.0
     end: float = 1.0
     hold: bool = False
     count: str = "steps"
 
     def at(self, position: float) -> float:
-        """The weight there. Before the first point and after the last one their weights hold."""
+        """The weight at this position. Before the first point and after the last one, their weights apply."""
         position += _ROUNDING
         if position < self.start or (position >= self.end and self.end < self.last):
             return 0.0
@@ -65,32 +65,32 @@ class Schedule:
 
     @property
     def last(self) -> float:
-        """The largest position there is."""
+        """The largest possible position."""
         return last_position(self.count)
 
     @property
     def strongest(self) -> float:
-        """The weight that is farthest from zero: what a place that shows one number shows."""
+        """The weight that is farthest from zero. It is shown where there is room for only one number."""
         return max((weight for _, weight in self.points), key=lambda weight: (abs(weight), weight))
 
     @property
     def changes(self) -> bool:
-        """Whether it is anything but one weight all along."""
+        """Whether the weight isn't constant during the run."""
         return self.start > 0 or self.end < self.last or len({weight for _, weight in self.points}) > 1
 
     def plus(self, other: Schedule) -> Schedule:
-        """The sum of two that have their points at the same positions."""
+        """The sum of two schedules with points at the same positions."""
         points = tuple((at, weight + more) for (at, weight), (_, more) in zip(self.points, other.points))
         return Schedule(points, self.start, self.end, self.hold, self.count)
 
     def with_strongest(self, weight: float) -> Schedule:
-        """The same form with another strongest weight."""
+        """The same shape with another strongest weight."""
         factor = weight / self.strongest if self.strongest else 0.0
         points = tuple((position, float(f"{each * factor:.6g}")) for position, each in self.points)
         return Schedule(points, self.start, self.end, self.hold, self.count)
 
     def members(self) -> dict[str, object]:
-        """As the array's JSON has it, without what is default; the weight in any case."""
+        """The members for the array's JSON, without default values. The weight is always included."""
         found: dict[str, object] = {}
         if len(self.points) > 1:
             found["weight"] = [list(point) for point in self.points]
@@ -108,12 +108,12 @@ class Schedule:
 
 
 def last_position(count: str) -> float:
-    """Where a run ends, at the latest."""
+    """The largest possible position of a run's end."""
     return MAX_STEP if count == "numbers" else 1.0
 
 
 def is_position(value: object) -> TypeGuard[float]:
-    """Whether it is a number that is one in some way of counting."""
+    """Whether the value is a valid position for at least one `count`."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False
     return math.isfinite(value) and 0 <= value <= MAX_STEP

@@ -1,6 +1,6 @@
-"""The command line: one module for each sub-command, with `add_arguments(parser)` and `run(arguments) -> int`.
+"""The command line: one module for each subcommand, with `add_arguments(parser)` and `run(arguments) -> int`.
 
-Exit status: 0 done, 1 something failed (each failure named), 2 bad usage or bad input.
+Exit status: 0 done, 1 something failed (each failure is reported), 2 invalid usage or invalid input.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "main"]
 
-# Module name and what `--help` says. A module is imported only when it is asked for: `parse` needs no `requests`.
+# Module name and the text in `--help`. A module is imported only when it is used: `parse` doesn't need `requests`.
 COMMANDS = {
     "parse": "read a lora array and print it in its shortest form",
-    "saved": "say which LoRAs a picture or a workflow was made with, as an array, with their hashes",
-    "migrate": "turn the rows of Power Lora Loader, Lora Manager and others into arrays",
-    "resolve": "find or download LoRAs, verify them, and print where they are",
-    "prefetch": "download what arrays, workflows and pictures need, or say what that would be",
-    "inspect": "say what .safetensors files are, from their headers",
-    "verify": "read downloaded files again and hold them against their SHA-256",
+    "saved": "print the LoRAs that a picture or workflow was made with, as an array with hashes",
+    "migrate": "convert the rows of Power Lora Loader, Lora Manager, and other loaders to arrays",
+    "resolve": "find or download LoRAs, verify them, and print their paths",
+    "prefetch": "download the LoRAs that arrays, workflows, and pictures need, or list them",
+    "inspect": "describe .safetensors files from their headers",
+    "verify": "read downloaded files again and check their SHA-256",
     "list": "list the LoRAs in the configured folders",
-    "prune": "remove what interrupted downloads and deleted files left",
+    "prune": "remove what interrupted downloads and deleted files left behind",
 }
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one sub-command and return the exit status. Bad usage ends in SystemExit(2), as argparse has it."""
+    """Runs one subcommand and returns the exit status. Invalid usage raises SystemExit(2), as in argparse."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(
             stream, io.TextIOWrapper
-        ):  # a console of another encoding must not turn a message into a crash
+        ):  # a console with another encoding must not cause a crash when a message is printed
             stream.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(
         prog="python -m lora_resolver",
-        description="Turns the names of LoRAs into verified files.",
+        description="Resolves LoRA identifiers to verified files.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -57,11 +57,11 @@ def main(argv: Sequence[str]) -> int:
         status = int(arguments.run(arguments))
         sys.stdout.flush()
         return status
-    except InvalidInput as error:  # the settings, or an argument that cannot be read
+    except InvalidInput as error:  # the settings, or an unreadable argument
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130  # as a shell counts it
-    except BrokenPipeError:  # whoever read our output has seen enough, as in `list | head`
+        return 130  # the exit status that shells use for Ctrl-C
+    except BrokenPipeError:  # the program that reads the output has stopped, as in `list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

@@ -1,4 +1,4 @@
-"""Progress on the terminal: one bar for each file."""
+"""Progress in the terminal: one bar for each file."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["Bars"]
 
 _PHASES = {
     "download": "",
-    "wait": "another program downloads it",
+    "wait": "another program is downloading it",
     "verify": "verifying",
-    "store": "to the shared store",
+    "store": "copying to the shared store",
     "done": "",
 }
 
 
 class Bars:
-    """Shows what moves bytes, when standard error is a terminal; use it in a `with` block and as `on_progress`."""
+    """Shows transfers if standard error is a terminal. Use it in a `with` block and as `on_progress`."""
 
     def __init__(self) -> None:
         self._shown = sys.stderr.isatty()
@@ -39,10 +39,10 @@ class Bars:
         if not self._shown or progress.phase not in _PHASES or not progress.total:
             return
         bar = self._bars.get(progress.identifier)
-        if progress.phase == "done" and bar is None:  # it took no time
+        if progress.phase == "done" and bar is None:  # finished without a bar
             return
         if bar is None:
-            from tqdm import tqdm  # only where somebody sees it
+            from tqdm import tqdm  # imported only if the bars are visible
 
             bar = tqdm(unit="B", unit_scale=True, desc=progress.file_name[:40])
             self._bars[progress.identifier] = bar
@@ -50,4 +50,4 @@ class Bars:
         bar.set_postfix_str(_PHASES[progress.phase], refresh=False)
         bar.refresh()
         if progress.phase == "done":
-            self._bars.pop(progress.identifier).close()  # the line stays, and others take the place below it
+            self._bars.pop(progress.identifier).close()  # the bar stays, and others appear below it

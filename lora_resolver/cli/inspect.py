@@ -1,4 +1,4 @@
-"""`inspect`: what a .safetensors file is, from its header alone."""
+"""`inspect`: describes model files from their headers."""
 
 from __future__ import annotations
 
@@ -10,39 +10,46 @@ from typing import TYPE_CHECKING, Any
 from ..errors import LoraResolverError
 from ..model_file.architecture import detect_architecture, detect_checkpoint
 from ..model_file.gguf_header import read_gguf_header
+from ..model_file.pickle_header import read_pickle_header
 from ..model_file.safetensors_header import read_header
 from .output import ERROR_FIELDS, describe, error_fields
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
+
+    from ..model_file.safetensors_header import SafetensorsHeader
 
 __all__ = ["add_arguments", "run"]
 
+_OF_CHECKPOINTS = {".gguf": read_gguf_header, ".ckpt": read_pickle_header}
 _HELP = f"""
 --json prints a list with one object for each file:
-  file            as it was named
-  kind            lora, loha, lokr, ...; empty where it is none
-  families        what it was made for, such as sdxl or flux1; several where the header fits several
+  file            the file name, as given
+  kind            lora, loha, lokr, ...; empty if it isn't a LoRA
+  families        the matching model families, such as sdxl or flux1; several if the header matches several
   verdict         known, ambiguous, unknown or not_a_diffusion_lora
-  rank            a number, or null where it has none or several
+  rank            a number; null if there is none, or more than one
   parts           unet, transformer, te1, te2, ...
-  metadata        what the file says of itself
-  ranks           the smallest and the largest
-  scale           where the strength of the factors comes from: alpha tensors, the metadata, or 1 assumed
-  notes           what else was noticed; the last one is the verdict in a sentence
-  error           null, or why it could not be read:
+  metadata        the metadata in the file
+  ranks           the smallest and the largest rank
+  scale           the origin of the scale: alpha tensors, the metadata, or an assumed value of 1
+  notes           further observations; the last one is the verdict as a sentence
+  error           null, or why the file couldn't be read:
 {ERROR_FIELDS}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `inspect`."""
+    """Declares the arguments of `inspect`."""
     describe(parser, _HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("files", metavar="FILE", nargs="+", help="a .safetensors file, or a .gguf checkpoint")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", help="a .safetensors file, or a .gguf or .ckpt checkpoint"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what each file is. Returns the exit status: 1 where one could not be read."""
+    """Prints what each file is. Returns the exit status: 1 if a file couldn't be read."""
     reports = [_inspect(file) for file in arguments.files]
     if arguments.json:
         print(json.dumps(reports, indent=2))
@@ -53,8 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _inspect(file: str) -> dict[str, Any]:
-    if file.lower().endswith(".gguf"):
-        return _inspect_gguf(file)
+    reader = _OF_CHECKPOINTS.get(Path(file).suffix.lower())
+    if reader is not None:
+        return _inspect_checkpoint(file, reader)
     try:
         header = read_header(Path(file))
     except LoraResolverError as error:
@@ -74,10 +82,10 @@ def _inspect(file: str) -> dict[str, Any]:
     )
 
 
-def _inspect_gguf(file: str) -> dict[str, Any]:
-    """GGUF files are checkpoints, never LoRAs."""
+def _inspect_checkpoint(file: str, reader: Callable[[str], SafetensorsHeader]) -> dict[str, Any]:
+    """Reports a file of a kind that checkpoints use, but LoRAs don't."""
     try:
-        header = read_gguf_header(file)
+        header = reader(file)
     except LoraResolverError as error:
         return _report(file, error=error)
     found = detect_checkpoint(header)

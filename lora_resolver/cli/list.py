@@ -25,24 +25,24 @@ __all__ = ["add_arguments", "run"]
 _HELP = """
 --json prints a list with one object for each file:
   name            relative to its folder, as ComfyUI's loaders list it
-  path            where it lies
+  path            full path
   size            in bytes
-  sha256          null where nobody has hashed it yet
-  identifiers     that a source or another tool gives it
-  title           name and version in its source's words
-  base_model      likewise: a hint
-  families        what its header says that it was made for, such as sdxl or flux1
+  sha256          null if it hasn't been computed yet
+  identifiers     identifiers from sources and other tools
+  title           name and version at its source
+  base_model      base model at its source; a hint only
+  families        the model families that match its header, such as sdxl or flux1
   verdict         known, ambiguous, unknown, not_a_diffusion_lora, or unsound for a damaged file
   kind            lora, loha, lokr, ...
   rank            a number, or null
-  trigger_words   that its author names
+  trigger_words   the author's trigger words
 
 With --store, each object has name, size, sha256, identifiers, title, base_model and trigger_words.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `list`."""
+    """Declares the arguments of `list`."""
     describe(parser, _HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
@@ -50,21 +50,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FAMILY",
         action="append",
         default=[],
-        help="only what was made for this, such as sdxl or flux1; may be given several times",
+        help="show only LoRAs for this model family, such as sdxl or flux1; can be repeated",
     )
-    parser.add_argument(
-        "--store", action="store_true", help="what the shared store (AIR_LORA_STORE) has, instead"
-    )
+    parser.add_argument("--store", action="store_true", help="list the shared store (AIR_LORA_STORE) instead")
     parser.add_argument(
         "words",
         metavar="WORD",
         nargs="*",
-        help="only what has all these words in its name, title, identifiers or trigger words",
+        help="show only LoRAs with all of these words in the name, title, identifiers, or trigger words",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the files. Returns the exit status."""
+    """Prints the files. Returns the exit status."""
     families = {_family(text) for text in arguments.family}
     words = [word.casefold() for word in arguments.words]
     config = user_config()
@@ -121,7 +119,7 @@ def _store_report(entry: Entry) -> dict[str, Any]:
 
 
 def _library(config: ResolverConfig) -> list[LibraryFile]:
-    from ..resolver import Resolver  # it needs an HTTP client, which bad usage does not
+    from ..resolver import Resolver  # needs an HTTP client, which invalid usage doesn't need
 
     resolver = Resolver(config)
     if not sys.stderr.isatty():
@@ -139,7 +137,7 @@ def _library(config: ResolverConfig) -> list[LibraryFile]:
 
 
 def _family(text: str) -> str:
-    """The id of a family that is named by id or by name."""
+    """The ID of a family that is given by ID or by name."""
     by_name = {name.casefold(): key for key, name in FAMILY_NAMES.items()}
     wanted = text.casefold()
     if wanted in FAMILY_NAMES:
@@ -148,10 +146,10 @@ def _family(text: str) -> str:
         return by_name[wanted]
     meant = nearest(wanted, [*FAMILY_NAMES, *by_name])
     raise InvalidInput(
-        f"there is no family {quoted(text)}",
+        f"Unknown model family {quoted(text)}",
         code="invalidValue",
         parameter="--family",
-        remedy=f"Did you mean {meant}?" if meant else f"Families are: {', '.join(FAMILY_NAMES)}.",
+        remedy=f"Did you mean {meant}?" if meant else f"Supported families: {', '.join(FAMILY_NAMES)}.",
     )
 
 

@@ -1,4 +1,4 @@
-"""`migrate`: the rows of other packs' loaders as arrays, one for each model that a workflow's loaders act on."""
+"""`migrate`: converts the rows of other packs' loaders to arrays, one for each model that the loaders act on."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ __all__ = ["add_arguments", "run"]
 
 _HELP = f"""
 Reads rgthree's Power Lora Loader and Lora Loader Stack, Lora Manager's loaders and stackers, the stackers of Comfyroll,
-Efficiency Nodes and Easy-Use, ComfyUI's own loaders, and this pack's nodes. Loaders that follow one another give one
-array; those on separate models (as for Wan 2.2) one each. Muted and bypassed nodes are left out, rows that are switched
-off are kept as such.
+Efficiency Nodes and Easy-Use, ComfyUI's own loaders, and this pack's nodes. A chain of loaders becomes one array.
+Loaders on separate models (as for Wan 2.2) become separate arrays. Muted and bypassed nodes are skipped. Disabled rows
+stay disabled.
 
 --json prints a list with one object for each array:
-  file       as it was named
+  file       the file name, as given
   nodes      ids of the loaders
-  kinds      their classes
-  entries    the array
-  errors     what could not be read there, or anywhere in the file:
+  kinds      classes of the loaders
+  entries    the entries of the array
+  errors     what couldn't be read there, or anywhere in the file:
 {ERROR_FIELDS}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `migrate`."""
+    """Declares the arguments of `migrate`."""
     describe(parser, _HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
@@ -49,30 +49,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         action="append",
         default=[],
-        help="a loras folder, where names without a folder are looked for; may be given several times. "
-        "Left out: AIR_LORA_DIR",
+        help="a loras folder to search for names without a folder; can be repeated (default: AIR_LORA_DIR)",
     )
     parser.add_argument(
         "--air",
         action="store_true",
-        help="name each file as CivitAI or Hugging Face does, where a note beside it or an earlier download tells, "
-        "so that the array means the same on every computer",
+        help="use CivitAI and Hugging Face identifiers where a sidecar file or an earlier download provides them, "
+        "so that the array works on every computer",
     )
     parser.add_argument(
         "--allow-unknown",
         action="store_true",
-        help="name what looks like a LoRA loader and is not read, without failing for it",
+        help="report unsupported LoRA loaders without failing",
     )
     parser.add_argument(
         "files",
         metavar="FILE",
         nargs="+",
-        help="a workflow, or a picture that ComfyUI saved; - for standard input",
+        help="a workflow, or a picture saved by ComfyUI; - for standard input",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the arrays. Returns the exit status: 1 where something could not be read."""
+    """Prints the arrays. Returns the exit status: 1 if something couldn't be read."""
     config = _config(arguments.loras)
     renamed = _named_by_source(config) if arguments.air else tuple
     reports = [report for file in arguments.files for report in _reports(file, config, renamed)]
@@ -96,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
 _BAD_INPUT = frozenset(
     {"invalidJson", "jsonTooDeep", "inputTooLarge", "unreadableInput", "noWorkflow", "workflowTooLarge"}
 )
-"""What is wrong with the file as a whole."""
+"""Codes of errors that concern the file as a whole."""
 
 
 def _config(folders: Sequence[str]) -> ResolverConfig:
@@ -107,10 +106,10 @@ def _config(folders: Sequence[str]) -> ResolverConfig:
     for path in paths:
         if not path.is_dir():
             raise InvalidInput(
-                f"there is no folder {str(path)!r}",
+                f"No folder {str(path)!r}",
                 code="unreadableInput",
                 parameter="--loras",
-                remedy="Name the loras folder of your ComfyUI.",
+                remedy="Specify the loras folder of your ComfyUI.",
             )
     return replace(config, download_dir=paths[0], search_dirs=tuple(paths))
 
@@ -131,7 +130,7 @@ def _reports(
 
 
 def _entries(loras: Sequence[NamedLora]) -> tuple[list[LoraEntry], list[InvalidInput]]:
-    """And what an array cannot hold: strengths beyond its own."""
+    """The entries, and errors for what an array can't contain: strengths outside its range."""
     entries: list[LoraEntry] = []
     faults: list[InvalidInput] = []
     for each in loras:
@@ -146,9 +145,9 @@ def _entries(loras: Sequence[NamedLora]) -> tuple[list[LoraEntry], list[InvalidI
 def _entry(named: NamedLora) -> LoraEntry | InvalidInput:
     if not named.weight_known:
         fault = InvalidInput(
-            f"{named.identifier}: its strength comes from a node that makes it while it runs",
+            f"{named.identifier}: the strength is computed by another node when the workflow runs",
             code="computedWeight",
-            remedy="Write the strength into the loader, then run this again.",
+            remedy="Enter the strength in the loader, then run this command again.",
         )
         return fault.at(named.place)
     try:
@@ -167,13 +166,13 @@ def _by_chain(named: NamedLoras) -> Iterable[tuple[LoaderChain | None, list[Name
     told = {node for chain in named.chains for node in chain.nodes}
     others = [
         lora for lora in named.loras if lora.node not in told
-    ]  # what no workflow holds: an array, a list
+    ]  # LoRAs that aren't from a workflow: an array, a list
     if others:
         yield None, others
 
 
 def _named_by_source(config: ResolverConfig) -> Callable[[Sequence[NamedLora]], Sequence[NamedLora]]:
-    from ..resolver import Resolver  # it needs an HTTP client, which reading a workflow does not
+    from ..resolver import Resolver  # needs an HTTP client, which reading a workflow doesn't need
 
     resolver = Resolver(config)
 

@@ -1,4 +1,4 @@
-"""How the sub-commands say sizes, statuses and errors."""
+"""How the subcommands show sizes, statuses, and errors."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ __all__ = ["ERROR_FIELDS", "describe", "error_fields", "plain", "size"]
 _EXIT_STATUS = """
 exit status:
   0    done
-  1    something failed; each failure is named
-  2    bad usage or bad input
-  130  stopped with Ctrl-C; what can be resumed is kept
+  1    something failed; each failure is reported
+  2    invalid usage or invalid input
+  130  stopped with Ctrl-C; interrupted downloads can be resumed
 """
 
 ERROR_FIELDS = """\
     code          a stable word for programs, such as notFound or loginNeeded
-    parameter     where it was written; empty where there is no such place
+    parameter     the place of the error; empty if there is none
     message       what is wrong
     remedy        what to do
-    text          the three in one sentence
+    text          parameter, message, and remedy in one text
 """
 
 
 def describe(parser: argparse.ArgumentParser, text: str = "") -> None:
-    """Puts the exit status, and before it what `--json` prints, under a sub-command's `--help`."""
+    """Adds the fields of `--json` and the exit status to a subcommand's `--help`."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "\n".join(part.strip("\n") + "\n" for part in (text, _EXIT_STATUS) if part)
 
 
 def error_fields(error: LoraResolverError | None) -> dict[str, Any] | None:
-    """An error as the JSON documents show it."""
+    """An error in the form of the JSON documents."""
     return error.as_dict() | {"text": str(error)} if error is not None else None
 
 
 def size(count: int | None) -> str:
-    """`2.5 MB`; units of 1,000, as disks and download pages count."""
+    """A size such as `2.5 MB`, in units of 1,000, like disks and download pages."""
     if count is None:
         return "size unknown"
     if count < 1000:
@@ -53,7 +53,7 @@ def size(count: int | None) -> str:
 
 
 def plain(text: str) -> str:
-    """What a source or a file says, for a terminal: without control characters."""
+    """A text from a source or a file, for a terminal: without control characters."""
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
     )

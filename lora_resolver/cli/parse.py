@@ -1,4 +1,4 @@
-"""`parse`: the entries of a `lora` array in canonical form, or everything that is wrong with it."""
+"""`parse`: prints the entries of a `lora` array in canonical form, or all of its errors."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ __all__ = ["add_arguments", "run"]
 
 _HELP = """
 --json prints one object:
-  entries  of the array, in its order; none where there are errors
-    model         the identifier in canonical spelling
-    weight        on the diffusion model, -4 to 4
-    clip_weight   on the text encoders
-    enabled       false: the entry is left out
-    transformer   "high", "low" or "both"
-    schedule      where it has one: weight, start, end, hold, count
-    blocks        where it has them
-  errors   everything that is wrong with it
+  entries  the entries of the array, in order; empty if there are errors
+    model         the canonical identifier
+    weight        for the diffusion model, -4 to 4
+    clip_weight   for the text encoders
+    enabled       false if the entry is disabled
+    transformer   "high", "low", or "both"
+    schedule      weight, start, end, hold, count; only if the entry has a schedule
+    blocks        only if the entry has block weights
+  errors   everything that is wrong with the array
     code          a stable word for programs
-    parameter     the place, such as lora[1].weight
+    parameter     the place of the error, such as lora[1].weight
     message       what is wrong
     remedy        what to do
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `parse`."""
+    """Declares the arguments of `parse`."""
     describe(parser, _HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON document with entries and errors")
     parser.add_argument(
         "source",
         metavar="TEXT|FILE|-",
-        help="the array itself, a file that holds it, or - for standard input",
+        help="the array itself, a file that contains it, or - for standard input",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the array. Returns the exit status: 2 where it is not one, and then no entry is printed."""
+    """Prints the array. Returns the exit status: 2 if the array is invalid. In that case, no entry is printed."""
     entries: tuple[LoraEntry, ...] = ()
     errors: Sequence[LoraResolverError] = ()
     try:

@@ -1,4 +1,4 @@
-"""`prefetch`: what arrays, workflows and pictures need, looked at first and then downloaded."""
+"""`prefetch`: lists and then downloads the LoRAs that arrays, workflows, and pictures need."""
 
 from __future__ import annotations
 
@@ -35,79 +35,79 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 _HELP = f"""
-Reads lora arrays, Runware requests, identifiers, ComfyUI workflows (as saved, or in API format), and what ComfyUI
-saves with a workflow inside: PNG, WebP, MP4, FLAC and latents. What is switched off, or of weight zero, is named and
-left alone. Where a workflow says where a file comes from, and CivitAI or Hugging Face has it, it is downloaded
-from there and put under the name that the loader looks for. A node that looks like a LoRA loader and is not read is an
-error.
+Reads lora arrays, Runware requests, identifiers, ComfyUI workflows (as saved, or in API format), and files that ComfyUI
+saves with an embedded workflow: PNG, WebP, MP4, FLAC, and latents. Disabled LoRAs and LoRAs of weight zero are listed,
+but not downloaded. If a workflow says where a file comes from, and CivitAI or Hugging Face has it, the file is
+downloaded from there and saved under the name that the loader expects. A node that looks like a LoRA loader but isn't
+supported is an error.
 
 --json prints one object:
   dry_run            whether --dry-run was given
-  bytes_to_download  of what state "download" has, before the download; files of unknown size count nothing
+  bytes_to_download  total size of all files in state "download", before the download; unknown sizes count as 0
   loras              one object for each distinct identifier:
-    identifier    in canonical spelling
-    needed        false where every place has it switched off or of weight zero
-    places        where it is named, such as "pixel.json node 12, lora[1].model"
-    state         of a needed one:
+    identifier    the canonical identifier
+    needed        false if it's disabled or of weight zero everywhere
+    places        where it's used, such as "pixel.json node 12, lora[1].model"
+    state         if it's needed:
                     local        on this disk
-                    download     to be downloaded (--dry-run alone)
-                    downloaded   has just been downloaded
-                    token        its source wants a token, or another one, or terms to be accepted
-                    denied       its source keeps it for other reasons: early access, downloads switched off
-                    hosted       it runs on its provider's servers only
-                    missing      nothing has this name
-                    offline      it is not on disk, and the network may not be used
-                    failed       the network, the disk or the file itself; see error
-                  and "unneeded" for one that is not needed
-    path          where it lies; null where it is not on this disk
-    file_name     as it will be called, or is
-    size          in bytes; null where it is not known
-    sha256        as the source promises it, or as it was verified; null where nobody says
-    families      what it was made for, as `inspect` names them
-    error         null, or why it cannot be had, as below
-    from_store    true where it came from the shared store (AIR_LORA_STORE)
-    warnings      what went wrong on the way and did no harm, such as a shared store that was lost
-  errors             what could not be read, each at its place:
+                    download     to be downloaded (with --dry-run only)
+                    downloaded   just downloaded
+                    token        its source requires a token, a different token, or acceptance of terms
+                    denied       not available for another reason: early access, or downloads disabled
+                    hosted       it runs only on its provider's servers
+                    missing      not found
+                    offline      not on this disk, and offline mode is on
+                    failed       a problem with the network, the disk, or the file; see error
+                  otherwise "unneeded"
+    path          full path; null if it isn't on this disk
+    file_name     its current or future file name
+    size          in bytes; null if unknown
+    sha256        published by its source, or verified; null if unknown
+    families      the matching model families, as `inspect` reports them
+    error         null, or why it isn't available, as below
+    from_store    true if it came from the shared store (AIR_LORA_STORE)
+    warnings      problems that didn't stop the download, such as an unreachable shared store
+  errors             what couldn't be read, and where:
 {ERROR_FIELDS}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `prefetch`."""
+    """Declares the arguments of `prefetch`."""
     describe(parser, _HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
         "--allow-unknown",
         action="store_true",
-        help="name what looks like a LoRA loader and is not read, without failing for it",
+        help="report unsupported LoRA loaders without failing",
     )
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be downloaded")
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be downloaded")
     parser.add_argument(
         "--store",
         action="store_true",
-        help="also put what is on this disk already into the shared store (AIR_LORA_STORE)",
+        help="also copy files that are already on this disk to the shared store (AIR_LORA_STORE)",
     )
     parser.add_argument(
         "sources",
         metavar="FILE|TEXT|-",
         nargs="+",
-        help="a file, the array or identifier itself, or - for standard input",
+        help="a file, an array, an identifier, or - for standard input",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what is needed, and download it. Returns the exit status: 2 for bad input, 1 where one cannot be had."""
+    """Prints and downloads what is needed. Returns the exit status: 2 for invalid input, 1 if one isn't available."""
     wanted, errors = _read(arguments.sources)
     allowed = [error for error in errors if arguments.allow_unknown and error.code == "unknownLoader"]
     needed = [each for each in wanted if each.needed]
     if needed:
-        from ..resolver import Resolver  # it needs an HTTP client, which bad input does not
+        from ..resolver import Resolver  # needs an HTTP client, which invalid input doesn't need
 
         config = user_config()
         if arguments.store and not config.store:
             raise InvalidInput(
-                "--store: there is no shared store",
+                "--store: no shared store is configured",
                 code="noStore",
-                remedy="Set AIR_LORA_STORE, such as s3://bucket/loras.",
+                remedy="Set AIR_LORA_STORE, for example to s3://bucket/loras.",
             )
         resolver = Resolver(config)
         _look(resolver, needed)
@@ -116,9 +116,10 @@ def run(arguments: argparse.Namespace) -> int:
         _print_errors(errors)
         for each in wanted:
             _print(each)
-        _print_sum(wanted, to_download)
+        if needed:
+            _print_sum(wanted, to_download, config.download_dir)
         if not wanted and not errors:
-            print("No LoRA is named there.")
+            print("No LoRAs found.")
     if needed and not arguments.dry_run:
         here = [each for each in needed if each.state == "local"]
         coming = [each for each in needed if each.state == "download"]
@@ -142,7 +143,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 @dataclass
 class _Wanted:
-    """One identifier, and what becomes of it."""
+    """One identifier, and its result."""
 
     identifier: Identifier
     places: list[str] = field(default_factory=list)
@@ -155,17 +156,17 @@ class _Wanted:
     file: str = ""
     """The name under which a workflow's own loader looks for it."""
     sha256: str = ""
-    """What a workflow says of the file's content."""
+    """The SHA-256 of the file, according to a workflow."""
     address: str = ""
-    """Where a workflow says that it is, at none of our sources."""
+    """The file's address according to a workflow, if it isn't one of our sources."""
 
     @property
     def warnings(self) -> list[str]:
-        """What went wrong and did no harm here."""
+        """Problems that didn't stop the download."""
         return [*(self.resolved.warnings if self.resolved else ()), *self.not_shared]
 
     def look(self, outcome: PeekedLora | LoraResolverError) -> None:
-        """Takes up what a look at it brought."""
+        """Stores the result of a look at its source."""
         if isinstance(outcome, LoraResolverError):
             self.fail(outcome)
         else:
@@ -173,15 +174,15 @@ class _Wanted:
             self.state = "download" if outcome.path is None else "local"
 
     def fail(self, error: LoraResolverError) -> None:
-        """Takes up why it cannot be had; the error stands at the first place that names it."""
+        """Stores why it isn't available. The error gets the first place that names the identifier."""
         self.state = _state(error)
         if self.address and self.state == "missing":
-            remedy = f"The workflow says that it is at {self.address}: download it into a loras folder."
+            remedy = f"Download it from {self.address} (as given in the workflow) to a loras folder."
             error = NotFound(error.message, code=error.code, remedy=remedy)
         self.error = error.at(self.places[0]) if self.places[0] else error
 
     def take(self, outcome: ResolvedLora | LoraResolverError) -> None:
-        """Takes up what the download brought."""
+        """Stores the result of the download."""
         if isinstance(outcome, LoraResolverError):
             self.fail(outcome)
         else:
@@ -190,12 +191,12 @@ class _Wanted:
 
     @property
     def size(self) -> int | None:
-        """Bytes, where they are known."""
+        """Size in bytes, if known."""
         known = self.resolved or self.peeked
         return known.size if known else None
 
     def report(self) -> dict[str, Any]:
-        """As `--json` shows it."""
+        """The object for `--json`."""
         known = self.resolved or self.peeked
         architecture = known.architecture if known else None
         return {
@@ -215,7 +216,7 @@ class _Wanted:
 
 
 def _read(sources: Iterable[str]) -> tuple[list[_Wanted], list[LoraResolverError]]:
-    """What the sources name, each identifier once, in their order; and what could not be read."""
+    """The LoRAs in the sources, each identifier once, in order; and what couldn't be read."""
     wanted: dict[Identifier, _Wanted] = {}
     errors: list[LoraResolverError] = []
     for source in sources:
@@ -255,12 +256,12 @@ def _download(resolver: Resolver, missing: Sequence[_Wanted], folder: Path, *, q
 
 
 def _check_hash(wanted: _Wanted, file: ResolvedLora) -> None:
-    """Raises VerificationFailed where the workflow means another file."""
+    """Raises VerificationFailed if the workflow expects another file."""
     if wanted.sha256 and file.sha256 != wanted.sha256:
         raise VerificationFailed(
-            f"{wanted.identifier} has SHA-256 {file.sha256}, and the workflow says {wanted.sha256}",
+            f"{wanted.identifier} has SHA-256 {file.sha256}, but the workflow expects {wanted.sha256}",
             code="wrongHash",
-            remedy="The source has another file now. Ask whoever made the workflow which one is meant.",
+            remedy="The file at the source has changed. Ask the author of the workflow which file to use.",
         )
 
 
@@ -282,7 +283,7 @@ def _state(error: LoraResolverError) -> str:
 
 
 def _bytes_to_download(wanted: Iterable[_Wanted]) -> int:
-    """One file may be named in two ways; it is downloaded once."""
+    """The total size. A file with two names is counted once, because it is downloaded once."""
     sizes = {
         each.peeked.sha256 or str(each.identifier): each.peeked.size or 0
         for each in wanted
@@ -296,12 +297,12 @@ _WORDS = {
     "download": "to download",
     "downloaded": "downloaded",
     "token": "needs a token",
-    "denied": "not given out",
+    "denied": "access denied",
     "hosted": "hosted only",
     "missing": "not found",
     "offline": "offline",
     "failed": "failed",
-    "unneeded": "switched off",
+    "unneeded": "not needed",
 }
 
 
@@ -323,11 +324,11 @@ def _print_errors(errors: Iterable[LoraResolverError]) -> None:
         print(error, file=sys.stderr)
 
 
-def _print_sum(wanted: Sequence[_Wanted], to_download: int) -> None:
+def _print_sum(wanted: Sequence[_Wanted], to_download: int, folder: Path) -> None:
     coming = [each for each in wanted if each.state == "download"]
     if not coming:
         return
     files = "1 file" if len(coming) == 1 else f"{len(coming)} files"
     unknown = sum(each.size is None for each in coming)
-    more = f", and {unknown} of unknown size" if unknown else ""
-    print(f"{files} to download: {size(to_download)}{more}")
+    more = f", plus {unknown} of unknown size" if unknown else ""
+    print(f"{files} to download to {folder}: {size(to_download)}{more}")

@@ -1,4 +1,4 @@
-"""`prune`: what may go from the store."""
+"""`prune`: removes what interrupted downloads and deleted files left behind."""
 
 from __future__ import annotations
 
@@ -23,54 +23,54 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 _HELP = f"""
-Removes, in the folder `air` of the downloads and nowhere else:
-  what interrupted downloads left, when no program holds their lock (they could be resumed from it)
-  records, notes and pictures of files that are gone
-  empty folders, and lock files that nobody holds
-  with --keep: downloaded files that none of the named arrays, workflows and pictures names, switched off or not. A
-  file that is not on record, or has changed since it was downloaded, stays.
+Removes the following from the folder `air` in the download folder, and nothing else:
+  partial files of interrupted downloads that no program is using (these downloads can't be resumed afterwards)
+  records, notes, and pictures of files that no longer exist
+  empty folders, and lock files that aren't in use
+  with --keep: downloaded files that the given arrays, workflows, and pictures don't use. Disabled LoRAs count as used.
+  Files that aren't on record, or have changed since the download, stay.
 
-With --store, in the shared store (AIR_LORA_STORE) and nowhere else: uploads that were broken off more than a day ago,
-and names whose file is gone. Its sound files stay: other machines may need them.
+With --store, removes from the shared store (AIR_LORA_STORE) only uploads that were interrupted more than a day ago, and
+names whose file no longer exists. Valid files stay, because other machines might need them.
 
 --json prints one object:
   dry_run         whether --dry-run was given
   freed           bytes
   removed         one object for each file or folder:
-    path          where it lay; with --store, its name there
-    what          partial, record, unneeded, folder or lock
+    path          full path; with --store, the name in the store
+    what          partial, record, unneeded, folder, or lock
     size          in bytes
-  in_use          files that some program is downloading; nothing of them was touched
-  left            files that nobody needs, but that have changed since they were downloaded
-  errors          what could not be read or removed:
+  in_use          files that a program is downloading; they were skipped
+  left            files that aren't needed, but have changed since the download; they were kept
+  errors          what couldn't be read or removed:
 {ERROR_FIELDS}"""
 
 _WORDS = {
-    "partial": "left by an interrupted download",
-    "record": "about a file that is gone",
-    "unneeded": "needed by nothing that was named",
+    "partial": "interrupted download",
+    "record": "its file no longer exists",
+    "unneeded": "not needed",
     "folder": "empty",
-    "lock": "held by nobody",
+    "lock": "unused lock",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `prune`."""
+    """Declares the arguments of `prune`."""
     describe(parser, _HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
-    parser.add_argument("--store", action="store_true", help="tidy the shared store instead")
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be removed")
+    parser.add_argument("--store", action="store_true", help="clean up the shared store instead")
     parser.add_argument(
         "--keep",
         metavar="FILE|TEXT|-",
         nargs="+",
         action="extend",
-        help="what needs the downloads; those that nothing here names go too",
+        help="arrays, workflows, and pictures whose LoRAs to keep; all other downloads are removed",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what went. Returns the exit status: 2 where what is to be kept cannot be told, and then nothing goes."""
+    """Prints what was removed. Returns the exit status: 2 if --keep can't be read. Then nothing is removed."""
     from .upkeep.pruning import Pruned, prune
 
     if arguments.store:
@@ -94,10 +94,10 @@ def _prune_store(arguments: argparse.Namespace) -> int:
 
     if arguments.keep is not None:
         raise InvalidInput(
-            "--keep removes nothing from a shared store",
+            "--keep can't be used with --store",
             code="invalidValue",
             parameter="--keep",
-            remedy="Other machines may need its files. To start afresh, empty it with its own tools.",
+            remedy="Other machines might need the files in the shared store. To empty it, use its own tools.",
         )
     removed: list[tuple[str, int]] = []
     errors: list[LoraResolverError] = []
@@ -118,27 +118,28 @@ def _prune_store(arguments: argparse.Namespace) -> int:
         for name, count in removed:
             print(f"{name}  ({size(count)})")
         print(*errors, sep="\n", end="\n" if errors else "", file=sys.stderr)
-        verb = "would go" if arguments.dry_run else "went"
-        print(f"{len(removed)} files {verb}: {size(freed)}" if removed else "There is nothing to remove.")
+        verb = "Would remove" if arguments.dry_run else "Removed"
+        files = "1 file" if len(removed) == 1 else f"{len(removed)} files"
+        print(f"{verb} {files}: {size(freed)}" if removed else "Nothing to remove.")
     return 1 if errors else 0
 
 
 def _named(sources: Sequence[str]) -> tuple[list[Identifier], list[LoraResolverError]]:
-    """What the sources name. Where one cannot be read whole, nobody knows what it needs."""
+    """The LoRAs in the sources, and errors. If a source can't be read completely, its needs are unknown."""
     keep: list[Identifier] = []
     errors: list[LoraResolverError] = []
     for source in sources:
         found = named_in(source)
         keep += [lora.identifier for lora in found.loras]
-        # A file of another kind, in one of ComfyUI's own loaders, is not in the store.
+        # A file of another kind, in one of ComfyUI's own loaders, is never among the downloads.
         errors += [error for error in found.errors if error.code != "unsupportedFormat"]
     if not keep and not errors:
         errors.append(
             InvalidInput(
-                "nothing that was named uses a LoRA, so all downloads would go",
+                "No LoRAs found in the given files, so all downloads would be removed",
                 code="nothingNamed",
                 parameter="--keep",
-                remedy="Name what needs them. To start afresh, delete the folder `air` by hand.",
+                remedy="Specify what uses the downloads. To remove them all, delete the folder `air` by hand.",
             )
         )
     return keep, errors
@@ -160,12 +161,12 @@ def _print(pruned: Pruned, *, dry_run: bool) -> None:
     for each in pruned.removed:
         print(f"{each.path}  ({_WORDS[each.what]}{f', {size(each.size)}' if each.size else ''})")
     for path in pruned.in_use:
-        print(f"{path}  (is being downloaded; nothing of it was touched)")
+        print(f"{path}  (skipped: it is being downloaded)")
     for path in pruned.left:
-        print(f"{path}  (stays: it is not what was downloaded)")
+        print(f"{path}  (kept: it has changed since the download)")
     for error in pruned.errors:
         print(error, file=sys.stderr)
     counted = Counter("folder" if each.what == "folder" else "file" for each in pruned.removed)
     things = " and ".join(f"{count} {thing}{'s' if count > 1 else ''}" for thing, count in counted.items())
-    verb = "would go" if dry_run else "went"
-    print(f"{things} {verb}: {size(pruned.freed)}" if things else "There is nothing to remove.")
+    verb = "Would remove" if dry_run else "Removed"
+    print(f"{verb} {things}: {size(pruned.freed)}" if things else "Nothing to remove.")

@@ -1,4 +1,4 @@
-"""What an argument stands for: a file, standard input, or the text itself."""
+"""Reads an argument: a file, standard input, or the text itself."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["named_in", "open_argument"]
 
 _FILE_ENDINGS = (
     *(".json", ".jsonc", ".json5", ".txt"),
-    *(".png", ".webp", ".flac", ".mp4", ".latent"),  # where ComfyUI saves workflows
+    *(".png", ".webp", ".flac", ".mp4", ".latent"),  # files in which ComfyUI saves workflows
 )
 
 
 def named_in(argument: str, local_names: Callable[[], Sequence[str]] | None = None) -> NamedLoras:
-    """The LoRAs that an argument names; what is wrong with it is among the errors.
+    """The LoRAs in an argument. Problems with it are in the errors.
 
-    `local_names` are the files in the LoRA folders, asked for where a name leaves out the folder; left out, those of
-    this user's folders.
+    `local_names` returns the files in the LoRA folders. It is called if a name omits the folder. The default is the
+    files in this user's folders.
     """
     try:
         with open_argument(argument) as content:
@@ -49,9 +49,9 @@ def _names_of_user() -> Sequence[str]:
 
 @contextmanager
 def open_argument(argument: str) -> Iterator[str | BinaryIO]:
-    """The text that was typed, or the file of that name (`-`: standard input), opened for reading.
+    """The text itself, or the file with that name (`-`: standard input), opened for reading.
 
-    Raises InvalidInput for a file that is not there or cannot be read.
+    Raises InvalidInput for a file that doesn't exist or can't be read.
     """
     if argument == "-":
         yield io.BytesIO(sys.stdin.buffer.read(MAX_CHARACTERS + 1))
@@ -66,7 +66,7 @@ def open_argument(argument: str) -> Iterator[str | BinaryIO]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise _unreadable(
-            f"{quoted(argument)} cannot be read: {reason}", "Name a file that you may read."
+            f"{quoted(argument)} can't be read: {reason}", "Specify a file that you have permission to read."
         ) from None
 
 
@@ -76,10 +76,10 @@ def _path(argument: str) -> Path | None:
     path = Path(argument)
     try:
         is_there = path.exists()
-    except (OSError, ValueError):  # too long for a file's name, or a NUL in it
+    except (OSError, ValueError):  # too long for a file name, or contains a NUL
         is_there = False
     if not is_there and argument.lower().endswith(_FILE_ENDINGS):
-        raise _unreadable(f"there is no file {quoted(argument)}", "Check its name and folder.")
+        raise _unreadable(f"No file {quoted(argument)}", "Check the file name and folder.")
     return path if is_there else None
 
 

@@ -1,4 +1,4 @@
-"""`resolve`: each identifier to a verified file, found on disk or downloaded."""
+"""`resolve`: finds or downloads a verified file for each identifier."""
 
 from __future__ import annotations
 
@@ -22,31 +22,33 @@ __all__ = ["add_arguments", "run"]
 
 _HELP = f"""
 --json prints a list with one object for each identifier:
-  identifier      in canonical spelling
-  path            where the file lies; null where it could not be had
+  identifier      the canonical identifier
+  path            full path of the file; null if it isn't available
   sha256          of the file
   size            in bytes
-  source          which source answered: civitai, huggingface, local, ...
-  downloaded      true where this call brought it over the network
-  architecture    families that it was made for, as `inspect` names them
-  trigger_words   that its author names, or that every picture had which it was trained on
-  error           null, or why it could not be had:
+  source          where it came from: civitai, huggingface, local, ...
+  downloaded      true if this command downloaded it
+  architecture    the matching model families, as `inspect` reports them
+  trigger_words   the author's trigger words, or words in the captions of all training pictures
+  error           null, or why it isn't available:
 {ERROR_FIELDS}\
-and, where there is a shared store (AIR_LORA_STORE):
-  from_store      true where it came from there
-  warnings        what went wrong on the way and did no harm, such as a store that was lost
+and, with a shared store (AIR_LORA_STORE):
+  from_store      true if it came from the shared store
+  warnings        problems that didn't stop the command, such as an unreachable shared store
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `resolve`."""
+    """Declares the arguments of `resolve`."""
     describe(parser, _HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("identifiers", metavar="IDENTIFIER", nargs="+", help="such as civitai:120096@135931")
+    parser.add_argument(
+        "identifiers", metavar="IDENTIFIER", nargs="+", help="for example, civitai:120096@135931"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print where each file is. Returns the exit status: 2 for bad input, 1 where one could not be had."""
+    """Prints where each file is. Returns the exit status: 2 for invalid input, 1 if a file isn't available."""
     parsed = [_parse(text) for text in arguments.identifiers]
     identifiers = [each for each in parsed if not isinstance(each, dict)]
     reports = [each for each in parsed if isinstance(each, dict)]
@@ -61,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _parse(text: str) -> Identifier | dict[str, Any]:
-    """The identifier, or the report that says why it is none."""
+    """The identifier, or the report about why it is invalid."""
     try:
         return parse_identifier(text)
     except InvalidInput as error:
@@ -71,7 +73,7 @@ def _parse(text: str) -> Identifier | dict[str, Any]:
 def _resolve(identifiers: list[Identifier]) -> list[dict[str, Any]]:
     if not identifiers:
         return []
-    from ..resolver import Resolver  # it needs an HTTP client, which bad input does not
+    from ..resolver import Resolver  # needs an HTTP client, which invalid input doesn't need
 
     config = user_config()
     with Bars() as bars:

@@ -1,4 +1,4 @@
-"""`saved`: the LoRAs that pictures, videos and workflows were made with."""
+"""`saved`: prints the LoRAs that pictures, videos, and workflows were made with."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ __all__ = ["add_arguments", "run"]
 
 _HELP = f"""
 --json prints a list with one object for each file:
-  file            as it was named
-  entries         what it was made with, as a lora array has it, and of the file that was used, where the picture tells:
-    sha256        of its content; empty where the picture does not tell
-    autov2        the first ten digits of it, as CivitAI shows them
-  errors          what could not be read:
+  file            the file name, as given
+  entries         the LoRAs that it was made with, as entries of a lora array, with two more fields:
+    sha256        of the LoRA file that was used; empty if the picture doesn't contain it
+    autov2        the first ten digits of sha256, as CivitAI shows them
+  errors          what couldn't be read:
 {ERROR_FIELDS}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `saved`."""
+    """Declares the arguments of `saved`."""
     describe(parser, _HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
         "files",
         metavar="FILE",
         nargs="+",
-        help="a picture, video, sound or workflow that ComfyUI saved; - for standard input",
+        help="a picture, video, audio file, or workflow saved by ComfyUI; - for standard input",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print an array for each file. Returns the exit status: 1 where something could not be read."""
+    """Prints an array for each file. Returns the exit status: 1 if something couldn't be read."""
     reports = [_read(file) for file in arguments.files]
     if arguments.json:
         shown = [{key: report[key] for key in ("file", "entries", "errors")} for report in reports]
@@ -59,7 +59,7 @@ def _read(file: str) -> dict[str, Any]:
     for each in named.loras:
         try:
             entry = each.entry()
-        except InvalidInput as error:  # another loader's weight, beyond what an array may hold
+        except InvalidInput as error:  # another loader's weight, outside the range of an array
             errors.append(error.at(each.place))
             continue
         entries.append(entry)

@@ -1,4 +1,4 @@
-"""`verify`: files on this disk, read again and held against what was recorded of them."""
+"""`verify`: reads files on this disk again and compares them with their records."""
 
 from __future__ import annotations
 
@@ -23,44 +23,44 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 _HELP = f"""
-Without arguments, every file that was downloaded is read.
+Without arguments, checks every downloaded file.
 
 --json prints one object:
   files           one object for each file:
-    path          where it lies
-    identifiers   that it answers to
-    state         ok          its SHA-256 is what it was when it was verified
-                  unrecorded  it is sound, but nothing says what its SHA-256 should be
-                  changed     its SHA-256 is another one
-                  unsound     it is no sound safetensors file
-                  missing     it is on record, and gone
-                  unreadable  the disk, or missing rights
+    path          full path
+    identifiers   the identifiers of the file
+    state         ok          its SHA-256 matches the record
+                  unrecorded  it's valid, but there is no recorded SHA-256
+                  changed     its SHA-256 doesn't match the record
+                  unsound     it isn't a valid safetensors file
+                  missing     it's on record, but no longer exists
+                  unreadable  a disk error, or missing permissions
     size          in bytes
-    sha256        as it is now; null where it could not be read
-    recorded      as it was; null where nothing says
+    sha256        the current SHA-256; null if the file couldn't be read
+    recorded      the recorded SHA-256; null if there is none
     error         null, or what is wrong:
 {ERROR_FIELDS}\
-  errors          arguments that name nothing on this disk: as above
+  errors          arguments that don't match a file on this disk: as above
 
 With --store, each object has identifiers, state (ok, changed or missing), size and recorded.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `verify`."""
+    """Declares the arguments of `verify`."""
     describe(parser, _HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
-        "--store", action="store_true", help="read every file of the shared store (AIR_LORA_STORE) instead"
+        "--store", action="store_true", help="check every file in the shared store (AIR_LORA_STORE) instead"
     )
     parser.add_argument(
-        "names", metavar="FILE|IDENTIFIER", nargs="*", help="check these alone, instead of all downloads"
+        "names", metavar="FILE|IDENTIFIER", nargs="*", help="check only these, instead of all downloads"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what each file is. Returns the exit status: 1 where one is not what it was, 2 for bad input."""
-    from .upkeep.checking import check, files_to_check  # they need `filelock`, which bad usage does not
+    """Prints what each file is. Returns the exit status: 1 if a file isn't as recorded, 2 for invalid input."""
+    from .upkeep.checking import check, files_to_check  # need `filelock`, which invalid usage doesn't need
 
     config = user_config()
     if arguments.store:
@@ -119,12 +119,12 @@ def _verify_store(config: ResolverConfig, *, as_json: bool) -> int:
     else:
         print(*errors, sep="\n", end="\n" if errors else "", file=sys.stderr)
         files = "1 file" if len(reports) == 1 else f"{len(reports)} files"
-        print(f"{files} in the shared store: " + (f"{wrong} not as recorded" if wrong else "all as recorded"))
+        print(f"{files} in the shared store: " + (f"{wrong} failed" if wrong else "no problems found"))
     return 1 if errors or wrong else 0
 
 
 def _named(config: ResolverConfig, name: str) -> list[FileToCheck] | LoraResolverError:
-    """The file of that name, or of that identifier."""
+    """The file with that name or identifier."""
     from .upkeep.checking import files_to_check
 
     path = Path(name)
@@ -157,11 +157,11 @@ def _print_sum(checked: Sequence[Checked]) -> None:
     wrong = sum(each.error is not None for each in checked)
     files = "1 file" if len(checked) == 1 else f"{len(checked)} files"
     read = size(sum(each.file.size for each in checked))
-    print(f"{files}, {read}: " + (f"{wrong} not as recorded" if wrong else "all as recorded"))
+    print(f"{files}, {read}: " + (f"{wrong} failed" if wrong else "no problems found"))
 
 
 class _Bar:
-    """How far the reading is, over all files."""
+    """The progress of reading, over all files."""
 
     def __init__(self, files: Sequence[FileToCheck]) -> None:
         self._bar: Any = None
@@ -188,7 +188,7 @@ class _Bar:
         self._before += file.size
 
     def print_above(self, line: str, *, wrong: bool) -> None:
-        """Prints a line without tearing the bar apart."""
+        """Prints a line without breaking the bar."""
         stream = sys.stderr if wrong else sys.stdout
         if self._bar is None:
             print(line, file=stream)

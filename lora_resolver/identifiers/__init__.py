@@ -1,4 +1,4 @@
-"""One identifier: many spellings in, one frozen value with one canonical text out."""
+"""Parses any spelling of an identifier into one immutable value with one canonical text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a download address of CivitAI says of the file, beside its version: `?fileId=502`, `?fp=fp16&size=pruned`.
+"""The parameters of CivitAI's download addresses that choose a file: `?fileId=502`, `?fp=fp16&size=pruned`.
 
 https://developer.civitai.com/site/reference/model-versions: `type`, `format`, `size` and `fp` choose among the
 files of a version; a file id is exact.
@@ -21,24 +21,24 @@ _LARGEST_ID = 10**18 - 1
 
 
 def file_choice(query: str) -> tuple[int | None, str | None]:
-    """(file id, the other choices in one spelling) of an address's query; whatever else is in it is left out.
+    """(file ID, the other choices in one spelling) from an address's query. Other parameters are left out.
 
     >>> file_choice("type=Model&format=SafeTensor&token=…")
     (None, 'format=safetensor&type=model')
 
-    Raises InvalidIdentifier for a value that no file has.
+    Raises InvalidIdentifier for an invalid value.
     """
     try:
         fields = parse_qsl(query, max_num_fields=_MOST_FIELDS)
     except ValueError:
         raise invalid(
-            "the address has too many parts behind its ?", "Leave them out.", "unknownAddress"
+            "The address has too many parameters after the ?", "Remove the parameters.", "unknownAddress"
         ) from None
     said = {key.lower(): value.strip() for key, value in reversed(fields) if value.strip()}
     if "fileid" in said:
         number = whole_number(said["fileid"], _LARGEST_ID, least=1)
         if number is None:
-            raise invalid("fileId is not a whole number above 0", "Copy the address of the download again.")
+            raise invalid("fileId must be a whole number greater than 0", "Copy the download address again.")
         return number, None
     text = "&".join(f"{key}={quote(said[key].lower())}" for key in _TRAITS if key in said)
     if text:
@@ -47,26 +47,26 @@ def file_choice(query: str) -> tuple[int | None, str | None]:
 
 
 def check_choice(text: str) -> None:
-    """Raises InvalidIdentifier for what `file_choice` does not give."""
+    """Raises InvalidIdentifier for a text that `file_choice` can't return."""
     traits = traits_of(text)
     for key, value in traits.items():
         if key not in _TRAITS or not _VALUE.fullmatch(value):
             raise invalid(
-                f"no file of CivitAI has {key[:20]}={value[:40]!r}", 'Write it like "?fp=fp16&size=pruned".'
+                f"Unsupported file option {key[:20]}={value[:40]!r}", 'Write it like "?fp=fp16&size=pruned".'
             )
     check_format(traits.get("format"))
     if "&".join(f"{key}={quote(traits[key])}" for key in _TRAITS if key in traits) != text:
-        raise invalid("the choice of a file cannot be read", 'Write it like "?fp=fp16&size=pruned".')
+        raise invalid("Invalid file options", 'Write it like "?fp=fp16&size=pruned".')
 
 
 def traits_of(text: str) -> dict[str, str]:
-    """Name → value, in lower case: what the file must be."""
+    """The traits in the text: name → value, in lower case."""
     return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS))
 
 
 def agrees(wanted: dict[str, str], traits: dict[str, str]) -> bool:
-    """Whether a file may be the one that is wanted: of its type, and with nothing that contradicts.
+    """Whether a file may be the wanted one: it has the wanted type, and none of its traits contradicts.
 
-    What the file does not say is no contradiction, as at the site (civitai: file.service.ts, getFileForModelVersion).
+    A missing trait isn't a contradiction, as on the site (civitai: file.service.ts, getFileForModelVersion).
     """
     return all(traits.get(key, "" if key == "type" else value) == value for key, value in wanted.items())

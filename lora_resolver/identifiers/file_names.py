@@ -1,4 +1,4 @@
-"""Names of files: those that came over the network made safe to create on any disk, those of users made comparable."""
+"""File names: makes names from the network safe to create on any disk, and users' names comparable."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ MAX_BYTES = 150
 """Longest name in UTF-8 bytes. File systems allow 255; sidecars and temporary files add to it."""
 
 WINDOWS_MAX_PATH = 259
-"""Characters of a whole path on Windows unless longer ones are switched on: MAX_PATH without its NUL.
+"""Maximum length of a whole path on Windows, in characters, unless long paths are enabled: MAX_PATH without its NUL.
 https://learn.microsoft.com/windows/win32/fileio/maximum-file-path-limitation"""
 
 _ENDING = ".safetensors"
 _ENDINGS = (_ENDING, ".sft")
 """ComfyUI's loaders list both (folder_paths.supported_pt_extensions)."""
 _LONGEST_ENDING = f"{_ENDING}.air-part.json"
-"""Of all that is written beside a file."""
+"""The longest ending of the files that are written next to a model."""
 _SHORTEST_STEM = 16
-"""Where a folder leaves no room at all, the system says so."""
+"""Names aren't cut below this length. If the path is still too long, the system reports it."""
 
-# Not allowed in names on Windows, or with a meaning in paths anywhere.
+# Not allowed in names on Windows, or with a special meaning in paths on any system.
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 _FORBIDDEN = frozenset('<>:"/\\|?*')
-# Windows looks at what stands before the first dot, without spaces at its end.
+# Windows compares the part before the first dot, without trailing spaces.
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)", re.IGNORECASE)
 _MARK_DIGITS = 8
 
 
 def is_safetensors(name: str) -> bool:
-    """Whether a name ends as the files do that are read here, in whatever case.
+    """Whether a name ends in `.safetensors` or `.sft`, in any case.
 
     >>> is_safetensors("flux/a.SFT")
     True
@@ -68,9 +68,10 @@ def without_ending(name: str) -> str:
 
 
 def safe_file_name(name: str, *, fallback: str = "lora") -> str:
-    """A name that means the same file on Linux, macOS and Windows, ends in `.safetensors` and has no path in it.
+    """A name that means the same file on Linux, macOS and Windows, ends in `.safetensors`, and contains no path.
 
-    Letters of all scripts are kept. What separates, controls, hides or folds into a separator becomes `_`.
+    Letters of all scripts are kept. Separators, control characters, invisible characters, and characters that fold
+    into a separator become `_`.
 
     >>> safe_file_name("../../evil.safetensors")
     'evil.safetensors'
@@ -82,8 +83,8 @@ def safe_file_name(name: str, *, fallback: str = "lora") -> str:
 
 
 def safe_folder(name: str) -> str:
-    """The same for a folder with forward slashes between its parts: `org/repo@main`. What leads out of it stays, to be
-    refused.
+    """The same for a folder with forward slashes between its parts: `org/repo@main`. Parts such as `..` stay, so that
+    they are rejected later.
 
     >>> safe_folder("con/repo@main")
     '_con/repo@main'
@@ -95,7 +96,7 @@ def safe_folder(name: str) -> str:
 
 
 def short_name(name: str, most_bytes: int) -> str:
-    """`name`, or its end with a mark of the whole, in at most so many bytes of UTF-8."""
+    """`name`, or if it is too long, a hash of it and its end, in at most `most_bytes` bytes of UTF-8."""
     if len(name.encode()) <= most_bytes:
         return name
     mark = f"{_mark(name)}~"
@@ -103,12 +104,12 @@ def short_name(name: str, most_bytes: int) -> str:
 
 
 def marked(name: str, of: str) -> str:
-    """`name.safetensors` → `name~0a1b2c3d.safetensors`, with a mark of another text: for a name that is taken."""
+    """`name.safetensors` → `name~0a1b2c3d.safetensors`, with a hash of another text, for a name that is taken."""
     return f"{name.removesuffix(_ENDING)}~{_mark(of)}{_ENDING}"
 
 
 def fitted(folder: PurePath, name: str) -> str:
-    """`name.safetensors`, cut where the whole path would be too long for Windows, sidecars included."""
+    """`name.safetensors`, shortened if its whole path, or that of a sidecar, would be too long for Windows."""
     if not isinstance(folder, PureWindowsPath):
         return name
     room = WINDOWS_MAX_PATH - len(str(folder)) - 1 - len(_LONGEST_ENDING)
@@ -120,20 +121,20 @@ def fitted(folder: PurePath, name: str) -> str:
 
 
 def folded(name: str) -> str:
-    """What two names have in common that macOS or Windows takes for one: letters' case, and how accents are written."""
+    """The name without the differences that macOS or Windows ignores: case, and how accents are encoded."""
     if name.isascii():
         return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def listed_name(name: str, names: Sequence[str]) -> str:
-    """The file among these names that a shorter one means: its path without the ending, or its bare name; exactly, or
-    in any case of letters. The name itself, with the ending, where there is none."""
+    """The one of `names` that a shorter name means: its path without the ending, or only its file name. An exact match
+    comes first, then a match in any case. Without a match, the name itself, with the ending."""
     return name_finder(names)(name)
 
 
 def name_finder(names: Sequence[str]) -> Callable[[str], str]:
-    """`listed_name` for many names among the same files, which are looked at once."""
+    """`listed_name` for many names among the same files, which are indexed only once."""
     listed = set(names)
     by_path: dict[str, str] = {}
     by_name: dict[str, str] = {}
@@ -158,8 +159,8 @@ def _stem(name: str) -> str:
 
 
 def name_below(path: PurePath, folders: Iterable[PurePath]) -> str | None:
-    """The path relative to the first of these folders that it lies in, with "/" between parts; links are followed
-    only where the paths as they are written do not tell. None for a path outside all of them."""
+    """The path relative to the first of these folders that contains it, with "/" between parts. Links are followed only
+    if the paths as they are written don't match. None for a path outside all of them."""
     folders = list(folders)
     for folder in folders if ".." not in path.parts else ():
         if path.is_relative_to(folder):
@@ -196,7 +197,7 @@ def _harmless(character: str) -> bool:
         "Zp",
     ):  # control, format, surrogate, unassigned; line separators
         return False
-    # A full-width "／" or "．．" turns into the ASCII one on file systems and in tools that fold names (NFKC).
+    # A full-width "／" or "．．" becomes the ASCII one on file systems and in tools that normalize names (NFKC).
     folded_character = unicodedata.normalize("NFKC", character)
     return not (_FORBIDDEN & set(folded_character)) and not (
         folded_character != character and "." in folded_character
@@ -206,7 +207,7 @@ def _harmless(character: str) -> bool:
 def _shortened(stem: str) -> str:
     if len(stem.encode()) <= MAX_BYTES:
         return stem
-    # The mark keeps two long names with one beginning apart.
+    # The hash distinguishes long names that begin alike.
     head = stem.encode()[: MAX_BYTES - _MARK_DIGITS - 1].decode(errors="ignore").rstrip(" .")
     return f"{head}~{_mark(stem)}"
 

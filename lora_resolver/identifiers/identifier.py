@@ -1,19 +1,19 @@
-"""Names of LoRAs: many spellings in, one frozen value with one canonical text out.
+"""Parses any spelling of a LoRA's name into one immutable value with one canonical text.
 
     civitai:<model>@<version>[+<file>]            civitai:120096@135931, civitai:120096@latest, civitai:120096
-    civitai:@<version>                            a download address names no model; the version is enough to find it
-    civitai:<model>@<version>?fp=fp16&size=full   that file of the version, as download addresses say it
+    civitai:@<version>                            from a download address, which has no model ID; the version is enough
+    civitai:<model>@<version>?fp=fp16&size=full   a file of the version, in the notation of download addresses
     huggingface:<org>/<repo>@<revision>/<path>    huggingface:alvdansen/flux-koda@main/flux_dev_koda.safetensors
     sha256:<64 lower-case hex digits>
     local:<path as ComfyUI's loaders list it>     local:styles/pixel.safetensors
     <source>:<id>@<version>                       runware:100@1: on that source's own servers only
 
-Also read: `urn:air:{ecosystem}:{type}:{source}:{id}[@{version}][+{fileId}][.{format}]` with or without its prefixes
+Also accepted: `urn:air:{ecosystem}:{type}:{source}:{id}[@{version}][+{fileId}][.{format}]` with or without its prefixes
 (https://developer.civitai.com/site/guide/air), Runware's short form, `hf:` and `hf://`, and the addresses of model
-pages and downloads. CivitAI's own lenient parser has traps (a version that swallows `.safetensors`, `lora:` taken for
-an ecosystem, sources in capitals, any `foo:bar`); each is closed here.
+pages and downloads. CivitAI's own lenient parser has pitfalls (a version that includes `.safetensors`, `lora:` read as
+an ecosystem, sources in capitals, any `foo:bar`). This parser avoids them.
 
-Texts that name no model raise InvalidIdentifier, whose remedy gives the right spelling where it can be guessed.
+Other texts raise InvalidIdentifier, whose remedy gives the correct spelling if it can be guessed.
 """
 
 from __future__ import annotations
@@ -56,23 +56,23 @@ MAX_CHARACTERS = 4096
 # `civitai:120096 @ 135931`, as people type it.
 _BLANKS_AT_SIGNS = re.compile(r"(?<=[0-9])[ \t]*([@+])[ \t]*(?=[0-9])")
 _HINT = re.compile(r"[A-Za-z0-9_/.-]{1,64}")
-# What copying out of a browser or a chat puts around a text, unseen.
+# Invisible characters that text copied from a browser or a chat may begin or end with.
 _INVISIBLE_EDGES = " \t\r\n\f\v\u00a0\u200b\u200c\u200d\u2060\ufeff"
-# These say what to do already; a guess at another spelling would only distract.
+# These errors already say what to do; a suggested spelling would only distract.
 _SELF_EXPLANATORY = ("typeNotLora", "unsupportedFormat", "controlCharacter", "invalidHash")
 
 
 @dataclass(frozen=True)
 class Identifier:
-    """One named LoRA. Equal values name the same thing; `str()` is the canonical text, which parses back to it.
+    """The name of one LoRA. Equal values mean the same LoRA. `str()` is the canonical text, which parses back to it.
 
-    `id` is the model id of CivitAI (empty where only the version is known), `org/repo`, the digest, the local path
-    with forward slashes, or a hosted model's id. `version` is CivitAI's version id or `latest`, a Hugging Face
-    revision, or a hosted model's version; `path` is the file inside a Hugging Face repository. The last three
-    fields are what a URN said besides (in lower case): hints that may be wrong, and no part of the identity. `choice`
-    is what a download address of CivitAI says of the file in place of its id: "format=safetensor&fp=fp16".
+    `id` is the model ID of CivitAI (empty where only the version is known), `org/repo`, the digest, the local path
+    with forward slashes, or a hosted model's ID. `version` is CivitAI's version ID or `latest`, a Hugging Face
+    revision, or a hosted model's version; `path` is the file inside a Hugging Face repository. `choice` has the
+    parameters of a CivitAI download address that choose a file without its ID: "format=safetensor&fp=fp16". The last
+    three fields are other parts of a URN (in lower case): hints that may be wrong and don't affect equality.
 
-    Raises InvalidIdentifier when built of parts that the canonical text could not carry.
+    Raises InvalidIdentifier for parts that the canonical text can't represent.
     """
 
     source: str
@@ -88,9 +88,9 @@ class Identifier:
     def __post_init__(self) -> None:
         if self.source == "civitai":
             if self.id or self.version is None:
-                check_number("model id", self.id)
+                check_number("model ID", self.id)
             if self.version is not None and not (self.version == "latest" and self.id):
-                check_number("version id", self.version)
+                check_number("version ID", self.version)
         elif self.source == "huggingface":
             check_repository(self.id)
             if self.version is not None:
@@ -103,15 +103,15 @@ class Identifier:
             check_file_path(self.id, LOCAL_NAME)
         else:
             check_source(self.source)
-            check_hosted_part("id", self.id)
+            check_hosted_part("ID", self.id)
             if self.version is None:
-                raise invalid("it names no version", 'Write it like "runware:100@1".', "missingVersion")
+                raise invalid("The version is missing", 'Write it like "runware:100@1".', "missingVersion")
             check_hosted_part("version", self.version)
         self._check_unused_parts()
 
     def _check_unused_parts(self) -> None:
         if self.file_id is not None:
-            check_number("file id", str(self.file_id))
+            check_number("file ID", str(self.file_id))
         if self.choice is not None:
             check_choice(self.choice)
         named_by_file = self.source in ("sha256", "local")
@@ -121,7 +121,7 @@ class Identifier:
             or (self.choice is not None and (self.source != "civitai" or self.file_id is not None))
             or (self.path is not None and (self.source != "huggingface" or self.version is None))
         ):
-            raise invalid(f"a {self.source} identifier has no such part", SPELLINGS)
+            raise invalid(f"This combination of parts isn't valid for a {self.source} identifier", SPELLINGS)
 
     def __str__(self) -> str:
         text = f"{self.source}:{self.id}"
@@ -135,32 +135,32 @@ class Identifier:
 
     @property
     def hosted_only(self) -> bool:
-        """Whether its weights stay on the source's own servers, as far as the name tells."""
+        """Whether its weights are only on the source's own servers, judging by the name."""
         return self.source not in DOWNLOADABLE_SOURCES
 
 
 def parse_identifier(text: str) -> Identifier:
-    """The identifier that `text` spells, in any of the forms of this module's head.
+    """The identifier in `text`, in any of the forms in this module's docstring.
 
-    A CivitAI version may be missing or `latest`, and a Hugging Face revision or path may be missing: that such a name
-    is not precise enough is for the resolver to say, which can list what there is.
+    A CivitAI version may be missing or `latest`, and a Hugging Face revision or path may be missing. If such a name
+    isn't precise enough, the resolver reports it, because it can list the choices.
 
     >>> str(parse_identifier("urn:air:sdxl:lora:CivitAI:120096@135931.safetensors"))
     'civitai:120096@135931'
 
-    Raises InvalidIdentifier; the message never shows a token or password that an address carries.
+    Raises InvalidIdentifier. The message never shows a token or password in an address.
     """
     if not isinstance(text, str):
         raise InvalidIdentifier(
-            f"{quoted(str(text))} is not a text",
+            f"{quoted(str(text))} isn't text",
             code="invalidIdentifier",
-            remedy='Write "civitai:120096@135931".',
+            remedy='Write a name such as "civitai:120096@135931".',
         )
     if len(text) > MAX_CHARACTERS:
         raise InvalidIdentifier(
-            f"{quoted(text)} has {len(text):,} characters",
+            f"{quoted(text)} is too long ({len(text):,} characters)",
             code="identifierTooLong",
-            remedy=f"At most {MAX_CHARACTERS:,} are read.",
+            remedy=f"The limit is {MAX_CHARACTERS:,} characters.",
         )
     text = text.strip(_INVISIBLE_EDGES)
     try:
@@ -175,16 +175,16 @@ def parse_identifier(text: str) -> Identifier:
 
 def _parse(text: str) -> Identifier:
     if not text:
-        raise invalid("the name of the model is empty", SPELLINGS, "emptyIdentifier")
+        raise invalid("The model name is empty", SPELLINGS, "emptyIdentifier")
     check_printable(text)
     if is_prompt_tag(text):
-        raise invalid("this is a tag for the prompt of other programs", SPELLINGS, "missingSource")
+        raise invalid("This is a prompt tag from another program", SPELLINGS, "missingSource")
     if is_full_path(text) and not text.startswith("//"):
         check_file_path(text, LOCAL_NAME)
     text = short_form(text) or text
     if text.lower().startswith(
         ("local:", "sha256:")
-    ):  # a file name may hold what separates the parts of others
+    ):  # a file name may contain the separators of other identifiers
         source, _, body = text.partition(":")
         return _SOURCES[source.lower()](body)
     return _parse_air(text)
@@ -197,19 +197,19 @@ def _parse_air(text: str) -> Identifier:
     head, at, tail = text.partition("@")
     if ":" not in head:
         check_format(split_format(text)[1])
-        raise invalid("this does not say where the model is", SPELLINGS, "missingSource")
+        raise invalid("The source, such as civitai: or local:, is missing", SPELLINGS, "missingSource")
     *prefixes, source, model = head.lower().split(":")
     body = head[len(head) - len(model) :] + at + tail
     if len(prefixes) > 2 or not all(_HINT.fullmatch(prefix) for prefix in prefixes):
-        raise invalid("this is not the form of an AIR", SPELLINGS)
+        raise invalid("This isn't a valid AIR", SPELLINGS)
     if source == "hf":
         source = "huggingface"
     ecosystem, resource_type = _hints(prefixes)
     identifier = _of_source(source, body)
     if kind := NOT_LORA_TYPES.get(resource_type or ""):
         raise invalid(
-            f"this names {kind} (type {quoted(resource_type or '')}), not a LoRA",
-            f"If it is a LoRA all the same, write {quoted(str(identifier))}.",
+            f"This is {kind} (type {quoted(resource_type or '')}), not a LoRA",
+            f"If it's a LoRA after all, write {quoted(str(identifier))}.",
             "typeNotLora",
         )
     return replace(identifier, ecosystem=ecosystem, resource_type=resource_type) if prefixes else identifier
@@ -227,9 +227,9 @@ def _of_source(source: str, body: str) -> Identifier:
     if source in _SOURCES:
         return _SOURCES[source](body)
     meant = nearest(source, _SOURCES, cutoff=0.8)
-    if meant and not source.startswith(meant):  # `civitai-r2` is somebody's source, `civtai` is nobody's
+    if meant and not source.startswith(meant):  # `civitai-r2` may be a real source, `civtai` is a misspelling
         raise invalid(
-            f"there is no source {quoted(source)}",
+            f"Unknown source {quoted(source)}",
             f"Did you mean {quoted(f'{meant}:{body}')}?",
             "unknownSource",
         )
@@ -242,13 +242,13 @@ def _numbered_parts(body: str) -> tuple[str, str | None, int | None, str | None]
     check_format(file_format)
     body, plus, file_id = body.partition("+")
     if plus:
-        check_number("file id", _plain(file_id))
+        check_number("file ID", _plain(file_id))
     model, at, version = body.partition("@")
     return model, version if at else None, int(file_id) if plus else None, file_format
 
 
 def _plain(number: str) -> str:
-    """Without leading zeros, which name nothing else."""
+    """The number without leading zeros, which have no meaning."""
     return number.lstrip("0") or number[:1]
 
 
@@ -256,10 +256,10 @@ def _civitai(body: str) -> Identifier:
     body, _, query = body.partition("?")
     model, version, file_id, file_format = _numbered_parts(body)
     if " " in query:
-        raise invalid("there is a blank behind its ?", 'Write it like "?fp=fp16&size=pruned".')
+        raise invalid("There's a space after the ?", 'Write it like "?fp=fp16&size=pruned".')
     asked_id, choice = file_choice(query)
     if file_id is not None and asked_id not in (None, file_id):
-        raise invalid(f"it names two files, {file_id} and {asked_id}", "Leave one of them out.")
+        raise invalid(f"This names two files, {file_id} and {asked_id}", "Keep only one of them.")
     if file_id is not None or asked_id is not None:
         file_id, choice = file_id or asked_id, None
     if version is not None:
@@ -272,8 +272,8 @@ def _hosted(source: str, body: str) -> Identifier:
     check_source(source)
     if version is None:
         raise invalid(
-            f"there is no version after {quoted(model)}",
-            'Models of a provider are named like "runware:100@1", a file on your disk like "local:name.safetensors".',
+            f"The version after {quoted(model)} is missing",
+            'Write a hosted model as "runware:100@1", or a file on your disk as "local:name.safetensors".',
             "missingVersion",
         )
     return Identifier(source, model, version, file_id, file_format=file_format)
@@ -284,18 +284,20 @@ def _hugging_face(body: str) -> Identifier:
     if not at:
         if file := re.fullmatch(r"([^/]+/[^/]+)/(.+)", repository):
             meant = quoted(f"huggingface:{file[1]}@main/{file[2]}")
-            raise invalid("there is no @ and revision before the file", f"Write {meant}.", "missingVersion")
+            raise invalid(
+                "The @ and the revision before the file are missing", f"Write {meant}.", "missingVersion"
+            )
         return Identifier("huggingface", repository)
     revision, path = split_revision(behind)
     if path is not None:
         return Identifier("huggingface", repository, revision, path=path)
     revision, file_format = split_format(revision)
     check_format(file_format)
-    # CivitAI's URNs end in a format (`@main.safetensors`); elsewhere it is the file that was meant.
+    # CivitAI's URNs end in a format (`@main.safetensors`). After other revisions, the text was meant as a file.
     if file_format and not re.fullmatch(r"main|[0-9a-f]{40}", revision):
         meant = quoted(f"huggingface:{repository}@main/{behind}")
         raise invalid(
-            f"{quoted(behind)} looks like a file, where a revision should be",
+            f"Expected a revision after @, but {quoted(behind)} looks like a file",
             f"Write {meant}.",
             "missingVersion",
         )

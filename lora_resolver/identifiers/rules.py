@@ -1,7 +1,7 @@
-"""What each part of an identifier may be: ids, versions, digests, repositories, paths.
+"""The rules for each part of an identifier: IDs, versions, digests, repositories, paths.
 
-One rule per function, each raising InvalidIdentifier with the part named. Used for parsed and hand-built identifiers
-alike, so that nothing downstream ever meets a path that leaves its folder.
+Each function checks one rule, and raises InvalidIdentifier with the name of the part. The rules apply to parsed and
+hand-built identifiers alike, so that no other code ever gets a path that leaves its folder.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ SPELLINGS = (
     'or "local:folder/name.safetensors".'
 )
 LOCAL_NAME = (
-    'Put the file into a "loras" folder and write its name as the loaders list it, '
-    'as in "local:styles/pixel.safetensors".'
+    'Put the file into a "loras" folder and write its name as the LoRA loaders list it, '
+    'such as "local:styles/pixel.safetensors".'
 )
 HUGGING_FACE_NAME = 'Write "huggingface:org/repo@main/file.safetensors".'
-_ONLY_SAFETENSORS = "Only .safetensors files are read, since loading other formats can run code."
+_ONLY_SAFETENSORS = "Only .safetensors files are supported, because loading other formats can run code."
 
-# The `type` of a URN (CivitAI's typeUrnMap, and the words that older URNs carry). Words in neither set are let pass:
-# the file's own header has the last word.
+# The `type` of a URN (CivitAI's typeUrnMap, and the words in older URNs). Words in neither set are accepted, because
+# the file's own header decides.
 LORA_TYPES = frozenset({"lora", "lycoris", "dora", "locon", "loha", "lokr"})
 NOT_LORA_TYPES = {
     "ag": "an aesthetic gradient",
@@ -96,11 +96,11 @@ _SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{1,63}")
 _HOSTED_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _REPOSITORY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_-][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
-# https://huggingface.co/docs/huggingface_hub: pull requests and converted files are the branches with slashes.
+# https://huggingface.co/docs/huggingface_hub: the branches with slashes are pull requests and converted files.
 _SPECIAL_REVISION = re.compile(r"refs/(?:pr|convert)/[A-Za-z0-9_-][A-Za-z0-9._-]*")
-# Control characters, halves of surrogate pairs, line separators, and marks that reorder what is shown.
+# Control characters, lone surrogates, line separators, and marks that change the order of displayed text.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-# Words that stand before other things, and would hide a slip if they were taken for somebody's source.
+# Prefixes with another meaning. Accepting them as sources would hide mistakes.
 _NO_SOURCES = (
     frozenset({"urn", "air", "hf", "http", "https", "ftp", "file", "data", "s3"})
     | LORA_TYPES
@@ -114,13 +114,15 @@ def invalid(message: str, remedy: str = "", code: str = "invalidIdentifier") -> 
 
 
 def check_printable(text: str) -> None:
-    """No control characters, NUL, line breaks, half surrogates or text direction marks."""
+    """No control characters, NUL, line breaks, lone surrogates or text direction marks."""
     found = _UNPRINTABLE.search(text)
     if found and found.group() in "\r\n":
-        raise invalid("it holds a line break", "Name one model per entry.", "controlCharacter")
+        raise invalid("The name contains a line break", "Name one model per entry.", "controlCharacter")
     if found:
         raise invalid(
-            f"it holds the control character U+{ord(found.group()):04X}", "Remove it.", "controlCharacter"
+            f"The name contains the control character U+{ord(found.group()):04X}",
+            "Remove it.",
+            "controlCharacter",
         )
 
 
@@ -128,8 +130,10 @@ def check_number(what: str, text: str) -> None:
     """A whole number above 0 in plain digits, as CivitAI numbers models, versions and files."""
     if not _NUMBER.fullmatch(text):
         raise invalid(
-            f"the {what} {quoted(text)} is not a whole number above 0" if text else f"the {what} is missing",
-            'Write "civitai:<model id>@<version id>", as in "civitai:120096@135931".',
+            f"The {what} {quoted(text)} isn't a whole number greater than 0"
+            if text
+            else f"The {what} is missing",
+            'Write "civitai:<model ID>@<version ID>", such as "civitai:120096@135931".',
         )
 
 
@@ -137,10 +141,10 @@ def check_digest(text: str) -> None:
     """64 lower-case hex digits."""
     if not re.fullmatch(r"[0-9a-f]{64}", text):
         digits = len(text)
-        reason = f"it has {digits}" if re.fullmatch(r"[0-9a-fA-F]*", text) else "other characters are in it"
+        reason = f"has {digits}" if re.fullmatch(r"[0-9a-fA-F]*", text) else "contains other characters"
         raise invalid(
-            f"a SHA-256 has 64 hex digits, but {reason}",
-            "Copy the whole SHA256 from the file's details; the short AutoV2 and AutoV3 hashes do not do.",
+            f"A SHA-256 has 64 hex digits, but this one {reason}",
+            "Copy the whole SHA256 from the file's details. The short AutoV2 and AutoV3 hashes aren't supported.",
             "invalidHash",
         )
 
@@ -148,39 +152,37 @@ def check_digest(text: str) -> None:
 def check_source(text: str) -> None:
     """The provider of a hosted model: a lower-case word, as Runware and its users choose them."""
     if not text:
-        raise invalid("the name of the source is missing", SPELLINGS, "unknownSource")
+        raise invalid("The source is missing", SPELLINGS, "unknownSource")
     if not _SOURCE.fullmatch(text) or text in _NO_SOURCES:
-        kind = "a type" if text in LORA_TYPES or text in NOT_LORA_TYPES else "no source"
-        raise invalid(
-            f"{quoted(text)} is {kind}, where the name of a source should be", SPELLINGS, "unknownSource"
+        kind = (
+            "is a type, not a source"
+            if text in LORA_TYPES or text in NOT_LORA_TYPES
+            else "isn't a valid source"
         )
+        raise invalid(f"{quoted(text)} {kind}", SPELLINGS, "unknownSource")
 
 
 def check_hosted_part(what: str, text: str) -> None:
     """Id or version of a hosted model: letters, digits, `.`, `_`, `-`, in parts between slashes."""
     if len(text) > 256 or ".." in text or not _HOSTED_PART.fullmatch(text):
-        problem = (
-            f"the {what} {quoted(text)} has characters that it cannot have"
-            if text
-            else f"the {what} is missing"
-        )
-        raise invalid(problem, 'Hosted models are named like "runware:100@1" or "runware:z-image@turbo".')
+        problem = f"The {what} {quoted(text)} isn't valid" if text else f"The {what} is missing"
+        raise invalid(problem, 'Write a hosted model as "runware:100@1" or "runware:z-image@turbo".')
     if split_format(text)[1]:
-        raise invalid(f"the {what} {quoted(text)} ends like a file name")
+        raise invalid(f"The {what} {quoted(text)} looks like a file name")
 
 
 def check_repository(text: str) -> None:
     """`org/repo`, as Hugging Face writes it."""
     if not _REPOSITORY.fullmatch(text) or ".." in text or split_format(text)[1]:
         raise invalid(
-            f"{quoted(text)} is not the name of a Hugging Face repository",
+            f"{quoted(text)} isn't the name of a Hugging Face repository",
             HUGGING_FACE_NAME,
         )
 
 
 def check_revision(text: str) -> None:
     """A branch, tag or commit of a Hugging Face repository."""
-    # "refs" alone could not be told from the beginning of refs/pr/1 once a path follows.
+    # "refs" followed by a path would be ambiguous with refs/pr/1.
     if (
         len(text) > 255
         or ".." in text
@@ -189,60 +191,62 @@ def check_revision(text: str) -> None:
         or split_format(text)[1]
     ):
         raise invalid(
-            f"{quoted(text)} is not a branch, tag or commit" if text else "the revision after @ is missing",
+            f"{quoted(text)} isn't a branch, tag, or commit" if text else "The revision after @ is missing",
             HUGGING_FACE_NAME,
         )
 
 
 def is_full_path(text: str) -> bool:
-    """Whether `text` begins like a path from a drive, a root, a server or a home folder, of whatever system."""
+    """Whether `text` begins like a path from a drive, a root, a server or a home folder, on any system."""
     return bool(re.match(r"[A-Za-z]:(?:[/\\]|\Z)|[/\\]|~[/\\]", text))
 
 
 def check_file_path(path: str, remedy: str) -> None:
     """A relative path of a .safetensors file that stays inside its folder on every operating system."""
     if not path:
-        raise invalid("the file name is missing", remedy)
+        raise invalid("The file name is missing", remedy)
     check_printable(path)
     if is_full_path(path):
         raise invalid(f"{quoted(path)} is a full path", remedy, "unsafePath")
     if ":" in path or "\\" in path:
         character = "a colon" if ":" in path else "a backslash"
-        raise invalid(f"the path {quoted(path)} holds {character}", remedy, "unsafePath")
+        raise invalid(f"The path {quoted(path)} contains {character}", remedy, "unsafePath")
     if len(path) > 1024:
         raise invalid(
-            f"the path {quoted(path)} has {len(path):,} characters", "At most 1,024 are read.", "unsafePath"
+            f"The path {quoted(path)} is too long ({len(path):,} characters)",
+            "The limit is 1,024 characters.",
+            "unsafePath",
         )
     for part in path.split("/"):
         _check_path_part(path, part, remedy)
     name = path.rpartition("/")[2]
     if is_safetensors(name) and not without_ending(name):
-        raise invalid(f"the file has no name before {name}", remedy, "unsafePath")
+        raise invalid(f"The file name has nothing before {name}", remedy, "unsafePath")
     if split_format(name)[1] not in (None, "safetensors", "sft"):
-        raise invalid(f"{quoted(name)} is not a .safetensors file", _ONLY_SAFETENSORS, "unsupportedFormat")
+        raise invalid(f"{quoted(name)} isn't a safetensors file", _ONLY_SAFETENSORS, "unsupportedFormat")
     if not is_safetensors(name):
         whole = quoted(f"{name}.safetensors")
         raise invalid(
-            f"{quoted(name)} does not end in .safetensors",
-            f"Write the whole name, {whole}.",
+            f'{quoted(name)} doesn\'t end in ".safetensors"',
+            f"Write the full name, {whole}.",
             "unsupportedFormat",
         )
 
 
 def _check_path_part(path: str, part: str, remedy: str) -> None:
     if part in ("", ".", ".."):
-        problem = f'holds a "{part}" part' if part else "has an empty part between slashes"
-        raise invalid(f"the path {quoted(path)} {problem}", remedy, "unsafePath")
+        problem = f'contains a "{part}" part' if part else "contains an empty part between slashes"
+        raise invalid(f"The path {quoted(path)} {problem}", remedy, "unsafePath")
     if part.endswith((".", " ")):
         # Windows drops them, so that ".. " would be ".." there.
         ending = "dot" if part.endswith(".") else "space"
-        raise invalid(f"{quoted(part)} ends with a {ending}", "Rename it.", "unsafePath")
+        raise invalid(f"{quoted(part)} ends with a {ending}", "Rename the file or folder.", "unsafePath")
     if len(part.encode()) > 255:
-        raise invalid(f"the name {quoted(part)} is longer than 255 bytes", "Rename it.", "unsafePath")
+        raise invalid(f"The name {quoted(part)} is longer than 255 bytes", "Rename it.", "unsafePath")
 
 
 def split_format(text: str) -> tuple[str, str | None]:
-    """(`text` without the file format at its end, the format in lower case): `135931.safetensors` is no version."""
+    """(`text` without the file format at its end, the format in lower case): `135931.safetensors` isn't a version."""
     rest, dot, ending = text.rpartition(".")
     if dot and ending.lower() in _SAFE_FORMATS | _OTHER_FORMATS:
         return rest, ending.lower()
@@ -250,20 +254,20 @@ def split_format(text: str) -> tuple[str, str | None]:
 
 
 def check_format(file_format: str | None) -> None:
-    """Refuses formats other than safetensors."""
+    """Rejects formats other than safetensors."""
     if file_format not in (None, *_SAFE_FORMATS):
         raise invalid(
-            f"it asks for the format {quoted(str(file_format))}", _ONLY_SAFETENSORS, "unsupportedFormat"
+            f"Unsupported file format {quoted(str(file_format))}", _ONLY_SAFETENSORS, "unsupportedFormat"
         )
 
 
 def revision_text(revision: str) -> str:
-    """A revision as it stands before a path: its own slashes become %2F, but for `refs/pr/1` and the like."""
+    """A revision for use before a path: its own slashes become %2F, except in `refs/pr/1` and the like."""
     return revision if _SPECIAL_REVISION.fullmatch(revision) else revision.replace("/", "%2F")
 
 
 def split_revision(text: str) -> tuple[str, str | None]:
-    """(revision, path or None): the inverse of `revision_text` with a path behind it."""
+    """(revision, path or None): the inverse of `revision_text` followed by a path."""
     special = _SPECIAL_REVISION.match(text)
     if special and text[special.end() : special.end() + 1] in ("", "/"):
         return special.group(), text[special.end() + 1 :] or None

@@ -1,4 +1,4 @@
-"""What somebody probably meant whose text names no model: the remedy of InvalidIdentifier."""
+"""Guesses the meaning of a text that isn't an identifier, for the remedy of InvalidIdentifier."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def is_prompt_tag(text: str) -> bool:
 
 
 def suggestion(text: str, parse: Callable[[str], object]) -> str | None:
-    """A sentence with the right spelling of `text`, or None where none can be guessed.
+    """A sentence with the correct spelling of `text`, or None if it can't be guessed.
 
-    `parse` raises InvalidIdentifier for what is no identifier; only spellings that it takes are suggested.
+    `parse` raises InvalidIdentifier for a text that isn't an identifier. Only spellings that it accepts are suggested.
     """
     tag = _PROMPT_TAG.fullmatch(text)
     named = tag or _NAME_AND_WEIGHT.fullmatch(text)
     candidates = [*_respellings(named["name"] if named else text)]
-    if tag:  # its name comes without the ending
+    if tag:  # names in tags have no ending
         candidates.append(f"local:{tag['name'].strip()}.safetensors")
     for candidate in candidates:
         try:
@@ -47,14 +47,17 @@ def suggestion(text: str, parse: Callable[[str], object]) -> str | None:
             return f'Write {{ "model": {quoted(canonical)}, "weight": {float(named["weight"])} }}.'
         return f"Did you mean {quoted(canonical)}?"
     if re.fullmatch("[0-9]{1,18}", text):
-        return f'Write "civitai:@{text}" if it is a version id of CivitAI, "civitai:{text}@latest" if it is a model id.'
+        return (
+            f'If this is a CivitAI version ID, write "civitai:@{text}". '
+            f'If it is a model ID, write "civitai:{text}@latest".'
+        )
     if re.fullmatch(r"\w[\w .-]*", text):
-        return f"For a file on your disk write {quoted(f'local:{text}.safetensors')}."
+        return f"For a file on your disk, write {quoted(f'local:{text}.safetensors')}."
     return None
 
 
 def _respellings(text: str) -> Iterator[str]:
-    """Texts that `text` may have been meant to be, the likeliest first."""
+    """Possible corrections of `text`, the most likely first."""
     tidy = unicodedata.normalize("NFKC", unquote(text).strip(_WRAPPING).rstrip("."))
     joined = re.sub(r"\s+", "", tidy)
     yield from (tidy, joined)

@@ -1,1 +1,1 @@
-"""The first bytes of model files, checked before they are believed."""
+"""Reads the headers of model files, and validates them before use."""

@@ -1,4 +1,4 @@
-"""The rows of blocks that a model has, by the names of its tensors as ComfyUI's checkpoints have them."""
+"""Finds a model's rows of blocks by its tensor names, as in ComfyUI's checkpoints."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["block_rows"]
 
 _BLOCK = re.compile(r"(?:(?:model\.)?diffusion_model\.)?([a-z_]*(?:blocks?|layers|refiner))\.([0-9]{1,4})\.")
 
-# By the first word of a row's name: what comes before and after all others.
+# The first word of a row's name → its order: 0 is before all other rows, 2 is after them.
 _ORDER = {"input": 0, "noise": 0, "context": 0, "ref": 0, "double": 0, "joint": 0, "single": 2, "output": 2}
 
 
 def block_rows(names: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Name of a row of blocks → their numbers, in the order in which data goes through them."""
+    """Name of a row of blocks → the blocks' numbers, in the order in which data passes through the rows."""
     found: dict[str, set[int]] = {}
     for name in names:
         match = _BLOCK.match(name)

@@ -1,11 +1,12 @@
-"""Reads names, shapes and types of the tensors in a .gguf checkpoint: what it is, without loading it.
+"""Reads names, shapes and types of the tensors in a .gguf checkpoint without loading it.
 
     "GGUF"  u32 version (2, 3)  u64 tensors  u64 keys
     keys     text, u32 type, value                     a text: u64 length, bytes
     tensors  text, u32 dimensions, u64 each (the innermost first), u32 type, u64 offset
 
-Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Diffusion models in it come from ComfyUI-GGUF's
-converter, which keeps the original names and notes shapes that GGUF cannot hold under `comfy.gguf.orig_shape.<name>`.
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Diffusion models in this format come from
+ComfyUI-GGUF's converter. It keeps the original names, and stores shapes that GGUF can't represent under
+`comfy.gguf.orig_shape.<name>`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .safetensors_header import SafetensorsHeader, TensorInfo
 __all__ = ["read_gguf_header"]
 
 MAX_HEADER_BYTES = 32 * 1024**2
-"""Checkpoints take about 100 KB; those that carry a language model's vocabulary reach some MB."""
+"""Headers of checkpoints have about 100 KB; those with a language model's vocabulary have a few MB."""
 MAX_TENSORS = 50_000
 MAX_KEYS = 10_000
 MAX_NAME_BYTES = 512
@@ -46,7 +47,7 @@ def read_gguf_header(path: str | Path) -> SafetensorsHeader:
 
     :raises NotFound: there is no such file
     :raises StorageFailed: it cannot be read
-    :raises VerificationFailed: it is no GGUF file, or one that cannot be believed
+    :raises VerificationFailed: it isn't a valid GGUF file
     """
     path = Path(path)
     try:
@@ -55,17 +56,17 @@ def read_gguf_header(path: str | Path) -> SafetensorsHeader:
             file.seek(0)
             return _Reader(io.BytesIO(file.read(MAX_HEADER_BYTES)), size).header()
     except FileNotFoundError:
-        raise NotFound(f"there is no file {path}", code="fileNotFound", remedy="Check the name.") from None
+        raise NotFound(f"File not found: {path}", code="fileNotFound", remedy="Check the name.") from None
     except OSError as error:
         raise StorageFailed(
-            f"{path} cannot be read: {error.strerror or error}",
+            f"Could not read {path}: {error.strerror or error}",
             code="fileUnreadable",
             remedy="Check the file and its permissions.",
         ) from error
 
 
 class _Reader:
-    """Reads forward; every length is held against its bound before it is believed."""
+    """Reads sequentially, and checks every length against its limit before use."""
 
     def __init__(self, stream: BinaryIO, file_size: int) -> None:
         self._stream = stream
@@ -73,13 +74,13 @@ class _Reader:
 
     def header(self) -> SafetensorsHeader:
         if self._bytes(4) != b"GGUF":
-            raise _broken("it does not begin as one")
+            raise _broken("it doesn't start with GGUF")
         version = self._number("I")
         if version not in (2, 3):
-            raise _broken(f"its version {version} is not known")
+            raise _broken(f"version {version} isn't supported")
         tensor_count, key_count = self._number("Q"), self._number("Q")
         if tensor_count > MAX_TENSORS or key_count > MAX_KEYS:
-            raise _broken(f"it lists {tensor_count:,} tensors and {key_count:,} keys")
+            raise _broken(f"it lists too many tensors ({tensor_count:,}) or keys ({key_count:,})")
         texts: dict[str, str] = {}
         shapes: dict[str, tuple[int, ...]] = {}
         for _ in range(int(key_count)):
@@ -93,7 +94,7 @@ class _Reader:
         for _ in range(int(tensor_count)):
             name, tensor = self._tensor()
             if name in tensors:
-                raise _broken(f"it has the name {name!r} twice")
+                raise _broken(f"the name {name!r} appears twice")
             tensors[name] = tensor._replace(shape=shapes.get(name, tensor.shape))
         return SafetensorsHeader(tensors, texts, self._stream.tell(), self._file_size)
 
@@ -101,10 +102,10 @@ class _Reader:
         name = self._text(MAX_NAME_BYTES)
         dimensions = int(self._number("I"))
         if dimensions > MAX_DIMENSIONS:
-            raise _broken(f"tensor {name!r} has {dimensions:,} dimensions")
+            raise _broken(f"tensor {name!r} has too many dimensions ({dimensions:,})")
         sizes = [int(self._number("Q")) for _ in range(dimensions)]
         kind = int(self._number("I"))
-        self._number("Q")  # where it lies
+        self._number("Q")  # its offset
         elements = 1
         for size in sizes:
             elements *= size
@@ -113,7 +114,7 @@ class _Reader:
         return name, TensorInfo(_TYPES.get(kind, f"type {kind}"), tuple(reversed(sizes)), 0, elements)
 
     def _value(self, kind: int) -> str | tuple[int, ...] | None:
-        """A text, or the numbers of an array that may be a shape; None for everything else, which is passed over."""
+        """A text, or the numbers of an array that may be a shape; None for everything else, which is skipped."""
         if kind == _TEXT:
             return self._text(MAX_HEADER_BYTES)
         if kind in _NUMBERS:
@@ -129,7 +130,7 @@ class _Reader:
                 return struct.unpack(f"<{count}{_NUMBERS[inner]}", content)
             return None
         if inner != _TEXT:
-            raise _broken("it holds arrays of arrays")
+            raise _broken("it contains arrays of arrays")
         for _ in range(count):
             self._text(MAX_HEADER_BYTES)
         return None
@@ -137,7 +138,7 @@ class _Reader:
     def _text(self, limit: int) -> str:
         length = int(self._number("Q"))
         if length > limit:
-            raise _broken(f"a text in it has {length:,} bytes, more than {limit:,}")
+            raise _broken(f"a text has {length:,} bytes, but the limit is {limit:,}")
         return self._bytes(length).decode("utf-8", errors="replace")
 
     def _number(self, form: str) -> int | float:
@@ -147,11 +148,13 @@ class _Reader:
     def _bytes(self, count: int) -> bytes:
         content = self._stream.read(count) if count <= MAX_HEADER_BYTES else b""
         if len(content) != count:
-            raise _broken("it breaks off, or its header is longer than any model's")
+            raise _broken("it's incomplete, or its header is too long")
         return content
 
 
 def _broken(why: str) -> VerificationFailed:
     return VerificationFailed(
-        f"not a sound GGUF file: {why}", code="notGguf", remedy="Download the file again; else do not use it."
+        f"Invalid GGUF file: {why}",
+        code="notGguf",
+        remedy="Download the file again. If the error remains, don't use the file.",
     )

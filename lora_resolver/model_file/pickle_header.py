@@ -1,11 +1,11 @@
-"""What a PyTorch checkpoint (.ckpt, .pt) holds: names and shapes of its tensors, without running anything in it.
+"""Reads names and shapes of the tensors in a PyTorch checkpoint (.ckpt, .pt) without running any code in it.
 
     zip archive
     └── <name>/data.pkl    a pickle of {"state_dict": {name: tensor, …}, …}, or of the tensors alone
 
-A pickle can call any function that it names. Here it finds none: tensors become their shapes, everything else a thing
-that takes whatever it is given and does nothing. Written in Python alone, since the faster reader of the standard
-library reserves as much memory as a pickle asks for.
+A pickle can call any function that it names. This reader provides none: tensors become their shapes, and everything
+else becomes an object that accepts any arguments and does nothing. The reader is pure Python, because the standard
+library's faster one allocates as much memory as a pickle requests.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .safetensors_header import SafetensorsHeader, TensorInfo
 __all__ = ["read_pickle_header"]
 
 MAX_PICKLE_BYTES = 4 * 1024**2
-"""Of `data.pkl`; that of SDXL has half a megabyte. A hostile one can cost fifty times its size in memory."""
+"""Largest `data.pkl`. SDXL's has half a megabyte. A hostile one can take fifty times its size in memory."""
 
 MAX_TENSORS = 50_000
 _MAX_PARTS = 200_000
@@ -38,11 +38,11 @@ _WRAPPERS = ("state_dict", "model", "module", "ema", "params")
 
 
 def read_pickle_header(path: str | Path) -> SafetensorsHeader:
-    """Names and shapes of the tensors in the file, as a header. Offsets only tell how many bytes each has.
+    """Names and shapes of the tensors in the file, as a header. Offsets only give the size of each tensor in bytes.
 
     :raises NotFound: there is no such file
     :raises StorageFailed: it cannot be read
-    :raises VerificationFailed: it is no checkpoint that torch has written since 2020
+    :raises VerificationFailed: it isn't a checkpoint in the format that torch has written since 2020
     """
     path = Path(path)
     try:
@@ -51,23 +51,23 @@ def read_pickle_header(path: str | Path) -> SafetensorsHeader:
             parts = archive.infolist()
             data = next((part for part in parts[:_MAX_PARTS] if part.filename.endswith("data.pkl")), None)
             if data is None or data.file_size > MAX_PICKLE_BYTES:
-                raise _broken("it holds no list of tensors")
+                raise _broken("it has no list of tensors")
             with archive.open(data) as file:
                 content = file.read(MAX_PICKLE_BYTES + 1)
     except FileNotFoundError:
-        raise NotFound(f"there is no file {path}", code="fileNotFound", remedy="Check the name.") from None
+        raise NotFound(f"File not found: {path}", code="fileNotFound", remedy="Check the name.") from None
     except OSError as error:
-        message = f"{path} cannot be read: {error.strerror or error}"
+        message = f"Could not read {path}: {error.strerror or error}"
         raise StorageFailed(
-            message, code="fileUnreadable", remedy="Check the file and its rights."
+            message, code="fileUnreadable", remedy="Check the file and its permissions."
         ) from error
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError):
-        raise _broken("it is no archive as torch writes it") from None
+        raise _broken("it isn't an archive written by PyTorch") from None
     if len(content) > MAX_PICKLE_BYTES:
-        raise _broken("it holds no list of tensors")
+        raise _broken("it has no list of tensors")
     try:
         document = _Reader(io.BytesIO(content)).load()
-    except Exception:  # whatever a damaged or hostile pickle does to its reader
+    except Exception:  # a damaged or hostile pickle can cause any error in its reader
         raise _broken("its list of tensors is damaged") from None
     return SafetensorsHeader(_tensors(document), {}, 0, size)
 
@@ -81,12 +81,12 @@ def _tensors(document: object) -> dict[str, TensorInfo]:
                 if isinstance(name, str) and isinstance(value, TensorInfo) and len(found) < MAX_TENSORS:
                     found.setdefault(name, value)
     if not found:
-        raise _broken("it holds no tensors")
+        raise _broken("it contains no tensors")
     return found
 
 
 class _Inert:
-    """Stands for whatever a pickle names: can be made, called and filled, and keeps nothing."""
+    """Replaces anything that a pickle names. It can be created, called, and filled, but stores nothing."""
 
     def __new__(cls, *_: object, **__: object) -> _Inert:
         return super().__new__(cls)
@@ -111,7 +111,7 @@ class _Inert:
 
 
 class _Storage:
-    """The kind of a tensor's numbers."""
+    """The element type of a tensor."""
 
     def __init__(self, dtype: str, element_bytes: int) -> None:
         self.dtype = dtype
@@ -142,7 +142,7 @@ _KNOWN: dict[tuple[str, str], Any] = {
 
 class _Reader(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """What a name in the pickle stands for; never anything real."""
+        """The replacement for a name in the pickle; never the real object."""
         if module == "torch" and name in _ELEMENT:
             return _Storage(*_ELEMENT[name])
         return _KNOWN.get((module, name), _Inert)
@@ -158,5 +158,5 @@ class _Reader(pickle._Unpickler):
 
 def _broken(why: str) -> VerificationFailed:
     return VerificationFailed(
-        f"not a PyTorch checkpoint: {why}", code="notAPickle", remedy="Download it again."
+        f"Not a PyTorch checkpoint: {why}", code="notAPickle", remedy="Download it again."
     )

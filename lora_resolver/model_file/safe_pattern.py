@@ -1,8 +1,8 @@
-"""A stranger's regular expression, matched in bounded time.
+"""Matches untrusted regular expressions in bounded time.
 
-Python's own `re` may take for ever on an expression made for that, and a LoRA file brings expressions of whoever made
-it. Here an expression is walked once for all places at which it may stand: no backtracking. What it may hold is what
-names of modules need: characters, classes, groups, alternatives, repetitions, and the two ends of the text.
+A LoRA file can contain regular expressions, and Python's own `re` may take forever on a malicious one. This module goes
+through an expression once, for all positions in the text at the same time, without backtracking. It supports what names
+of modules need: characters, classes, groups, alternatives, repetitions, and the two ends of the text.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CATEGORIES: dict[Any, Callable[[str], bool]] = {
 
 
 def matches_whole(pattern: str, text: str) -> bool:
-    """As `re.fullmatch(pattern, text)`. Raises ValueError for an expression that is none, or holds what is not read."""
+    """Like `re.fullmatch(pattern, text)`. Raises ValueError for an invalid or unsupported expression."""
     return len(text) in _ends(_parsed(pattern), text, {0})
 
 
@@ -49,7 +49,7 @@ def _parsed(pattern: str) -> tuple[Any, ...]:
         raise ValueError(f"longer than {_LONGEST} characters")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what a later Python will read in another way
+            warnings.simplefilter("ignore")  # about syntax whose meaning changes in a later Python
             parsed = tuple(parser.parse(pattern))
     except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(str(error)) from None
@@ -58,14 +58,14 @@ def _parsed(pattern: str) -> tuple[Any, ...]:
 
 
 def _check(nodes: Any, depth: int) -> None:
-    """Raises ValueError for what `_step` does not know."""
+    """Raises ValueError for anything that `_step` doesn't support."""
     if depth > _DEEPEST:
-        raise ValueError("too many groups in one another")
+        raise ValueError("too many nested groups")
     for node, argument in nodes:
         if node is codes.SUBPATTERN:
             _group, added, removed, inner = argument
             if added or removed:
-                raise ValueError("it changes its flags")
+                raise ValueError("it changes flags")
             _check(inner, depth + 1)
         elif node is codes.BRANCH:
             for branch in argument[1]:
@@ -75,11 +75,11 @@ def _check(nodes: Any, depth: int) -> None:
         elif node is codes.AT:
             _stands(argument, 0, 0)
         elif node not in (codes.LITERAL, codes.NOT_LITERAL, codes.ANY, codes.IN):
-            raise ValueError(f"it holds {str(node).lower()}, which is not read")
+            raise ValueError(f"{str(node).lower()} isn't supported")
 
 
 def _ends(nodes: Any, text: str, starts: set[int]) -> set[int]:
-    """Where a part of an expression may end that begins at one of `starts`."""
+    """The positions where a match of these nodes can end if it begins at one of `starts`."""
     here = starts
     for node, argument in nodes:
         here = _step(node, argument, text, here)
@@ -108,7 +108,7 @@ def _repeated(least: int, most: Any, inner: Any, text: str, starts: set[int]) ->
         if count >= least:
             here = here - reached
             reached |= here
-        elif tuple(sorted(here)) in seen:  # of an empty repetition, as often as it likes
+        elif tuple(sorted(here)) in seen:  # it repeats empty matches, so it can reach any count
             reached |= here
             break
         seen.add(tuple(sorted(here)))
@@ -120,7 +120,7 @@ def _stands(place: Any, at: int, length: int) -> bool:
         return at == 0
     if place in (codes.AT_END, codes.AT_END_STRING):
         return at == length
-    raise ValueError("it asks for the border of a word")
+    raise ValueError("word boundaries aren't supported")
 
 
 def _takes(node: Any, argument: Any, character: str) -> bool:

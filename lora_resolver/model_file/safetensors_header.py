@@ -1,16 +1,17 @@
-"""Reads the header of a .safetensors file, and believes none of it before it is checked.
+"""Reads the header of a .safetensors file, and validates all of it before use.
 
     8 bytes    length N of the header, little-endian
     N bytes    JSON, starts with `{`:  {"__metadata__": {text: text},
                                         name: {"dtype": "F16", "shape": [64, 320], "data_offsets": [begin, end]}, ...}
-    the rest   data; offsets count from its start, tensors lie side by side without holes, the last ends the file
+    the rest   data; offsets count from its start, tensors are contiguous, the last one ends at the end of the file
 
 The format: https://github.com/huggingface/safetensors (README, "Format"; safetensors/src/tensor.rs).
 
-Only the header is read, never a tensor. A hostile header must not cost more than a second or 64 MiB, so the text as a
-whole is not handed to a JSON parser, which would build whatever it holds (16 MiB of `[],[],[]` become half a gigabyte).
-A tensor's entry has one form, so one pattern reads it; anything else in its place goes to the JSON parser by itself and
-must be short. No pattern backtracks and nothing recurses, so time is linear in the length, and depth costs nothing.
+Only the header is read, never a tensor. A hostile header must not take more than a second or 64 MiB. Therefore the text
+as a whole isn't passed to a JSON parser, which would build everything in it (16 MiB of `[],[],[]` become half a
+gigabyte). A tensor's entry has one form, so one pattern reads it. An entry in any other form is passed to the JSON
+parser separately, and must be short. No pattern backtracks and nothing recurses, so the time is linear in the length,
+and depth costs nothing.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ MAX_TENSORS = 50_000
 MAX_NAME_BYTES = 512
 MAX_DIMENSIONS = 32
 _MAX_NAMES = 4 * 1024 * 1024  # characters of all names; the largest checkpoints have a million
-_MAX_SIZES = 100_000  # in shapes that differ; the largest files have some thousand
-_MAX_ENTRY_BYTES = 8192  # of a tensor that is not written as safetensors writes it
-_MAX_KEPT_METADATA = 2 * 1024 * 1024  # bytes; what lies beyond (training logs, pictures) is checked, not kept
+_MAX_SIZES = 100_000  # in all different shapes; the largest files have a few thousand
+_MAX_ENTRY_BYTES = 8192  # of a tensor that isn't written in the form that safetensors writes
+_MAX_KEPT_METADATA = 2 * 1024 * 1024  # bytes; anything beyond (training logs, pictures) is checked, not kept
 
 DTYPE_BITS = {
     "BOOL": 8, "U8": 8, "I8": 8,
@@ -67,9 +68,9 @@ DTYPE_BITS = {
 
 
 class TensorInfo(NamedTuple):
-    """What a header says of one tensor. `start` and `end` are byte offsets from the start of the data.
+    """What a header says about one tensor. `start` and `end` are byte offsets from the start of the data.
 
-    A named tuple, not a dataclass: a LoRA has thousands, and this one is built four times faster.
+    A named tuple, not a dataclass: a LoRA has thousands of tensors, and a tuple is created four times faster.
     """
 
     dtype: str
@@ -80,10 +81,10 @@ class TensorInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class SafetensorsHeader:
-    """A checked header: every tensor's bytes lie inside the file, side by side.
+    """A validated header: the bytes of all tensors are inside the file and contiguous.
 
-    `metadata` holds the texts of `__metadata__`, less those beyond the first 2 MiB. `data_start` and `file_size` are
-    in bytes from the start of the file.
+    `metadata` contains the texts of `__metadata__`, except those beyond the first 2 MiB. `data_start` and `file_size`
+    are in bytes from the start of the file.
     """
 
     tensors: Mapping[str, TensorInfo]
@@ -93,11 +94,11 @@ class SafetensorsHeader:
 
 
 def read_header(path: str | Path) -> SafetensorsHeader:
-    """The checked header of the file at `path`.
+    """The validated header of the file at `path`.
 
     :raises NotFound: there is no such file
     :raises StorageFailed: it cannot be read
-    :raises VerificationFailed: it is no safetensors file, or one that cannot be believed
+    :raises VerificationFailed: it isn't a valid safetensors file
     """
     path = Path(path)
     try:
@@ -106,74 +107,74 @@ def read_header(path: str | Path) -> SafetensorsHeader:
             file.seek(0)
             end = header_end(file.read(512), size)
             file.seek(8)
-            # Decoded here, so that the bytes are gone before the text is read.
+            # Decoded here, so that the bytes are freed before the text is parsed.
             return parse_header_text(file.read(end - 8).decode("latin-1"), size)
     except FileNotFoundError:
-        raise NotFound(f"there is no file {path}", code="fileNotFound", remedy="Check the name.") from None
+        raise NotFound(f"File not found: {path}", code="fileNotFound", remedy="Check the name.") from None
     except OSError as error:
-        message = f"{path} cannot be read: {error.strerror or error}"
+        message = f"Could not read {path}: {error.strerror or error}"
         raise StorageFailed(
             message, code="fileUnreadable", remedy="Check the file and its permissions."
         ) from error
 
 
 def parse_header(prefix_bytes: bytes, file_size: int) -> SafetensorsHeader:
-    """The checked header from the first bytes of a file that is `file_size` bytes long (fetched by HTTP Range, say).
+    """The validated header from the first bytes of a file of `file_size` bytes (fetched by HTTP Range, for example).
 
-    `prefix_bytes` may go on into the data. `header_end` says how many bytes are needed.
+    `prefix_bytes` may include a part of the data. `header_end` returns how many bytes are needed.
 
-    :raises VerificationFailed: no safetensors file, one that cannot be believed, or not enough of it
+    :raises VerificationFailed: it isn't a valid safetensors file, or the bytes are incomplete
     """
     end = header_end(prefix_bytes, file_size)
     if len(prefix_bytes) < end:
-        what = f"only {len(prefix_bytes):,} of the {end:,} bytes that its header takes are here"
-        _fail("headerTruncated", what, "Fetch the rest, or download the file again.")
+        what = f"only {len(prefix_bytes):,} of the {end:,} header bytes are present"
+        _fail("headerTruncated", what, "Get the rest, or download the file again.")
     return parse_header_text(str(memoryview(prefix_bytes)[8:end], "latin-1"), file_size)
 
 
 def header_end(first_bytes: bytes, file_size: int) -> int:
-    """The offset at which the data start: how many bytes of the file must be read to know its header.
+    """The offset of the data, which is the number of bytes that must be read for the header.
 
-    `first_bytes` are nine or more; with 512, a file of another kind is named for what it is.
+    `first_bytes` are nine or more. With 512, a file of another kind is recognized.
 
     :raises VerificationFailed: no safetensors file begins like this
     """
     if not file_size:
-        _fail("fileEmpty", "it is empty", "Download it again.")
+        _fail("fileEmpty", "the file is empty", "Download it again.")
     length = int.from_bytes(first_bytes[:8], "little")
     if first_bytes[8:9] != b"{" or 8 + length > file_size or length < 2:
         kind = kind_of_file(first_bytes)
         if kind is not None:
-            message = f"not a .safetensors file: it is {kind[0]}"
+            message = f"Not a .safetensors file: it's {kind[0]}"
             raise VerificationFailed(message, code="notSafetensors", remedy=kind[1])
         if file_size < 10:
-            _fail("fileTruncated", f"it has {file_size} bytes", "Download it again.")
+            _fail("fileTruncated", f"it's too short (bytes: {file_size})", "Download it again.")
         if first_bytes[8:9] != b"{":
-            message = f"not a .safetensors file: it begins with {first_bytes[:16]!r}"
+            message = f"Not a .safetensors file: it starts with {first_bytes[:16]!r}"
             raise VerificationFailed(
                 message, code="notSafetensors", remedy="Get this model's .safetensors file."
             )
-        what = f"its header should have {length:,} bytes, the file has {file_size:,}"
+        what = f"its header should have {length:,} bytes, but the file has {file_size:,}"
         _fail(
             "headerTruncated",
             what,
-            "The download broke off, or this is another kind of file. Download it again.",
+            "The download is incomplete, or this is another kind of file. Download it again.",
         )
     if length > MAX_HEADER_BYTES:
-        what = f"its header has {length:,} bytes, more than the {MAX_HEADER_BYTES:,} that are read"
+        what = f"its header has {length:,} bytes, but the limit is {MAX_HEADER_BYTES:,}"
         _fail(
             "headerTooLarge",
             what,
-            "A LoRA's header has less than a megabyte. Save the file without its metadata.",
+            "A LoRA's header is smaller than a megabyte. Save the file without its metadata.",
         )
     return 8 + length
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# From here on the header is Latin-1 text: one character a byte, whatever the bytes are, so that offsets hold and the
-# pattern's groups come out as str at once. Names and texts that are not ASCII are read as UTF-8 one by one.
+# From here on, the header is Latin-1 text: one character for each byte, so that offsets stay valid and the pattern's
+# groups are already str. Names and texts that aren't ASCII are decoded as UTF-8 one by one.
 
-_TENSOR = re.compile(  # as safetensors writes it; a name with escapes takes the long way
+_TENSOR = re.compile(  # as safetensors writes it; a name with escapes takes the slower path
     r'"([^"\\\x00-\x1f]{1,512})":\{"dtype":"([A-Z0-9_]{1,20})","shape":\[([0-9,]{0,500})\],'
     r'"data_offsets":\[([0-9]{1,16}),([0-9]{1,16})\]\}([,}])'
 )
@@ -183,20 +184,20 @@ _PAIR = re.compile(rf'{_SPACE}"([^"]*)"{_SPACE}:{_SPACE}"([^"]*)"{_SPACE}([,}}])
 _COMMA_OR_END = re.compile(rf"{_SPACE}([,}}])")
 _END = re.compile(rf"{_SPACE}\}}")
 _PIECE = 65536
-_NEEDS_JSON = re.compile(r"[\\\x00-\x1f]")  # escapes to resolve, or control characters to refuse
+_NEEDS_JSON = re.compile(r"[\\\x00-\x1f]")  # escapes to resolve, or control characters to reject
 
 _Layout = tuple[str, tuple[int, ...], int]
-"""dtype, shape, and how many bytes a tensor of them takes."""
+"""dtype, shape, and the size of such a tensor in bytes."""
 
 
 def parse_header_text(text: str, file_size: int) -> SafetensorsHeader:
-    """The checked header from its JSON, read as Latin-1 and not as what it says. `header_end` must have passed it.
+    """The validated header from its JSON, decoded as Latin-1. `header_end` must have accepted its first bytes.
 
-    For whoever can let go of the bytes before the text is read: a header may be as large as 16 MiB.
+    For callers that can free the bytes before the text is parsed: a header may have 16 MiB.
 
-    :raises VerificationFailed: it cannot be believed
+    :raises VerificationFailed: it isn't valid
     """
-    make_tensor = partial(tuple.__new__, TensorInfo)  # half the time of TensorInfo(…), thousands of times
+    make_tensor = partial(tuple.__new__, TensorInfo)  # twice as fast as TensorInfo(…), for thousands of them
     source, tensor_at = _HeaderText(text), _TENSOR.match
     tensors: dict[str, TensorInfo] = {}
     metadata: dict[str, str] | None = None
@@ -204,7 +205,7 @@ def parse_header_text(text: str, file_size: int) -> SafetensorsHeader:
     last_end, side_by_side = 0, True
     names_length, sizes_count = 0, 0
 
-    empty = _END.match(text, 1)  # 1: after the `{`, which header_end has seen
+    empty = _END.match(text, 1)  # 1: after the `{`, which header_end has checked
     position, delimiter = (empty.end(), "}") if empty else (1, ",")
     while delimiter == ",":
         match = tensor_at(text, position)
@@ -238,11 +239,13 @@ def parse_header_text(text: str, file_size: int) -> SafetensorsHeader:
         tensors[name] = tensor
         names_length += len(name)
         if len(tensors) > MAX_TENSORS or names_length > _MAX_NAMES or sizes_count > _MAX_SIZES:
-            what = f"it lists more than {MAX_TENSORS:,} tensors, or has names or shapes out of all proportion"
-            _fail("tooManyTensors", what, "A LoRA has at most some thousands; this is something else.")
+            what = f"it lists more than {MAX_TENSORS:,} tensors, or its names or shapes are too long"
+            _fail(
+                "tooManyTensors", what, "A LoRA has a few thousand at most, so this is another kind of file."
+            )
 
     if "__metadata__" in tensors:
-        _fail("metadataNotText", "its metadata are a tensor", _BROKEN)
+        _fail("metadataNotText", "its metadata is a tensor", _BROKEN)
     if text[position:].strip(" \t\n\r"):  # the format pads with spaces
         source.fail(position, "the end of the header")
     _check_end(last_end if side_by_side else _end_of_unordered(tensors), file_size - 8 - len(text))
@@ -250,15 +253,15 @@ def parse_header_text(text: str, file_size: int) -> SafetensorsHeader:
 
 
 class _HeaderText:
-    """The header's text, for everything in it that the one pattern for tensors does not take."""
+    """The header's text, with methods for everything that the pattern for tensors doesn't match."""
 
     def __init__(self, text: str) -> None:
         self.text = text
 
     @cached_property
     def masked(self) -> bytearray:
-        r"""The text with `\\` and `\"` masked: every quote that is left opens or closes a text, so that `"[^"]*"`
-        finds one of any length without backtracking. Offsets stay the same."""
+        r"""The text with `\\` and `\"` masked: every remaining quote opens or closes a text, so that `"[^"]*"` matches
+        a text of any length without backtracking. Offsets stay the same."""
         masked, start = bytearray(len(self.text)), 0
         while start < len(masked):  # in pieces, so that there is no second copy
             piece = self.text[start : start + _PIECE]
@@ -286,7 +289,7 @@ class _HeaderText:
     def unusual_tensor(self, position: int, name: str) -> tuple[str, str, int, int, int]:
         """A tensor written with spaces, or with its members in another order. It ends at the first brace.
 
-        Returns its dtype, its sizes with commas between, its offsets, and where it ends.
+        Returns its dtype, its sizes separated by commas, its offsets, and where it ends.
         """
         end = self.text.find("}", position, position + _MAX_ENTRY_BYTES)
         try:
@@ -304,7 +307,7 @@ class _HeaderText:
         return dtype, ",".join(map(str, shape)), offsets[0], offsets[1], end + 1
 
     def metadata(self, position: int) -> tuple[dict[str, str], int]:
-        """The pairs of `__metadata__`, and where its object ends. Beyond the budget they are checked and left out."""
+        """The pairs of `__metadata__`, and where its object ends. Pairs beyond the budget are checked, but left out."""
         metadata: dict[str, str] = {}
         names: set[str] = set()
         budget, names_length = _MAX_KEPT_METADATA, 0
@@ -316,7 +319,9 @@ class _HeaderText:
             if match is None:
                 near = self.text[position : position + 60]
                 remedy = "Save the file again without its metadata."
-                _fail("metadataNotText", f"its metadata are not texts by name, near {near!r}", remedy)
+                _fail(
+                    "metadataNotText", f"its metadata isn't an object with text values, near {near!r}", remedy
+                )
             position = match.end()
             name = self.unquoted(*match.span(1))
             if name in names:
@@ -325,7 +330,7 @@ class _HeaderText:
             names_length += len(name)
             if len(names) > MAX_TENSORS or names_length > _MAX_NAMES:
                 remedy = "Save the file again without its metadata."
-                what = f"it lists more than {MAX_TENSORS:,} metadata, or has names out of all proportion"
+                what = f"it has more than {MAX_TENSORS:,} metadata entries, or their names are too long"
                 _fail("tooManyTensors", what, remedy)
             start, end = match.span(2)
             if end - start <= budget:
@@ -339,8 +344,8 @@ class _HeaderText:
     def unquoted(self, start: int, end: int, limit: int = MAX_NAME_BYTES) -> str:
         """The text between two quotes."""
         if end - start > limit:
-            what = f"a name in its header has {end - start:,} bytes, more than {limit:,}"
-            _fail("tensorNameTooLong", what, "No trainer writes such names; do not use this file.")
+            what = f"a name in its header has {end - start:,} bytes, but the limit is {limit:,}"
+            _fail("tensorNameTooLong", what, "No trainer writes such names. Don't use this file.")
         raw = self.text[start:end]
         try:
             if not raw.isascii():
@@ -349,27 +354,27 @@ class _HeaderText:
                 raw = str(json.loads(f'"{raw}"'))
                 raw.encode()  # a lone surrogate is legal in JSON, not in UTF-8
         except UnicodeError:
-            _fail("headerNotText", f"a name in its header is not UTF-8: {raw[:60]!r}", _BROKEN)
+            _fail("headerNotText", f"a name in its header isn't UTF-8: {raw[:60]!r}", _BROKEN)
         except ValueError:
-            self.fail(start, "a text")
+            self.fail(start, "text")
         return raw
 
     def check_utf8(self, start: int, end: int) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")()
         try:
-            for offset in range(start, end, _PIECE):  # so that a long text costs no copy of itself
+            for offset in range(start, end, _PIECE):  # in pieces, so that a long text isn't copied
                 decoder.decode(self.text[offset : min(offset + _PIECE, end)].encode("latin-1"))
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             _fail(
                 "headerNotText",
-                "a text in its metadata is not UTF-8",
+                "a text in its metadata isn't UTF-8",
                 "Save the file again without its metadata.",
             )
 
     def fail(self, position: int, expected: str) -> NoReturn:
         near = self.text[position : position + 60]
-        _fail("headerMalformed", f"byte {position + 8:,} should be {expected}, but is {near!r}", _BROKEN)
+        _fail("headerMalformed", f"expected {expected} at byte {position + 8:,}, found {near!r}", _BROKEN)
 
 
 def _are_sizes(value: object) -> TypeGuard[list[int]]:
@@ -379,7 +384,7 @@ def _are_sizes(value: object) -> TypeGuard[list[int]]:
 def _layout(name: str, dtype: str, sizes: str) -> _Layout:
     bits = DTYPE_BITS.get(dtype)
     if bits is None:
-        what = f"tensor {_short(name)} has the dtype {_short(dtype)}, which the format does not know"
+        what = f"tensor {_short(name)} has the unsupported dtype {_short(dtype)}"
         _fail("unknownDtype", what, "Update AIR LoRA, or save the file again with another dtype.")
     parts = sizes.split(",") if sizes else []
     if len(parts) > MAX_DIMENSIONS or not all(0 < len(part) <= 16 for part in parts):
@@ -387,19 +392,19 @@ def _layout(name: str, dtype: str, sizes: str) -> _Layout:
     shape = tuple(map(int, parts))
     total_bits = math.prod(shape) * bits
     if total_bits % 8:
-        what = f"tensor {_short(name)}: {list(shape)} of {dtype} is no whole number of bytes"
+        what = f"tensor {_short(name)}: {list(shape)} of {dtype} isn't a whole number of bytes"
         _fail("shapeMismatch", what, _BROKEN)
     return dtype, shape, total_bits // 8
 
 
 def _end_of_unordered(tensors: Mapping[str, TensorInfo]) -> int:
-    """Where the last of the tensors ends, which are written in another order than they lie in."""
+    """Where the last tensor ends, for a header that lists the tensors in another order than the data."""
     end, before = 0, ""
     for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
         if tensor.start < end:
-            _fail("offsetsOverlap", f"tensors {_short(before)} and {_short(name)} share bytes", _BROKEN)
+            _fail("offsetsOverlap", f"tensors {_short(before)} and {_short(name)} overlap", _BROKEN)
         if tensor.start > end:
-            what = f"{tensor.start - end:,} bytes before tensor {_short(name)} belong to no tensor"
+            what = f"unused bytes before tensor {_short(name)}: {tensor.start - end:,}"
             _fail("offsetsHole", what, _BROKEN)
         end, before = tensor.end, name
     return end
@@ -408,13 +413,13 @@ def _end_of_unordered(tensors: Mapping[str, TensorInfo]) -> int:
 def _check_end(end: int, data_size: int) -> None:
     if end > data_size:
         what = f"its tensors take {end:,} bytes, but only {data_size:,} follow the header"
-        _fail("fileTruncated", what, "The download broke off. Download it again.")
+        _fail("fileTruncated", what, "The download is incomplete. Download it again.")
     if end < data_size:
-        what = f"{data_size - end:,} bytes after the last tensor belong to no tensor"
+        what = f"unused bytes after the last tensor: {data_size - end:,}"
         _fail("trailingBytes", what, _BROKEN)
 
 
-_BROKEN = "Download the file again; if it stays like this, do not use it."
+_BROKEN = "Download the file again. If the error remains, don't use the file."
 
 
 def _short(text: str) -> str:
@@ -422,21 +427,21 @@ def _short(text: str) -> str:
 
 
 def _fail(code: str, what: str, remedy: str) -> NoReturn:
-    raise VerificationFailed(f"not a sound .safetensors file: {what}", code=code, remedy=remedy)
+    raise VerificationFailed(f"Invalid .safetensors file: {what}", code=code, remedy=remedy)
 
 
 def _fail_tensor(name: str) -> NoReturn:
-    what = f"tensor {_short(name)} is not described by dtype, shape and two data_offsets"
+    what = f"tensor {_short(name)} needs a dtype, a shape, and two data_offsets"
     _fail("headerMalformed", what, _BROKEN)
 
 
 def _fail_duplicate(name: str) -> NoReturn:
-    _fail("duplicateName", f"its header has the name {_short(name)} twice", _BROKEN)
+    _fail("duplicateName", f"the name {_short(name)} appears twice in its header", _BROKEN)
 
 
 def _fail_size(name: str, tensor: TensorInfo, size: int) -> NoReturn:
     what = (
         f"tensor {_short(name)}: {list(tensor.shape)} of {tensor.dtype} takes {size:,} bytes, "
-        f"but has offsets {tensor.start:,} to {tensor.end:,}"
+        f"but its offsets are {tensor.start:,} to {tensor.end:,}"
     )
     _fail("shapeMismatch", what, _BROKEN)

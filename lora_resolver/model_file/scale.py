@@ -1,10 +1,10 @@
-"""How strongly a file's factors count: alpha / rank, with the alpha from wherever the file has it.
+"""The scale of a file's factors: alpha / rank, with the alpha from tensors or from the metadata.
 
-Beside alpha tensors there is the metadata: peft's configuration as JSON (`lora_adapter_metadata`, as diffusers writes
-it; each part of a pipeline under its prefix, as `unet.lora_alpha`), or its fields as they are (`lora_alpha`, `alpha`,
-`network_alpha`, with the same prefixes). Sources: peft `tuners/lora/config.py`, `utils/other.py`; diffusers
-`loaders/lora_base.py`. kohya's `ss_network_alpha` is what the trainer was told: what converters write may hold it
-within the factors already, and so it is named and never applied.
+The metadata has peft's configuration as JSON (`lora_adapter_metadata`, as written by diffusers, with a prefix for each
+part of a pipeline, such as `unet.lora_alpha`), or its fields directly (`lora_alpha`, `alpha`, `network_alpha`, with the
+same prefixes). Sources: peft `tuners/lora/config.py`, `utils/other.py`; diffusers `loaders/lora_base.py`. kohya's
+`ss_network_alpha` is the trainer's setting. The factors in converted files may already include it, so it is reported
+but never applied.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _RULES = ("alpha_pattern", "use_rslora")
 _LONGEST_DICT = 2_000
 _PYTHON_DICT = re.compile(r"\{(?:\s*'[^'\"\\]*'\s*:\s*[-+.\deE]+\s*,?)*\s*\}")
 _LARGEST = 1_000_000
-"""Characters of one field that are read as JSON."""
+"""Longest field that is read as JSON, in characters."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,15 @@ class MetadataAlphas:
     fields: Mapping[str, Any] = field(default_factory=dict)
     """`lora_alpha`, `alpha_pattern`, `use_rslora` and so on, with the prefix of their part."""
     came_from: str = ""
-    """The metadata's own name of what was read: `lora_adapter_metadata`, or `lora_alpha`."""
+    """The metadata's name for the field that was read: `lora_adapter_metadata`, or `lora_alpha`."""
     of_trainer: str = ""
     """kohya's `ss_network_alpha`, which is not applied."""
 
     def alpha_of(self, module: str, rank: int) -> float | None:
-        """What an alpha tensor of this module would hold, None where the metadata gives none.
+        """The value that an alpha tensor of this module would have; None where the metadata gives none.
 
-        alpha / rank is the module's scale, rank-stabilised ones included. Raises Mismatch (`unsupportedAlphaPattern`)
-        for a pattern that cannot be read, and (`badAlpha`) for an alpha that is no finite number.
+        alpha / rank is the module's scale, also for rank-stabilised LoRAs. Raises Mismatch (`unsupportedAlphaPattern`)
+        for an unsupported pattern, and (`badAlpha`) for an alpha that isn't a finite number.
         """
         if not self.fields:
             return None
@@ -64,7 +64,7 @@ class MetadataAlphas:
             ),
             ("", None),
         )
-        if alpha is None:  # the patterns may give every alpha
+        if alpha is None:  # the patterns may give all alphas
             having = (
                 start for start in _prefixes(module) if any(start + name in self.fields for name in _RULES)
             )
@@ -74,7 +74,7 @@ class MetadataAlphas:
             return None
         if not math.isfinite(alpha):
             raise Mismatch(
-                f"the file's metadata gives the alpha {alpha}",
+                f"The file's metadata has an invalid alpha, {alpha}",
                 code="badAlpha",
                 remedy="Train or convert the file again, or set on_mismatch to skip.",
             )
@@ -93,7 +93,7 @@ class MetadataAlphas:
 
 
 def alphas_of_metadata(metadata: Mapping[str, str]) -> MetadataAlphas:
-    """What a file's metadata says of alphas. Never raises: what cannot be read says nothing."""
+    """The alphas in a file's metadata. Never raises: fields that can't be read are ignored."""
     found, came_from = _nested(metadata)
     if not found:
         found, came_from = _flat(metadata)
@@ -101,7 +101,7 @@ def alphas_of_metadata(metadata: Mapping[str, str]) -> MetadataAlphas:
 
 
 def peft_configuration(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """peft's fields as they are, each part of a pipeline under its prefix; empty where there are none. Never raises."""
+    """peft's fields, unchanged, with a prefix for each part of a pipeline; empty if there are none. Never raises."""
     for key in _NESTED:
         found = _read(metadata.get(key, ""))
         if isinstance(found, dict):
@@ -122,7 +122,7 @@ def _nested(metadata: Mapping[str, str]) -> tuple[dict[str, Any], str]:
 
 
 def _without_levels(found: dict[str, Any]) -> dict[str, Any]:
-    """`{"unet": {"lora_alpha": 8}}` as `{"unet.lora_alpha": 8}`; an adapter's name as a level goes."""
+    """`{"unet": {"lora_alpha": 8}}` → `{"unet.lora_alpha": 8}`. A level that is an adapter's name is removed."""
     flat: dict[str, Any] = {}
     for name, value in found.items():
         if isinstance(value, dict) and name.rpartition(".")[2] not in _FIELDS:
@@ -162,7 +162,7 @@ def _read(text: str) -> Any:
         return None
     with contextlib.suppress(ValueError):
         return parse_json(text)
-    # A Python dict of numbers that somebody has turned into text. No parser of Python reads a stranger's text here.
+    # A Python dict of numbers that was written as text. Untrusted text is never passed to a parser of Python code.
     if _PYTHON_DICT.fullmatch(text[:_LONGEST_DICT]):
         with contextlib.suppress(ValueError):
             return parse_json(text.replace("'", '"'))
@@ -183,7 +183,7 @@ def _number(value: Any) -> float | None:
 
 
 def _prefixes(module: str) -> tuple[str, ...]:
-    """The prefixes under which the fields for this module may be, its own first."""
+    """The prefixes that the fields for this module may have, its own first."""
     part = part_of_slot(place_of(module).slot)
     if part:
         return (_ENCODERS[part], "")
@@ -200,7 +200,7 @@ def _without_prefixes(name: str) -> str:
 
 
 def _is_meant(pattern: str, module: str) -> bool:
-    r"""peft: `re.match(r"(.*\.)?(pattern)$", module)`. A flattened name has underscores for its dots."""
+    r"""As in peft: `re.match(r"(.*\.)?(pattern)$", module)`. A flattened name has underscores in place of dots."""
     own = pattern
     for start in (*_DIFFUSION, *_ENCODERS.values()):
         own = own.removeprefix(start).removeprefix(start.replace(".", r"\."))
@@ -210,13 +210,13 @@ def _is_meant(pattern: str, module: str) -> bool:
         own = own.replace(r"\.", "_") if "\\" in own else own.replace(".", "_")
     try:
         from .safe_pattern import (
-            matches_whole,  # here: hardly a file has patterns, and it needs parts inside of `re`
+            matches_whole,  # imported here: few files have patterns, and it uses internals of `re`
         )
 
         return matches_whole(f"{before}({own})", module)
     except (ValueError, ImportError) as error:
         raise Mismatch(
-            f"the file's metadata gives alphas by the pattern {pattern[:80]!r}, which cannot be read: {error}",
+            f"The file's metadata has an unsupported alpha pattern, {pattern[:80]!r}: {error}",
             code="unsupportedAlphaPattern",
             remedy="Convert it with diffusers' convert_state_dict_to_kohya, which writes the alphas as tensors, or set "
             "on_mismatch to skip.",

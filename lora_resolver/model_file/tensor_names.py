@@ -1,7 +1,7 @@
-"""The one place where a name in a LoRA file is split: which module it belongs to, and what part of its adapter it is.
+"""Splits the names in a LoRA file: which module a tensor belongs to, and which part of the module's adapter it is.
 
-A tensor's name is prefix, module, role: `lora_unet_` `down_blocks_0_…_to_q` `.lora_down.weight`. Whoever wrote the
-file, the roles come out under the same names, and `place_of` gives modules of all spellings the same place.
+A tensor's name is prefix, module, role: `lora_unet_` `down_blocks_0_…_to_q` `.lora_down.weight`. The roles have the
+same names for the files of all trainers, and `place_of` returns the same place for all spellings of a module.
 Formats: kohya-ss/sd-scripts and musubi-tuner, KohakuBlueleaf/LyCORIS, huggingface/peft and diffusers, OneTrainer and
 OMI, XLabs-AI/x-flux, cloneofsimo/lora.
 """
@@ -22,11 +22,11 @@ __all__ = [
     "split_name",
 ]
 
-_UP_OR_DOWN = "up or down"  # told apart from a model's own `mlp.up` by what stands before
+_UP_OR_DOWN = "up or down"  # the part before it distinguishes it from a model's own `mlp.up`
 BIAS, SCALE = " bias", " scale"
-"""What the role of a factor's own bias (peft's `lora_bias`) and of its scale (fp8 files) end with."""
+"""Endings of the roles of a factor's own bias (peft's `lora_bias`) and of its scale (fp8 files)."""
 
-# The last part of a tensor's name (before `.weight`) → role. What is not listed is no part of an adapter.
+# The last part of a tensor's name (before `.weight`) → role. Names that aren't listed aren't part of an adapter.
 _ROLES = {
     "lora_down": "down", "lora_A": "down", "lora_up": "up", "lora_B": "up", "lora_mid": "mid",
     "down": _UP_OR_DOWN, "up": _UP_OR_DOWN,
@@ -44,28 +44,28 @@ _ROLES = {
 ROLES_BY_ENDING = {
     last + weight: role for last, role in _ROLES.items() if role != _UP_OR_DOWN for weight in ("", ".weight")
 }
-"""What stands behind the first dot of a name whose module a trainer flattened → role, for who has thousands of them."""
+"""The part after the first dot of a name with a flattened module → role. It makes thousands of lookups fast."""
 
 # `to_q.lora.down`, `to_q_lora.down`, `to_q.lora_linear_layer.down`.
 _BEFORE_UP = re.compile(r"[._]lora(?:_linear_layer)?$")
 # XLabs' `qkv_lora1.down`, and the positional `unet:12:down` and `text_encoder:3:down`.
 _WHOLE_BEFORE_UP = re.compile(r".*_lora\d?|(?:unet|text_encoder)\.\d+")
-# peft puts the adapter's name behind the role: `lora_A.default.weight`, `hada_w1_a.my_style`.
+# peft puts the adapter's name after the role: `lora_A.default.weight`, `hada_w1_a.my_style`.
 _NAMED_ADAPTER = re.compile(
     r"(?P<stem>.+)\.(?P<role>lora_[AB]|lora_magnitude_vector|hada_\w+|lokr_\w+|oft_R|boft_[Rs]|ia3_l)\.[^.]+"
 )
-# What stands behind a factor and belongs to it: its own bias, and the number that fp8 files are multiplied by.
+# Endings of tensors that belong to a factor: its own bias, and the number that multiplies it in fp8 files.
 _SCALES = (".scale_weight", ".weight_scale", ".weight_scale_inv", ".scale")
 _ENDINGS = ((".bias", BIAS), *((ending, SCALE) for ending in _SCALES))
-# What quantizing tools leave beside a weight, and what no adapter is called.
+# Endings of tensors that quantization tools store with a weight. No adapter has such a name.
 _MARKS = (".input_scale", ".output_scale", ".comfy_quant", ".weight_zero_point", ".zero_point", ".scaled_fp8")
-# No adapter's name: what is noted of a factor and its bias.
+# Endings that aren't an adapter's name, but describe a factor or its bias.
 _OF_A_FACTOR = re.compile(
     r"\.(?:\w+_)?(?:scale|scales|bias|zero_point|absmax|quant_map|quant_state\w*|shape)(?:_\d)?$"
 )
-# kohya's OFT for FLUX: a part of the outputs each, in the order of q, k, v, …
+# kohya's OFT for FLUX: each tensor is for a part of the outputs, in the order of q, k, v, …
 _OFT_PART = re.compile(r"(?P<stem>.+)\.(?P<role>oft_blocks\.\d+)")
-# A conversion gone wrong that is in the wild: `lora_unet_…_to_q_lora_down.weight`.
+# Names from a faulty conversion, found in published files: `lora_unet_…_to_q_lora_down.weight`.
 _FLATTENED = re.compile(r"(.+)_(lora_(?:down|up|mid|A|B)|alpha)$")
 
 _ENCODER_SLOTS = (
@@ -89,7 +89,7 @@ _PARTS = {
 _FLAT_PREFIX = r"lora_unet__?|lora_transformer_|lora_prior_unet_|lycoris_|oft_unet_|Hunyuan_video_I2V_lora_"
 _PREFIX = re.compile(
     rf"(?:{_FLAT_PREFIX}|base_model\.model\.|base_model\.|diffusion_model\.|transformer(?:_2)?\.|unet[._](?=[a-z])"
-    # `base_model.model.model.layers` is a language model's: nothing of a diffusion model is called so.
+    # `base_model.model.model.layers` belongs to a language model. No diffusion model has such names.
     r"|model\.(?!layers\.|decoder\.layers\.|language_model\.|visual\.)|_orig_mod\.|module\."
     r"|net\.|dit\.|pipe\.)+"
 )
@@ -106,14 +106,14 @@ class Place(NamedTuple):
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """(module, role) of a tensor's name; ("", "") where it is no part of an adapter. Never raises, linear."""
+    """(module, role) of a tensor's name; ("", "") if it isn't part of an adapter. Never raises; linear time."""
     stem, _, ending = name.partition(".")
     role = ROLES_BY_ENDING.get(ending)  # names that a trainer flattened have no other dot
     if role is None:
         stem, _, last = name.removesuffix(".weight").rpartition(".")
         role = _ROLES.get(last)
     if role is not None and role != _UP_OR_DOWN:
-        # `to_q.lora.alpha` stands beside `to_q.lora.up.weight`.
+        # `to_q.lora.alpha` belongs to `to_q.lora.up.weight`.
         if role == "alpha" and stem.endswith(("lora", "lora_linear_layer")):
             return _BEFORE_UP.sub("", stem), role
         return stem, role
@@ -121,7 +121,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def _split_unusual(name: str) -> tuple[str, str]:
-    """As `split_name`, of a name in one of the rarer forms."""
+    """Like `split_name`, for a name in one of the rarer forms."""
     base = name.replace(":", ".").removesuffix(".weight")
     if base.endswith(_MARKS):
         return "", ""
@@ -159,7 +159,7 @@ def _split_plain(base: str) -> tuple[str, str]:
 
 
 def is_flattened(name: str) -> bool:
-    """Whether a conversion gone wrong has written the dots of this name as underscores: no loader understands it."""
+    """Whether a faulty conversion replaced the dots of this name with underscores. No loader understands such names."""
     base = name.removesuffix(".weight")
     return "." not in base and _FLATTENED.fullmatch(base) is not None
 
@@ -172,12 +172,12 @@ def place_of(name: str) -> Place:
             match = pattern.match(name)
             if match:
                 own = (match[1] or "") if pattern.groups else ""
-                own = "t5xxl" if own == "t5" else own  # OMI's name of it
+                own = "t5xxl" if own == "t5" else own  # OMI's name for it
                 rest = name[match.end() :].replace(".", "_")
                 return Place(slot + own, "positional_#" if rest == "#" else rest, name.startswith("lora_"))
     match = _PREFIX.match(name)
     rest = name[match.end() :] if match else name
-    # LyCORIS flattens whatever names the model has, others only those that their trainer knows.
+    # LyCORIS flattens any names that the model has; other trainers flatten only names that they know.
     flat = not name.startswith("lycoris_") and bool(_FLAT.match(name))
     return Place("", (rest or name).replace(".", "_"), flat)
 
@@ -188,11 +188,11 @@ def part_of_slot(slot: str) -> str:
 
 
 def plain_name(module: str) -> tuple[str, str]:
-    """The part of the pipeline ("" is the diffusion model, "te1"…) and the name without prefix, with underscores alone.
+    """The part of the pipeline ("" is the diffusion model, "te1"…) and the name without prefix, with underscores only.
 
-    It is the same in whatever spelling the module's name comes.
+    The result is the same for all spellings of the module's name.
     """
     place = place_of(module)
     part = part_of_slot(place.slot)
-    # transformers 5 left `text_model.` out of CLIP's names, and so do LoRAs for it.
+    # transformers 5 removed `text_model.` from CLIP's names, and LoRAs for it don't have it either.
     return part, place.template.removeprefix("text_model_") if part else place.template

@@ -1,9 +1,9 @@
-"""Trigger words: what a prompt must say for a LoRA to show itself. From whoever names them, the surest first.
+"""Trigger words: what a prompt must contain for a LoRA to take effect. Their sources, the most reliable first:
 
-a source's record                   CivitAI's `trainedWords`, also as other tools keep them beside the file
+a source's record                   CivitAI's `trainedWords`, also where other tools store them next to the file
 <stem>.json                         what the user of AUTOMATIC1111's web UI or Forge wrote as "activation text"
 <stem>.metadata.json                what the user of Lora Manager wrote, for a file that CivitAI does not know
-<name>.rgthree-info.json            the same in rgthree's nodes; words that they only counted in the file do not count
+<name>.rgthree-info.json            the same in rgthree's nodes, without words that these only counted in the file
 modelspec.trigger_phrase            the author's own words in the file (https://github.com/Stability-AI/ModelSpec)
 ss_tag_frequency                    sd-scripts' count of the captions' tags: those that every picture had
 """
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 __all__ = ["trigger_words"]
 
 MAX_FILE_BYTES = 1024**2
-"""Of a note beside the file; they have some hundred."""
+"""Of a note next to the file. Typical notes have a few hundred bytes."""
 MAX_LENGTH = 80
-"""Characters; a tag that is longer is the caption of one picture."""
+"""Characters. A longer tag is the caption of one picture."""
 MAX_TAGS = 3
-"""Of one training folder: whoever captions by machine gives every picture a dozen tags."""
+"""Of one training folder: automatic captions give every picture a dozen tags."""
 FEWEST_PICTURES = 3
-"""With fewer, every tag is in all of them."""
+"""With fewer pictures, every tag is in all of them."""
 
-# What taggers write for nearly every picture, and no author chooses as a trigger.
+# Tags that taggers add to nearly every picture, and that no author chooses as a trigger word.
 _COMMONPLACE = frozenset(
     {
         *("1girl", "1boy", "1other", "solo", "no humans", "looking at viewer", "simple background"),
@@ -51,10 +51,10 @@ _COMMONPLACE = frozenset(
 def trigger_words(
     recorded: tuple[str, ...], metadata: Mapping[str, str] | None, path: Path | None
 ) -> tuple[str, ...]:
-    """The words, each once.
+    """The trigger words, without duplicates.
 
-    `recorded` are those of a source's record, `metadata` is that of the file's header, `path` where it lies; empty or
-    None where there is none.
+    `recorded` are the words in a source's record, `metadata` is from the file's header, and `path` is the file's path;
+    empty or None where there is none.
     """
     if recorded:
         return recorded
@@ -80,7 +80,7 @@ def _in_notes(path: Path | None) -> Iterator[list[str]]:
 
 def _note(path: Path) -> dict[str, Any]:
     try:
-        if not path.exists():  # a look is cheaper than an attempt
+        if not path.exists():  # faster than a failed attempt to open it
             return {}
         return _object(read_bounded(path, MAX_FILE_BYTES))
     except (OSError, ValueError):
@@ -103,7 +103,7 @@ def _in_metadata(metadata: Mapping[str, str]) -> Iterator[list[str]]:
 
 
 def _in_every_picture(tags: dict[str, Any], facts: object) -> list[str]:
-    """The tags that as many captions have as there are pictures; where nobody counted those, as the commonest has."""
+    """The tags that all pictures have. Without a count of pictures, the most frequent tag's count is used instead."""
     counts = {tag.strip(): count for tag, count in tags.items() if isinstance(count, int)}
     counted = facts.get("img_count") if isinstance(facts, dict) else None
     needed = counted if isinstance(counted, int) else max(counts.values(), default=0)

@@ -1,1 +1,1 @@
-"""What lies on this disk: the downloads, the user's own files, their names and pictures."""
+"""What is on this disk: the downloads, the user's own files, their names and pictures."""

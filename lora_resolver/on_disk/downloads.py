@@ -1,20 +1,20 @@
-"""Where downloaded files lie, and how they are found again without a network.
+"""Where downloaded files are stored, and how they are found again offline.
 
-    <download_dir>/                                     ComfyUI's first `loras` folder: its own loaders list these too
+    <download_dir>/                                     ComfyUI's first `loras` folder: its own loaders list these files
     └── air/
         ├── civitai/
         │   └── 120096@135931/
-        │       ├── pixel-art-xl.safetensors            the file, never there before it is verified
+        │       ├── pixel-art-xl.safetensors            the file; placed only after it is verified
         │       ├── pixel-art-xl.air.json               what it is: names, SHA-256, size and time when it was verified
         │       ├── pixel-art-xl.civitai.info           the service's own JSON, as other tools keep it
         │       ├── pixel-art-xl.preview.jpeg           its first picture
-        │       └── pixel-art-xl.safetensors.air-part   a download under way, with `.air-part.json` beside it
+        │       └── pixel-art-xl.safetensors.air-part   a download in progress, with its `.air-part.json`
         ├── huggingface/
         │   └── org/repo@main/sub/name.safetensors …
-        └── .locks/                                     a lock and a lease for each download under way
+        └── .locks/                                     a lock and a lease for each download in progress
 
-`air.json` is trusted as long as size and time of the file are those that it states; else the file is hashed again.
-Every folder in `search_dirs` may hold such a tree; only `download_dir` is written to.
+`air.json` is trusted while the file has the size and time recorded in it. Otherwise, the file is hashed again.
+Every folder in `search_dirs` may contain such a tree. Only `download_dir` is written to.
 """
 
 from __future__ import annotations
@@ -43,28 +43,28 @@ __all__ = ["DownloadedFile", "Downloads", "name_as"]
 RECORD_SUFFIX = ".air.json"
 LOCK_FOLDER = ".locks"
 MAX_RECORD_BYTES = 4 * 1024**2
-"""Of the record beside a file. A source's own JSON is kept in a file of its own."""
+"""For the record next to a file. A source's own JSON is in a separate file."""
 _FORMAT = 1
 _LONGEST_LOCK = 100
-"""Bytes of a lock's name before its ending."""
+"""Bytes of a lock file's name without its suffix."""
 
 
 @dataclass(frozen=True)
 class DownloadedFile:
-    """A file that lies in a store, as its `air.json` describes it."""
+    """A file in a store, as its `air.json` describes it."""
 
     path: Path
     identifiers: tuple[str, ...]
-    """Canonical texts that this file answers to."""
+    """Canonical texts that identify this file."""
     sha256: str
-    """As it was when the file was verified."""
+    """The SHA-256 when the file was verified."""
     unchanged: bool
-    """Whether size and time are still those of that moment."""
+    """Whether size and time are the same as at that moment."""
     source: str
     record: LoraRecord | None
 
     def is_version(self, identifier: Identifier) -> bool:
-        """Whether this is the file of a version that is named without its model."""
+        """Whether this is the file of a version that is identified without its model."""
         wanted = str(identifier).partition("@")[2]
         return any(text.partition("@")[2] == wanted for text in self.identifiers)
 
@@ -79,16 +79,16 @@ class Downloads:
     def folder(self, source: str, name: str) -> Path:
         """The folder for `name` ("120096@135931") of a source, whether or not it exists.
 
-        Raises StorageFailed for a name that leads out of the store.
+        Raises StorageFailed for a name that leads outside the store.
         """
         root = self._download_dir / "air"
         return contained(root, root / source / safe_folder(name))
 
     def target(self, source: str, folder: str, name: str, identifiers: Sequence[str]) -> Path:
-        """Where the file that a source calls `name`, and that answers to these identifiers, is to lie.
+        """The path for a file that a source calls `name` and that has these identifiers.
 
-        Two files of one folder may have names that one disk or another takes for the same; the second gets a mark.
-        Raises StorageFailed for a folder that leads out of the store.
+        Two files of one folder may have names that some file systems treat as equal. The second one gets a suffix.
+        Raises StorageFailed for a folder that leads outside the store.
         """
         inside = self.folder(source, folder)
         path = inside / fitted(inside, safe_file_name(name))
@@ -98,18 +98,18 @@ class Downloads:
         return inside / fitted(inside, marked(path.name, identifiers[0]))
 
     def name_of_folder(self, stored: DownloadedFile) -> str:
-        """The name that `folder` was given for a file: "120096@135931"."""
+        """The name that was passed to `folder` for a file: "120096@135931"."""
         root = next(root for root in self._roots if stored.path.is_relative_to(root))
         return stored.path.parent.relative_to(root / stored.source).as_posix()
 
     def lock_file(self, target: Path) -> Path:
-        """The file that whoever downloads `target` holds a lock on, also over a shared folder."""
+        """The lock file for a download of `target`, also used on a shared folder."""
         inside = target.relative_to(self._download_dir / "air")
         name = short_name("+".join(inside.parts), _LONGEST_LOCK)
         return self._download_dir / "air" / LOCK_FOLDER / f"{name}.lock"
 
     def find(self, identifier: Identifier) -> DownloadedFile | None:
-        """The file recorded under exactly this identifier, in any configured folder."""
+        """The file recorded with exactly this identifier, in any configured folder."""
         text = str(identifier)
         for folder in self._folders_of(identifier):
             for stored in _records_in(folder):
@@ -118,8 +118,8 @@ class Downloads:
         return None
 
     def confirm(self, stored: DownloadedFile) -> None:
-        """Notes that a file whose time had changed (it was copied, say) was hashed again and is still the same."""
-        with contextlib.suppress(StorageFailed):  # a read-only folder: it will be hashed once more next time
+        """Records that a file whose time changed (for example, it was copied) was hashed again and is the same."""
+        with contextlib.suppress(StorageFailed):  # in a read-only folder, the file is hashed again next time
             self.keep(
                 stored.path,
                 identifiers=stored.identifiers,
@@ -136,11 +136,11 @@ class Downloads:
             for root in self._roots:
                 if identifier.id:
                     yield root / identifier.source / name
-                else:  # a download address names the version only
+                else:  # a download address contains only the version
                     yield from sorted((root / identifier.source).glob(f"*{name}"))
 
     def versions(self, source: str, model: str) -> list[str]:
-        """The versions of a model that are on disk, the newest (highest number) first."""
+        """The versions of a model that are on disk, newest (highest number) first."""
         found = {
             folder.name.partition("@")[2]
             for root in self._roots
@@ -157,7 +157,7 @@ class Downloads:
             yield from _records_in(root)
 
     def abandoned(self) -> Iterator[Path]:
-        """Records in the folder for downloads whose file is gone."""
+        """Records in the download folder whose file is gone."""
         for record_path in sorted((self._download_dir / "air").rglob(f"*{RECORD_SUFFIX}")):
             if not _file_of(record_path).exists():
                 yield record_path
@@ -165,7 +165,7 @@ class Downloads:
     def keep(
         self, path: Path, *, identifiers: Sequence[str], sha256: str, source: str, record: LoraRecord | None
     ) -> None:
-        """Writes the record beside a file that has just been verified, and the service's own JSON if there is one."""
+        """Writes the record next to a file that was just verified, and the service's own JSON if there is one."""
         status = path.stat()
         content = {
             "format": _FORMAT,
@@ -182,8 +182,8 @@ class Downloads:
 
 
 def name_as(path: Path, folder: Path, name: str) -> None:
-    """Lets a file also lie at `folder/name`, where a loader looks for it: by a second name of the same file where the
-    disk knows that, else as a copy. What lies there already stays.
+    """Makes a file also available at `folder/name`, where a loader looks for it: as a hard link where the disk supports
+    it, otherwise as a copy. An existing file stays.
 
     Raises StorageFailed.
     """
@@ -215,7 +215,7 @@ def _records_in(folder: Path) -> Iterator[DownloadedFile]:
         return
     try:
         records = sorted(folder.rglob(f"*{RECORD_SUFFIX}"))
-    except OSError:  # a folder that goes away meanwhile
+    except OSError:  # the folder was removed in the meantime
         return
     for record_path in records:
         stored = _read(record_path)
@@ -224,7 +224,7 @@ def _records_in(folder: Path) -> Iterator[DownloadedFile]:
 
 
 def _read(record_path: Path) -> DownloadedFile | None:
-    """The record and its file, or None where either is missing or is not what it should be."""
+    """The record and its file, or None if either is missing or invalid."""
     path = _file_of(record_path)
     try:
         status = path.stat()

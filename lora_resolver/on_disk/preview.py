@@ -1,4 +1,4 @@
-"""The picture beside a LoRA: `<name>.preview.<ext>`, as ComfyUI and most tools name it and we do, or `<name>.<ext>`."""
+"""The picture next to a LoRA: `<name>.preview.<ext>`, as ComfyUI, most tools, and we name it, or `<name>.<ext>`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["find_preview", "keep_preview", "named_preview"]
 
 MAX_BYTES = 8 * 1024**2
 
-# First bytes → ending. What a server calls a picture is not believed: the file is shown in browsers.
+# First bytes → extension. The server's content type isn't trusted, because browsers display the file.
 _KINDS = ((b"\xff\xd8\xff", "jpeg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"GIF8", "gif"))
 
 _ENDINGS = ("jpeg", "jpg", "png", "webp", "gif")
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def keep_preview(url: str, lora: Path, transport: Transport) -> None:
-    """Fetches the picture. A LoRA without one is still a LoRA, so failures are only logged."""
+    """Downloads the picture. A LoRA works without one, so failures are only logged."""
     if not url or find_preview(lora) is not None:
         return
     try:
@@ -40,17 +40,17 @@ def keep_preview(url: str, lora: Path, transport: Transport) -> None:
         if ending is not None:
             write_atomically(lora.with_suffix(f".preview.{ending}"), bytes(content))
     except LoraResolverError as error:
-        _log.info("no preview for %s: %s", lora.name, error.message)
+        _log.info("No preview for %s: %s", lora.name, error.message)
 
 
 def find_preview(lora: Path) -> Path | None:
-    """The picture beside a LoRA file, if there is one, whichever tool put it there."""
+    """The picture next to a LoRA file, if there is one, whichever tool put it there."""
     return named_preview(lora) or _first(lora, "")
 
 
 def named_preview(lora: Path) -> Path | None:
-    """The one whose name says that it is a preview. A plain `<name>.png` may be the user's own: it is shown, but
-    neither removed with the LoRA nor given to other machines.
+    """The picture whose name marks it as a preview. A plain `<name>.png` may be the user's own: it is shown, but
+    neither removed with the LoRA nor shared with other machines.
     """
     return _first(lora, ".preview")
 

@@ -1,1 +1,1 @@
-"""What outlasts a session: settings and presets."""
+"""Persistent data: settings and presets."""

@@ -1,4 +1,4 @@
-"""Arrays that the user has given a name: one small JSON file.
+"""Arrays that the user has saved under a name, in one small JSON file.
 
 [{"name": "Soft light", "lora": "[{\\"model\\": \\"civitai:120096@135931\\", \\"weight\\": 0.7}]"}]
 """
@@ -30,16 +30,16 @@ MAX_BYTES = 8 * 1024**2
 
 @dataclass(frozen=True)
 class Preset:
-    """An array by name; `lora` is its text, as `format_lora_array` writes it."""
+    """A named array. `lora` is its text, as `format_lora_array` writes it."""
 
     name: str
     lora: str
 
 
 def read_presets(path: Path) -> list[Preset]:
-    """All of them, by name; none where there is no file. Entries that make no sense are left out.
+    """All presets, sorted by name; none if there is no file. Invalid entries are left out.
 
-    Raises InvalidInput for a file that cannot be read at all.
+    Raises InvalidInput if the file can't be read at all.
     """
     try:
         content = read_json_file(path, MAX_BYTES)
@@ -47,9 +47,9 @@ def read_presets(path: Path) -> list[Preset]:
         return []
     except (OSError, ValueError) as error:
         raise InvalidInput(
-            f"the presets in {path.name} cannot be read ({type(error).__name__})",
+            f"Could not read the presets in {path.name} ({type(error).__name__})",
             code="presetsUnreadable",
-            remedy="Correct the file, or delete it.",
+            remedy="Fix the file, or delete it.",
         ) from None
     presets = {}
     for each in content if isinstance(content, list) else ():
@@ -59,19 +59,19 @@ def read_presets(path: Path) -> list[Preset]:
 
 
 def save_preset(path: Path, name: str, lora: object) -> Preset:
-    """Keeps an array under a name, in place of one that had it.
+    """Saves an array under a name, and replaces a preset that has this name.
 
-    Raises InvalidInput for a name or an array that cannot be, StorageFailed where the file cannot be written.
+    Raises InvalidInput for an invalid name or array, StorageFailed if the file can't be written.
     """
     entries = parse_lora_array(lora)
     if len(entries) > MAX_LORAS:
-        raise _refused("lora", f"it has {len(entries):,} entries", f"A preset may have {MAX_LORAS}.")
+        raise _refused("lora", f"The array has {len(entries):,} entries", f"The limit is {MAX_LORAS}.")
     preset = Preset(_checked_name(name), format_lora_array(entries))
 
     def add(presets: dict[str, Preset]) -> None:
         if preset.name not in presets and len(presets) >= MAX_PRESETS:
             raise _refused(
-                "name", f"there are {MAX_PRESETS} presets already", "Delete one that is not needed."
+                "name", f"There are already {MAX_PRESETS} presets", "Delete one that you don't need."
             )
         presets[preset.name] = preset
 
@@ -80,12 +80,12 @@ def save_preset(path: Path, name: str, lora: object) -> Preset:
 
 
 def delete_preset(path: Path, name: str) -> None:
-    """Forgets a preset. Raises NotFound where there is none of this name."""
+    """Deletes a preset. Raises NotFound if there is none with this name."""
 
     def remove(presets: dict[str, Preset]) -> None:
         if presets.pop(name, None) is None:
             raise NotFound(
-                f"there is no preset {quoted(name)}",
+                f"There's no preset named {quoted(name)}",
                 code="notFound",
                 parameter="name",
                 remedy="Reload the list.",
@@ -95,7 +95,7 @@ def delete_preset(path: Path, name: str) -> None:
 
 
 def _change(path: Path, change: Callable[[dict[str, Preset]], None]) -> None:
-    from filelock import FileLock  # only whoever writes needs it
+    from filelock import FileLock  # needed only for writing
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,8 +107,8 @@ def _change(path: Path, change: Callable[[dict[str, Preset]], None]) -> None:
             if len(content) > MAX_BYTES:
                 raise _refused(
                     "lora",
-                    f"with it the presets would take {len(content):,} bytes, and {MAX_BYTES:,} are read",
-                    "Delete presets that are not needed, or shorten this one.",
+                    f"The presets would take {len(content):,} bytes, but the limit is {MAX_BYTES:,}",
+                    "Delete presets that you don't need, or shorten this one.",
                 )
             write_atomically(path, content)
     except OSError as error:
@@ -119,7 +119,7 @@ def _checked_name(name: str) -> str:
     tidy = " ".join(name.split())
     if not tidy or len(tidy) > MAX_NAME or not tidy.isprintable():
         raise _refused(
-            "name", f"{quoted(name)} is no name", f"Write 1 to {MAX_NAME} letters, without line breaks."
+            "name", f"Invalid name {quoted(name)}", f"Use 1 to {MAX_NAME} characters, without line breaks."
         )
     return tidy
 

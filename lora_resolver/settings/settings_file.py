@@ -1,9 +1,9 @@
-"""Settings that outlast a session: one small JSON file, for its owner alone, since it holds the tokens.
+"""Persistent settings: one small JSON file that only its owner can read, because it contains the tokens.
 
     {"CIVITAI_API_TOKEN": "…", "AIR_LORA_CONNECTIONS": "2"}
 
-The keys are the names of the environment variables, which win over the file. ComfyUI's settings page writes one in
-ComfyUI's system user folder, which no route serves; the command line has one in the user's own folder.
+The keys are the names of the environment variables, which win over the file. ComfyUI's settings page writes such a file
+in ComfyUI's system user folder, which no route serves. The command line uses a file in the user's own folder.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ SETTINGS_FILE = "settings.json"
 SETTING_KEYS = frozenset(
     {
         "AIR_LORA_ALLOW_REMOTE",
+        "AIR_LORA_API",
+        "AIR_LORA_API_KEY",
         "AIR_LORA_ARCHIVE",
         "AIR_LORA_BYPASS_COSTS",
         "AIR_LORA_CIVITAI_URL",
@@ -53,7 +55,7 @@ SETTING_KEYS = frozenset(
         "HF_TOKEN",
     }
 )
-"""What the file may set."""
+"""The settings that the file may contain."""
 
 MAX_BYTES = 1024**2
 
@@ -61,7 +63,7 @@ _log = logging.getLogger(__name__)
 
 
 def user_settings_file(environ: Mapping[str, str]) -> Path:
-    """Where the command line's settings lie: AIR_LORA_SETTINGS, or the system's folder for a user's settings."""
+    """The path of the command line's settings: AIR_LORA_SETTINGS, or in the system's folder for a user's settings."""
     named = environ.get("AIR_LORA_SETTINGS", "").strip()
     if named:
         return Path(named).expanduser()
@@ -76,17 +78,17 @@ def user_config() -> ResolverConfig:
 
 
 def with_settings(environ: Mapping[str, str], path: Path) -> dict[str, str]:
-    """The environment, with what the file says wherever the environment says nothing.
+    """The environment variables, with the file's settings for variables that aren't set.
 
-    Raises InvalidInput for a file that cannot be read.
+    Raises InvalidInput if the file can't be read.
     """
     return {**read_settings(path), **{key: value for key, value in environ.items() if value.strip()}}
 
 
 def read_settings(path: Path) -> dict[str, str]:
-    """What the file says; nothing where there is none. A file that others could read is closed to them.
+    """The settings in the file; none if there is no file. If others can read the file, their permissions are removed.
 
-    Raises InvalidInput for a file that cannot be read or is not a JSON object of texts.
+    Raises InvalidInput if the file can't be read or isn't a JSON object with texts or numbers.
     """
     try:
         with open_regular(path) as file:
@@ -97,24 +99,33 @@ def read_settings(path: Path) -> dict[str, str]:
     except (OSError, ValueError) as error:
         # Not the parser's message: it may quote a token.
         raise _unreadable(path, type(error).__name__) from None
-    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
-        raise _unreadable(path, "it must be an object of texts")
-    return {key: value for key, value in content.items() if key in SETTING_KEYS}
+    if not isinstance(content, dict):
+        raise _unreadable(path, 'it must be an object, such as {"AIR_LORA_CONNECTIONS": 8}')
+    return {key: _as_text(path, key, value) for key, value in content.items() if key in SETTING_KEYS}
+
+
+def _as_text(path: Path, key: str, value: object) -> str:
+    """The value as an environment variable would have it. Raises InvalidInput, without the value: it may be a token."""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if not isinstance(value, (str, int, float)):
+        raise _unreadable(path, f"{key} must be a text or a number")
+    return str(value)
 
 
 def save_settings(path: Path, changes: Mapping[str, str | None]) -> None:
-    """Changes some settings and leaves the others; None or an empty text removes one. The file gets mode 0600.
+    """Changes some settings and keeps the others. None or an empty text removes a setting. The file gets mode 0600.
 
-    Raises InvalidInput for a key that is no setting, StorageFailed where the file cannot be written.
+    Raises InvalidInput for an unknown key, StorageFailed if the file can't be written.
     """
-    from filelock import FileLock  # only whoever writes needs it
+    from filelock import FileLock  # needed only for writing
 
     unknown = sorted(set(changes) - SETTING_KEYS)
     if unknown:
         raise InvalidInput(
-            f"{unknown[0]} is no setting",
+            f"Unknown setting {unknown[0]}",
             code="unknownSetting",
-            remedy=f"Settings are: {', '.join(sorted(SETTING_KEYS))}.",
+            remedy=f"The settings are {', '.join(sorted(SETTING_KEYS))}.",
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,9 +135,9 @@ def save_settings(path: Path, changes: Mapping[str, str | None]) -> None:
             content = json.dumps(kept, indent=1).encode()
             if len(content) > MAX_BYTES:
                 raise InvalidInput(
-                    f"with it the settings would take {len(content):,} bytes, and {MAX_BYTES:,} are read",
+                    f"The settings would take {len(content):,} bytes, but the limit is {MAX_BYTES:,}",
                     code="invalidSetting",
-                    remedy="Write a shorter value.",
+                    remedy="Use a shorter value.",
                 )
             write_atomically(path, content, private=True)
     except OSError as error:
@@ -135,14 +146,14 @@ def save_settings(path: Path, changes: Mapping[str, str | None]) -> None:
 
 def _close_to_others(path: Path, mode: int) -> None:
     if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        _log.warning("%s could be read by other users of this machine; now only its owner can", path)
+        _log.warning("Other users of this machine could read %s. Now only its owner can.", path)
         with contextlib.suppress(OSError):
             path.chmod(0o600)
 
 
 def _unreadable(path: Path, why: str) -> InvalidInput:
     return InvalidInput(
-        f"the settings in {path} cannot be read ({why})",
+        f"Could not read the settings in {path} ({why})",
         code="invalidSetting",
-        remedy='Correct the file, or delete it. It looks like {"CIVITAI_API_TOKEN": "…"}.',
+        remedy='Fix the file, or delete it. It should look like {"CIVITAI_API_TOKEN": "…"}.',
     )

@@ -1,8 +1,8 @@
-"""Where LoRAs come from: one module per source, and the table that names them.
+"""Where LoRAs come from: one module per source, and the table of sources.
 
-A source is a function `locate(identifier, context)`. It says where the file of an identifier is to be had: on this
+A source is a function `locate(identifier, context)`. It returns where the file of an identifier is available: on this
 disk, under another identifier, or as a file to download. It raises the errors of `errors.py`, and never downloads
-weights itself. A new source is one module and one line in `SOURCES`.
+weights itself. To add a source, add one module and one line in `SOURCES`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ SOURCES: Mapping[str, Callable[[Identifier, SourceContext], Finding]] = {
     "huggingface": huggingface.locate,
     "local": local.locate,
 }
-"""Identifier source → function. Every other name is a provider that keeps its weights to itself."""
+"""Identifier source → function. Every other name is a provider whose weights aren't public."""
 
 
 def locate(identifier: Identifier, context: SourceContext) -> Finding:
-    """Asks the source that the identifier names."""
+    """Calls the source of the identifier."""
     return SOURCES.get(identifier.source, hosted.locate)(identifier, context)

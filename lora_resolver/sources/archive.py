@@ -1,9 +1,9 @@
-"""CivArchive, https://civarchive.com: where files lie that CivitAI no longer has. Asked only if the user wants it.
+"""CivArchive, https://civarchive.com: finds files that CivitAI no longer has. Used only if the user enables it.
 
     GET <archive>/sha256/<64 hex>   →   somewhere in it: {"sha256": …, "mirrors": [{"url", "filename", "deletedAt"}, …]}
 
-Its form is not documented, so it is read leniently; what counts is the SHA-256 of what arrives. Mirrors are anybody's
-servers: they are held to the rules for addresses that a server names.
+The response format isn't documented, so it is read leniently. The SHA-256 of the downloaded file decides. Mirrors can
+be anybody's servers: they must follow the rules for addresses that come from a server.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _MAX_NODES = 20_000
 def locate(
     sha256: str | None, context: SourceContext, *, like: FetchableFile | None = None
 ) -> RemoteFile | None:
-    """Mirrors of the file with this SHA-256; None where the archive is not to be asked or knows of none.
+    """Mirrors of the file with this SHA-256; None if the archive is disabled or doesn't know any.
 
-    `like` is the offer of a source that turned out to have lost the file: what it said of it is kept.
+    `like` is the offer of a source that no longer has the file. Its metadata is kept.
     """
     address = context.config.archive_url
     if address is None or sha256 is None or context.config.offline:
@@ -40,7 +40,7 @@ def locate(
     try:
         answer = context.transport.get_json(f"{address}/sha256/{sha256}")
     except LoraResolverError:
-        return None  # the source's own answer is the one to show
+        return None  # the source's own response is the one to show
     if answer.status != 200:
         return None
     urls, names = _mirrors(answer.body, sha256)
@@ -65,7 +65,7 @@ def locate(
 
 
 def _mirrors(body: Any, sha256: str) -> tuple[list[str], list[str]]:
-    """(addresses, file names) of the mirrors that are said to have this very file."""
+    """(addresses, file names) of the mirrors that are listed for exactly this file."""
     urls: list[str] = []
     names: list[str] = []
     for node in _objects(body):
@@ -90,7 +90,7 @@ def _title(body: Any) -> str:
 
 
 def _objects(body: Any) -> Iterator[dict[str, Any]]:
-    """Every object in the JSON, the outer ones first."""
+    """Every object in the JSON, outer ones first."""
     waiting = [body]
     for _ in range(_MAX_NODES):
         if not waiting:

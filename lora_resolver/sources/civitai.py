@@ -1,9 +1,9 @@
-"""CivitAI: REST v1, https://developer.civitai.com/site/reference. Its habits live here and nowhere else.
+"""CivitAI: REST v1, https://developer.civitai.com/site/reference. Only this module knows its peculiarities.
 
 civitai:120096@135931          one version
 civitai:120096@135931+555      one file of it
-civitai:120096@latest          the newest version, asked for on purpose
-sha256:<64 hex>                whatever version has this file
+civitai:120096@latest          the newest version, requested explicitly
+sha256:<64 hex>                the version that has this file
 """
 
 from __future__ import annotations
@@ -20,43 +20,35 @@ from ..identifiers.file_names import is_safetensors
 from ..model_file.architecture.base_models import declared_families
 from ..on_disk import civitai_json as api
 from ..text import setting
+from ..transfer.tasks import Cancelled
+from .civitai_base_models import BASE_MODELS
 from .context import Alias, RemoteFile
+from .model_page import Licence, ModelPage, VersionPage, text_of_html
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from ..identifiers import Identifier
+    from ..model_file.suggested_weight import SuggestedWeight
     from ..records import FileRecord, LoraRecord
     from ..transfer.transport import Answer
     from .context import SourceContext
 
-__all__ = ["Listing", "listed_versions", "locate", "locate_by_hash", "search"]
+__all__ = ["Listing", "listed_versions", "locate", "locate_by_hash", "model_page", "search"]
 
 LORA_TYPES = frozenset({"LORA", "LoCon", "DoRA"})
-"""Model types that add to a checkpoint; LoCon is CivitAI's word for everything that LyCORIS makes."""
+"""Model types that modify a checkpoint. LoCon is CivitAI's name for everything that LyCORIS creates."""
 
 MODEL_TYPES = {
     "lora": LORA_TYPES,
     "checkpoint": frozenset({"Checkpoint", "UNet"}),
     "vae": frozenset({"VAE"}),
+    "text_encoder": frozenset({"Other", "CLIPVision"}),
+    "embedding": frozenset({"TextualInversion"}),
 }
-"""Kind of the configuration → model types."""
+"""Kind in the configuration → model types."""
 
-# Words of CivitAI's `baseModels` for families that are in the table (basemodel.constants.ts in civitai/civitai).
-BASE_MODELS = (
-    "ACE Audio", "Anima", "AuraFlow", "Chroma", "Ernie", "Flux.1 D", "Flux.1 Kontext", "Flux.1 Krea", "Flux.1 S",
-    "Flux.2 D", "Flux.2 Klein 4B", "Flux.2 Klein 4B-base", "Flux.2 Klein 9B", "Flux.2 Klein 9B-base", "HiDream",
-    "Hunyuan 1", "Hunyuan Video", "Illustrious", "Kolors", "Krea 2", "LTXV", "LTXV 2.3", "LTXV2", "Lumina",
-    "MiniMax H3", "Mochi", "NoobAI", "PixArt E", "PixArt a", "Pony", "Pony V7", "Qwen", "Qwen 2", "SD 1.4", "SD 1.5",
-    "SD 1.5 Hyper", "SD 1.5 LCM", "SD 2.0", "SD 2.0 768", "SD 2.1", "SD 2.1 768", "SD 2.1 Unclip", "SD 3", "SD 3.5",
-    "SD 3.5 Large", "SD 3.5 Large Turbo", "SD 3.5 Medium", "SDXL 0.9", "SDXL 1.0", "SDXL 1.0 LCM", "SDXL Distilled",
-    "SDXL Hyper", "SDXL Lightning", "SDXL Turbo", "Stable Cascade", "Wan Image 2.7", "Wan Video",
-    "Wan Video 1.3B t2v", "Wan Video 14B i2v 480p", "Wan Video 14B i2v 720p", "Wan Video 14B t2v",
-    "Wan Video 2.2 I2V-A14B", "Wan Video 2.2 T2V-A14B", "Wan Video 2.2 TI2V-5B", "Wan Video 2.5 I2V",
-    "Wan Video 2.5 T2V", "Wan Video 2.7", "ZImageBase", "ZImageTurbo",
-)  # fmt: skip
-
-TOKEN_PAGE = "/user/account"  # noqa: S105 - the page where a user makes a token
+TOKEN_PAGE = "/user/account"  # noqa: S105 - the page where users create tokens
 
 
 def locate(identifier: Identifier, context: SourceContext) -> RemoteFile | Alias:
@@ -67,24 +59,22 @@ def locate(identifier: Identifier, context: SourceContext) -> RemoteFile | Alias
         return Alias(replace(identifier, version=_newest(identifier, context)))
     version = identifier.version
     try:
-        document = _ask(
-            context, f"/api/v1/model-versions/{version}", f"CivitAI has no version {version} of a model"
-        )
+        document = _ask(context, f"/api/v1/model-versions/{version}", f"CivitAI has no version {version}")
     except NotFound as error:
         raise _with_other_versions(error, identifier, context) from None
     belongs_to = api.model_id(document)
     if belongs_to is None:
         raise TransferFailed(
-            f"CivitAI does not say which model version {version} is of",
+            f"CivitAI's response for version {version} doesn't name a model",
             code="badAnswer",
-            remedy=f"Open {context.config.civitai_url}/api/v1/model-versions/{version} to see what it says, or run it "
-            "again later.",
+            remedy="Try again later. To see the response, open "
+            f"{context.config.civitai_url}/api/v1/model-versions/{version}.",
         )
     if identifier.id and belongs_to != identifier.id:
         raise NotFound(
-            f"version {version} belongs to CivitAI model {belongs_to}, not to {identifier.id}",
+            f"Version {version} belongs to CivitAI model {belongs_to}, not to {identifier.id}",
             code="wrongModel",
-            remedy=f"If {api.name(document)!r} is what you want, write civitai:{belongs_to}@{version}.",
+            remedy=f"To use {api.name(document)!r}, write civitai:{belongs_to}@{version}.",
         )
     return _offer(document, context, asked=identifier)
 
@@ -95,21 +85,25 @@ def locate_by_hash(identifier: Identifier, context: SourceContext) -> RemoteFile
     document = _ask(
         context,
         f"/api/v1/model-versions/by-hash/{digest.upper()}",
-        f"neither your loras folders nor CivitAI have a file with SHA-256 {digest}",
+        f"No file with SHA-256 {digest} in your loras folders or on CivitAI",
     )
     return _offer(document, context, asked=identifier, sha256=digest)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """One version in a list: what CivitAI says of it, and why it cannot be had, where it says that already."""
+    """One version in a list: what CivitAI says about it, and why it isn't available, if CivitAI already says so."""
 
     record: LoraRecord
     refused: LoraResolverError | None = None
+    published: str = ""
+    """The day, such as 2026-01-31."""
+    about: str = ""
+    """What is new in it, as the author writes it."""
 
 
 SORTS = {"relevance": "", "downloads": "Most Downloaded", "newest": "Newest"}
-"""How a search is sorted → what the site calls it; it has no word for its own order."""
+"""Sort order of a search → the site's name for it. The site has no name for its default order."""
 
 
 def search(
@@ -121,8 +115,8 @@ def search(
     cursor: str | None = None,
     limit: int = 20,
 ) -> tuple[list[Listing], str | None]:
-    """LoRAs that the site finds for some words, each in its newest version for one of `families`, and the cursor for
-    the next page. Without families: for anything. `sort` is one of `SORTS`.
+    """LoRAs that the site finds for a query, each in its newest version for one of `families`, and the cursor for
+    the next page. Without families, any version matches. `sort` is one of `SORTS`.
 
     Raises Offline, AccessDenied or TransferFailed.
     """
@@ -139,7 +133,9 @@ def search(
     if cursor:
         asked.append(("cursor", cursor))
     asked += [("baseModels", each) for each in BASE_MODELS if wanted.intersection(declared_families(each))]
-    document = _ask(context, f"/api/v1/models?{urlencode(asked)}", f"CivitAI cannot search for {query!r}")
+    document = _ask(
+        context, f"/api/v1/models?{urlencode(asked)}", f"CivitAI rejected the search for {query!r}"
+    )
     found = [
         listing
         for model in api.models(document)
@@ -149,9 +145,52 @@ def search(
 
 
 def listed_versions(model_id: str, context: SourceContext) -> list[Listing]:
-    """Every published version of a model, the newest first. Raises as `search` does, and NotFound."""
+    """Every published version of a model, newest first. Raises NotFound and the errors of `search`."""
     model = _ask(context, f"/api/v1/models/{model_id}", f"CivitAI has no model {model_id}")
     return [_listing(document, context) for document in api.version_documents(model)]
+
+
+def model_page(model_id: str, version: str | None, context: SourceContext) -> ModelPage:
+    """The content of the model's page. Raises NotFound and the errors of `search`.
+
+    The weight that the author suggests is requested separately, only for `version`: the REST API's documents don't
+    contain it. This request is short, and its failures are ignored.
+    """
+    model = _ask(context, f"/api/v1/models/{model_id}", f"CivitAI has no model {model_id}")
+    page = ModelPage(
+        name=api.name(model),
+        description=text_of_html(model.get("description")),
+        creator=api.creator({"model": model}),
+        tags=api.tags(model),
+        licence=Licence(**api.terms(model)),
+        versions=tuple(
+            VersionPage(each.record, each.published, each.about, each.refused is not None)
+            for each in (_listing(document, context) for document in api.version_documents(model))
+        ),
+    )
+    wanted = next(
+        (each.record for each in page.versions if each.record.identifier == f"civitai:{model_id}@{version}"),
+        None,
+    )
+    if wanted is None or wanted.suggested_weight is not None:
+        return page
+    weight = _asked_weight(str(version), context)
+    return page if weight is None else page.with_weight(wanted.identifier, weight)
+
+
+def _asked_weight(version: str, context: SourceContext) -> SuggestedWeight | None:
+    """Uses the endpoint of the site's own generator (civitai/civitai, pages/api/generation/resources.ts)."""
+    address = f"{context.config.civitai_url}/api/generation/resources?ids={version}"
+    try:
+        answer = context.transport.get_json(address)
+    except (LoraResolverError, Cancelled):  # the page is complete without this weight
+        return None
+    found = answer.body if answer.status == 200 else None
+    listed = found if isinstance(found, list) else found.get("items") if isinstance(found, dict) else None
+    for each in listed if isinstance(listed, list) else []:
+        if isinstance(each, dict) and str(each.get("id")) == version:
+            return api.suggested_weight(each)
+    return None
 
 
 def _newest_for(families: set[str], model: dict[str, Any], context: SourceContext) -> Listing | None:
@@ -168,8 +207,10 @@ def _listing(document: dict[str, Any], context: SourceContext) -> Listing:
         _check_kind(document, record, context.config.kind)
         _check_availability(document, record)
     except (AccessDenied, NotFound, VerificationFailed) as error:
-        return Listing(record, error)
-    return Listing(record)
+        refused: LoraResolverError | None = error
+    else:
+        refused = None
+    return Listing(record, refused, api.published(document), text_of_html(document.get("description")))
 
 
 def _offer(
@@ -181,15 +222,15 @@ def _offer(
     file = _choose(record, asked, sha256)
     if not is_safetensors(file.name) and file.format != "SafeTensor":
         raise VerificationFailed(
-            f"{file.name!r} of {record.identifier} is not a .safetensors file",
+            f"{file.name!r} of {record.identifier} isn't a .safetensors file",
             code="notSafetensors",
-            remedy="Other formats can run code when they are loaded. Look for a version with a .safetensors file.",
+            remedy="Other formats can run code when they're loaded. Choose a version with a .safetensors file.",
         )
     if file.scan == "Danger":
         raise VerificationFailed(
-            f"CivitAI's own scan calls {file.name!r} of {record.identifier} dangerous",
+            f"CivitAI's scan marked {file.name!r} of {record.identifier} as dangerous",
             code="dangerousFile",
-            remedy="Do not use it.",
+            remedy="Don't use this file.",
         )
     answers_to = [f"{record.identifier}+{file.id}"] if file.id is not None else []
     if file.primary:
@@ -222,9 +263,11 @@ def _choose(record: LoraRecord, asked: Identifier, sha256: str | None) -> FileRe
         wanted = traits_of(asked.choice or "")
         models = [file for file in record.files if file.is_model and "type" not in wanted]
         fitting = [file for file in models or record.files if agrees(wanted, dict(file.traits))]
-        fitting.sort(key=lambda file: -_matches(file, asked))  # stable: else in the site's order
+        fitting.sort(key=lambda file: -_matches(file, asked))  # stable: ties stay in the site's order
         if not fitting and record.files:
-            raise _no_such_file(record, f"{record.identifier} has no file with {unquote(str(asked.choice))}")
+            raise _no_such_file(
+                record, f"{record.identifier} has no file that matches {unquote(str(asked.choice))}"
+            )
     if fitting:
         best = [
             file
@@ -235,7 +278,7 @@ def _choose(record: LoraRecord, asked: Identifier, sha256: str | None) -> FileRe
     raise NotFound(
         f"{record.identifier} ({record.name}) has no file to download",
         code="noFile",
-        remedy=f"Look at {record.page_url}.",
+        remedy=f"For details, open {record.page_url}.",
     )
 
 
@@ -249,7 +292,7 @@ def _no_such_file(record: LoraRecord, message: str) -> NotFound:
         f"+{file.id} {file.name}" + (f" ({', '.join(value for _, value in file.traits)})" if several else "")
         for file in record.files
     )
-    return NotFound(message, code="notFound", remedy=f"Its files: {', '.join(files) or 'none'}.")
+    return NotFound(message, code="notFound", remedy=f"Available files: {', '.join(files) or 'none'}.")
 
 
 _MOST_SHOWN = 8
@@ -259,9 +302,9 @@ def _check_kind(document: dict[str, Any], record: LoraRecord, wanted: str) -> No
     kind = api.model_type(document)
     if kind and kind not in MODEL_TYPES[wanted]:
         raise VerificationFailed(
-            f"{record.identifier} ({record.name}) is a {kind}, not a {KINDS[wanted]}",
+            f"{record.identifier} ({record.name}) has the type {kind}, not {KINDS[wanted]}",
             code="notALora" if wanted == "lora" else "wrongKind",
-            remedy=f"Use the identifier of a {KINDS[wanted]}.",
+            remedy=f"Use an identifier of type {KINDS[wanted]}.",
         )
 
 
@@ -273,7 +316,7 @@ def _check_availability(document: dict[str, Any], record: LoraRecord) -> None:
         raise NotFound(
             f"{record.identifier} ({record.name}) was taken down from CivitAI",
             code="takenDown",
-            remedy="If you have the file, put it in a loras folder and name it local:….",
+            remedy="If you have the file, put it in a loras folder and use local:name.safetensors.",
         )
     usage = document.get("usageControl")
     if usage not in (None, "", "Download"):
@@ -289,14 +332,14 @@ def _explain(record: LoraRecord, answer: Answer, *, has_token: bool, site: str) 
             return _downloads_disabled(record)
         if has_token:
             return AccessDenied(
-                f"CivitAI does not accept the token for {record.identifier} ({record.name})",
+                f"CivitAI rejected the token for {record.identifier} ({record.name})",
                 code="tokenRejected",
-                remedy=f"Make a new token at {site}{TOKEN_PAGE} and put it into {setting('CIVITAI_API_TOKEN')}.",
+                remedy=f"Create a new token at {site}{TOKEN_PAGE} and save it in {setting('CIVITAI_API_TOKEN')}.",
             )
         return AccessDenied(
-            f"the creator of {record.identifier} ({record.name}) wants you to be logged in to download it",
+            f"Downloading {record.identifier} ({record.name}) requires a CivitAI token",
             code="loginNeeded",
-            remedy=f"Make a token at {site}{TOKEN_PAGE} and put it into {setting('CIVITAI_API_TOKEN')}.",
+            remedy=f"Create a token at {site}{TOKEN_PAGE} and save it in {setting('CIVITAI_API_TOKEN')}.",
         )
     if answer.status == 403:
         deadline = body.get("deadline")
@@ -305,40 +348,39 @@ def _explain(record: LoraRecord, answer: Answer, *, has_token: bool, site: str) 
             return AccessDenied(
                 f"{record.identifier} ({record.name}) is in early access{until}",
                 code="earlyAccess",
-                remedy=f"Buy access at {record.page_url} and fill {setting('CIVITAI_API_TOKEN')}, or wait.",
+                remedy=f"Buy access at {record.page_url} and save your token in "
+                f"{setting('CIVITAI_API_TOKEN')}, or wait.",
             )
         return AccessDenied(
-            f"CivitAI does not let you download {record.identifier} ({record.name})"
+            f"CivitAI denied the download of {record.identifier} ({record.name})"
             + (f": {said}" if said else ""),
             code="accessDenied",
-            remedy=f"Look at {record.page_url} for what it asks for.",
+            remedy=f"To see what is required, open {record.page_url}.",
         )
     if answer.status == 404:
-        return _not_found(f"CivitAI no longer has the file of {record.identifier} ({record.name})", site)
+        return _not_found(f"CivitAI no longer has the file for {record.identifier} ({record.name})", site)
     if answer.status == _UNAVAILABLE_FOR_LEGAL_REASONS:
-        return _region_blocked(
-            f"CivitAI does not give {record.identifier} ({record.name}) to this machine (451)"
-        )
+        return _region_blocked(f"CivitAI blocks {record.identifier} ({record.name}) in your region (451)")
     if answer.status == 410:
         return _archived(record)
     return None
 
 
 def _with_other_versions(error: NotFound, identifier: Identifier, context: SourceContext) -> NotFound:
-    """A version that is gone: those that are there are named."""
+    """The error for a version that is gone, with the available versions of the model."""
     if not identifier.id:
         return error
     try:
         name, versions = _versions(identifier, context)
-    except LoraResolverError:  # the model is gone too, or cannot be asked for
+    except LoraResolverError:  # the model is gone too, or can't be requested
         return error
     if not versions:
         return error
     named = f" ({name})" if name else ""
     return NotFound(
-        f"CivitAI model {identifier.id}{named} has no version {identifier.version} any more, or never had",
+        f"CivitAI model {identifier.id}{named} has no version {identifier.version}",
         code=error.code,
-        remedy=f"It has: {_shown(identifier, versions)}.",
+        remedy=f"Available versions: {_shown(identifier, versions)}.",
     )
 
 
@@ -346,7 +388,7 @@ def _newest(identifier: Identifier, context: SourceContext) -> str:
     versions = _versions(identifier, context)[1]
     if not versions:
         raise _not_found(
-            f"CivitAI model {identifier.id} has no version that can be had", context.config.civitai_url
+            f"CivitAI model {identifier.id} has no available version", context.config.civitai_url
         )
     return versions[0][0]
 
@@ -354,12 +396,12 @@ def _newest(identifier: Identifier, context: SourceContext) -> str:
 def _version_missing(identifier: Identifier, context: SourceContext) -> NotFound:
     name, versions = _versions(identifier, context)
     return NotFound(
-        f"{identifier}{f' ({name})' if name else ''} does not say which version",
+        f"Missing version in {identifier}{f' ({name})' if name else ''}",
         code="versionMissing",
-        remedy=f"Write one of: {_shown(identifier, versions)}. "
-        f"Or civitai:{identifier.id}@latest for the newest, whatever it is."
+        remedy=f"Use one of: {_shown(identifier, versions)}. "
+        f"To always use the newest version, write civitai:{identifier.id}@latest."
         if versions
-        else f"Look at {context.config.civitai_url}/models/{identifier.id} for the versions.",
+        else f"For the versions, open {context.config.civitai_url}/models/{identifier.id}.",
     )
 
 
@@ -373,7 +415,7 @@ def _shown(identifier: Identifier, versions: list[tuple[str, str]]) -> str:
 
 
 def _versions(identifier: Identifier, context: SourceContext) -> tuple[str, list[tuple[str, str]]]:
-    """The model's name, and its versions with theirs, the newest first; offline, those on this disk."""
+    """The model's name, and (number, name) of its versions, newest first; offline, only the versions on this disk."""
     if context.config.offline:
         return "", [(number, "") for number in context.downloads.versions("civitai", identifier.id)]
     model = _ask(context, f"/api/v1/models/{identifier.id}", f"CivitAI has no model {identifier.id}")
@@ -383,9 +425,9 @@ def _versions(identifier: Identifier, context: SourceContext) -> tuple[str, list
 def _ask(context: SourceContext, path: str, missing: str) -> dict[str, Any]:
     if context.config.offline:
         raise Offline(
-            "it is not on this disk, and the network is switched off",
+            "Not available on this disk, and offline mode is on",
             code="offline",
-            remedy=f"Switch off {setting('AIR_LORA_OFFLINE')}, or put the file in a loras folder.",
+            remedy=f"Turn off {setting('AIR_LORA_OFFLINE')}, or put the file in a loras folder.",
         )
     answer = context.transport.get_json(f"{context.config.civitai_url}{path}")
     if answer.status == 200 and isinstance(answer.body, dict):
@@ -393,32 +435,34 @@ def _ask(context: SourceContext, path: str, missing: str) -> dict[str, Any]:
     if answer.status in (400, 404):
         raise _not_found(missing, context.config.civitai_url)
     if answer.status == _UNAVAILABLE_FOR_LEGAL_REASONS:
-        raise _region_blocked("CivitAI does not answer this machine (451)")
+        raise _region_blocked("CivitAI isn't available in your region (451)")
     if answer.status == 401:
         raise AccessDenied(
-            "CivitAI does not accept the token",
+            "CivitAI rejected the token",
             code="tokenRejected",
-            remedy=f"Make a new one at {context.config.civitai_url}{TOKEN_PAGE} and put it into "
+            remedy=f"Create a new token at {context.config.civitai_url}{TOKEN_PAGE} and save it in "
             f"{setting('CIVITAI_API_TOKEN')}.",
         )
     if answer.status == 403:
         raise AccessDenied(
-            "CivitAI does not answer this machine (403)",
+            "CivitAI blocked this request (403)",
             code="accessDenied",
-            remedy="It may block your country or your provider. Another network or a mirror may do.",
+            remedy="CivitAI might block your country or your internet provider. Try another network or a mirror.",
         )
     raise TransferFailed(
-        f"CivitAI answered with status {answer.status}",
+        f"Unexpected response from CivitAI (status {answer.status})",
         code="badAnswer",
-        remedy="Run it again later.",
+        remedy="Try again later.",
     )
 
 
 def _not_found(message: str, site: str) -> NotFound:
-    remedy = "Check the numbers. It may also be unpublished, or hidden from you without a token."
+    remedy = "Check the identifier. The model might also be unpublished, or visible only with a token."
     if urlsplit(site).hostname in ("civitai.com", "www.civitai.com"):
-        # reference/services.md, 3.5: civitai.com answers for what everybody may see.
-        remedy += f" What is for adults is at {ADULT_SITE} alone: set AIR_LORA_CIVITAI_URL to it."
+        # reference/services.md, 3.5: civitai.com only returns what everybody may see.
+        remedy += (
+            f" Adult content is only available at {ADULT_SITE}: set AIR_LORA_CIVITAI_URL to that address."
+        )
     return NotFound(message, code="notFound", remedy=remedy)
 
 
@@ -430,8 +474,8 @@ def _region_blocked(message: str) -> AccessDenied:
     return AccessDenied(
         message,
         code="regionBlocked",
-        remedy="The law where this machine's address is does not allow it, or CivitAI does not serve that region. A "
-        "token does not help. If you have the file, put it in a loras folder and name it local:….",
+        remedy="The law in your region forbids it, or CivitAI doesn't serve your region. A token doesn't help. If you "
+        "have the file, put it in a loras folder and use local:name.safetensors.",
     )
 
 
@@ -439,13 +483,13 @@ def _archived(record: LoraRecord) -> NotFound:
     return NotFound(
         f"{record.identifier} ({record.name}) is archived on CivitAI and can no longer be downloaded",
         code="archived",
-        remedy="If you have the file, put it in a loras folder and name it local:….",
+        remedy="If you have the file, put it in a loras folder and use local:name.safetensors.",
     )
 
 
 def _downloads_disabled(record: LoraRecord) -> AccessDenied:
     return AccessDenied(
-        f"the creator of {record.identifier} ({record.name}) allows its use on CivitAI only, no downloads",
+        f"The creator of {record.identifier} ({record.name}) disabled downloads; you can use it on CivitAI only",
         code="downloadsDisabled",
-        remedy="A token does not help. Choose another LoRA.",
+        remedy="A token doesn't help. Choose another LoRA.",
     )

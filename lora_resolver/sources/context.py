@@ -1,4 +1,4 @@
-"""What every source works with, the three answers that it can give, and what a shared store is to whoever asks it."""
+"""What every source works with, the three results that it can return, and the interface of a shared store."""
 
 from __future__ import annotations
 
@@ -50,49 +50,49 @@ class SourceContext:
 
 @dataclass(frozen=True)
 class OnDisk:
-    """The user has it: here."""
+    """The file is on this disk."""
 
     path: Path
 
 
 @dataclass(frozen=True)
 class Alias:
-    """The user says that this name stands for another one."""
+    """The user has mapped this name to another one."""
 
     identifier: Identifier
 
 
 class FetchableFile(Protocol):
-    """A file that is not on this disk, and how to get it."""
+    """A file that isn't on this disk, and how to get it."""
 
     @property
     def source(self) -> str:
-        """Whose file it is: "civitai", "huggingface", …"""
+        """The source of the file: "civitai", "huggingface", …"""
 
     @property
     def folder(self) -> str:
-        """Below `air/<source>/`: "120096@135931"."""
+        """The folder below `air/<source>/`: "120096@135931"."""
 
     @property
     def record(self) -> LoraRecord:
-        """What its source says of it."""
+        """What its source says about it."""
 
     @property
     def file(self) -> FileRecord:
-        """Its name, size and SHA-256, as far as they are known."""
+        """Its name, size, and SHA-256, as far as they are known."""
 
     @property
     def identifiers(self) -> tuple[str, ...]:
-        """Canonical texts that this very file answers to."""
+        """Canonical texts that identify exactly this file."""
 
     def header(self, target: Path, context: SourceContext) -> RemoteHeader:
-        """What its header says, without its weights, which would go to `target`. Raises what a download would."""
+        """Its header, without its weights, which would go to `target`. Raises what a download would."""
 
     def fetch(self, target: Path, context: SourceContext, tracker: ProgressTracker) -> VerifiedFile:
-        """Puts the verified file at `target`, on which whoever calls it holds the lock. Raises what `download` does."""
+        """Puts the verified file at `target`. The caller holds the lock on `target`. Raises what `download` does."""
 
     def fetch_picture(self, url: str, target: Path, context: SourceContext) -> None:
-        """Puts its picture beside `target`; a picture that cannot be had is no failure."""
+        """Puts its picture next to `target`. A picture that isn't available isn't an error."""
 
 
 @dataclass(frozen=True)
@@ -105,17 +105,17 @@ class RemoteFile:
     file: FileRecord
     identifiers: tuple[str, ...]
     explain: Callable[[Answer], LoraResolverError | None]
-    """What a refused download means, or None where the status alone says it."""
+    """Explains a refused download; returns None if the status alone explains it."""
     mirrors: tuple[str, ...] = ()
-    """Further addresses of the same bytes, for when the file's own does not give them."""
+    """More addresses of the same bytes, used if the file's own address fails."""
 
     def header(self, target: Path, context: SourceContext) -> RemoteHeader:
-        """From the file's own address alone."""
+        """Reads only from the file's own address."""
         request = DownloadRequest(self.file, target, self.explain)
         return peek_header(request, context.transport, context.config)
 
     def fetch(self, target: Path, context: SourceContext, tracker: ProgressTracker) -> VerifiedFile:
-        """From the first address that gives it."""
+        """Downloads from the first address that works."""
 
         def from_address(url: str) -> VerifiedFile:
             request = DownloadRequest(replace(self.file, url=url), target, self.explain)
@@ -128,7 +128,7 @@ class RemoteFile:
         return from_address(last)
 
     def fetch_picture(self, url: str, target: Path, context: SourceContext) -> None:
-        """From its own address; "" is none."""
+        """Downloads from the picture's own address; "" means that there is no picture."""
         keep_preview(url, target, context.transport)
 
 
@@ -136,38 +136,38 @@ Finding = OnDisk | Alias | RemoteFile
 
 
 class NotInStore(Exception):
-    """The shared store said that it has a file, and does not give it: the file's own source is to be asked."""
+    """The shared store lists a file but doesn't deliver it. The file's own source must be used instead."""
 
 
 class SharedFiles(Protocol):
-    """A store that several machines share, and that fails no run."""
+    """A store that several machines share. Its failures never stop a run."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What went wrong so far, each once, for people."""
+        """The problems so far, without duplicates, for people."""
 
     def find(self, identifier: Identifier, *, last_resort: bool = False) -> FetchableFile | None:
-        """What it has under this name; its `header` and `fetch` may raise NotInStore. A name whose file may be another
-        one by now is a last resort: for when its source cannot be asked."""
+        """The file under this name; its `header` and `fetch` may raise NotInStore. A name that may stand for another
+        file by now is a last resort, for when its source isn't available."""
 
     def fetch(self, sha256: str, target: Path, tracker: ProgressTracker) -> VerifiedFile | None:
-        """Puts the file with this SHA-256 at `target`, if the store has it, sound. Raises StorageFailed."""
+        """Puts the file with this SHA-256 at `target`, if the store has it undamaged. Raises StorageFailed."""
 
     def keep(self, path: Path, found: FetchableFile, sha256: str, tracker: ProgressTracker) -> bool:
-        """Puts a verified file of this disk into the store; whether all of it is there now."""
+        """Puts a verified file from this disk into the store. Returns whether the store now has all of it."""
 
 
 class NoSharedStore:
-    """For whoever has set none."""
+    """Used if no shared store is configured."""
 
     warnings: tuple[str, ...] = ()
 
     def find(self, _identifier: Identifier, *, last_resort: bool = False) -> None:
-        """Nothing."""
+        """Returns None."""
 
     def fetch(self, _sha256: str, _target: Path, _tracker: ProgressTracker) -> None:
-        """Nothing."""
+        """Returns None."""
 
     def keep(self, _path: Path, _found: FetchableFile, _sha256: str, _tracker: ProgressTracker) -> bool:
-        """Not kept."""
+        """Returns False: nothing is stored."""
         return False

@@ -1,6 +1,6 @@
-"""Providers that run a model and do not give its weights away (`runware:…`, `bfl:…`, a user's own sources).
+"""Providers that run a model and don't publish its weights (`runware:…`, `bfl:…`, a user's own sources).
 
-`aliases.json` in the state folder may map such a name to something that can be had:
+`aliases.json` in the state folder may map such a name to an available file:
 
     {"runware:97@1": "civitai:618692@691639", "mycompany:123@2": "/models/loras/house-style.safetensors"}
 """
@@ -23,34 +23,34 @@ __all__ = ["locate"]
 
 
 MAX_BYTES = 4 * 1024**2
-"""Of aliases.json."""
+"""Maximum size of aliases.json."""
 
 
 def locate(identifier: Identifier, context: SourceContext) -> OnDisk | Alias:
-    """What the user's aliases say, or HostedOnly."""
+    """What the user's aliases map the identifier to. Raises HostedOnly if there is no alias."""
     aliases = context.config.state / "aliases.json"
     target = _read(aliases).get(str(identifier))
     if target is None:
         raise HostedOnly(
-            f"{identifier} runs on its provider's servers only; its weights are not public",
+            f"{identifier} runs only on its provider's servers, and its weights aren't public",
             code="hostedOnly",
-            remedy=f'To use a file of your own for it, put {{"{identifier}": "local:name.safetensors"}} in {aliases}.',
+            remedy=f'To use your own file for it, add {{"{identifier}": "local:name.safetensors"}} to {aliases}.',
         )
     if not isinstance(target, str) or not target.strip():
-        raise _bad(aliases, identifier, "is not a text")
+        raise _bad(aliases, identifier, "the value isn't text")
     path = Path(target).expanduser()
     if path.is_absolute():
         if not path.is_file():
             raise NotFound(
-                f"{aliases} maps {identifier} to {path}, which does not exist",
+                f"{aliases} maps {identifier} to {path}, which doesn't exist",
                 code="notFound",
-                remedy="Correct the path in that file.",
+                remedy="Fix the path in that file.",
             )
         return OnDisk(path)
     try:
         return Alias(parse_identifier(target))
     except InvalidIdentifier as error:
-        raise _bad(aliases, identifier, f"names no model: {error.message}") from error
+        raise _bad(aliases, identifier, error.message) from error
 
 
 def _read(aliases: Path) -> dict[str, Any]:
@@ -60,15 +60,15 @@ def _read(aliases: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise InvalidInput(
-            f"{aliases} cannot be read: {error}",
+            f"{aliases} can't be read: {error}",
             code="badAliases",
-            remedy='It must be JSON like {"runware:97@1": "civitai:618692@691639"}.',
+            remedy='It must contain JSON such as {"runware:97@1": "civitai:618692@691639"}.',
         ) from error
     if not isinstance(content, dict):
         raise InvalidInput(
-            f"{aliases} holds no object",
+            f"{aliases} doesn't contain a JSON object",
             code="badAliases",
-            remedy='It must be JSON like {"runware:97@1": "civitai:618692@691639"}.',
+            remedy='It must contain JSON such as {"runware:97@1": "civitai:618692@691639"}.',
         )
     return {str(_canonical(key)): value for key, value in content.items()}
 
@@ -82,7 +82,7 @@ def _canonical(text: str) -> str:
 
 def _bad(aliases: Path, identifier: Identifier, what: str) -> InvalidInput:
     return InvalidInput(
-        f"what {aliases} says for {identifier} {what}",
+        f"Invalid entry for {identifier} in {aliases}: {what}",
         code="badAliases",
-        remedy="Map it to an identifier (civitai:1@2, local:name.safetensors) or to the full path of a file.",
+        remedy="Use an identifier (civitai:1@2, local:name.safetensors) or the full path of a file.",
     )

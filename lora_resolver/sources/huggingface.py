@@ -1,7 +1,7 @@
-"""Hugging Face, through its own library for what is asked, through our download engine for the bytes.
+"""Hugging Face: its own library requests the metadata, and our download engine downloads the bytes.
 
 huggingface:org/repo@main/sub/name.safetensors     one file at a branch, tag or commit
-huggingface:org/repo@main                          the one .safetensors file of a repository that has no other
+huggingface:org/repo@main                          the only .safetensors file of a repository
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..transfer.log_privacy import queries_hidden
 from ..transfer.tasks import Cancelled
 from ..transfer.transport import may_pass
 from .context import Alias, OnDisk, RemoteFile
+from .model_page import Licence, ModelPage, VersionPage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,21 +33,21 @@ if TYPE_CHECKING:
     from ..transfer.transport import Answer
     from .context import SourceContext
 
-__all__ = ["locate"]
+__all__ = ["locate", "model_page"]
 
-TOKEN_PAGE = "/settings/tokens"  # noqa: S105 - the page where a user makes a token
+TOKEN_PAGE = "/settings/tokens"  # noqa: S105 - the page where users create tokens
 
 _LONGEST_FOLDER = 100
-"""Bytes of the path inside a repository; below a longer one, Windows would have no room for the file."""
+"""Bytes of the path inside a repository. With a longer one, the file's path would be too long for Windows."""
 
 
 _log = logging.getLogger(__name__)
 
 
 def locate(identifier: Identifier, context: SourceContext) -> RemoteFile | Alias | OnDisk:
-    """The file in its repository, or in the cache that huggingface_hub keeps on this disk.
+    """The file in its repository, or in huggingface_hub's cache on this disk.
 
-    Raises NotFound, AccessDenied, Offline or TransferFailed, and StorageFailed where huggingface_hub is not installed.
+    Raises NotFound, AccessDenied, Offline or TransferFailed, and StorageFailed if huggingface_hub isn't installed.
     """
     _check_installed()
     cached = _cached(identifier)
@@ -64,16 +65,16 @@ def locate(identifier: Identifier, context: SourceContext) -> RemoteFile | Alias
 def _check_installed() -> None:
     if importlib.util.find_spec("huggingface_hub") is None:
         raise StorageFailed(
-            "downloads from Hugging Face need the package huggingface_hub, which is not installed",
+            "Downloads from Hugging Face require the package huggingface_hub, which isn't installed",
             code="packageMissing",
-            remedy="Run: pip install huggingface_hub",
+            remedy="Run `python -m pip install huggingface_hub` with ComfyUI's Python.",
         )
 
 
 def _offer(identifier: Identifier, context: SourceContext, hub: _Hub) -> RemoteFile:
     card = _Card(hub)
     about = hub.file()
-    # A branch moves; the commit that it stands for now does not, so all ranges are of the same file.
+    # A branch can move, but its current commit can't. Using the commit, all ranges belong to the same file.
     commit = about.commit_hash if re.fullmatch(r"[0-9a-f]{40}", str(about.commit_hash)) else None
     url = hub.address(commit or identifier.version)
     etag = str(about.etag or "").lower()
@@ -92,7 +93,7 @@ def _offer(identifier: Identifier, context: SourceContext, hub: _Hub) -> RemoteF
             name=path.rpartition("/")[2],
             url=url,
             size=about.size,
-            # The ETag of a file in LFS or Xet is its SHA-256; of a small one in git itself, it is git's own hash.
+            # The ETag of a file in LFS or Xet is its SHA-256. For a small file in git itself, it is git's own hash.
             sha256=etag if re.fullmatch(r"[0-9a-f]{64}", etag) else None,
             format="SafeTensor",
             storage_url=_storage_address(about.location, context),
@@ -102,16 +103,53 @@ def _offer(identifier: Identifier, context: SourceContext, hub: _Hub) -> RemoteF
     )
 
 
+_LONGEST_CARD = 200_000
+
+
+def model_page(identifier: Identifier, record: LoraRecord, context: SourceContext) -> ModelPage:
+    """The content of the repository's model card. Raises what `locate` does."""
+    repository = _Hub(identifier, context).repository()
+    card = repository.card_data.to_dict() if repository.card_data is not None else {}
+    licence = card.get("license_name") or card.get("license")
+    tags = card.get("tags")
+    return ModelPage(
+        name=identifier.id,
+        description=_card_text(identifier, context),
+        creator=identifier.id.partition("/")[0],
+        tags=tuple(each for each in tags if isinstance(each, str)) if isinstance(tags, list) else (),
+        licence=Licence(name=licence if isinstance(licence, str) else ""),
+        versions=(VersionPage(record),),
+    )
+
+
+def _card_text(identifier: Identifier, context: SourceContext) -> str:
+    """README.md without its YAML header; empty if there is none, or it isn't available."""
+    address = f"{context.config.hf_endpoint}/{identifier.id}/raw/{identifier.version or 'main'}/README.md"
+    content = bytearray()
+    try:
+        with context.transport.open(address) as answer:
+            if answer.status != 200:
+                return ""
+            for chunk in answer.chunks():
+                content += chunk
+                if len(content) > _LONGEST_CARD:
+                    break
+    except LoraResolverError:
+        return ""
+    text = content[:_LONGEST_CARD].decode("utf-8", "replace")
+    return re.sub(r"\A---\n.*?\n---\n", "", text, count=1, flags=re.DOTALL).strip()
+
+
 def _storage_address(location: object, context: SourceContext) -> str:
-    """The signed address that the Hub would send us to; empty where the file lies in the Hub itself."""
+    """The signed address that the Hub redirects to; empty if the Hub itself serves the file."""
     address = location if isinstance(location, str) else ""
     return "" if address.startswith(context.config.hf_endpoint) else address
 
 
 class _Card:
-    """What the model card says, asked for beside what else is asked: a peek is mostly waiting for answers.
+    """The model card, requested in parallel with other requests: a peek mostly waits for responses.
 
-    It is nice to have, so whatever goes wrong with it is no error.
+    The card is optional, so failures are ignored.
     """
 
     def __init__(self, hub: _Hub) -> None:
@@ -121,7 +159,7 @@ class _Card:
         self._thread.start()
 
     def answer(self) -> dict[str, Any]:
-        """Waits for it; empty where there is none."""
+        """Waits for the model card; empty if there is none."""
         self._thread.join()
         return self._said
 
@@ -130,7 +168,7 @@ class _Card:
             said: Any = self._hub.repository().card_data
             self._said = said.to_dict() if said is not None else {}
         except Cancelled:
-            return  # whoever waits for the card is told by what else it does
+            return  # the waiting thread notices the stop elsewhere
         except LoraResolverError as error:
             _log.debug("no model card for %s: %s", self._hub.identifier.id, error.code)
 
@@ -161,19 +199,19 @@ def _only_file(identifier: Identifier, repository: Any) -> str:
         raise NotFound(
             f"{identifier} has no .safetensors file",
             code="noFile",
-            remedy="Other formats can run code when they are loaded. Look for another repository.",
+            remedy="Other formats can run code when they're loaded. Choose another repository.",
         )
     shown = ", ".join(f"{identifier}/{name}" for name in names[:8])
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     raise NotFound(
-        f"{identifier} has {len(names)} .safetensors files, and does not say which",
+        f"{identifier} has {len(names)} .safetensors files, but the identifier doesn't specify one",
         code="fileMissing",
-        remedy=f"Write one of: {shown}{more}.",
+        remedy=f"Use one of: {shown}{more}.",
     )
 
 
 def _cached(identifier: Identifier) -> Path | None:
-    """The file in huggingface_hub's own cache, where another program has put it."""
+    """The file in huggingface_hub's own cache, if another program has put it there."""
     if identifier.path is None:
         return None
     from huggingface_hub import try_to_load_from_cache
@@ -184,7 +222,7 @@ def _cached(identifier: Identifier) -> Path | None:
 
 @dataclass(frozen=True)
 class _Hub:
-    """Questions to huggingface_hub about one identifier, with its exceptions turned into ours."""
+    """Requests to huggingface_hub for one identifier, with its exceptions turned into ours."""
 
     identifier: Identifier
     context: SourceContext
@@ -224,11 +262,11 @@ class _Hub:
             try:
                 with queries_hidden():
                     return question()
-            except Exception as error:  # noqa: PERF203 - once a second; and what it raises changes with its HTTP client
+            except Exception as error:  # noqa: PERF203 - runs once a second; the exceptions depend on its HTTP client
                 explained = self._explained(error)
                 passing = isinstance(explained, TransferFailed) and explained.code != "badAnswer"
                 if not passing or attempt == config.tries - 1:
-                    raise explained from None  # theirs may show addresses with signatures
+                    raise explained from None  # theirs may contain signed addresses
                 self.context.transport.pause(attempt)
         raise AssertionError("there is at least one try")
 
@@ -251,16 +289,16 @@ class _Hub:
             return _refused(identifier, context, status)
         if isinstance(error, ValueError) and not isinstance(error, OSError):
             return NotFound(
-                f"{identifier} is not a name that Hugging Face can have",
+                f"{identifier} isn't a valid Hugging Face name",
                 code="notFound",
-                remedy="Copy it from the page of the model.",
+                remedy="Copy the name from the model's page.",
             )
         _log.debug("Hugging Face: %s", type(error).__name__)
         host = context.config.hf_endpoint.partition("://")[2]
         return TransferFailed(
-            f"{host} cannot be reached ({type(error).__name__})",
+            f"{host} can't be reached ({type(error).__name__})",
             code="connectionFailed",
-            remedy="Check the connection, and HF_ENDPOINT if you use a mirror, and run it again.",
+            remedy="Check your network connection, and HF_ENDPOINT if you use a mirror. Then try again.",
         )
 
     def _no_file(self) -> NotFound:
@@ -273,12 +311,12 @@ class _Hub:
         return NotFound(
             f"{identifier.id} has no file {identifier.path} at {identifier.version}",
             code="notFound",
-            remedy=f"Did you mean {' or '.join(close)}?" if close else "Look at the files on its page.",
+            remedy=f"Did you mean {' or '.join(close)}?" if close else "Check the files on its page.",
         )
 
 
 def _close(path: str, names: Sequence[str]) -> list[str]:
-    """Up to three .safetensors files: the same name in another folder first, then small slips."""
+    """Up to three .safetensors files: the same name in other folders first, then similar spellings."""
     names = [name for name in names if is_safetensors(name)]
     last = path.rpartition("/")[2].lower()
     same = [name for name in names if name.rpartition("/")[2].lower() == last]
@@ -286,7 +324,7 @@ def _close(path: str, names: Sequence[str]) -> list[str]:
 
 
 def _explain(identifier: Identifier, context: SourceContext, answer: Answer) -> LoraResolverError | None:
-    """What a refused download means; `X-Error-Code` is what huggingface_hub goes by too."""
+    """Explains a refused download. huggingface_hub also uses `X-Error-Code`."""
     code = answer.headers.get("x-error-code", "")
     if code == "GatedRepo":
         return _gated(identifier, context)
@@ -304,9 +342,10 @@ def _refused(identifier: Identifier, context: SourceContext, status: int) -> Lor
         if not context.config.hf_token:
             return _no_repository(identifier, context)
         return AccessDenied(
-            f"Hugging Face does not accept the token for {identifier}",
+            f"Hugging Face rejected the token for {identifier}",
             code="tokenRejected",
-            remedy=f"Make a new one at {context.config.hf_endpoint}{TOKEN_PAGE} and put it into {setting('HF_TOKEN')}.",
+            remedy=f"Create a new token at {context.config.hf_endpoint}{TOKEN_PAGE} and save it in "
+            f"{setting('HF_TOKEN')}.",
         )
     if status == 403:
         return _gated(identifier, context)
@@ -314,66 +353,68 @@ def _refused(identifier: Identifier, context: SourceContext, status: int) -> Lor
         return NotFound(
             f"Hugging Face no longer has {identifier}",
             code="notFound",
-            remedy="Look at the files on its page.",
+            remedy="Check the files on its page.",
         )
     if status == 429:
         return TransferFailed(
-            "Hugging Face says that we ask too often (429)",
+            "Hugging Face rate limit reached (429)",
             code="rateLimited",
-            remedy=f"Run it again in some minutes; with {setting('HF_TOKEN')}, the limit is higher.",
+            remedy=f"Try again in a few minutes. The limit is higher with a token in {setting('HF_TOKEN')}.",
         )
     if may_pass(status):
         return TransferFailed(
-            f"Hugging Face has a problem of its own (status {status})",
+            f"Server error from Hugging Face ({status})",
             code="serverError",
-            remedy="Run it again later; what was downloaded is kept.",
+            remedy="Try again later. Interrupted downloads resume.",
         )
     return TransferFailed(
-        f"Hugging Face answered with status {status}", code="badAnswer", remedy="Run it again later."
+        f"Unexpected response from Hugging Face (status {status})",
+        code="badAnswer",
+        remedy="Try again later.",
     )
 
 
 def _gated(identifier: Identifier, context: SourceContext) -> AccessDenied:
     page = f"{context.config.hf_endpoint}/{identifier.id}"
     if context.config.hf_token:
-        remedy = f"Ask for access at {page} with the account that the token belongs to."
+        remedy = f"Request access at {page} with the account that the token belongs to."
     else:
         remedy = (
-            f"Ask for access at {page}, then make a token at {context.config.hf_endpoint}{TOKEN_PAGE} "
-            f"and put it into {setting('HF_TOKEN')}."
+            f"Request access at {page}. Then create a token at {context.config.hf_endpoint}{TOKEN_PAGE} "
+            f"and save it in {setting('HF_TOKEN')}."
         )
     return AccessDenied(
-        f"{identifier.id} is gated: its owner gives access on request only", code="gated", remedy=remedy
+        f"{identifier.id} is gated: its owner grants access on request only", code="gated", remedy=remedy
     )
 
 
 def _no_repository(identifier: Identifier, context: SourceContext) -> LoraResolverError:
     if context.config.hf_token:
         return NotFound(
-            f"Hugging Face has no repository {identifier.id}, or your token may not see it",
+            f"Hugging Face has no repository {identifier.id}, or your token doesn't have access to it",
             code="notFound",
-            remedy="Check the name, and what the token may read.",
+            remedy="Check the name and the permissions of your token.",
         )
     return NotFound(
-        f"Hugging Face has no repository {identifier.id}, or it is private",
+        f"Hugging Face has no repository {identifier.id}, or it's private",
         code="notFound",
-        remedy=f"Check the name. If it is private, put a token of its owner into {setting('HF_TOKEN')}.",
+        remedy=f"Check the name. If it's private, save a token that has access to it in {setting('HF_TOKEN')}.",
     )
 
 
 def _no_revision(identifier: Identifier) -> NotFound:
     return NotFound(
-        f"{identifier.id} has no branch, tag or commit {identifier.version}",
+        f"{identifier.id} has no branch, tag, or commit {identifier.version}",
         code="notFound",
-        remedy="Look at the branches on its page; the usual one is main.",
+        remedy="Check the branches on its page. The default branch is usually main.",
     )
 
 
-def _offline(why: str = "the network is switched off") -> Offline:
+def _offline(why: str = "offline mode is on") -> Offline:
     return Offline(
-        f"it is not on this disk, and {why}",
+        f"Not available on this disk, and {why}",
         code="offline",
-        remedy=f"Switch off {setting('AIR_LORA_OFFLINE')}, or put the file in a loras folder."
-        if why.startswith("the")
-        else "Unset it, or put the file in a loras folder.",
+        remedy=f"Turn off {setting('AIR_LORA_OFFLINE')}, or put the file in a loras folder."
+        if why.startswith("offline")
+        else "Unset HF_HUB_OFFLINE, or put the file in a loras folder.",
     )

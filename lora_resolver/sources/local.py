@@ -22,7 +22,7 @@ __all__ = ["find", "list_names", "locate"]
 
 
 def locate(identifier: Identifier, context: SourceContext) -> OnDisk:
-    """The file; NotFound with the names that come close."""
+    """The file. Raises NotFound with similar names."""
     name = identifier.id
     path = find(name, context.config.search_dirs)
     if path is not None:
@@ -32,19 +32,17 @@ def locate(identifier: Identifier, context: SourceContext) -> OnDisk:
         remedy = f"Did you mean {' or '.join(f'local:{each}' for each in close)}?"
     else:
         remedy = (
-            f"Put the file in {context.config.download_dir}, or use the name that ComfyUI's own loader lists."
+            f"Put the file in {context.config.download_dir}, or use the name shown in ComfyUI's own loader."
         )
     called = KINDS[context.config.kind]
-    raise NotFound(
-        f"there is no {called} file {name!r} in the {called} folders", code="notFound", remedy=remedy
-    )
+    raise NotFound(f"No {called} file {name!r} in the {called} folders", code="notFound", remedy=remedy)
 
 
 def find(name: str, folders: Sequence[Path]) -> Path | None:
-    """The first file of this relative name. A name that leads out of its folder finds nothing.
+    """The first file with this relative name; None for a name that leads outside its folder.
 
-    Workflows travel between systems. So where no file has exactly this name, the only one counts whose name Windows or
-    macOS would take for it.
+    Workflows are used on different systems. If no file has exactly this name, a file whose name Windows or macOS would
+    treat as equal counts, unless there are several.
     """
     relative = PurePosixPath(name.replace("\\", "/"))
     if relative.is_absolute() or ".." in relative.parts or not relative.parts:
@@ -61,19 +59,19 @@ def find(name: str, folders: Sequence[Path]) -> Path | None:
 
 
 def _alike(folder: Path, parts: Sequence[str]) -> list[Path]:
-    """The files below the folder whose names fold to these parts."""
+    """The files below the folder whose names are equal to these parts after folding."""
     if not parts:
         return [folder] if is_safetensors(folder.name) and folder.is_file() else []
     wanted = folded(parts[0])
     try:
         there = sorted(path for path in folder.iterdir() if folded(path.name) == wanted)
-    except OSError:  # no folder, or none of ours
+    except OSError:  # not a folder, or not readable
         return []
     return [file for path in there for file in _alike(path, parts[1:])]
 
 
 def list_names(folders: Sequence[Path]) -> Iterator[str]:
-    """Relative names of all .safetensors files, with "/" between folders; links are followed, but not in circles."""
+    """Relative names of all .safetensors files, with "/" between folders. Follows links, but skips cycles."""
     for root in folders:
         seen: set[str] = set()
         for folder, folders_inside, files in os.walk(root, followlinks=True):
@@ -89,7 +87,7 @@ def list_names(folders: Sequence[Path]) -> Iterator[str]:
 
 
 def _close_names(name: str, names: Sequence[str]) -> list[str]:
-    """Up to three: the same file name in another folder first, then small differences in spelling."""
+    """Up to three names: the same file name in other folders first, then similar spellings."""
     stem = without_ending(PurePosixPath(name.replace("\\", "/")).name.lower())
     same = [each for each in names if without_ending(PurePosixPath(each).name.lower()) == stem]
     by_stem = {without_ending(PurePosixPath(each).name.lower()): each for each in names}

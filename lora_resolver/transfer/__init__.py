@@ -1,1 +1,1 @@
-"""The only way to the network: hosts, tokens, redirects, and what logs may show of them."""
+"""All network access: hosts, tokens, redirects, and what the logs may contain about them."""

@@ -1,8 +1,9 @@
-"""Which addresses a token may be sent to, and which a server may send us to."""
+"""Which addresses a token may be sent to, and which addresses a server may send us to."""
 
 from __future__ import annotations
 
 import ipaddress
+import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -12,11 +13,11 @@ from ..errors import TransferFailed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Service", "check_address", "check_peer", "token_for"]
+__all__ = ["Service", "check_address", "check_name", "check_peer", "token_for"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# RFC 2544: test networks by the letter, but VPN programs (Clash, sing-box) answer every name with such an address.
+# RFC 2544 reserves this network for tests, but VPN programs (Clash, sing-box) resolve every name to an address in it.
 _VPN_FAKE_ADDRESSES = ipaddress.ip_network("198.18.0.0/15")
 
 _Origin = tuple[str, str, int]
@@ -24,16 +25,16 @@ _Origin = tuple[str, str, int]
 
 @dataclass(frozen=True)
 class Service:
-    """A service that the user configured: its addresses, and the token that is for it alone."""
+    """A service that the user configured: its addresses, and the token that only this service receives."""
 
     name: str
     base_url: str
     sister_hosts: frozenset[str] = frozenset()
-    """Further hosts of the same owner, reached by https on the usual port."""
+    """Other hosts of the same owner, reached by https on the default port."""
     token: str | None = field(default=None, repr=False)
 
     def owns(self, url: str) -> bool:
-        """Whether the address is this service's own: scheme, host and port."""
+        """Whether the address belongs to this service: same scheme, host, and port."""
         origin = _origin(url)
         return origin == _origin(self.base_url) or (
             origin[0] == "https" and origin[1] in self.sister_hosts and origin[2] == 443
@@ -45,7 +46,7 @@ class Service:
 
 
 def token_for(url: str, services: Sequence[Service]) -> str | None:
-    """The token that may travel to this address, if any."""
+    """The token that may be sent to this address, if any."""
     for service in services:
         if service.token and service.owns(url):
             return service.token
@@ -53,32 +54,46 @@ def token_for(url: str, services: Sequence[Service]) -> str | None:
 
 
 def check_address(url: str, services: Sequence[Service]) -> None:
-    """Raises TransferFailed for an address that a server named and that must not be followed.
+    """Raises TransferFailed for an address from a server that must not be followed.
 
-    What the user configured may be plain http and loopback; what a server names must be https and public, unless it
-    lies on a configured host.
+    Addresses that the user configured may be plain http and loopback. Addresses from a server must be https and
+    public, unless they are on a configured host.
     """
     scheme, host, _ = _origin(url)
     if scheme not in _DEFAULT_PORTS or not host:
-        raise _refused(url, "is no web address")
+        raise _refused(url, "isn't a web address")
     if _trusted(host, services):
         return
     if scheme != "https":
-        raise _refused(url, "is not encrypted (http)")
+        raise _refused(url, "isn't encrypted (http)")
     if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
-        raise _refused(url, "lies inside the own network")
+        raise _refused(url, "is on the local network")
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return  # a name; `check_peer` looks at the address that it turns out to have
+        return  # a host name; `check_peer` checks the address that it resolves to
     if _internal(address):
-        raise _refused(url, "lies inside the own network")
+        raise _refused(url, "is on the local network")
 
 
 def check_peer(host: str, peer: str, services: Sequence[Service]) -> None:
-    """The same for the address that a name turned out to have, before anything is sent there."""
+    """Checks the address that a name resolved to, before anything is sent. Raises TransferFailed."""
     if not _trusted(host, services) and _internal(ipaddress.ip_address(peer.partition("%")[0])):
-        raise _refused(f"{host} ({peer})", "lies inside the own network")
+        raise _refused(f"{host} ({peer})", "is on the local network")
+
+
+def check_name(url: str) -> None:
+    """Checks every address that the name resolves to, before a connection is made. Raises TransferFailed.
+
+    `check_peer` checks the connected address again, because the name may resolve differently by then.
+    """
+    _, host, port = _origin(url)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return  # the connection attempt reports the reason
+    for *_, place in found:
+        check_peer(host, str(place[0]), ())
 
 
 def _trusted(host: str, services: Sequence[Service]) -> bool:
@@ -95,17 +110,17 @@ def _internal(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     return not address.is_global
 
 
-# IPv6 networks whose addresses lead to an IPv4 address in them: network → bits behind that address.
+# IPv6 networks whose addresses contain an IPv4 address: network → number of bits after that address.
 _LEADING_TO_V4 = (
     (ipaddress.IPv6Network("64:ff9b::/96"), 0),  # NAT64 (RFC 6052)
     (ipaddress.IPv6Network("64:ff9b:1::/48"), 0),  # NAT64 for local use (RFC 8215)
     (ipaddress.IPv6Network("2002::/16"), 80),  # 6to4 (RFC 3056)
-    (ipaddress.IPv6Network("::/96"), 0),  # compatible addresses, long out of use
+    (ipaddress.IPv6Network("::/96"), 0),  # IPv4-compatible addresses (deprecated)
 )
 
 
 def _inner_v4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that packets for this one reach, if it is of that kind."""
+    """The IPv4 address that packets to this address reach, if it contains one."""
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
     if address.teredo is not None:
@@ -129,9 +144,10 @@ def _origin(url: str) -> _Origin:
 
 
 def _refused(address: str, why: str) -> TransferFailed:
-    shown = address.partition("?")[0]  # what follows may be a signature
+    shown = address.partition("?")[0]  # the query may contain a signature
     return TransferFailed(
-        f"the server sent us on to {shown}, which {why}; not followed",
+        f"Blocked a request to {shown}, because it {why}",
         code="redirectRefused",
-        remedy="If this is your own mirror, set its address as the base address. Otherwise report it to the service.",
+        remedy="If this is your own mirror, set AIR_LORA_CIVITAI_URL or HF_ENDPOINT to its address. Otherwise, report "
+        "this to the service.",
     )

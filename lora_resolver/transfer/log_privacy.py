@@ -1,10 +1,10 @@
-"""Keeps signed addresses out of what the HTTP libraries log of our own requests.
+"""Keeps signed addresses out of what the HTTP libraries log about our requests.
 
-At level DEBUG, urllib3 logs the address of every request and httpcore the headers of every answer, `Location` included.
-What stands behind the `?` there opens a private file to anybody for as long as it lives, and ComfyUI's log is a page
-that people paste into bug reports. Records of other programs' requests are left as they are.
+At level DEBUG, urllib3 logs the address of every request, and httpcore logs the headers of every response, including
+`Location`. The query of such an address gives anybody access to a private file until it expires, and people paste
+ComfyUI's log into bug reports. Log records about other programs' requests aren't changed.
 
-The drivers of shared stores log what they sign requests with, from threads of their own, so they say less altogether.
+The drivers of shared stores log what they sign requests with, from their own threads, so their log level is raised.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["drivers_hushed", "queries_hidden"]
 
-# The loggers that write addresses. huggingface_hub brings httpx under either name. A filter counts for its own logger
-# alone and not for those below, so each is named.
+# The loggers that write addresses. huggingface_hub uses httpx under either name. A filter applies only to its own
+# logger and not to child loggers, so each logger is listed.
 _LOGGERS = (
     "urllib3.connectionpool",
     "urllib3.util.retry",
@@ -36,7 +36,7 @@ _LOGGERS = (
 )
 _QUERY = re.compile(r"\?[^\s'\"]+")
 
-# The drivers of shared stores write at DEBUG what they sign requests with, in threads of their own.
+# At level DEBUG, the drivers of shared stores log what they sign requests with, from their own threads.
 _DRIVERS = ("adlfs", "aiobotocore", "azure", "botocore", "fsspec", "gcsfs", "google.auth", "s3fs")
 
 _this_thread = threading.local()
@@ -44,7 +44,7 @@ _this_thread = threading.local()
 
 @contextlib.contextmanager
 def queries_hidden() -> Iterator[None]:
-    """While it lasts, what these libraries log in this thread has `?…` in place of every query."""
+    """Within this context, these libraries log `?…` instead of every query in this thread."""
     _watch_loggers()
     before = getattr(_this_thread, "hides", False)
     _this_thread.hides = True
@@ -56,7 +56,7 @@ def queries_hidden() -> Iterator[None]:
 
 @functools.cache
 def drivers_hushed() -> None:
-    """From now on, the drivers of shared stores log nothing below INFO, unless somebody has set their level."""
+    """From now on, the drivers of shared stores log nothing below INFO, unless their level was set explicitly."""
     for name in _DRIVERS:
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:

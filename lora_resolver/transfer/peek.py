@@ -1,8 +1,9 @@
-"""The header of a file that lies at its source, for a few hundred kilobytes of traffic.
+"""Reads the header of a remote file, with a few hundred kilobytes of traffic.
 
 first 64 KiB ─▶ how long is the header? ─▶ the rest of it, in one more request ─▶ checked header
 
-A server that takes no ranges sends the whole: as much of it as the header needs is read, then it is hung up on.
+A server that doesn't support ranges sends the whole file. In that case, only the header is read, and then the
+connection is closed.
 """
 
 from __future__ import annotations
@@ -23,32 +24,32 @@ if TYPE_CHECKING:
 __all__ = ["RemoteHeader", "peek_header"]
 
 FIRST_BYTES = 64 * 1024
-"""What the first request asks for: enough for the header of a small file, and to know the length of any."""
+"""What the first request asks for: enough for the header of a small file, and for the header length of any file."""
 
 LEAST_BUDGET = 512 * 1024
-"""Bytes that a peek may cost even where 1 % of the file is less: the header of an SDXL LoRA takes about 300 KB."""
+"""Bytes that a peek may always read, even if 1 % of the file is less. The header of an SDXL LoRA has about 300 KB."""
 
 
 @dataclass(frozen=True)
 class RemoteHeader:
-    """What a peek brought."""
+    """The result of a peek."""
 
     header: SafetensorsHeader | None
-    """None where the server does not let it be read at this price."""
+    """None if the server doesn't allow reading it within the limit."""
     size: int | None
     bytes_read: int
 
 
 def peek_header(request: DownloadRequest, transport: Transport, config: ResolverConfig) -> RemoteHeader:
-    """The header of the file that `request` names, for at most 1 % of its bytes or 512 KiB, whichever is more.
+    """The header of the file in `request`. Reads at most 1 % of the file or 512 KiB, whichever is more.
 
-    Raises what a download would: AccessDenied, NotFound, TransferFailed, and VerificationFailed for a file that is no
-    safetensors file or one that cannot be believed.
+    Raises what a download would: AccessDenied, NotFound, TransferFailed, and VerificationFailed for a file that isn't
+    a valid safetensors file.
     """
     for attempt in range(config.tries):
         try:
             return _peek(request, transport)
-        except TransferFailed as error:  # noqa: PERF203 - a handful of tries, with pauses
+        except TransferFailed as error:  # noqa: PERF203 - a few tries, with pauses
             if attempt == config.tries - 1 or error.code in _FINAL:
                 raise
             transport.pause(attempt)
@@ -69,11 +70,11 @@ def _peek(request: DownloadRequest, transport: Transport) -> RemoteHeader:
             size = whole_facts(answer).size
         if (
             size is None
-        ):  # compressed on the way, or without an end that is told: nothing can be held against it
+        ):  # compressed in transit, or of unknown length: the header can't be checked against the size
             return RemoteHeader(None, request.file.size, 0)
         budget = max(LEAST_BUDGET, size // 100)
         if answer.status == 200:
-            budget -= FIRST_BYTES  # what is read at a time may go beyond the header by so much
+            budget -= FIRST_BYTES  # chunked reading may exceed the header by this much
         body = _Body(answer)
         first = body.first(min(FIRST_BYTES, size))
         end = header_end(first, size)
@@ -125,7 +126,7 @@ def _open(request: DownloadRequest, transport: Transport, url: str, start: int, 
 
 
 class _Body:
-    """The beginning of an answer's body; never reads on for more than it was asked for."""
+    """The beginning of a response body. Never starts to read a chunk beyond the requested length."""
 
     def __init__(self, answer: Download, before: bytes = b"") -> None:
         self._chunks = answer.chunks(FIRST_BYTES)
@@ -136,24 +137,24 @@ class _Body:
         return len(self._bytes)
 
     def first(self, length: int) -> bytes:
-        """The first `length` bytes. Raises TransferFailed when there are fewer."""
+        """The first `length` bytes. Raises TransferFailed if there are fewer."""
         self.up_to(length)
         return bytes(self._bytes[:length])
 
     def take_text(self, start: int, end: int) -> str:
-        """Bytes of it as Latin-1; they are let go of, since a hostile header is large."""
+        """Part of the bytes as Latin-1. Frees all of them, because a hostile header can be large."""
         text = str(memoryview(self._bytes)[start:end], "latin-1")
         self._bytes = bytearray()
         return text
 
     def up_to(self, length: int) -> None:
-        """Reads until the first `length` bytes are there. Raises TransferFailed when there are fewer."""
+        """Reads until the first `length` bytes are present. Raises TransferFailed if there are fewer."""
         while len(self._bytes) < length:
             chunk = next(self._chunks, None)
             if chunk is None:
                 raise TransferFailed(
-                    f"the server ended its answer after {len(self._bytes):,} of {length:,} bytes",
+                    f"The server closed the connection after {len(self._bytes):,} of {length:,} bytes",
                     code="connectionLost",
-                    remedy="Run it again.",
+                    remedy="Try again.",
                 )
             self._bytes += chunk

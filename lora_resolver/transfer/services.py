@@ -1,4 +1,4 @@
-"""The services that the configuration names, with the hosts that are theirs."""
+"""The services in the configuration, with the hosts that belong to them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 __all__ = ["services"]
 
-# One service under several names: .com shows what is safe for work, .red everything, .green was the former .com.
+# One service under several names: .com shows safe-for-work content, .red shows everything, .green is the former .com.
 _CIVITAI_HOSTS = frozenset({"civitai.com", "www.civitai.com", "civitai.red", "civitai.green"})
 
 
 def services(config: ResolverConfig) -> tuple[Service, ...]:
-    """Those that the configuration names. Sister hosts count only where the base address is one of them."""
+    """The configured services. CivitAI's other hosts are included only if the base address is one of them."""
     civitai = Service("CivitAI", config.civitai_url, token=config.civitai_token)
     if civitai.host in _CIVITAI_HOSTS:
         civitai = Service("CivitAI", config.civitai_url, _CIVITAI_HOSTS, config.civitai_token)

@@ -1,7 +1,7 @@
-"""Work in threads that its caller can watch and stop.
+"""Runs work in threads that the caller can watch and stop.
 
-The work runs in worker threads; the caller's own thread waits, calls `on_progress` and, when that raises, stops
-everything. That is how ComfyUI's Cancel works: its progress call raises in the thread that runs the node.
+The work runs in worker threads. The caller's thread waits and calls `on_progress`. If that call raises, all work is
+stopped. This is how ComfyUI's Cancel works: its progress call raises in the thread that runs the node.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 __all__ = ["CancelToken", "Cancelled", "ProgressTracker", "SideBySide", "run_side_by_side"]
 
 TICK = 0.125
-"""Seconds between two reports: eight a second, between the four and the ten that are asked for."""
+"""Seconds between two reports: eight per second, between the required four and ten."""
 
 GRACE = 0.8
-"""Seconds that stopped workers get to put things in order; the caller is free within a second in any case."""
+"""Seconds that stopped workers have to clean up. The caller continues within a second in any case."""
 
 AT_ONCE = 8
-"""Tasks that run at the same time. A hundred downloads at once would be no faster, and services refuse them."""
+"""Tasks that run at the same time. A hundred simultaneous downloads would be no faster, and services refuse them."""
 
 SPEED_WINDOW = 3.0
-"""Seconds over which the speed is measured: long enough to be calm, short enough to follow a change."""
+"""Seconds over which the speed is measured: long enough to be stable, short enough to follow a change."""
 
 _log = logging.getLogger(__name__)
 _S = TypeVar("_S")
@@ -41,11 +41,11 @@ _T = TypeVar("_T")
 
 
 class Cancelled(Exception):
-    """The work was told to stop. Never leaves this package: the caller sees its own exception."""
+    """The work was stopped. Never leaves this package: the caller sees its own exception."""
 
 
 class CancelToken:
-    """Tells workers to stop, also those that wait for a byte that never comes."""
+    """Tells workers to stop, including workers that wait for data that never arrives."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -57,17 +57,17 @@ class CancelToken:
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raises Cancelled when the work must end."""
+        """Raises Cancelled if the work must stop."""
         if self._event.is_set():
             raise Cancelled
 
     def wait(self, seconds: float) -> None:
-        """Sleeps, but raises Cancelled as soon as the work must end."""
+        """Sleeps, but raises Cancelled as soon as the work must stop."""
         if self._event.wait(seconds):
             raise Cancelled
 
     def also(self, action: Callable[[], None]) -> None:
-        """Has `action` called when the stop comes (at once if it came already)."""
+        """Registers an action that runs when the work is stopped (at once if it already is)."""
         with self._lock:
             self._actions.append(action)
             come = self._event.is_set()
@@ -84,7 +84,7 @@ class CancelToken:
 
 
 class ProgressTracker:
-    """How far the work on one identifier is; written by workers, read by the caller's thread."""
+    """The progress of the work on one identifier. Written by workers, read by the caller's thread."""
 
     def __init__(self, identifier: Identifier) -> None:
         self._identifier = identifier
@@ -96,24 +96,24 @@ class ProgressTracker:
         self._history: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
 
     def start(self, phase: Phase, *, file_name: str = "", done: int = 0, total: int | None = None) -> None:
-        """Begins a phase; `done` bytes of it were there before and do not count as speed."""
+        """Begins a phase. The first `done` bytes were there before and don't count toward the speed."""
         with self._lock:
             self._phase, self._done, self._total = phase, done, total
             self._file_name = file_name or self._file_name
             self._history = deque([(time.monotonic(), done)])
 
     def add(self, count: int) -> None:
-        """`count` more bytes of this phase are done."""
+        """Adds `count` bytes to this phase."""
         with self._lock:
             self._done += count
 
     def set(self, done: int, total: int | None) -> None:
-        """States the figures outright, where they come from elsewhere (another process that downloads)."""
+        """Sets both figures, if they come from elsewhere (another process that downloads)."""
         with self._lock:
             self._done, self._total = done, total
 
     def read(self) -> Progress:
-        """The figures now."""
+        """The current figures."""
         now = time.monotonic()
         with self._lock:
             self._history.append((now, self._done))
@@ -147,18 +147,18 @@ class _Job(Generic[_T]):
         self.ended = False
         self._task = task
         self._finished = finished
-        # Daemon: a thread that hangs in a name look-up must not keep the program from ending.
+        # Daemon: a thread that hangs in a name lookup must not keep the program from ending.
         self.thread = threading.Thread(target=self._run, name="air-lora", daemon=True)
         self.thread.start()
 
     def outcome(self) -> _T | BaseException:
-        """The result, or what was raised; only once `ended`."""
+        """The result, or the exception that was raised. Valid only after `ended` is set."""
         return self.error if self.error is not None else cast("_T", self.result)
 
     def _run(self) -> None:
         try:
             self.result = self._task(self.tracker)
-        except BaseException as error:  # handed over to the caller's thread, whatever it is
+        except BaseException as error:  # passed to the caller's thread, whatever it is
             self.error = error
         self.ended = True
         self._finished.set()
@@ -169,11 +169,11 @@ def run_side_by_side(
     cancel: CancelToken,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[_T | BaseException]:
-    """Runs all tasks side by side, `AT_ONCE` at a time, and returns their results, or what they raised, in order.
+    """Runs all tasks in parallel, up to `AT_ONCE` at a time. Returns their results or exceptions, in order.
 
-    `on_progress` is called in this thread only, for each task that runs, every `TICK` seconds, whether or not a
-    byte has arrived, and once more at its end. If it raises, or the user presses Ctrl-C, all tasks are stopped and
-    the same exception comes out within a second.
+    `on_progress` is called only in this thread: for each running task, every `TICK` seconds, whether or not bytes
+    have arrived, and once more when the task ends. If it raises, or the user presses Ctrl-C, all tasks are stopped and
+    the same exception is raised within a second.
     """
     finished = threading.Event()
     turns = threading.Semaphore(AT_ONCE)
@@ -195,7 +195,7 @@ def run_side_by_side(
         for job in jobs:
             job.thread.join(max(0.0, deadline - time.monotonic()))
             if job.thread.is_alive():
-                _log.debug("a worker is still busy; it ends with its connection")
+                _log.debug("A worker is still running. It stops when its connection closes")
         raise
     return [job.outcome() for job in jobs]
 
@@ -212,7 +212,7 @@ def _in_turn(
 
 
 def _report(jobs: Sequence[_Job[_T]], on_progress: Callable[[Progress], None] | None) -> list[_Job[_T]]:
-    """Shows where each job is; returns those that have yet to show their end."""
+    """Reports the progress of each job. Returns the jobs that haven't ended yet."""
     still_running = [job for job in jobs if not job.ended]
     if on_progress is not None:
         for job in jobs:
@@ -232,7 +232,7 @@ class SideBySide:
         step: Callable[[Identifier, _S, ProgressTracker], _T],
         on_progress: Callable[[Progress], None] | None,
     ) -> tuple[dict[Identifier, _T], dict[Identifier, LoraResolverError]]:
-        """What the step gives, and for the others why it gives nothing. Raises what is no LoraResolverError."""
+        """The results of the step, and the errors of the others. Raises exceptions other than LoraResolverError."""
         tasks = [(each, _task(step, each, subject)) for each, subject in subjects.items()]
         given: dict[Identifier, _T] = {}
         failed: dict[Identifier, LoraResolverError] = {}

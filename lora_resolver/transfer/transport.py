@@ -1,15 +1,15 @@
 """The only code that talks to the network.
 
     Transport.get_json(url)  → Answer        a service's JSON, with retries
-    Transport.open(url)      → Download      bytes as they come, for the download engine
+    Transport.open(url)      → Download      bytes as they arrive, for the download engine
 
-Rules that hold for every request:
-- A token travels as a Bearer header to its service's own origin, on redirects too, and nowhere else. Not in an
-  address, since those reach logs. `.netrc` and cookies are not used.
-- Redirects are followed here, five at most, each checked by `address_rules`.
-- Every socket is known to the `CancelToken`, which shuts it: a server that stalls cannot keep a worker.
-- No exception or log line carries a query string, those of the libraries below included: signed addresses are secrets
-  for as long as they live. A token that a server repeats in its answer is struck out before anybody reads it.
+Rules for every request:
+- A token is sent as a Bearer header to its service's own origin and nowhere else, also on redirects. It is never part
+  of an address, because addresses are logged. `.netrc` and cookies aren't used.
+- At most five redirects are followed. This module follows them itself, and `address_rules` checks each one.
+- The `CancelToken` can shut down every socket: a server that stalls can't block a worker.
+- No exception or log line contains a query string, including those of the libraries used here: signed addresses are
+  secrets until they expire. If a server repeats a token in its response, the token is removed before anything reads it.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ __all__ = ["Answer", "Download", "ServerBusy", "Transport", "shown_address"]
 MAX_REDIRECTS = 5
 MAX_JSON_BYTES = 16 * 1024**2
 MAX_ANSWER_SECONDS = 60.0
-"""Model pages with hundreds of versions reach a few MB."""
+"""Seconds that reading a whole response may take. Model pages with hundreds of versions reach a few MB."""
 MAX_RETRY_AFTER = 60.0
-"""Seconds that we are ready to wait when a server asks for it; beyond, the user is told."""
+"""Seconds that we wait if a server asks for it. If it asks for more, the request fails with an error."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# The last six are Cloudflare's: it cannot reach the service behind it just now.
+# The last six are Cloudflare's: it can't reach the service at the moment.
 _MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 530})
 
 _log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answer:
-    """What a service said: status, headers (names in lower case) and its JSON, or None where it sent none."""
+    """A service's response: status, headers (names in lowercase), and its JSON, or None if it didn't send any."""
 
     url: str
     status: int
@@ -77,7 +77,7 @@ class Answer:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds that the server asks to wait (RFC 9110, 10.2.3), if it does."""
+        """Seconds that the server asks to wait (RFC 9110, 10.2.3), if any."""
         value = self.headers.get("retry-after", "").strip()
         seconds = whole_number(value)
         if seconds is not None:
@@ -88,14 +88,14 @@ class Answer:
 
 
 class ServerBusy(TransferFailed):
-    """The server says that the same request may do later."""
+    """The server reports that the same request may succeed later."""
 
     retry_after: float | None = None
-    """Seconds that it asks to wait, if it does."""
+    """Seconds that the server asks to wait, if any."""
 
 
 class Download:
-    """An answer whose body has yet to come. Use it in a `with`; leaving it closes the connection."""
+    """A response whose body hasn't been read yet. Use it in a `with` statement; leaving it closes the connection."""
 
     def __init__(
         self, response: requests.Response, cancel: CancelToken, services: Sequence[Service] = ()
@@ -115,22 +115,22 @@ class Download:
 
     @property
     def encoded(self) -> bool:
-        """Whether the body is compressed on the way, so that lengths and ranges say nothing of the file."""
+        """Whether the body is compressed in transit, so that lengths and ranges don't apply to the file."""
         return self.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
 
     @property
     def length(self) -> int | None:
-        """Bytes that the server announces for this body."""
+        """The number of bytes that the server announces for this body."""
         value = self.headers.get("content-length", "").strip()
         return None if self.encoded else whole_number(value)
 
     def chunks(self, size: int = 1 << 20) -> Iterator[bytes]:
-        """The body, decompressed. Raises TransferFailed when it breaks off, Cancelled when the work must end."""
+        """The body, decompressed. Raises TransferFailed if the connection is lost, Cancelled if the work must stop."""
         with _plain_errors(self.url, self._cancel):
             while True:
                 self._cancel.check()
-                # read1 hands over what is there, so progress is smooth and a slow server cannot hide a stop.
-                # Without a decoder, it hands them over uncopied.
+                # read1 returns what is available, so progress is smooth and a slow server can't delay a stop.
+                # Without a decoder, it returns the bytes without copying them.
                 chunk = self._response.raw.read1(size, decode_content=self.encoded)
                 if not chunk:
                     break
@@ -138,15 +138,15 @@ class Download:
         self._cancel.check()
 
     def answer(self) -> Answer:
-        """The whole body, for answers that are no file: errors and JSON."""
+        """The whole body, for responses that aren't files: errors and JSON."""
         data = bytearray()
         latest = time.monotonic() + MAX_ANSWER_SECONDS
         for chunk in self.chunks():
             data += chunk
             if len(data) > MAX_JSON_BYTES:
-                raise _failed(self.url, "answered with far too long a text", "badAnswer")
+                raise _failed(self.url, "sent a response that is too large", "badAnswer")
             if time.monotonic() > latest:
-                raise _failed(self.url, "sends its answer far too slowly", "tooSlow")
+                raise _failed(self.url, "responds too slowly", "tooSlow")
         text = _without_tokens(bytes(data).decode("utf-8", errors="replace"), self._services)
         try:
             body = parse_json(text)
@@ -156,7 +156,7 @@ class Download:
 
 
 class Transport:
-    """Requests for one piece of work; ends with it, or when `cancel` comes."""
+    """Requests for one unit of work. Ends with it, or when `cancel` is triggered."""
 
     def __init__(self, config: ResolverConfig, services: Sequence[Service], cancel: CancelToken) -> None:
         self._config = config
@@ -184,7 +184,7 @@ class Transport:
         self._session.close()
 
     def fork(self, cancel: CancelToken) -> Transport:
-        """One like this with connections of its own, which another `cancel` ends."""
+        """A transport with the same settings and separate connections, which another `cancel` ends."""
         return Transport(self._config, self._services, cancel)
 
     def has_token(self, url: str) -> bool:
@@ -194,10 +194,10 @@ class Transport:
     def open(
         self, url: str, headers: Mapping[str, str] | None = None, *, given_by_server: bool = False
     ) -> Download:
-        """Sends a GET and follows its redirects; the body is not read yet.
+        """Sends a GET request and follows its redirects. Doesn't read the body yet.
 
-        `given_by_server` holds the address itself to the rules for redirects.
-        Raises TransferFailed when no answer comes or a redirect must not be followed.
+        `given_by_server` applies the rules for redirects to the address itself.
+        Raises TransferFailed if there is no response or a redirect must not be followed.
         """
         url = _as_sent(url)
         if given_by_server:
@@ -214,12 +214,12 @@ class Transport:
             if url in seen:
                 break
             seen.add(url)
-        raise _failed(url, "sends us round in circles", "redirectLoop")
+        raise _failed(url, "redirected too many times", "redirectLoop")
 
     def get_json(self, url: str, params: Mapping[str, str] | None = None) -> Answer:
-        """Asks a service, again where a later try may succeed. Answers of any status come back, for the source to read.
+        """Sends a request to a service, with retries. Returns responses with any status, for the source to interpret.
 
-        Raises TransferFailed when the service cannot be reached or answers with something other than JSON.
+        Raises TransferFailed if the service can't be reached or sends something other than JSON.
         """
         if params:
             url = requests.Request("GET", url, params=dict(params)).prepare().url or url
@@ -241,14 +241,14 @@ class Transport:
         if answer.status == 200 and not isinstance(answer.body, (dict, list)):
             raise _failed(
                 url,
-                f"answered with {answer.headers.get('content-type') or 'something'} instead of JSON",
+                f"sent {answer.headers.get('content-type') or 'an unknown format'} instead of JSON",
                 "badAnswer",
-                "Open it in a browser: it may show a log-in page, a block for your country, or maintenance.",
+                "Open the site in a browser. It might show a login page, a regional block, or a maintenance notice.",
             )
         return answer
 
     def pause(self, attempt: int, wanted: float | None = None) -> None:
-        """Waits before another try: what the server wants, else longer each time."""
+        """Waits before another try: as long as the server asks, otherwise longer each time."""
         own = self._config.retry_delay * min(2**attempt, 30)
         self._cancel.wait(own if wanted is None else min(wanted, MAX_RETRY_AFTER))
 
@@ -262,19 +262,19 @@ class Transport:
 
 
 def _as_sent(url: str) -> str:
-    """The address as `requests` puts it into its request: what is judged must be what is asked.
+    """The address as `requests` sends it, so that the address that is checked is the one that is requested.
 
     Raises TransferFailed for one that its parser and Python's read differently (`http://one.example\\@other.example/`).
     """
     if not url.lower().startswith(("http:", "https:")):
-        return url  # `check_address` refuses it
+        return url  # `check_address` rejects it
     try:
         prepared = requests.Request("GET", url).prepare().url or ""
         asked, judged = parse_url(prepared).host, urlsplit(prepared).hostname
     except (ValueError, requests.RequestException, LocationParseError):
         asked, judged, prepared = None, "", ""
     if asked is None or asked.strip("[]").lower() != judged or "\\" in url.partition("?")[0]:
-        raise _failed(url, "is no address that can be asked", "redirectRefused")
+        raise _failed(url, "isn't a valid address", "redirectRefused", "Check the address.")
     return prepared
 
 
@@ -284,25 +284,26 @@ def may_pass(status: int) -> bool:
 
 
 def refused_for_now(answer: Answer) -> ServerBusy:
-    """The error for a status that may pass, should it outlast every try."""
+    """The error for a temporary failure that remains after every try."""
     host, wait = urlsplit(answer.url).netloc, answer.retry_after
     if answer.status == 429:
-        when = f"in {wait:.0f} seconds" if wait else "in some minutes"
+        seconds = f"{wait or 0:.0f}"
+        when = f"in {seconds} second{'' if seconds == '1' else 's'}" if wait else "in a few minutes"
         error = ServerBusy(
-            f"{host} says that we ask too often (429)", code="rateLimited", remedy=f"Run it again {when}."
+            f"Rate limit of {host} reached (429)", code="rateLimited", remedy=f"Try again {when}."
         )
     else:
         error = ServerBusy(
-            f"{host} has a problem of its own (status {answer.status})",
+            f"Server error from {host} ({answer.status})",
             code="serverError",
-            remedy="Run it again later; what was downloaded is kept.",
+            remedy="Try again later. Interrupted downloads resume.",
         )
     error.retry_after = wait
     return error
 
 
 def shown_address(url: str) -> str:
-    """An address as it may be shown: without user, password, query and fragment."""
+    """An address that is safe to show: without user, password, query, and fragment."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
@@ -315,7 +316,7 @@ def _without_tokens(text: str, services: Sequence[Service]) -> str:
 
 
 class _TokenForOwnHosts(AuthBase):
-    """Adds the Bearer header where it belongs. Being set, it also keeps requests from reading `.netrc`."""
+    """Adds the Bearer header for the token's own service. Setting `auth` also keeps requests from reading `.netrc`."""
 
     def __init__(self, services: Sequence[Service]) -> None:
         self._services = services
@@ -328,21 +329,21 @@ class _TokenForOwnHosts(AuthBase):
 
 
 class _Session(requests.Session):
-    """Leaves redirects to `Transport.open`; the library would look at the next address before we have seen it."""
+    """Leaves redirects to `Transport.open`. The library would process the next address before it is checked."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """None: no redirect is the library's."""
+        """Returns None, so that the library follows no redirect."""
 
 
 class _NoCookies(RequestsCookieJar):
     """Forgets every cookie."""
 
     def set_cookie(self, *_: Any, **__: Any) -> None:
-        """Nothing: the signature is the parent's, the cookie is dropped."""
+        """Drops the cookie."""
 
 
 class _OpenSockets:
-    """The sockets of one transport: looked at when they connect, shut when the work is stopped."""
+    """The sockets of one transport: checked when they connect, shut down when the work is stopped."""
 
     def __init__(self, services: Sequence[Service]) -> None:
         self._services = services
@@ -352,7 +353,7 @@ class _OpenSockets:
     def opened(self, host: str, opened: socket.socket, *, through_proxy: bool) -> None:
         with self._lock:
             self._sockets.add(opened)
-        if not through_proxy:  # else the peer is the user's proxy, which may well be in the own network
+        if not through_proxy:  # otherwise the peer is the user's proxy, which may be on the local network
             check_peer(host, opened.getpeername()[0], self._services)
 
     def shut(self) -> None:
@@ -360,7 +361,7 @@ class _OpenSockets:
             sockets = list(self._sockets)
         for each in sockets:
             with contextlib.suppress(OSError):
-                # The plain socket's method: SSLSocket's own drops its state under the reading thread's feet.
+                # The plain socket's method: SSLSocket's own would drop state that the reading thread still uses.
                 socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
@@ -381,7 +382,7 @@ class _WatchedHTTPS(HTTPSConnection):
 
 
 class _Adapter(HTTPAdapter):
-    """Makes connections that report their socket; the way is urllib3's own `pool_classes_by_scheme`."""
+    """Creates connections that report their socket, through urllib3's own `pool_classes_by_scheme`."""
 
     def __init__(self, sockets: _OpenSockets, **options: Any) -> None:
         http = type("_HTTP", (_WatchedHTTP,), {"sockets": sockets})
@@ -398,14 +399,14 @@ class _Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
         manager = super().proxy_manager_for(*args, **options)
-        if not hasattr(manager, "proxy_url"):  # a SOCKS proxy has connections of its own kind
+        if not hasattr(manager, "proxy_url"):  # a SOCKS proxy uses its own kind of connection
             manager.pool_classes_by_scheme = self._pools
         return manager
 
 
 @contextlib.contextmanager
 def _plain_errors(url: str, cancel: CancelToken) -> Iterator[None]:
-    """Turns the library's exceptions into ours; `from None`, since theirs show whole addresses."""
+    """Turns the library's exceptions into ours. Uses `from None`, because theirs contain whole addresses."""
     try:
         yield
     except (LoraResolverError, Cancelled, GeneratorExit):
@@ -417,7 +418,7 @@ def _plain_errors(url: str, cancel: CancelToken) -> Iterator[None]:
         ValueError,
         AttributeError,
     ) as error:
-        # AttributeError: http.client meets a response whose socket `CancelToken` has just shut.
+        # AttributeError: http.client reads a response whose socket `CancelToken` has just shut down.
         if cancel.requested:
             raise Cancelled from None
         if isinstance(error, AttributeError):
@@ -431,28 +432,28 @@ def _explained(url: str, error: Exception) -> LoraResolverError:
     for cause in causes:
         if isinstance(cause, LoraResolverError):
             return cause
-    remedy = "Check the connection and run it again; what was downloaded is kept."
+    remedy = "Check your network connection and try again. Interrupted downloads resume."
     if any(isinstance(cause, (socket.gaierror, urllib3.exceptions.NameResolutionError)) for cause in causes):
-        return _failed(url, "is not known to the name service", "connectionFailed", remedy)
+        return _failed(url, "can't be reached: could not resolve the host name", "connectionFailed", remedy)
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        return _failed(url, "refuses the connection", "connectionFailed", remedy)
+        return _failed(url, "refused the connection", "connectionFailed", remedy)
     timeouts = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
     if any(isinstance(cause, timeouts) for cause in causes):
-        return _failed(url, "does not answer", "timedOut", remedy)
+        return _failed(url, "didn't respond in time", "timedOut", remedy)
     if any(
         isinstance(cause, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)) for cause in causes
     ):
         return _failed(
             url,
-            "shows a certificate that cannot be trusted",
+            "has an untrusted TLS certificate",
             "connectionFailed",
-            "Check the clock of this machine, and whether a proxy needs REQUESTS_CA_BUNDLE.",
+            "Check this computer's clock. If you use a proxy, it might require REQUESTS_CA_BUNDLE.",
         )
-    return _failed(url, "broke the connection off", "connectionLost", remedy)
+    return _failed(url, "closed the connection unexpectedly", "connectionLost", remedy)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The exception and everything that it wraps, the library's ways included."""
+    """The exception and everything that it wraps, including the libraries' own ways of wrapping."""
     waiting: list[object] = [error]
     seen: set[int] = set()
     while waiting:
@@ -464,9 +465,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         waiting += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args]
 
 
-def _failed(url: str, what: str, code: str, remedy: str = "Run it again later.") -> TransferFailed:
+def _failed(url: str, what: str, code: str, remedy: str = "Try again later.") -> TransferFailed:
     try:
         host = urlsplit(url).netloc.rpartition("@")[2]
     except ValueError:  # such as https://[::1/
         host = ""
-    return TransferFailed(f"{host or 'the address'} {what}", code=code, remedy=remedy)
+    return TransferFailed(f"{host or 'The address'} {what}", code=code, remedy=remedy)

@@ -1,1 +1,1 @@
-"""What names LoRAs without being an array: workflows, pictures, prompts, and what people paste."""
+"""Finds LoRAs in everything other than an array: workflows, pictures, prompts, and pasted text."""

@@ -1,14 +1,14 @@
-"""A workflow as ComfyUI's page saves it, turned into the nodes that would run, in the shape of the API format.
+"""Turns a workflow as ComfyUI's page saves it into the nodes that would run, in the form of the API format.
 
     in     {"nodes": [{"id": 3, "type": "AirLoraApply", "mode": 0, "inputs": [{"name": "lora", "link": 7}, …],
                        "widgets_values": ["[…]", "error"]}, …],
             "links": [[7, 5, 0, 3, 2, "STRING"], …],                   (objects in subgraphs and in newer files)
             "definitions": {"subgraphs": [{"id": "…", "nodes": …, "links": …, "inputs": …}, …]}}
     out    {"3": {"class_type": "AirLoraApply", "inputs": {"lora": ["5", 0], …}},
-            "12:4": a node 4 inside the subgraph or the group that node 12 stands for, …}
+            "12:4": a node 4 inside the subgraph or the group of node 12, …}
 
-As in ComfyUI's own graphToPrompt, muted nodes go, bypassed nodes and reroutes hand on what comes in. The file names a
-node's values only where it has a socket for each; otherwise they are called `widget 0`, `widget 1`, ….
+As in ComfyUI's own graphToPrompt, muted nodes are left out, and bypassed nodes and reroutes pass on their inputs. The
+file contains the names of a node's values only if each has a socket. Otherwise they are called `widget 0`, ….
 
 https://docs.comfy.org/specs/workflow_json
 """
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 __all__ = ["is_canvas", "nodes_that_run"]
 
 MAX_NODES = 50_000
-"""With subgraphs unfolded: a small file of subgraphs inside subgraphs could stand for billions."""
+"""With subgraphs expanded: a small file with nested subgraphs could expand to billions of nodes."""
 MAX_NESTING = 32
 
 _MUTED, _BYPASSED = 2, 4
-_OUTSIDE = "-10"  # where links inside a subgraph begin that come in from its node
-_RESULT = "-20"  # where those end that go out
+_OUTSIDE = "-10"  # the origin of links inside a subgraph that come from the subgraph's inputs
+_RESULT = "-20"  # the target of links that go to the subgraph's outputs
 _REROUTES = ("Reroute", "Reroute (rgthree)")
 _SETTERS = {"GetNode": "SetNode", "easy getNode": "easy setNode"}
-"""KJNodes and Easy Use: a value goes by its name from one to the other, on the page alone."""
-_GROUPS = ("workflow/", "workflow>")  # group nodes, which came before subgraphs
+"""KJNodes and Easy Use: on the page only, a value is passed by name from one node to the other."""
+_GROUPS = ("workflow/", "workflow>")  # group nodes, the predecessors of subgraphs
 _VIRTUAL = frozenset({*_REROUTES, *_SETTERS, *_SETTERS.values()})
 
 
@@ -44,11 +44,11 @@ def is_canvas(document: object) -> bool:
 
 
 def nodes_that_run(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Id → {"class_type", "inputs"} of every node that is switched on, inside subgraphs and group nodes too; with
-    "pack", "models" and "properties" where the page saved something of them, and "members", the classes in a group node
+    """Id → {"class_type", "inputs"} of every enabled node, including those inside subgraphs and group nodes. Also
+    contains "pack", "models", and "properties" if the page saved them, and "members": the classes inside a group node
     whose values don't fit its definition.
 
-    An input is a value, or a link [id, output]. Raises InvalidInput for a workflow that is too large.
+    An input is a value or a link [id, output]. Raises InvalidInput for a workflow that is too large.
     """
     subgraphs = _definitions(document)
     groups = _groups(document)
@@ -80,7 +80,7 @@ def nodes_that_run(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _definitions(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Id → subgraph, those that a subgraph brings along included."""
+    """Id → subgraph, including those that are defined inside another subgraph."""
     found: dict[str, Mapping[str, Any]] = {}
     waiting: list[Mapping[str, Any]] = [document]
     while waiting and len(found) <= MAX_NODES:
@@ -93,7 +93,7 @@ def _definitions(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _said(node: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page saved of a node beside its values: its pack, and where its models come from."""
+    """What the page saved about a node besides its values: its pack, and where its models come from."""
     properties = node.get("properties")
     if not isinstance(properties, dict):
         return {}
@@ -110,7 +110,7 @@ def _groups(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _members_of(node: Mapping[str, Any], groups: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """The nodes in a group node's definition; None for any other node, and where there is no definition."""
+    """The nodes in a group node's definition; None for any other node, or if there is no definition."""
     kind = str(node.get("type"))
     definition = groups.get(kind[len(_GROUPS[0]) :]) if kind.startswith(_GROUPS) else None
     return _objects(definition.get("nodes")) if isinstance(definition, dict) else None
@@ -119,10 +119,10 @@ def _members_of(node: Mapping[str, Any], groups: Mapping[str, Any]) -> list[dict
 def _unfolded(
     node: Mapping[str, Any], inputs: Mapping[str, Any], members: Sequence[Mapping[str, Any]]
 ) -> dict[int, dict[str, Any]] | None:
-    """The nodes that a group node of the page stands for, by their index; None where its values don't fit them.
+    """The nodes inside a group node, by their index; None if the group node's values don't fit them.
 
-    Its widgets are those of its nodes one behind the other, and their values win over what the definition saved. What
-    is linked inside is not followed; every node gets what comes into the group.
+    The group node's widgets are those of its nodes, one after the other. Their values take precedence over those in
+    the definition. Links inside the group aren't followed: every node gets all links that come into the group.
     """
     counts = [
         len(each["widgets_values"]) if isinstance(each.get("widgets_values"), list) else 0 for each in members
@@ -146,7 +146,7 @@ def _unfolded(
 
 
 class _Graph:
-    """The canvas itself, or a subgraph as it stands in for one node."""
+    """The canvas itself, or a subgraph in the place of one node."""
 
     def __init__(
         self,
@@ -170,10 +170,10 @@ class _Graph:
         self._results: dict[int, str] | None = None
         self._outside: dict[str, tuple[str | None, object]] | None = None
         if self._depth > MAX_NESTING:
-            raise _too_large(f"its subgraphs are nested more than {MAX_NESTING} deep")
+            raise _too_large(f"its subgraphs are nested more than {MAX_NESTING} levels deep")
 
     def inside(self, key: str) -> _Graph | None:
-        """What a node stands for, where it is a subgraph's."""
+        """The subgraph of a node; None if the node isn't a subgraph's."""
         definition = self._subgraphs.get(str(self.nodes[key].get("type")))
         if definition is None:
             return None
@@ -182,7 +182,7 @@ class _Graph:
         return self._inside[key]
 
     def inputs_of(self, node: Mapping[str, Any]) -> dict[str, Any]:
-        """The values of its widgets, and over them what is linked."""
+        """The values of its widgets. Linked inputs override them."""
         inputs = _widgets(node)
         for entry in _objects(node.get("inputs")):
             arrives = self._origin(str(entry.get("link")))
@@ -191,11 +191,11 @@ class _Graph:
         return inputs
 
     def _origin(self, link: str) -> object:
-        """[id, output] of the node that a link comes from, or a value; None where nothing arrives."""
+        """[id, output] of the node that a link comes from, or a value; None if there is neither."""
         graph = self
         passed: dict[tuple[_Graph, str], None] = {}
         found: object = None
-        while link in graph._links and (graph, link) not in passed:  # else they run in a circle
+        while link in graph._links and (graph, link) not in passed:  # otherwise the links form a cycle
             if link in graph._origins:
                 found = graph._origins[link]
                 break
@@ -218,7 +218,7 @@ class _Graph:
                 graph, link = graph._set_as(node)
             elif node.get("mode") == _BYPASSED or str(node.get("type")) in _VIRTUAL:
                 link = _hands_on(node, slot)
-            elif node.get("type") == "PrimitiveNode":  # lives on the page alone
+            elif node.get("type") == "PrimitiveNode":  # exists only on the page
                 found = next(iter(_widgets(node).values()), None)
                 break
             elif (inside := graph.inside(key)) is not None:
@@ -231,7 +231,7 @@ class _Graph:
         return found
 
     def _set_as(self, getter: Mapping[str, Any]) -> tuple[_Graph, str]:
-        """(graph, link into the node) that sets the value that this node gets, here or further out."""
+        """(graph, link into the node) that sets the value for this getter, in this graph or an outer one."""
         name, setter = _first_widget(getter), _SETTERS[str(getter.get("type"))]
         graph: _Graph | None = self
         while graph is not None:
@@ -248,7 +248,7 @@ class _Graph:
         return self, ""
 
     def _from_outside(self, node: Mapping[str, Any], slot: int) -> tuple[str | None, object]:
-        """(link in the outer graph, None), or (None, value on the node that this stands for)."""
+        """(link in the outer graph, None), or (None, value) from the node that this subgraph replaces."""
         if self._outside is None:
             values: dict[str, tuple[str | None, object]] = {
                 name: (None, value) for name, value in _widgets(node).items()
@@ -280,7 +280,7 @@ def _first_link(node: Mapping[str, Any]) -> str:
 
 
 def _hands_on(node: Mapping[str, Any], slot: int) -> str:
-    """The link that a bypassed node or a reroute passes on at one of its outputs; empty where there is none."""
+    """The link that a bypassed node or a reroute passes on to one of its outputs; empty if there is none."""
     outputs = _objects(node.get("outputs"))
     kind = outputs[slot].get("type") if slot < len(outputs) else "*"
     linked = [
@@ -323,9 +323,9 @@ def _widgets(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shown(node: Mapping[str, Any]) -> list[str]:
-    """Names of the widgets that a subgraph's node shows: of its own inputs ("-1"), or of a node inside.
+    """Names of the widgets that a subgraph's node shows: of the subgraph's own inputs ("-1"), or of a node inside it.
 
-    The values of the latter lie inside too, so they get names that no input has.
+    The values of the latter are also stored inside, so they get names that no input has.
     """
     properties = node.get("properties")
     shown = properties.get("proxyWidgets") if isinstance(properties, dict) else None
@@ -343,7 +343,7 @@ def _objects(value: object) -> list[dict[str, Any]]:
 
 def _too_large(why: str) -> InvalidInput:
     return InvalidInput(
-        f"this workflow is not read: {why}",
+        f"The workflow is too large: {why}",
         code="workflowTooLarge",
-        remedy="Export it in API format, or take subgraphs apart.",
+        remedy="Export it in API format, or unpack its subgraphs.",
     )

@@ -1,10 +1,10 @@
-"""Reads the values that are written out in a piece of program text: Python, JavaScript, TypeScript, PHP, Go.
+"""Reads literal values from program text: Python, JavaScript, TypeScript, PHP, Go.
 
     lora=[ILora(model="civitai:1@2", weight=0.4)]        lora: [{ model: 'civitai:1@2', weight: 0.4 }]
     'lora' => [['model' => 'civitai:1@2', 'weight' => 0.4]]        []models.LoRA{{Model: "civitai:1@2"}}
 
-Nothing is run. What is computed (`scale * 0.5`, f-strings) is an `Unknown` with its text; names that are assigned once
-are `Name`s, which `Code.value_of` looks up. Comments count as not written.
+Nothing is executed. A computed value (`scale * 0.5`, f-strings) is an `Unknown` with its text. A name that is assigned
+once is a `Name`, which `Code.value_of` looks up. Comments are ignored.
 """
 
 from __future__ import annotations
@@ -46,24 +46,24 @@ _NEAR = 12  # tokens
 _LONGEST_ITEM = 100
 MAX_DEPTH = 60
 MAX_TOKENS = 60_000
-"""A request with a thousand LoRAs has ten thousand."""
+"""A request with a thousand LoRAs has ten thousand tokens."""
 _LONGEST_SHOWN = 40
 
 
 class TooLong(Exception):
-    """There are more than MAX_TOKENS."""
+    """There are more than MAX_TOKENS tokens."""
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """A value that only running the program would tell."""
+    """A value that is known only when the program runs."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Name:
-    """A name that stands where a value is expected."""
+    """A name in the place of a value."""
 
     text: str
 
@@ -73,7 +73,7 @@ class Call:
     """`ILora("civitai:1@2", weight=0.4)`, `new Lora(…)`, or `models.LoRA{…}`."""
 
     name: str
-    """The last part of what is called."""
+    """The last part of the called name."""
     arguments: tuple[Any, ...] = ()
     named: dict[str, Any] = field(default_factory=dict)
 
@@ -87,7 +87,7 @@ class _Token(NamedTuple):
 
 
 class Code:
-    """A program text as tokens, and the values that begin at each."""
+    """A program text as tokens, and the values that begin at each token."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -106,7 +106,7 @@ class Code:
                 value = _number_of(match["number"])
             self.tokens.append(_Token(kind, text[start:end], start, end, value))
         self._given: dict[str, list[int]] = {}
-        """Name → where the values begin that it is given."""
+        """Name → positions of the values that are assigned to it."""
         self._changed: set[str] = set()
         self._values: dict[str, Any] = {}
         self._look_at_names()
@@ -125,7 +125,7 @@ class Code:
                 self._given.setdefault(token.text, []).append(index + 2)
             elif self._in_a_definition(
                 index
-            ):  # a value that a caller may change; else it only names an argument
+            ):  # a parameter, whose value a caller may change; otherwise a named argument
                 self._changed.add(token.text)
 
     def _is_changed_at(self, index: int) -> bool:
@@ -144,7 +144,7 @@ class Code:
         return operator in ("+", "-", "*", "/", "|", "??") and self.sign(index + 2) == "="
 
     def _in_a_definition(self, index: int) -> bool:
-        """Whether the innermost bracket around this token is opened by `def name(` or `function (`."""
+        """Whether the innermost bracket around this token belongs to `def name(` or `function (`."""
         depth = 0
         for place in range(index - 1, max(-1, index - 200), -1):
             sign = self.sign(place)
@@ -154,12 +154,12 @@ class Code:
         return False
 
     def sign(self, index: int) -> str:
-        """The sign at a place; "" where another thing stands there, or nothing."""
+        """The sign at a position; "" if there isn't one."""
         token = self.tokens[index] if 0 <= index < len(self.tokens) else None
         return token.text if token is not None and token.kind == "sign" else ""
 
     def word(self, index: int) -> str:
-        """The name, or the text in quotation marks, at a place; "" where there is neither."""
+        """The name, or the quoted text, at a position; "" if there is neither."""
         token = self.tokens[index] if 0 <= index < len(self.tokens) else None
         if token is None or token.kind not in ("name", "string"):
             return ""
@@ -168,15 +168,15 @@ class Code:
         return token.value if isinstance(token.value, str) else ""
 
     def is_key(self, index: int) -> bool:
-        """Whether what stands here names the value behind it: `lora:`, `"lora":`, `lora=`, `'lora' =>`."""
+        """Whether the token here is the key of the following value: `lora:`, `"lora":`, `lora=`, `'lora' =>`."""
         return bool(self.word(index)) and self.sign(index + 1) in _ASSIGNS
 
     def is_call(self, index: int) -> bool:
-        """Whether what stands here is called."""
+        """Whether the token here is the name of a call."""
         return index < len(self.tokens) and self.tokens[index].kind == "name" and self.sign(index + 1) == "("
 
     def value_of(self, value: Any) -> Any:
-        """The value itself, or the one that its name was given; `Unknown` for a name given several times or never."""
+        """The value, or the value of its name. `Unknown` for a name that is assigned several times or never."""
         for _ in range(MAX_DEPTH):
             if not isinstance(value, Name):
                 return value
@@ -189,11 +189,11 @@ class Code:
         return Unknown("…")
 
     def is_changed(self, name: str) -> bool:
-        """Whether the text changes what it has given to this name."""
+        """Whether the text changes the value that it assigned to this name."""
         return name in self._changed or len(self._given.get(name, ())) > 1
 
     def value(self, index: int, depth: int = 0) -> tuple[Any, int]:
-        """(the value that begins here, the place behind it): up to the next comma or closing bracket."""
+        """(the value that begins here, the position after it). The value ends at the next comma or closing bracket."""
         if index >= len(self.tokens):
             return Unknown(""), index
         value, behind = self._primary(index, depth)
@@ -208,11 +208,11 @@ class Code:
         return Unknown(_without_texts(self.text[begin : self.tokens[end - 1].end])), end
 
     def call(self, index: int) -> tuple[Any, int]:
-        """(the call that begins here, the place behind it), whatever is done with what it gives."""
+        """(the call that begins here, the position after it), however its result is used."""
         return self._primary(index, 0)
 
     def _line_ends(self, behind: int) -> bool:
-        """Whether a statement may end before this token: the next line begins with no operator."""
+        """Whether a statement may end before this token: the next line doesn't begin with an operator."""
         gap = self.text[self.tokens[behind - 1].end : self.tokens[behind].start]
         token = self.tokens[behind]
         return (
@@ -222,7 +222,7 @@ class Code:
         )
 
     def _end_of_item(self, index: int) -> int:
-        """Behind what is computed; no further than what is worth a look, so that many such take no time."""
+        """The position after a computed value. The search is limited, so that many such values take little time."""
         depth = 0
         last = min(len(self.tokens), index + _LONGEST_ITEM)
         while index < last:
@@ -285,7 +285,7 @@ class Code:
         return (Name(first) if behind == index + 1 else Unknown(name)), behind
 
     def _bracket(self, index: int, depth: int) -> tuple[Any, int]:
-        """A list, or an object where its items have keys; both for the arguments of a call."""
+        """A list, or an object if its items have keys; for the arguments of a call, both."""
         opening = self.tokens[index].text
         closing = _OPEN[opening]
         items: list[Any] = []
@@ -294,7 +294,7 @@ class Code:
         while index < len(self.tokens) and self.sign(index) != closing:
             if self.sign(index) in (",", ";"):
                 index += 1
-            elif self.sign(index) in _ENDS:  # of another bracket
+            elif self.sign(index) in _ENDS:  # the end of another bracket
                 return Unknown(opening), index
             elif self.is_key(index):
                 key = self.word(index)
@@ -324,7 +324,7 @@ class _Arguments:
 
 
 def _without_texts(text: str) -> str:
-    """What is computed, as it may be shown: a text in it may be a secret."""
+    """A computed value as it may be shown: without texts, which may be secrets."""
     return re.sub(r"""(["'`]).*?(?:\1|\Z)""", r"\1…\1", text[:1000], flags=re.DOTALL)[:_LONGEST_SHOWN]
 
 
@@ -333,11 +333,11 @@ def _text_of(prefix: str, quoted: str) -> Any:
     inside = quoted[marks:-marks]
     computed = ("f" in prefix.lower() and "{" in inside) or (quoted[0] == "`" and "${" in inside)
     if computed:
-        return Unknown("a text that is put together")
+        return Unknown("text with variables in it")
     if "r" in prefix.lower():
         return inside
     text = _ESCAPE.sub(_unescaped, inside)
-    # Two \\u escapes may make one character; half of one makes none.
+    # Two \\u escapes may form one character (a surrogate pair). One half alone is invalid.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if "\\u" in inside else text
 
 

@@ -1,4 +1,4 @@
-"""What curl commands send: on a line or on many, in bash, Chrome's "copy as cURL" or Windows' cmd.
+"""Reads what curl commands send, on one line or many, in bash, Chrome's "copy as cURL", or Windows' cmd.
 
 curl https://api.runware.ai/v1 -d '[{"taskType": "imageInference", "lora": […]}]'
 curl https://api.runware.ai/v1 --data-raw $'[{"positivePrompt": "it\\'s"}]'
@@ -23,9 +23,8 @@ _MOST_HERE_DOCUMENTS = 20
 
 
 def bodies_of_curl(text: str) -> list[str]:
-    """The bodies that the curl commands in a text send, but for those that a variable or a pipe brings; none where
-    there is no such command.
-
+    """The bodies that the curl commands in a text send, except those from a variable or a pipe. Empty if there is no
+    such command.
     Raises NotUnderstood for a body that is in a file.
     """
     if "curl" not in text.lower() or not _CURL.search(text):
@@ -43,13 +42,15 @@ def bodies_of_curl(text: str) -> list[str]:
         try:
             words = shlex.split(command, comments=False)
         except ValueError:
-            raise NotUnderstood("the quotation marks of the curl command") from None
+            raise NotUnderstood("the quotation marks in the curl command don't match") from None
         bodies += _bodies(words)
     if len(bodies) > MAX_COMMANDS:
-        raise NotUnderstood(f"which of {len(bodies):,} commands is meant. Paste one alone")
+        raise NotUnderstood(f"it has {len(bodies):,} commands. Paste only one")
     files = [body for body in bodies if body.startswith("@") and body != "@-"]
     if files:
-        raise NotUnderstood(f"what {files[0][1:60]} holds, the file that the curl command sends")
+        raise NotUnderstood(
+            f"the curl command sends a file, {files[0][1:60]}, whose content isn't in the text"
+        )
     return [body for body in bodies if body != "@-" and not re.fullmatch(r"\$\{?\w+\}?", body)] + here
 
 

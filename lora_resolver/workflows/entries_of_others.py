@@ -1,4 +1,4 @@
-"""One LoRA as another program or service writes it down: `{"path": "https://…", "scale": 0.8}`, say.
+"""Reads one LoRA in the format of another program or service, such as `{"path": "https://…", "scale": 0.8}`.
 
     Runware, its SDKs          {model, weight, transformer}; the old Go SDK has modelId
     CivitAI                    {type, modelVersionId, weight, air, strength}
@@ -8,7 +8,7 @@
     AI Horde                   {name: "247778", is_version: true, model: 1.0, clip: 1.0}
     fal, Together, Novita      {path, scale}, {model_name, strength}
 
-A weight that is not there is 1, as all of them take it.
+A missing weight counts as 1, as in all of these formats.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FILES = ("file", "filename", "loraname", "modelname", "name", "key")
 KEYS = frozenset(
     {*_WEIGHTS, *_CLIP_WEIGHTS, *_SWITCHES, *_NUMBERS, *_MODELS, *_HASHES, *_FILES, "transformer", "exclude"}
 )
-"""All that is read of an entry, as `key_of` spells it."""
+"""All keys that are read, in the form of `key_of`."""
 
 _NUMBER = re.compile(r"\s*[-+]?(?:[0-9]{1,4}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})\s*")
 _OTHER_ENDINGS = re.compile(r"(?:_lora_(?:f16|f32|q\w+))?\.(?:ckpt|pt|bin|safetensors|sft)\Z", re.IGNORECASE)
@@ -47,7 +47,7 @@ _LONGEST_SHOWN = 60
 
 
 class NotUnderstood(Exception):
-    """What was not, in words that can stand in a message; and what was, before it."""
+    """Says what couldn't be read, in words for an error message, and what was read before that."""
 
     def __init__(self, what: str, understood: Sequence[str] = ()) -> None:
         super().__init__(what)
@@ -56,21 +56,21 @@ class NotUnderstood(Exception):
 
 @dataclass(frozen=True)
 class OtherLora:
-    """One LoRA that another program names."""
+    """One LoRA in another program's format."""
 
     name: str
-    """An identifier; or, where `is_file`, the name of a file without its ending."""
+    """An identifier; if `is_file`, the name of a file without its extension."""
     weights: tuple[float, ...] = (1.0,)
-    """The model's, and the text encoder's where it has one of its own."""
+    """The model's weight, and the text encoder's if it has a separate one."""
     is_file: bool = False
     enabled: bool = True
     transformer: str = "both"
     extensions: tuple[tuple[str, object], ...] = ()
-    """What it says of steps and blocks, as members of an array's entry."""
+    """Options for steps and blocks, as members of an array's entry."""
 
 
 def key_of(name: str) -> str:
-    """A key without its spelling: `strength_model`, `strengthModel` and `Strength model` are one.
+    """A key in normal form: `strength_model`, `strengthModel` and `Strength model` are equal.
 
     >>> key_of("strength_model")
     'strengthmodel'
@@ -79,12 +79,12 @@ def key_of(name: str) -> str:
 
 
 def file_stem(name: str) -> str:
-    """A file's name without the ending that its program gives it."""
+    """A file's name without the extension or suffix that its program adds."""
     return _OTHER_ENDINGS.sub("", name.strip())
 
 
 def other_lora(entry: Mapping[str, Any], value_of: Callable[[Any], Any] = lambda value: value) -> OtherLora:
-    """The LoRA that an entry names. `value_of` looks up what is no value yet. Raises NotUnderstood."""
+    """The LoRA in an entry. `value_of` looks up values that aren't literal. Raises NotUnderstood."""
     members = {key_of(str(key)): value_of(value) for key, value in entry.items()}
     if members.get("isversion") is not None and isinstance(members.get("model"), (int, float)):
         return _of_horde(members)
@@ -94,7 +94,7 @@ def other_lora(entry: Mapping[str, Any], value_of: Callable[[Any], Any] = lambda
     switch = next((members[key] for key in _SWITCHES if isinstance(members.get(key), bool)), True)
     transformer = members.get("transformer", "both")
     if not isinstance(transformer, str):
-        raise NotUnderstood(f"the transformer of {_short(name)}")
+        raise NotUnderstood(f"the transformer of {_short(name)} isn't text")
     weights = (1.0 if weight is None else weight, *(() if clip is None else (clip,)))
     return OtherLora(name, weights, is_file, switch and members.get("exclude") is not True, transformer)
 
@@ -102,7 +102,7 @@ def other_lora(entry: Mapping[str, Any], value_of: Callable[[Any], Any] = lambda
 def _of_horde(members: Mapping[str, Any]) -> OtherLora:
     number = str(members.get("name"))
     if not re.fullmatch(r"[0-9]{1,18}", number):
-        raise NotUnderstood(f"which model {_short(number)} is")
+        raise NotUnderstood(f"{_short(number)} isn't a CivitAI ID")
     name = f"civitai:@{number}" if members["isversion"] is True else f"civitai:{number}"
     weights = [_first_number(members, (key,), name) for key in ("model", "clip")]
     return OtherLora(name, tuple(each for each in weights if each is not None))
@@ -121,7 +121,7 @@ def _name_of(members: Mapping[str, Any]) -> tuple[str, bool]:
         if isinstance(value, str) and value.strip():
             return _identifier_or_file(value.strip())
         if value is not None and not isinstance(value, str):
-            raise NotUnderstood(f"the {key} {_short(_text_of(value))}")
+            raise NotUnderstood(f"unsupported {key} {_short(_text_of(value))}")
     for key in _HASHES:
         value = members.get(key)
         if isinstance(value, str) and re.fullmatch(r"[0-9a-fA-F]{64}", value):
@@ -130,7 +130,7 @@ def _name_of(members: Mapping[str, Any]) -> tuple[str, bool]:
         value = members.get(key)
         if isinstance(value, str) and value.strip():
             return file_stem(value), True
-    raise NotUnderstood("an entry that names no model")
+    raise NotUnderstood("an entry has no model")
 
 
 def _identifier_or_file(text: str) -> tuple[str, bool]:
@@ -151,12 +151,12 @@ def _first_number(members: Mapping[str, Any], keys: tuple[str, ...], name: str) 
             continue
         if isinstance(value, str) and _NUMBER.fullmatch(value):
             return float(value)
-        # floatPtr(0.8), Float(0.8): one number in a wrapping that says its type.
+        # floatPtr(0.8), Float(0.8): one number in a wrapper that indicates its type.
         inside: tuple[Any, ...] = getattr(value, "arguments", ())
         if len(inside) == 1 and _WRAPPING.search(str(getattr(value, "name", ""))):
             value = inside[0]
         if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise NotUnderstood(f"the {key} of {_short(name)}, {_short(_text_of(value))}")
+            raise NotUnderstood(f"the {key} of {_short(name)} isn't a number: {_short(_text_of(value))}")
         return float(value)
     return None
 

@@ -1,4 +1,4 @@
-"""Texts that come over a link, from a node that holds them."""
+"""Texts that come through a link from a node that contains them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 __all__ = ["comes_from_us", "held_value", "is_link", "is_ours", "linked_array", "single_text"]
 
-_MAX_HOPS = 50  # nodes that a text may come through
+_MAX_HOPS = 50  # nodes that a text may pass through
 
 
 def is_link(value: object) -> bool:
-    """[id of a node, number of its output]"""
+    """Whether a value is a link: [id of a node, number of its output]."""
     return (
         isinstance(value, list)
         and len(value) == 2
@@ -24,20 +24,20 @@ def is_link(value: object) -> bool:
 
 
 def is_ours(node: object) -> bool:
-    """Whether a node is one of this pack's."""
+    """Whether a node belongs to this pack."""
     return isinstance(node, dict) and str(node.get("class_type")).startswith("AirLora")
 
 
 def comes_from_us(value: object, nodes: Mapping[str, Any]) -> bool:
-    """Whether a value comes over a link from a node of this pack, whose LoRAs are read there."""
+    """Whether a value comes through a link from a node of this pack. The LoRAs are then read from that node."""
     return isinstance(value, list) and is_link(value) and is_ours(nodes.get(str(value[0])))
 
 
 def linked_array(link: list[Any], nodes: Mapping[str, Any]) -> str | None:
-    """The array that comes through a link from a node that holds it as text; None where it is made by running."""
+    """The array that comes through a link from a node that contains it as text; None if it is computed in the run."""
     for _ in range(_MAX_HOPS):
         texts, links = _held(link, nodes)
-        # It may have other texts as well: a separator, a mode.
+        # The node may also have other texts: a separator, a mode.
         arrays = [text for text in texts if text.lstrip()[:1] in ("[", "{", "/")]
         if len(arrays) == 1 and not links:
             return arrays[0]
@@ -50,7 +50,7 @@ def linked_array(link: list[Any], nodes: Mapping[str, Any]) -> str | None:
 
 
 def single_text(link: Any, nodes: Mapping[str, Any]) -> str | None:
-    """The text that comes through a link from a node that holds one alone; None where it is made by running."""
+    """The text that comes through a link from a node with only one text; None if it is computed in the run."""
     for _ in range(_MAX_HOPS):
         texts, links = _held(link, nodes)
         if len(texts) == 1 and not links:
@@ -62,8 +62,8 @@ def single_text(link: Any, nodes: Mapping[str, Any]) -> str | None:
 
 
 def held_value(link: Any, nodes: Mapping[str, Any]) -> Any:
-    """The text, number or switch that comes through a link from a node that holds it; the link where it is made by
-    running."""
+    """The text, number, or switch that comes through a link from a node that contains it; the link itself if it is
+    computed in the run."""
     if not is_link(link):
         return link
     text = single_text(link, nodes)
@@ -75,7 +75,7 @@ def held_value(link: Any, nodes: Mapping[str, Any]) -> Any:
     return held[0] if len(held) == 1 and isinstance(held[0], (bool, int, float)) and _holds(node) else link
 
 
-# Nodes that only hold a value are named for it; others make a new one of what they hold.
+# Nodes that only contain a value have one of these words in their names. Others compute a new value from it.
 _HOLDER = re.compile(
     r"primitive|string|text|prompt|constant|value|float|\bint\b|integer|number|bool|multiline|literal|names?\b|names\Z"
     r"|note\b|input\b",

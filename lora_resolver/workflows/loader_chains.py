@@ -1,7 +1,7 @@
-"""Which of a workflow's LoRA nodes act on one model: the array that stands for all of them.
+"""Which of a workflow's LoRA nodes act on the same model, so that one array can replace all of them.
 
 checkpoint ─▶ A ─▶ B ─▶ sampler        one chain, A and B
-              └──────▶ sampler         and another one, A alone
+              └──────▶ sampler         a second chain, only A
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ __all__ = ["LoaderChain", "chains_of"]
 
 @dataclass(frozen=True)
 class LoaderChain:
-    """Nodes whose LoRAs meet on one model."""
+    """Nodes whose LoRAs are applied to the same model."""
 
     nodes: tuple[str, ...]
-    """Their ids, from the checkpoint on."""
+    """Their IDs, beginning at the checkpoint."""
     kinds: tuple[str, ...]
-    """Their classes, likewise."""
+    """Their classes, in the same order."""
 
 
 def chains_of(nodes: Mapping[str, Any], loaders: Iterable[str]) -> tuple[LoaderChain, ...]:
@@ -42,7 +42,7 @@ def chains_of(nodes: Mapping[str, Any], loaders: Iterable[str]) -> tuple[LoaderC
 
 
 def _links_in(node: Any, nodes: Mapping[str, Any]) -> list[str]:
-    """Nodes that hand this one a model, a stack, an array or hooks."""
+    """Nodes that this node gets a model, a stack, an array, or hooks from."""
     inputs = node.get("inputs") if isinstance(node, dict) else None
     if not isinstance(inputs, dict):
         return []
@@ -57,7 +57,7 @@ def _links_in(node: Any, nodes: Mapping[str, Any]) -> list[str]:
 
 
 def _ends(key: str, behind: Mapping[str, list[str]], loaders: Mapping[str, None]) -> bool:
-    """Whether something takes the model from here with no loader in between, or nothing takes it."""
+    """Whether a node other than a loader uses the model from here, with no loader in between, or nothing uses it."""
     waiting, seen = [key], {key}
     while waiting:
         following = behind.get(waiting.pop(), [])
@@ -71,7 +71,7 @@ def _ends(key: str, behind: Mapping[str, list[str]], loaders: Mapping[str, None]
 
 
 def _upstream(key: str, before: Mapping[str, list[str]], loaders: Mapping[str, None]) -> tuple[str, ...]:
-    """The loaders before this one and itself, the first one first."""
+    """This loader and the loaders before it, in order from the checkpoint."""
     found: list[str] = []
     seen = {key}
     waiting = [key]

@@ -1,6 +1,6 @@
-"""Which inputs of other packs' LoRA loaders name a file and its strengths: one row a class.
+"""Which inputs of other packs' LoRA loaders contain a file name and its strengths: one row per class.
 
-`("lora_name", 0)` is an input's name in the API format, and its place among the widgets that the page saves. Read from
+`("lora_name", 0)` is an input's name in the API format, and its position among the page's widgets. Read from
 the packs' own sources (August 2026): ComfyUI 0.3.75 to 0.33, rgthree-comfy, ComfyUI-WanVideoWrapper and kijai's others,
 ComfyUI-nunchaku, ComfyUI-QwenImageLoraLoader, ComfyUI-Custom-Scripts, efficiency-nodes, ComfyUI-Easy-Use, Inspire and
 Impact Pack, ComfyUI-LTXVideo, was-node-suite, Comfyroll, art-venture, SeargeSDXL, tinyterraNodes, x-flux-comfyui,
@@ -15,40 +15,40 @@ __all__ = ["NO_LOADERS", "SINGLE", "STACKS", "TAGGED", "Single", "Stack", "Tagge
 
 Input = tuple[str, int]
 SAME = ("", -1)
-"""In place of the text encoder's strength: it is the model's."""
+"""Instead of the text encoder's strength: the same as the model's."""
 
 
 @dataclass(frozen=True)
 class Single:
-    """A node that names one file."""
+    """A node with one file."""
 
     name: Input = ("lora_name", 0)
     model: Input = ("strength_model", 1)
     clip: Input | None = None
-    """None: the model alone is patched."""
+    """None: only the model is patched."""
     switch: Input | None = None
-    """Off where it is False or "Off"."""
+    """Off if its value is False or "Off"."""
     bypass: Input | None = None
-    """Off where it is True."""
+    """Off if its value is True."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A node with numbered rows; `{}` in an input's name is the number, and places are those of the first row."""
+    """A node with numbered rows. `{}` in an input's name is the number. Positions are those of the first row."""
 
     numbers: range
     step: int
-    """Widgets from one row to the next."""
+    """The number of widgets per row."""
     name: Input
     model: Input
     clip: Input | None = None
     switch: Input | None = None
     count: Input | None = None
-    """How many rows count, where the node says so."""
+    """How many rows are used, if the node has such an input."""
     toggle: Input | None = None
     """A switch for all rows."""
     mode: Input | None = None
-    """Where it is "simple", `simple` is the strength of both."""
+    """If its value is "simple", `simple` is the strength for both."""
     simple: Input = SAME
 
 
@@ -57,11 +57,11 @@ class Tagged:
     """A node that loads the `<lora:name:0.7>` tags of its texts."""
 
     texts: tuple[Input, ...]
-    """At place -1: in whichever widgets hold texts."""
+    """Position -1: in any widgets that contain text."""
     clip: str = "model"
-    """The text encoder's strength where a tag gives one number: the "model"'s, or "one"."""
+    """The text encoder's strength if a tag has only one number: the same as the "model"'s, or "one"."""
     mode: Input | None = None
-    """Where it is "populate", the texts that run are made of `populated_from`."""
+    """If its value is "populate", the texts for the run are made from `populated_from`."""
     populated_from: tuple[Input, ...] = ()
 
 
@@ -78,7 +78,7 @@ def _easy(name: int, *, clip: bool = True) -> Single:
 
 
 SINGLE: dict[str, Single] = {
-    # ComfyUI itself. "Bypass" is a way of applying, and does not switch off.
+    # ComfyUI itself. "Bypass" is a way to apply the LoRA; it doesn't switch the LoRA off.
     **dict.fromkeys(("LoraLoader", "LoraLoaderBypass", "CreateHookLora"), _BOTH),
     **dict.fromkeys(("LoraLoaderModelOnly", "LoraLoaderBypassModelOnly", "CreateHookLoraModelOnly"), _MODEL),
     # kijai
@@ -207,10 +207,10 @@ TAGGED: dict[str, Tagged] = {
     **dict.fromkeys(
         ("PCLazyLoraLoader", "PCLazyLoraLoaderAdvanced", "PCLoraHooksFromText"), Tagged((("text", 0),))
     ),
-    # Lora Manager's take the text over a wire.
+    # Lora Manager's nodes get the text through a link.
     "LoRA Text Loader (LoraManager)": Tagged((("lora_syntax", -1),)),
     "WanVideo Lora Select From Text (LoraManager)": Tagged((("lora_syntax", -1),)),
-    # Impact and Inspire: the populated text is what runs.
+    # Impact and Inspire: the run uses the populated text.
     "ImpactWildcardEncode": Tagged(
         (("populated_text", 1),), mode=("mode", 2), populated_from=(("wildcard_text", 0),)
     ),
@@ -239,7 +239,7 @@ TAGGED: dict[str, Tagged] = {
         ),
         Tagged((("wildcard", 0),)),
     ),
-    # Easy Use's loaders load the tags of both prompts, beside the file that they name.
+    # Easy Use's loaders load the tags of both prompts in addition to their file.
     "easy fullLoader": Tagged((("positive", 10), ("negative", 13)), clip="one"),
     "easy a1111Loader": Tagged((("positive", 9), ("negative", 10)), clip="one"),
     "easy comfyLoader": Tagged((("positive", 9), ("negative", 10)), clip="one"),
@@ -268,7 +268,7 @@ NO_LOADERS = frozenset(
                 *("Checkpoint Loader", "Unet Loader", "Random Checkpoint Loader", "Random Unet Loader"),
             )
         ),
-        # They hand on a name or a text, print, or carry settings for the blocks of a LoRA that another node names.
+        # These pass on a name or a text, print, or contain block settings for another node's LoRA.
         *("easy loraNames", "LoraListNames", "LoraTagsOnly", "LoraBlockInfo //Inspire"),
         *("WanVideoLoraBlockEdit", "HyVideoLoraBlockEdit", "WanVideoSetLoRAs"),
         *("ImpactWildcardProcessor", "easy wildcards", "easy wildcardsMatrix"),
@@ -276,8 +276,8 @@ NO_LOADERS = frozenset(
         *("Power Prompt - Simple (rgthree)", "SDXL Power Prompt - Simple / Negative (rgthree)"),
         *("ADE_AnimateDiffLoRALoader", "Krea2ControlNetLoraLoader", "CreateHookModelAsLora"),
         *("CreateHookModelAsLoraModelOnly", "LoraModelLoader", "LoraSave", "SaveLoRA"),
-        # Notes and texts load nothing, whatever they say.
+        # Notes and texts load nothing, whatever they contain.
         *("Note", "MarkdownNote", "CLIPTextEncode", "Label (rgthree)"),
     }
 )
-"""Classes that name LoRAs in passing, or are named for them, and load none."""
+"""Classes that mention LoRAs or have LoRA in their name, but don't load any."""

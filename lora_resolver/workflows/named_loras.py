@@ -1,14 +1,15 @@
-"""Everything that names LoRAs: an identifier, a `lora` array, a Runware request, a workflow, a picture made with one.
+"""Everything that identifies LoRAs: an identifier, a `lora` array, a Runware request, a workflow, or its picture.
 
     workflow, API format     {"12": {"class_type": "AirLoraApply", "inputs": {"lora": "[…]", …}}, …}
     workflow, as saved       {"nodes": […], "links": […]}, see `canvas`
     body of POST /prompt     {"prompt": {…}}
     picture, video, sound    as ComfyUI saved it, see `saved_texts`; what ran counts, not what was on the canvas
 
-Of a workflow, these are read: the arrays of our own nodes (node ids that begin with `AirLora`), written there or linked
-in from a node that holds the text; and the file names in the LoRA loaders of ComfyUI and of other packs (see
-`other_loaders`), as `local:` names, or as where the workflow says that the file comes from (`properties.models`), where
-it is not on this disk. What looks like a loader and is not read is an error that names it (see `unknown_loaders`).
+From a workflow, these are read: the arrays of our own nodes (node IDs that begin with `AirLora`), written there or
+linked from a node that contains the text; and the file names in the LoRA loaders of ComfyUI and of other packs (see
+`other_loaders`). A file name becomes a `local:` name, or, if the file isn't on this disk, the source that the workflow
+states for it (`properties.models`). A node that looks like a loader but isn't supported is reported as an error (see
+`unknown_loaders`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ..text import quoted
 from .canvas import is_canvas, nodes_that_run
 from .linked_texts import comes_from_us, held_value, is_link, is_ours, linked_array, single_text
 from .loader_chains import LoaderChain, chains_of
+from .named_for_sites import is_for_sites
 from .origins import index_of, origin_of
 from .other_loaders import is_known, rows_of_loader, tagged_rows
 from .picture_record import RECORD_NAME, read_record
@@ -49,15 +51,15 @@ __all__ = ["NamedLora", "NamedLoras", "is_like_json", "loras_in", "text_of"]
 
 @dataclass(frozen=True)
 class NamedLora:
-    """One LoRA, where it is named."""
+    """One LoRA, and where it is named."""
 
     identifier: Identifier
     place: str
-    """As `workflow.json node 12, lora[1].model`."""
+    """Such as `workflow.json node 12, lora[1].model`."""
     needed: bool
-    """False for an entry that is switched off or of weight zero: its file is not even looked up."""
+    """False for an entry that is disabled or has weight zero: its file isn't even looked up."""
     weight: float = 1.0
-    """As it is written there; other programs allow more than an array does."""
+    """As written in the input. Other programs allow a wider range than an array does."""
     clip_weight: float = 1.0
     enabled: bool = True
     transformer: str = "both"
@@ -65,18 +67,18 @@ class NamedLora:
     blocks: BlockWeights | None = None
     words: tuple[str, ...] | None = None
     sha256: str = ""
-    """Of the file that is meant, where a picture's record or the workflow says it."""
+    """The SHA-256 of the intended file, if a picture's record or the workflow contains it."""
     node: str = ""
-    """Id of the workflow's node that names it."""
+    """ID of the workflow's node that names it."""
     file: str = ""
-    """The file that its loader looks for, where another name of it is `identifier`."""
+    """The file that its loader looks for, if `identifier` is another name for that file."""
     address: str = ""
-    """Where the workflow says that the file is, if that is none of our sources."""
+    """The file's address in the workflow, if it doesn't belong to one of our sources."""
     weight_known: bool = True
-    """False where a node makes the weight while it runs; it is 1 here then."""
+    """False if a node computes the weight in the run. The weight is 1 in that case."""
 
     def entry(self) -> LoraEntry:
-        """As an array has it. Raises InvalidInput for a weight beyond what an array may hold."""
+        """The LoRA as an array's entry. Raises InvalidInput for a weight outside the range of an array."""
         return LoraEntry(
             identifier=self.identifier,
             weight=self.weight,
@@ -91,27 +93,27 @@ class NamedLora:
 
 @dataclass(frozen=True)
 class NamedLoras:
-    """What was found, and what could not be read."""
+    """What was found, and what couldn't be read."""
 
     loras: tuple[NamedLora, ...]
     errors: tuple[LoraResolverError, ...]
-    """Each at its place. InvalidInput is a fault of the text; others say what cannot be known before it runs."""
+    """Each with its place. InvalidInput is an error in the text. Others report what is unknown before the run."""
     nodes: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    """Of a workflow: what runs, in API format."""
+    """For a workflow: the nodes that run, in API format."""
 
     @cached_property
     def chains(self) -> tuple[LoaderChain, ...]:
-        """Of a workflow: the nodes whose LoRAs meet on one model."""
+        """For a workflow: the nodes whose LoRAs are applied to the same model."""
         return chains_of(self.nodes, [each.node for each in self.loras])
 
 
 def loras_in(
     content: str | bytes | BinaryIO, name: str = "", local_names: Callable[[], Sequence[str]] = tuple
 ) -> NamedLoras:
-    """Every LoRA that a text, or the content of a file, names; `name` stands in front of the places.
+    """Every LoRA in a text or in the content of a file. Places begin with `name`.
 
-    A file opened for reading in binary is read only as far as needed. Never raises for what is in it: that is in
-    `errors`. `local_names` is asked for the files as ComfyUI's loaders list them where a name leaves out the folder.
+    A binary file object is read only as far as needed. Invalid content never raises; it is reported in `errors`.
+    `local_names` is called for the files as ComfyUI's loaders list them if a name doesn't include the folder.
     """
     reader = _Reader(name, local_names)
     try:
@@ -128,7 +130,7 @@ _LONGEST_PLACE = 200
 
 
 class _Reader:
-    """Collects what one text or file names."""
+    """Collects the LoRAs of one text or file."""
 
     def __init__(self, name: str, local_names: Callable[[], Sequence[str]]) -> None:
         self._name = name
@@ -141,7 +143,7 @@ class _Reader:
         self.nodes: Mapping[str, Any] = {}
 
     def fail(self, error: LoraResolverError, node: str = "", where: str = "") -> None:
-        """Keeps an error, at its place in this text or file."""
+        """Adds an error with its place in this text or file."""
         self.errors.append(error.at(self._place(node, error.parameter or where)))
 
     def _add(self, identifier: Identifier, node: str, where: str) -> None:
@@ -149,7 +151,7 @@ class _Reader:
 
     def _place(self, node: str, where: str) -> str:
         parts = (f"{self._name} {node}".strip(), where)
-        # A key of a foreign workflow may be of any length, and every message begins with its place.
+        # A key of another program's workflow may have any length, and every message begins with its place.
         short = (part if len(part) <= _LONGEST_PLACE else f"{part[: _LONGEST_PLACE - 1]}…" for part in parts)
         return ", ".join(part for part in short if part)
 
@@ -167,7 +169,7 @@ class _Reader:
         for key in TEXT_NAMES:
             try:
                 document = parse_json(texts.get(key, ""))
-            except InvalidInput as error:  # the other one may do
+            except InvalidInput as error:  # the other text may be valid
                 faults.append(error)
                 continue
             workflow = _workflow_in(document)
@@ -183,9 +185,9 @@ class _Reader:
         if faults:
             raise faults[0]
         raise InvalidInput(
-            "no workflow is saved in this file",
+            "The file contains no workflow",
             code="noWorkflow",
-            remedy="Use the file as ComfyUI wrote it: many programs and websites remove the workflow.",
+            remedy="Use the original file from ComfyUI. Many programs and websites remove the workflow.",
         )
 
     def read(self, text: str) -> None:
@@ -232,7 +234,7 @@ class _Reader:
     def _read_workflow(
         self, workflow: Mapping[str, Any], records: Mapping[str, Sequence[RecordedLora]] | None = None
     ) -> None:
-        """What a record tells of a node counts, not the texts that led to it. Raises InvalidInput for a workflow that
+        """A record of a node takes precedence over the texts that led to it. Raises InvalidInput for a workflow that
         is too large."""
         nodes = nodes_that_run(workflow) if is_canvas(workflow) else workflow
         recorded = {key: record for key, record in (records or {}).items() if key in nodes}
@@ -242,7 +244,7 @@ class _Reader:
             if not isinstance(inputs, dict):
                 continue
             kind = str(node.get("class_type"))
-            if key in told:  # by a node behind it
+            if key in told or is_for_sites(node):  # covered by a downstream node or by the record
                 continue
             if key in recorded:
                 self._read_recorded(f"node {key}", recorded[key])
@@ -261,14 +263,14 @@ class _Reader:
             }
         models = index_of(node.get("models") or ())
         for row in rows_of_loader(kind, inputs, node.get("properties")):
-            if not comes_from_us(row.file, nodes):  # else read where it stands
+            if not comes_from_us(row.file, nodes):  # otherwise read from our own node
                 self._add_row(row, f"node {key}", models)
         signs = signs_of_loras(kind, node, self._is_listed)
         if signs:
             error = Unavailable(
-                f"looks like a LoRA loader that is not read; {signs}",
+                f"This node looks like a LoRA loader, but it isn't supported: {signs}",
                 code="unknownLoader",
-                remedy="Name those LoRAs in a list of their own.",
+                remedy="Name its LoRAs in a separate list.",
             )
             self.fail(error, f"node {key}, {quoted(kind, 60)[1:-1]}")
 
@@ -277,11 +279,11 @@ class _Reader:
     ) -> None:
         first = _FIRST_INPUT.get(kind, "lora")
         for name in dict.fromkeys((first, "lora", "more")):
-            # On the canvas, the first widget of each of our nodes is the one that names LoRAs.
+            # On the canvas, the first widget of each of our nodes is the one with LoRAs.
             value = inputs.get(name, inputs.get("widget 0") if name == first else None)
             if is_link(value):
                 if comes_from_us(value, nodes):
-                    continue  # read where it stands
+                    continue  # read from that node
                 link = value
                 value = linked_array(link, nodes)
                 text = single_text(link, nodes) if value is None and name != "identifier" else None
@@ -307,7 +309,7 @@ class _Reader:
             self.fail(error, node, where)
 
     def _read_request(self, request: object, task: object, node: str) -> None:
-        """The LoRAs of the one task that the node reads."""
+        """Reads the LoRAs of the one task that the node uses."""
         try:
             self._read_array(image_task(request, task if isinstance(task, int) else 1), node)
         except InvalidInput as error:
@@ -316,7 +318,7 @@ class _Reader:
     def _add_row(
         self, row: LoaderRow, node: str, models: Mapping[str, Mapping[str, Any]] | None = None
     ) -> None:
-        """A row of another loader, by the name of its file."""
+        """Adds a row of another loader, by its file name."""
         file = row.file
         if not isinstance(file, str):
             self.fail(_only_known_later(), node, row.where)
@@ -324,7 +326,7 @@ class _Reader:
         try:
             identifier = self._identifier_of(row, file)
         except InvalidIdentifier as error:
-            # Not a fault of the workflow: ComfyUI's own loaders take other kinds of files too.
+            # Not an error in the workflow: ComfyUI's own loaders also accept other kinds of files.
             self.fail(Unavailable(error.message, code=error.code, remedy=error.remedy), node, row.where)
             return
         origin = origin_of(file, models or {})
@@ -385,7 +387,7 @@ def _id_of(node: str) -> str:
 
 
 def _number(value: object, otherwise: float) -> float:
-    """A strength, which some packs keep as a text; one that comes over a link is not known before it runs."""
+    """A strength. Some packs store it as text. For a link, it isn't known before the run, so returns `otherwise`."""
     if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,4}(?:\.[0-9]{1,20})?\s*", value):
         return float(value)
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else otherwise
@@ -394,33 +396,33 @@ def _number(value: object, otherwise: float) -> float:
 # The first input of our nodes whose first input is not an array.
 _FIRST_INPUT = {"AirLoraResolve": "identifier", "AirLoraRequest": "request"}
 _NO_LORAS = frozenset({"AirLoraGrid", "AirLoraPrompt"})
-"""Those of our nodes whose texts name no LoRA."""
+"""Our nodes whose texts don't contain LoRAs."""
 
 _ARRAY_INPUTS = ("lora", "more", "lora_stack")
 
 
 def text_of(file: BinaryIO) -> str:
-    """All of a file as text. Raises InvalidInput for one that is too large, or no text."""
+    """All of a file as text. Raises InvalidInput if it is too large or isn't text."""
     data = file.read(MAX_CHARACTERS + 1)
     if len(data) > MAX_CHARACTERS:
-        message = f"there are more than {MAX_CHARACTERS:,} bytes"
+        message = f"The file is larger than {MAX_CHARACTERS:,} bytes"
         raise _unreadable(message, "A lora array or a workflow is far smaller.")
     # PowerShell's `>` writes UTF-16 and begins it with a byte order mark.
     encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
-        message = f"byte {error.start} is not {encoding.upper()} text"
+        message = f"Byte {error.start} isn't valid {encoding.upper()} text"
         raise _unreadable(message, "Save it as UTF-8.") from None
 
 
 def is_like_json(text: str) -> bool:
-    """Whether a text begins as JSON does: with a bracket, a member or a comment, and with no path."""
+    """Whether a text begins like JSON: with a bracket, a quoted member, or a comment, and not like a path."""
     return text.startswith(("[", "{", '"', "/*")) or (text.startswith("//") and "\n" in text.rstrip())
 
 
 def _is_json(text: str) -> bool:
-    """Whether this is meant as JSON, and not as one identifier."""
+    """Whether this is meant as JSON, and not as a single identifier."""
     begin = text.lstrip("\ufeff \t\r\n")
     return not begin or is_like_json(begin) or "\n" in begin.rstrip()
 
@@ -428,12 +430,12 @@ def _is_json(text: str) -> bool:
 def _document(text: str) -> object:
     try:
         return parse_json(text)
-    except InvalidInput:  # the parser of arrays says what is wrong
+    except InvalidInput:  # the array parser reports the error
         return None
 
 
 def _workflow_in(document: object) -> Mapping[str, Any] | None:
-    """The workflow that a document is, or holds as `prompt` or `workflow`; None where there is none."""
+    """The workflow that a document is, or contains as `prompt` or `workflow`; None if there is none."""
     if not isinstance(document, dict):
         return None
     for each in (document, *(document.get(key) for key in TEXT_NAMES)):
@@ -448,7 +450,7 @@ def _is_node(value: object) -> bool:
 
 
 def _nodes_before(ids: Iterable[str], nodes: Mapping[str, Any]) -> set[str]:
-    """Our nodes that an array or a stack came from."""
+    """Our nodes that an array or a stack comes from."""
     before: set[str] = set()
     waiting = [nodes[key].get("inputs", {}).get(name) for key in ids for name in _ARRAY_INPUTS]
     while waiting:
@@ -463,9 +465,9 @@ def _nodes_before(ids: Iterable[str], nodes: Mapping[str, Any]) -> set[str]:
 
 def _only_known_later() -> Unavailable:
     return Unavailable(
-        "its text comes from a node that makes it while it runs",
+        "The text comes from another node and isn't known until the workflow runs",
         code="computedText",
-        remedy="Name those LoRAs in a list of their own.",
+        remedy="Name its LoRAs in a separate list.",
     )
 
 

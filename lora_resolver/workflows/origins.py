@@ -1,4 +1,4 @@
-"""Where a workflow says that a model's file comes from.
+"""Where a model's file comes from, according to the workflow.
 
 The page saves it in a node: `"properties": {"models": [{"name": "style.safetensors", "url": "https://…", "directory":
 "loras", "hash": "…", "hash_type": "SHA256"}]}` (https://docs.comfy.org/specs/workflow_json).
@@ -25,17 +25,17 @@ _ADDRESS = re.compile(r"https?://[^\s\"<>]{1,500}")
 
 @dataclass(frozen=True)
 class Origin:
-    """What is said of one file."""
+    """The origin of one file."""
 
     identifier: Identifier | None = None
-    """As one of our sources names it; by its SHA-256 where the workflow says that and no address of theirs."""
+    """The identifier in one of our sources; the SHA-256 if the workflow contains only that and no address of theirs."""
     address: str = ""
-    """Where it is none of theirs."""
+    """The address, if it doesn't belong to one of our sources."""
     sha256: str = ""
 
 
 def index_of(models: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Bare file name → the first entry for it in a `loras` folder."""
+    """File name without folder → the first entry for it in a `loras` folder."""
     index: dict[str, Mapping[str, Any]] = {}
     for entry in models:
         if str(entry.get("directory", "")).startswith("loras"):
@@ -44,7 +44,7 @@ def index_of(models: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]
 
 
 def origin_of(file: str, models: Mapping[str, Mapping[str, Any]]) -> Origin:
-    """What the indexed entries say of a file that a LoRA loader names."""
+    """The origin of a LoRA loader's file, from the indexed entries."""
     entry = models.get(_bare(file))
     if entry is None:
         return Origin()
@@ -58,7 +58,7 @@ def origin_of(file: str, models: Mapping[str, Mapping[str, Any]]) -> Origin:
     try:
         return Origin(parse_identifier(url), sha256=sha256)
     except InvalidIdentifier:
-        # What is behind the ? or before an @ may be somebody's token or password.
+        # The query, or the part before an @, may contain a token or a password.
         address = _ADDRESS.match(url.partition("?")[0])
         shown = re.sub(r"//[^/@]*@", "//", address[0]) if address else ""
         return Origin(by_hash, shown, sha256)

@@ -1,6 +1,6 @@
-"""The LoRA loaders and stackers of ComfyUI and of other packs: which files a node names, and how strongly.
+"""Reads the LoRA loaders and stackers of ComfyUI and of other packs: the files of a node, and their strengths.
 
-Most are rows of `loader_table`. These have a form of their own:
+Most are rows of `loader_table`. These have their own formats:
 
     LoadLoraModel, LoadLoraTextEncoder    loras.0.lora_name, loras.0.strength, loras.0.enabled, loras.1.…
     Power Lora Loader (rgthree)           lora_1: {"on": true, "lora": "a.safetensors", "strength": 0.7,
@@ -12,8 +12,8 @@ Most are rows of `loader_table`. These have a form of their own:
     CivitAI_Lora_Loader                   lora_air: "120096@135931", or lora_name
     Runware Lora Search                   LoraList: "civitai:1@2 (title)", weight
 
-Inputs have these names in the API format; what the page saves names them too where each has a socket, and else tells
-their order alone: `widget 0`, `widget 1`, … (see `canvas`).
+Inputs have these names in the API format. A workflow that the page saved has the names only if each input has a socket.
+Otherwise it has only their order: `widget 0`, `widget 1`, … (see `canvas`).
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ class LoaderRow:
     """One LoRA of a loader."""
 
     where: str
-    """The input that names it."""
+    """The input that contains it."""
     file: object
-    """As the loader lists it; a link where another node says it."""
+    """The name as the loader lists it; a link if another node provides it."""
     strengths: tuple[object, object]
-    """On the model and on the text encoders; None where it has no such input."""
+    """For the model and for the text encoders; None if there is no such input."""
     enabled: bool = True
     model_only: bool = False
     anywhere: bool = False
-    """Whether the loader finds the file in any folder below `loras` by its bare name."""
+    """Whether the loader finds the file in any folder below `loras` by its name without folder."""
     is_identifier: bool = False
-    """Whether `file` is an AIR, and no file."""
+    """Whether `file` is an AIR instead of a file name."""
     extensions: tuple[tuple[str, object], ...] = ()
-    """What a tag says of steps and blocks, as members of an array's entry."""
+    """A tag's options for steps and blocks, as members of an array's entry."""
 
 
 def is_known(kind: str) -> bool:
-    """Whether nodes of this class are read here, or are known to load no LoRA."""
+    """Whether this module reads nodes of this class, or knows that they load no LoRA."""
     return (
         kind in SINGLE
         or kind in STACKS
@@ -73,9 +73,9 @@ def is_known(kind: str) -> bool:
 
 
 def loaders_of_others(workflow: Mapping[str, Any]) -> list[dict[str, str]]:
-    """`node` and `class_type` of each loader in a prompt that is on and names a LoRA by itself, or over a wire.
+    """`node` and `class_type` of each enabled loader in a prompt that gets a LoRA from its inputs or through a link.
 
-    A text that is only made in the run may have tags, and so counts; what comes from our own nodes is told elsewhere.
+    A text that is computed in the run may contain tags, so it counts. LoRAs from our own nodes are reported elsewhere.
     """
     found = []
     for key, node in workflow.items():
@@ -102,9 +102,9 @@ def _takes_part(row: LoaderRow) -> bool:
 def rows_of_loader(
     kind: str, inputs: Mapping[str, Any], properties: Mapping[str, Any] | None = None
 ) -> list[LoaderRow]:
-    """What a node of this class names; nothing for classes that are not known here, and for rows that are empty.
+    """The LoRAs of a node of this class. Empty for unknown classes; empty rows are left out.
 
-    What a linked node holds stands in `inputs` already (see `linked_texts`); a link there is made while it runs.
+    `inputs` already contains the values of linked nodes (see `linked_texts`). A remaining link is computed in the run.
     `properties` are those that the page saved; None in the API format.
     """
     ordered = _Ordered(inputs, properties)
@@ -129,7 +129,7 @@ def _is_empty(file: object) -> bool:
 
 
 class _Ordered:
-    """Inputs by name, or by their place on the canvas."""
+    """Inputs by name, or by their position on the canvas."""
 
     def __init__(self, inputs: Mapping[str, Any], properties: Mapping[str, Any] | None = None) -> None:
         self.inputs = inputs
@@ -139,7 +139,7 @@ class _Ordered:
         return self.inputs.get(name, self.inputs.get(f"widget {position}"))
 
     def of(self, named: Input | None, number: int | None = None, shift: int = 0) -> Any:
-        """The value of an input of the table, in a numbered row."""
+        """The value of an input from the table, for a numbered row if given."""
         if named is None:
             return None
         name = named[0] if number is None else named[0].format(number)
@@ -147,7 +147,7 @@ class _Ordered:
 
     @property
     def widgets(self) -> list[Any]:
-        """The values whose names the page did not save, in order."""
+        """The values whose names the page didn't save, in order."""
         numbered = [
             (int(key[7:]), value)
             for key, value in self.inputs.items()
@@ -198,21 +198,21 @@ def _of_texts(node: Tagged, ordered: _Ordered) -> Iterator[LoaderRow]:
         text = ordered.of(named)
         if named[1] < 0 and text is None:
             text = " ".join(each for each in ordered.widgets if isinstance(each, str))
-        if isinstance(text, list):  # over a wire, from a node that makes it while it runs
+        if isinstance(text, list):  # through a link, from a node that computes it in the run
             yield LoaderRow(named[0], text, (None, None))
         elif isinstance(text, str):
             yield from tagged_rows(text, node.clip)
 
 
 def tagged_rows(text: str, clip_rule: str = "model", *, ours: bool = False) -> Iterator[LoaderRow]:
-    """The rows of a prompt's tags; each file once, as the packs load it. `ours` obeys their options, others do not."""
+    """The rows of a prompt's tags, each file once, as the packs load it. Uses the tags' options only if `ours`."""
     seen: set[str] = set()
     for tag in prompt_tags(text):
         if tag.name in seen:
             continue
         seen.add(tag.name)
         model: object = tag.weights[0] if tag.weights else 1.0
-        if tag.unread:  # {0.4|0.8}: what runs is not known
+        if tag.unread:  # {0.4|0.8}: the value in the run is unknown
             model = [tag.unread, 0]
         clip: object = tag.weights[1] if len(tag.weights) > 1 else 1.0 if clip_rule == "one" else model
         yield LoaderRow(
@@ -226,7 +226,7 @@ def tagged_rows(text: str, clip_rule: str = "model", *, ours: bool = False) -> I
 
 
 def _of_core_rows(ordered: _Ordered, *, on_text: bool) -> Iterator[LoaderRow]:
-    """The rows of ComfyUI's own row nodes, for the model or for the text encoder alone."""
+    """The rows of ComfyUI's own nodes with rows, for the model only or for the text encoder only."""
     numbers = sorted(int(match[1]) for key in ordered.inputs if (match := _CORE_ROW.fullmatch(str(key))))
     rows = [
         tuple(ordered.inputs.get(f"loras.{number}.{part}") for part in ("lora_name", "strength", "enabled"))
@@ -234,7 +234,7 @@ def _of_core_rows(ordered: _Ordered, *, on_text: bool) -> Iterator[LoaderRow]:
     ]
     widgets = ordered.widgets
     if not rows and widgets:
-        # [count, name, strength, enabled, name, …]; the first versions had no switch.
+        # [count, name, strength, enabled, name, …]; the first versions have no switch.
         count = widgets[0] if isinstance(widgets[0], int) and not isinstance(widgets[0], bool) else None
         values = widgets[1:] if count is not None else widgets
         width = 3 if any(isinstance(each, bool) for each in values) else 2
@@ -262,7 +262,7 @@ _MANAGER_LOADERS = frozenset(
 
 
 def _of_manager(inputs: Mapping[str, Any], *, model_only: bool) -> Iterator[LoaderRow]:
-    """Its rows hold what runs. What the page saved names none of its inputs; a row is known by its members."""
+    """The node's rows are what runs. The page saves no input names, so a row is recognized by its members."""
     lists = [rows for value in inputs.values() if (rows := _manager_rows(value)) is not None]
     for number, row in enumerate(row for rows in lists for row in rows):
         yield LoaderRow(
@@ -273,7 +273,7 @@ def _of_manager(inputs: Mapping[str, Any], *, model_only: bool) -> Iterator[Load
             model_only=model_only,
             anywhere=True,
         )
-    if lists:  # then the text is only how they were written down
+    if lists:  # in this case, the text is only the written form of the rows
         return
     for value in inputs.values():
         if isinstance(value, str):
@@ -296,7 +296,7 @@ def _is_link(value: list[Any]) -> bool:
 
 
 def _number_of(value: object) -> object:
-    """Lora Manager keeps some strengths as texts."""
+    """Converts a strength to a number. Lora Manager stores some strengths as text."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -304,7 +304,7 @@ def _number_of(value: object) -> object:
 
 
 def _of_lines(ordered: _Ordered) -> Iterator[LoaderRow]:
-    """Coziness: one LoRA a line, `name:0.6`, `name:0.6:0.4` or a tag; `#` begins a comment."""
+    """Coziness: one LoRA per line, `name:0.6`, `name:0.6:0.4` or a tag. `#` begins a comment."""
     text = ordered.get("text", 0)
     for line in text.splitlines() if isinstance(text, str) else ():
         line = line.partition("#")[0].strip()
@@ -322,7 +322,7 @@ def _of_art_venture(ordered: _Ordered) -> Iterator[LoaderRow]:
 
 
 def _made_while_it_runs(ordered: _Ordered) -> Iterator[LoaderRow]:
-    """Lora Manager's cycler takes the next file of its library at each run."""
+    """Lora Manager's cycler uses the next file of its library in each run."""
     if ordered.inputs:
         yield LoaderRow("cycler_config", ["", 0], (None, None))
 
@@ -351,12 +351,12 @@ def _of_objects(ordered: _Ordered) -> Iterator[LoaderRow]:
 
 
 def _of_shown_rows(ordered: _Ordered, width: int) -> Iterator[LoaderRow]:
-    """Nunchaku's V2 to V4: the page saves the rows that it shows, behind settings that differ between versions."""
+    """Nunchaku's V2 to V4: the page saves the visible rows after settings that differ between versions."""
     widgets = ordered.widgets
     if widgets:
         text = str(ordered.properties.get("visibleLoraCount", widgets[0]))
         shown = int(text) if re.fullmatch("[0-9]{1,2}", text) else 0
-        # Saved before the page had rebuilt the node: all ten rows, behind the count.
+        # Saved before the page had rebuilt the node: all ten rows after the count.
         rows = 10 if not isinstance(widgets[0], str) and len(widgets) > 10 * width else shown
         values = widgets[len(widgets) - rows * width :] if rows * width < len(widgets) else []
         for number in range(shown):
@@ -373,8 +373,8 @@ def _of_shown_rows(ordered: _Ordered, width: int) -> Iterator[LoaderRow]:
 
 
 def _of_json_list(ordered: _Ordered) -> Iterator[LoaderRow]:
-    """CivitAI's loader: AIRs as JSON, or (in its first versions) one AIR and its strength; another pack's of this name
-    has an address."""
+    """CivitAI's loader: AIRs as JSON, or (in its first versions) one AIR and its strength. Another pack's loader of the
+    same name has an address."""
     url = ordered.inputs.get("url")
     if isinstance(url, str):
         strengths = (ordered.inputs.get("strength_model"), ordered.inputs.get("strength_clip"))
@@ -416,7 +416,7 @@ def _of_old_civitai(ordered: _Ordered) -> Iterator[LoaderRow]:
         yield LoaderRow("lora_name", name, strengths)
     elif (
         isinstance(air, str) and "{" not in air and not _is_empty(air)
-    ):  # "{model_id}@{model_version}" says how
+    ):  # "{model_id}@{model_version}" is a placeholder that shows the format
         bare = re.fullmatch(r"\s*[0-9]+(?:@[0-9]+)?\s*", air)
         yield LoaderRow("lora_air", f"civitai:{air.strip()}" if bare else air, strengths, is_identifier=True)
     elif isinstance(air, list):

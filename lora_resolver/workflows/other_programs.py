@@ -1,4 +1,4 @@
-"""LoRAs in the records that other programs keep of their pictures: as JSON, or as A1111's lines of text.
+"""Reads LoRAs from other programs' picture metadata: as JSON, or as A1111's lines of text.
 
     CivitAI         "Civitai resources: [{…}]" in the text; civitaiResources, resources, additionalNetworks in JSON
     A1111, Forge    <lora:name:0.7> in the prompt; "AddNet Model 1: name(hash), AddNet Weight A 1: 0.5"
@@ -9,8 +9,8 @@
     Lora Manager    a recipe, {"loras": [{"file_name", "modelVersionId", "strength"}]}; "Recipe metadata: {…}"
     fal and others  {"loras": [{"path": "https://…", "scale": 0.8}]}
 
-One text often says the same several times: as tags, as hashes, as resources. The one that is exact is read.
-A list that gives no weights (`Lora hashes`) is none.
+One text often contains the same LoRAs several times: as tags, as hashes, as resources. Only the most exact one is read.
+A list without weights (`Lora hashes`) isn't used.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .prompt_tags import PromptTag, prompt_tags
 __all__ = ["RECORD_MARKS", "from_tag", "loras_in_document", "loras_in_record_text"]
 
 RECORD_MARKS = ("Steps: ", "Civitai resources:", "Recipe metadata:", "Civitai metadata:", "AddNet Model ")
-"""Words that no program and no list has."""
+"""Texts that don't occur in program text or in a list."""
 _LORA_TYPES = frozenset({"lora", "lycoris", "dora", "locon", "loha", "lokr"})
 _INSIDE = (
     "sui_image_params",
@@ -62,7 +62,7 @@ _AWAY = frozenset({"none", ""})
 
 
 def loras_in_document(document: object, depth: int = 0) -> list[OtherLora] | None:
-    """The LoRAs in the JSON of another program; None where it is none of these. Raises NotUnderstood."""
+    """The LoRAs in another program's JSON; None if the format is unknown. Raises NotUnderstood."""
     if isinstance(document, str) and document.lstrip()[:1] == "{" and depth:
         document = _json(document)
     if isinstance(document, list):
@@ -125,19 +125,19 @@ def _of_fooocus(document: Mapping[str, Any]) -> list[OtherLora] | None:
             if texts[0].lower() not in _AWAY:
                 found.append(_of_file(texts[0], float(numbers[0]), enabled=switches != [False]))
         else:
-            raise NotUnderstood(f"the row {json.dumps(row)[:80]} of loras")
+            raise NotUnderstood(f"unsupported row in loras: {json.dumps(row)[:80]}")
     return found
 
 
 def _of_pair(text: str) -> OtherLora | None:
-    """`name : 0.5`, or `True : name : 0.5`."""
+    """Parses `name : 0.5` or `True : name : 0.5`."""
     parts = text.rsplit(" : ", 1)
     if len(parts) == 2 and re.fullmatch(_NUMBER, parts[1].strip()):
         switch, colon, name = parts[0].partition(" : ")
         enabled = not (colon and switch.strip().lower() == "false")
         name = name if colon and switch.strip().lower() in ("true", "false") else parts[0]
         return None if name.strip().lower() in _AWAY else _of_file(name, float(parts[1]), enabled=enabled)
-    raise NotUnderstood(f"{text[:60]!r}")
+    raise NotUnderstood(f"unsupported entry {text[:60]!r}")
 
 
 def _of_file(name: str, weight: float, *, enabled: bool = True) -> OtherLora:
@@ -151,7 +151,7 @@ def _of_swarm(document: Mapping[str, Any]) -> list[OtherLora] | None:
     if names is None or not any(
         key in params for key in ("loraweights", "loratencweights", "lorasectionconfinement")
     ):
-        # Swarm leaves `loras` out where there are none.
+        # Swarm omits `loras` if there are none.
         return [] if isinstance(inner, Mapping) and "loras" not in params else None
     weights, text_weights = (
         _listed(params.get("loraweights")) or [],
@@ -167,7 +167,7 @@ def _of_swarm(document: Mapping[str, Any]) -> list[OtherLora] | None:
 
 
 def _listed(value: object) -> list[str] | None:
-    """SwarmUI writes a list, or a text with commas."""
+    """A list. SwarmUI writes a list, or text with commas."""
     if isinstance(value, str):
         return [each.strip() for each in value.split(",") if each.strip()]
     if isinstance(value, list) and all(isinstance(each, (str, int, float)) for each in value):
@@ -177,7 +177,7 @@ def _listed(value: object) -> list[str] | None:
 
 def _float(text: str, name: str) -> float:
     if not re.fullmatch(rf"\s*{_NUMBER}\s*", text):
-        raise NotUnderstood(f"the weight of {name[:60]}, {text[:20]!r}")
+        raise NotUnderstood(f"the weight of {name[:60]} isn't a number: {text[:20]!r}")
     return float(text)
 
 
@@ -198,7 +198,7 @@ def _resources(entries: list[Any]) -> list[OtherLora]:
 
 
 def _resource(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Only what names and weighs it: `modelName` is a title there, no file."""
+    """Only the fields with its name and weight: `modelName` is a title here, not a file."""
     kept = (
         "air",
         "modelVersionId",
@@ -225,7 +225,7 @@ def _is_lora(entry: Mapping[str, Any]) -> bool:
     kind = inside[1] if inside else said or (air[1] if air else "")
     if kind:
         return kind.lower() in _LORA_TYPES
-    # Lora Manager's Save Image leaves the type out where it does not know the model, and gives LoRAs alone a weight.
+    # Lora Manager's Save Image omits the type if it doesn't know the model, and writes a weight only for LoRAs.
     return any(entry.get(key) is not None for key in ("weight", "strength"))
 
 
@@ -251,13 +251,13 @@ def _of_draw_things(document: Mapping[str, Any]) -> list[OtherLora] | None:
     found = []
     for each in listed:
         if not isinstance(each, Mapping) or not isinstance(each.get("model") or each.get("file"), str):
-            raise NotUnderstood("an entry of lora")
+            raise NotUnderstood("an entry of lora has no model")
         found.append(other_lora({"file": each.get("model") or each["file"], "weight": each.get("weight")}))
     return found
 
 
 def loras_in_record_text(text: str) -> list[OtherLora] | None:
-    """The LoRAs of "generation data", as A1111 and those who follow it write it; None for a text that is none.
+    """The LoRAs of "generation data" in the format of A1111 and compatible programs; None for any other text.
 
     Raises NotUnderstood.
     """
@@ -273,18 +273,18 @@ def loras_in_record_text(text: str) -> list[OtherLora] | None:
         return fields
     added = _of_addnet(text)
     if not added and ("Steps:" not in text or not _STEPS.search(text)):
-        return None  # a prompt alone, or no record at all
+        return None  # only a prompt, or no metadata at all
     first_is_text = bool(_A1111.search(text))
     found = [from_tag(tag, first_is_text=first_is_text) for tag in prompt_tags(text)] + added
     if not found:
         nameless = _hashed_names(text)
         if nameless:
-            raise NotUnderstood(f"how strong {', '.join(nameless[:5])} shall be: only their hashes are given")
+            raise NotUnderstood(f"only hashes, and no weights, are given for {', '.join(nameless[:5])}")
     return found
 
 
 def from_tag(tag: PromptTag, *, first_is_text: bool = False) -> OtherLora:
-    """The LoRA that a tag of a prompt names."""
+    """The LoRA of a prompt's tag."""
     weights = tag.weights_of_a1111 if first_is_text else tag.weights
     return OtherLora(
         tag.name, weights or (1.0,), is_file=not tag.is_identifier, extensions=tuple(tag.extensions().items())
@@ -315,7 +315,7 @@ def _of_comfy_savers(text: str) -> list[OtherLora]:
 
 
 def _of_log(text: str) -> list[OtherLora]:
-    """Draw Things' fields, Fooocus' log and Fooocus' `Lora weights`."""
+    """Draw Things' fields, Fooocus' log, and Fooocus' `Lora weights`."""
     found = [
         _of_file(match["name"], float(match["weight"]))
         for match in _DRAW_THINGS.finditer(text)
@@ -329,7 +329,7 @@ def _of_log(text: str) -> list[OtherLora]:
         for part in (weights[1] or weights[2]).split(", "):
             one = _ONE_WEIGHT.fullmatch(part)
             if not one:
-                raise NotUnderstood(f"{part[:60]!r} in Lora weights")
+                raise NotUnderstood(f"unsupported entry {part[:60]!r} in Lora weights")
             found.append(_of_file(one["name"], float(one["weight"])))
     return found
 
@@ -346,7 +346,7 @@ def _of_addnet(text: str) -> list[OtherLora]:
             continue
         model = row.get("Weight A", row.get("Weight"))
         if model is None:
-            raise NotUnderstood(f"how strong {name[:60]} shall be")
+            raise NotUnderstood(f"the weight of {name[:60]} is missing")
         numbers = (model, *((row["Weight B"],) if "Weight B" in row else ()))
         loras.append(OtherLora(file_stem(name), tuple(_float(each, name) for each in numbers), True, enabled))
     return loras

@@ -1,16 +1,16 @@
-"""What people paste or drop to add LoRAs: whatever names some, in every shape that it comes in.
+"""Reads what people paste or drop to add LoRAs: anything that identifies a LoRA, in any format.
 
     [{"model": "civitai:120096@135931"}]              a `lora` array, or a Runware request that has one
     {"nodes": […], "links": […]}                      a workflow, on the canvas or in API format; see `named_loras`
     lora=[ILora(model="civitai:1@2", weight=0.4)]     a piece of a program, or a curl command; see `pasted_code`
     {"sui_image_params": …}, Steps: 20, Civitai …     another program's record of a picture; see `other_programs`
-    a red house <lora:pixel-art-xl:0.7>               a prompt of other programs, with tags in it
-    civitai:120096@135931 0.7                         identifiers and addresses, line by line, a weight behind each
-    - Pixel art: https://civitai.com/models/120096    the same among other words; see `weighted_names`
+    a red house <lora:pixel-art-xl:0.7>               another program's prompt with tags
+    civitai:120096@135931 0.7                         identifiers and addresses, one per line, each followed by a weight
+    - Pixel art: https://civitai.com/models/120096    the same with other words around it; see `weighted_names`
     picture.png                                       what ComfyUI (or another program, as text) saved in it
 
-Of a program, an array or a record either every LoRA is taken, or none, with one error. Of lines, what names nothing is
-an error at its line that shows it, and the rest is taken all the same.
+From a program, an array, or a record, either all LoRAs are added, or none and one error is reported. In lines of text,
+a line without a LoRA is reported as an error with its text, and the other lines are still read.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_WEIGHT", "Pasted", "PastedLora", "read_dropped", "read_pasted"]
 
 DEFAULT_WEIGHT = 0.75
-"""Of a LoRA that is named without a weight: strong enough to show, with room for a second one."""
+"""The weight of a LoRA without a given weight: strong enough to be visible, with room for a second LoRA."""
 
 MAX_BLOCKS = 100
 MAX_LINES = 2000
 MAX_LINE = 100_000
 MAX_LORAS = 1000
 _MAX_ERRORS = 100
-_MOST_WORDS_OF_ONE_FAULT = 5  # more lines that name nothing are some other text altogether
+_MOST_WORDS_OF_ONE_FAULT = 5  # with more errors and no LoRA, the whole text is something else
 
 _OPEN_TAG = re.compile(r"<\s*(?:lora|lyco|lycoris)\s*:[^<>\n]{0,60}", re.IGNORECASE)
 _FENCED = re.compile(
@@ -72,36 +72,36 @@ _MOST_SECRETS = 100
 _SHORTEST_SECRET = 4
 _TYPOGRAPHIC = "“”„‟‘’‚"
 _STRAIGHT = str.maketrans(_TYPOGRAPHIC, 4 * '"' + 3 * "'")
-_LINK = re.compile(r"\[[^\[\]{}]{0,300}\]\(")  # in Markdown; else it begins like an array
+_LINK = re.compile(r"\[[^\[\]{}]{0,300}\]\(")  # a Markdown link; it begins like an array
 
 
 @dataclass(frozen=True)
 class PastedLora:
-    """One LoRA that was named."""
+    """One LoRA from the text."""
 
     entry: LoraEntry
     weight_given: bool
-    """False where nothing says a weight, so that the entry has `DEFAULT_WEIGHT`."""
+    """False if the text contains no weight, so that the entry has `DEFAULT_WEIGHT`."""
 
 
 @dataclass(frozen=True)
 class Pasted:
-    """What was found, in the order of the text, and what could not be read."""
+    """What was found, in the order of the text, and what couldn't be read."""
 
     loras: tuple[PastedLora, ...]
     errors: tuple[LoraResolverError, ...]
 
 
 def read_pasted(text: str, local_names: Sequence[str] = ()) -> Pasted:
-    """Every LoRA that `text` names. Never raises for what is in it: that is in `errors`.
+    """Every LoRA in `text`. Invalid content never raises; it is reported in `errors`.
 
-    `local_names` are files as ComfyUI's loaders list them: `<lora:name:0.7>` leaves out folder and ending.
+    `local_names` are files as ComfyUI's loaders list them: `<lora:name:0.7>` omits the folder and the extension.
     """
     return _without_secrets(_Reader(local_names).read(text), text)
 
 
 def read_dropped(file: BinaryIO, local_names: Sequence[str] = ()) -> Pasted:
-    """The same for a file: a picture or another result that ComfyUI saved, or a text."""
+    """The same for a file: a picture or another result that ComfyUI saved, or a text file."""
     reader = _Reader(local_names)
     found = reader.from_named(loras_in(file, local_names=lambda: local_names), in_a_picture=True)
     if found.loras or not any(error.code in ("noWorkflow", "invalidJson") for error in found.errors):
@@ -115,7 +115,7 @@ def read_dropped(file: BinaryIO, local_names: Sequence[str] = ()) -> Pasted:
 
 
 def _without_secrets(found: Pasted, text: str) -> Pasted:
-    """The same, with what stands behind `token=`, `apiKey:` and the like in the text taken out of what is said."""
+    """The same result, with the values after `token=`, `apiKey:`, and similar words masked in the error messages."""
     whole = [match[1] for match in islice(_SECRET.finditer(text), _MOST_SECRETS)] if found.errors else []
     secrets = {*whole, *(part for each in whole for part in each.split(":") if len(part) >= _SHORTEST_SECRET)}
     if not secrets:
@@ -139,14 +139,14 @@ def _without_secrets(found: Pasted, text: str) -> Pasted:
 
 
 class _Reader:
-    """Reads one text; knows the user's files."""
+    """Reads one text. Knows the names of the user's files."""
 
     def __init__(self, local_names: Sequence[str]) -> None:
         self._names = local_names
         self._find = name_finder(local_names)
 
     def read(self, text: str) -> Pasted:
-        """What the whole text names."""
+        """The LoRAs in the whole text."""
         try:
             if "```" in text or "~~~" in text:
                 return self._fenced(text)
@@ -154,12 +154,10 @@ class _Reader:
         except NotUnderstood as fault:
             return Pasted((), (_not_understood(fault),))
         except TooLong:
-            return Pasted(
-                (), (_not_understood(NotUnderstood("all of a text this long. Paste the array alone")),)
-            )
+            return Pasted((), (_not_understood(NotUnderstood("the text is too long. Paste only the array")),))
 
     def _fenced(self, text: str) -> Pasted:
-        """A chat's answer or a README: what stands in ``` blocks counts, unless the words around name LoRAs too."""
+        """Reads a chat's response or a README. Only ``` blocks count, unless the text around them contains LoRAs."""
         outside = _FENCED.sub("\n", text)
         blocks = [match[1] for match in _FENCED.finditer(text) if match[1].strip()]
         if NAME.search(outside) or next(prompt_tags(outside), None) or not blocks:
@@ -167,20 +165,20 @@ class _Reader:
                 "\n".join(line for line in text.splitlines() if not line.strip().startswith(("```", "~~~")))
             )
         if len(blocks) > MAX_BLOCKS:
-            raise NotUnderstood(f"which of {len(blocks):,} blocks is meant. Paste one alone")
+            raise NotUnderstood(f"it has {len(blocks):,} blocks. Paste only one")
         read = [self._plain(block) for block in blocks]
         return self._one_of([each for each in read if each.loras] or read, "blocks", text)
 
     def _one_of(self, read: Sequence[Pasted], what: str, text: str) -> Pasted:
-        """That which all of them say. Raises NotUnderstood where they differ."""
+        """The result, which must be the same for all of them. Raises NotUnderstood if they differ."""
         if not read:
             return Pasted((), (_names_nothing(text),))
         if any(each.loras != read[0].loras for each in read[1:]):
-            raise NotUnderstood(f"which of the {what} in it is meant: their LoRAs differ. Paste one alone")
+            raise NotUnderstood(f"its {what} have different LoRAs. Paste only one")
         return read[0]
 
     def _plain(self, text: str) -> Pasted:
-        """Raises NotUnderstood."""
+        """Reads text without ``` blocks. Raises NotUnderstood."""
         begin = text.lstrip("\ufeff \t\r\n")
         if not begin:
             return Pasted((), ())
@@ -208,14 +206,14 @@ class _Reader:
         return _collect(chain((self._from_tag(tag) for tag in tags), beside, opened, ignored))
 
     def _from_json(self, text: str) -> Pasted:
-        """Raises NotUnderstood."""
+        """Reads text that looks like JSON. Raises NotUnderstood."""
         try:
             document = parse_json(text)
         except InvalidInput:
             found = self._from_program(text)
             return found if found is not None else self.from_named(self._named(text))
         if isinstance(document, list) and len(document) > MAX_LORAS:
-            return Pasted((), (_too_much(f"{len(document):,} entries", f"At most {MAX_LORAS:,} are read."),))
+            return Pasted((), (_too_much(f"{len(document):,} entries", f"The limit is {MAX_LORAS:,}."),))
         others = loras_in_document(document)
         return self._from_others(others, text) if others is not None else self.from_named(self._named(text))
 
@@ -223,7 +221,7 @@ class _Reader:
         return loras_in(text, local_names=lambda: self._names)
 
     def _from_program(self, text: str) -> Pasted | None:
-        """What a curl command sends, or what a program text writes out. Raises NotUnderstood."""
+        """The LoRAs that a curl command sends, or that a program text contains. Raises NotUnderstood."""
         if any(quote in text for quote in _TYPOGRAPHIC):
             text = text.translate(_STRAIGHT)
         program = Program(text)
@@ -238,7 +236,7 @@ class _Reader:
         return self._one_of([each for each in read if each.loras], "commands", text)
 
     def _from_others(self, loras: Sequence[OtherLora], text: str) -> Pasted:
-        """Raises NotUnderstood where one of them cannot be an entry: then none is taken."""
+        """Raises NotUnderstood if one of them can't be an entry. In that case, none is added."""
         if not loras:
             return Pasted((), (_names_nothing(text),))
         entries: list[PastedLora] = []
@@ -267,9 +265,9 @@ class _Reader:
         place = f"<lora:{tag.name[:40]}>"
         if tag.unread:
             return InvalidInput(
-                f"what {quoted(tag.unread, 60)} says of its weight is not understood",
+                f"Could not read the weight in {quoted(tag.unread, 60)}",
                 code="unclearWeight",
-                remedy="Write one number, as in <lora:name:0.7>.",
+                remedy="Write one number, such as <lora:name:0.7>.",
             ).at(place)
         read = self._of_other(from_tag(tag), place)
         if isinstance(read, PastedLora) and not tag.weights:
@@ -278,7 +276,7 @@ class _Reader:
         return read
 
     def from_named(self, named: NamedLoras, *, in_a_picture: bool = False) -> Pasted:
-        """What a workflow, an array or a picture's record names."""
+        """The LoRAs of a workflow, an array, or a picture's record."""
         found = _collect(
             _entry(
                 _found_anywhere(each, self._names) if in_a_picture else each.identifier,
@@ -300,31 +298,31 @@ class _Reader:
 def _ignored(tag: PromptTag) -> InvalidInput:
     named = ", ".join(quoted(each, 30) for each in tag.ignored[:5])
     return InvalidInput(
-        f"{named} of the tag means nothing here",
+        f"Unsupported in this tag: {named}",
         code="unknownKey",
-        remedy="The LoRA was added without it.",
+        remedy="The LoRA was added without these parts.",
     ).at(f"<lora:{tag.name[:40]}>")
 
 
 def _not_understood(fault: NotUnderstood) -> InvalidInput:
-    understood = f"; understood was {', '.join(fault.understood[:5])}" if fault.understood else ""
+    understood = f" (read so far: {', '.join(fault.understood[:5])})" if fault.understood else ""
     return InvalidInput(
-        f"not understood: {fault}{understood}",
+        f"Could not read the text: {fault}{understood}",
         code="notUnderstood",
-        remedy='Nothing was added. Write it out as [{ "model": "civitai:120096@135931", "weight": 0.7 }].',
+        remedy='Nothing was added. Write it as [{ "model": "civitai:120096@135931", "weight": 0.7 }].',
     )
 
 
 def _computed_weight(named: NamedLora) -> LoraResolverError:
     return InvalidInput(
-        f"{named.identifier}: its strength comes from a node that makes it while it runs",
+        f"{named.identifier}: The weight comes from another node and isn't known until the workflow runs",
         code="computedWeight",
         remedy="Add it with the weight that you want.",
     ).at(named.place)
 
 
 def _found_anywhere(named: NamedLora, local_names: Sequence[str]) -> Identifier:
-    """A file that only its maker's computer knows by this name goes by its SHA-256, which CivitAI may know."""
+    """The LoRA's identifier. Uses the SHA-256, which CivitAI may know, if the local name isn't on this computer."""
     if named.identifier.source != "local" or not named.sha256 or not local_names:
         return named.identifier
     is_here = str(named.identifier).removeprefix("local:") in local_names
@@ -336,7 +334,7 @@ def _from_lines(text: str) -> Pasted:
     several = sum(1 for line in lines if line.strip()) > 1
     found = _collect(_of_lines(lines[:MAX_LINES], several=several))
     if len(lines) > MAX_LINES:
-        more = _too_much(f"{len(lines):,} lines", f"The first {MAX_LINES:,} were read.")
+        more = _too_much(f"{len(lines):,} lines", f"Only the first {MAX_LINES:,} were read.")
         found = Pasted(found.loras, (*found.errors[: _MAX_ERRORS - 1], more))
     if not found.loras and (len(found.errors) > _MOST_WORDS_OF_ONE_FAULT or not found.errors):
         return Pasted((), (_names_nothing(text),))
@@ -344,7 +342,7 @@ def _from_lines(text: str) -> Pasted:
 
 
 def _of_lines(lines: Sequence[str], *, several: bool) -> Iterator[PastedLora | LoraResolverError]:
-    """A weight on a line of its own is that of the LoRA before it."""
+    """Reads lines. A weight on a separate line belongs to the LoRA before it."""
     last: PastedLora | LoraResolverError | None = None
     for number, line in enumerate(lines, start=1):
         place = f"line {number}" if several else ""
@@ -354,7 +352,7 @@ def _of_lines(lines: Sequence[str], *, several: bool) -> Iterator[PastedLora | L
         elif not (several and is_heading(line)):
             if len(line) > MAX_LINE:
                 yield _too_much(
-                    f"{len(line):,} characters in a line", f"The first {MAX_LINE:,} were read."
+                    f"{len(line):,} characters in a line", f"Only the first {MAX_LINE:,} were read."
                 ).at(place)
             for outcome in _from_line(line[:MAX_LINE], place):
                 if last is not None:
@@ -389,7 +387,7 @@ def _entry(
     blocks: BlockWeights | None = None,
     words: tuple[str, ...] | None = None,
 ) -> PastedLora | LoraResolverError:
-    """`weights` are the model's and the text encoder's, as many of them as are given."""
+    """The entry. `weights` are the model's and the text encoder's, as many as are given."""
     try:
         weight = weights[0] if weights else DEFAULT_WEIGHT
         entry = LoraEntry(
@@ -426,13 +424,13 @@ def _collect(outcomes: Iterable[PastedLora | LoraResolverError]) -> Pasted:
 
 
 def _too_much(what: str, remedy: str) -> InvalidInput:
-    return InvalidInput(f"there are {what}", code="tooManyEntries", remedy=remedy)
+    return InvalidInput(f"There are {what}", code="tooManyEntries", remedy=remedy)
 
 
 def _names_nothing(text: str) -> InvalidInput:
     return InvalidInput(
-        f"{quoted(text.strip(), 60)} names no LoRA",
+        f"No LoRA found in {quoted(text.strip(), 60)}",
         code="noLora",
-        remedy="Paste a lora array, identifiers or model pages line by line, a prompt with <lora:name:0.7>, "
+        remedy="Paste a lora array, identifiers or model pages (one per line), a prompt with <lora:name:0.7>, "
         "or a workflow.",
     )

@@ -1,4 +1,4 @@
-"""The LoRAs of a piece of program text that asks Runware, or a service like it, for a picture.
+"""Reads the LoRAs from program text that requests a picture from Runware or a similar service.
 
     request = IImageInference(model="civitai:30240@102996", lora=[ILora(model="civitai:1@2", weight=0.4)])
     await runware.imageInference({ model: "…", lora: [{ model: "civitai:1@2", weight: 0.4 }] })
@@ -6,8 +6,8 @@
     fetch("https://api.runware.ai/v1", { body: '[{"taskType": "imageInference", "lora": […]}]' })
     runware run … lora.0.model=civitai:1@2 lora.0.weight=0.4
 
-Only what stands at a LoRA's place is taken: `model` beside it is the checkpoint. Nothing that a program computes is
-guessed.
+Only values in the position of a LoRA are read: a `model` outside such a position is the checkpoint. Computed values are
+never guessed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .entries_of_others import KEYS, NotUnderstood, OtherLora, key_of, other_lor
 __all__ = ["Program"]
 
 _LONGEST_KEY = 40
-_LOOKED_AT = 20_000  # characters of a text that may be a request
+_LOOKED_AT = 20_000  # characters of a text that are checked for a request
 _LISTS = frozenset({"lora", "loras", "imageloras", "loraarray"})
 _BY_AIR = "additionalnetworks"
 _PATHS = {
@@ -35,7 +35,7 @@ _PATHS = {
     "hflora": "lorascale",
     "loraurl": "loraweight",
 }
-"""One address, and where its weight is (Replicate, muapi)."""
+"""Key of a single address → key of its weight (Replicate, muapi)."""
 _ADDERS = frozenset({"addlora", "withlora"})
 _MAKERS = frozenset({"ilora", "lora", "runwarelora"})
 _ELSEWHERE = frozenset({"loadloraweights", "setadapters"})
@@ -55,7 +55,7 @@ _JSON_WITH_LORA = re.compile(r"""\s*[\[{].*["']loras?["']\s*:""", re.DOTALL | re
 
 
 class Program:
-    """A text as a program, read into tokens when something of it looks like one."""
+    """A text as a program. It is split into tokens only if part of it looks like a program."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -66,7 +66,7 @@ class Program:
         return Code(self._text)
 
     def requests(self) -> list[str]:
-        """The texts in it that are requests themselves: `body: '[{"lora": […]}]'`."""
+        """The string values in it that are requests themselves: `body: '[{"lora": […]}]'`."""
         if not self._about_loras or not _JSON_STRING.search(self._text):
             return []
         return [
@@ -78,10 +78,10 @@ class Program:
         ]
 
     def loras(self) -> list[OtherLora] | None:
-        """Every LoRA that it names, in its order, or that the rows of an array do which is no JSON; None for a text
-        that is neither.
+        """Every LoRA in the program, in order, or in the rows of an array that isn't valid JSON; None for any other
+        text.
 
-        Raises NotUnderstood where one cannot be read, or where two requests of it differ.
+        Raises NotUnderstood if a LoRA can't be read, or if two requests in the text differ.
         """
         if self._text.lstrip()[:1] in ("[", "{"):
             rows = self._rows()
@@ -97,11 +97,11 @@ class Program:
         return finder.loras() if finder.is_code or self._is_request() else None
 
     def _is_request(self) -> bool:
-        """Whether it asks for a picture, if perhaps for one without LoRAs."""
+        """Whether it requests a picture, possibly without LoRAs."""
         return bool(_REQUEST.search(self._text))
 
     def _rows(self) -> list[OtherLora] | None:
-        """`[{ model: 'civitai:1@2', weight: 0.4 }]`, with or without the outer brackets."""
+        """Reads `[{ model: 'civitai:1@2', weight: 0.4 }]`, with or without the outer brackets."""
         code, rows = self._code, []
         index = 1 if code.sign(0) == "[" else 0
         while index < len(code.tokens):
@@ -119,7 +119,7 @@ class Program:
 
 
 def _dotted(text: str) -> list[OtherLora] | None:
-    """`lora.0.model=… lora.0.weight=…`, as Runware's command line takes it."""
+    """Reads `lora.0.model=… lora.0.weight=…`, the format of Runware's command line."""
     entries: dict[int, dict[str, str]] = {}
     for number, key, value in _DOTTED.findall(text):
         entries.setdefault(int(number), {})[key] = value.strip("\"'")
@@ -127,7 +127,7 @@ def _dotted(text: str) -> list[OtherLora] | None:
 
 
 class _Finder:
-    """Goes through a program's tokens and keeps what stands at a LoRA's place."""
+    """Goes through a program's tokens and collects the values in the position of a LoRA."""
 
     def __init__(self, code: Code) -> None:
         self._code = code
@@ -137,7 +137,7 @@ class _Finder:
         self.is_code = False
 
     def look(self) -> None:
-        """Raises NotUnderstood for what names LoRAs in a way that is not read."""
+        """Collects the LoRAs. Raises NotUnderstood for LoRAs in an unsupported form."""
         code, index = self._code, 0
         while index < len(code.tokens):
             word = code.word(index)
@@ -152,9 +152,11 @@ class _Finder:
             elif key == "lycoris" and code.is_key(index):
                 value, index = code.value(index + 2)
                 if value:
-                    raise NotUnderstood('"lycoris"; move its entries into "lora", where LyCORIS files work')
+                    raise NotUnderstood(
+                        '"lycoris" isn\'t supported. Move its entries to "lora", which also accepts LyCORIS files'
+                    )
             elif key in _ELSEWHERE and code.is_call(index):
-                raise NotUnderstood(f"{word}(…), which is for diffusers")
+                raise NotUnderstood(f"{word}(…) is for diffusers")
             elif (key in _ADDERS and code.is_call(index)) or (key in _MAKERS and self._makes(index)):
                 value, index = code.call(index)
                 self.is_code = True
@@ -163,7 +165,7 @@ class _Finder:
                 index += 1
 
     def _makes(self, index: int) -> bool:
-        """Whether a LoRA is made here: `ILora("…", 0.4)`, `Lora{Model: "…"}`, and no words such as "LoRA (style)"."""
+        """Whether a LoRA is created here: `ILora("…", 0.4)`, `Lora{Model: "…"}`, but not text like "LoRA (style)"."""
         code = self._code
         if code.tokens[index].kind != "name":
             return False
@@ -180,10 +182,10 @@ class _Finder:
         )
 
     def _take_by_air(self, networks: Any) -> None:
-        """CivitAI's generator: {"urn:air:…": {"type": "Lora", "strength": 0.4}}."""
+        """Reads CivitAI's generator: {"urn:air:…": {"type": "Lora", "strength": 0.4}}."""
         self.is_code = True
         if not isinstance(networks, dict):
-            raise NotUnderstood("additionalNetworks, which the program makes while it runs")
+            raise NotUnderstood("additionalNetworks isn't known until the program runs")
         kinds = {
             air: each.get("type", "lora") if isinstance(each, dict) else None
             for air, each in networks.items()
@@ -200,7 +202,7 @@ class _Finder:
         )
 
     def _path(self, key: str, index: int) -> int:
-        """`lora_weights="https://…", lora_scale=0.8`: the one scale in the program is that of the one address."""
+        """Reads `lora_weights="https://…", lora_scale=0.8`: a scale that occurs once belongs to the address."""
         code = self._code
         if self._scales is None:
             self._scales = {}
@@ -236,8 +238,8 @@ class _Finder:
         return end
 
     def _is_list(self, known: Any, value: Any, start: int, end: int) -> bool:
-        """Whether it is a program's array, or what makes one. Words may look like it ("lora: my style"), so what is
-        computed counts where it has a text in quotation marks, or goes by a name."""
+        """Whether it is a program's array, or an expression for one. Text may look similar ("lora: my style"), so a
+        computed value counts only if it contains a quoted string or is a name."""
         if isinstance(known, Unknown):
             return isinstance(value, Name) or any(
                 each.kind == "string" for each in self._code.tokens[start:end]
@@ -245,7 +247,7 @@ class _Finder:
         return known is None or isinstance(known, (list, dict, Call))
 
     def _behind_type(self, index: int) -> int:
-        """The place behind a type: `lora: ILora[] = […]`."""
+        """The position after a type: `lora: ILora[] = […]`."""
         code = self._code
         if code.sign(index - 1) != ":" or (index < len(code.tokens) and code.tokens[index].kind != "name"):
             return index
@@ -257,34 +259,34 @@ class _Finder:
         return index
 
     def loras(self) -> list[OtherLora]:
-        """Raises NotUnderstood."""
-        read: dict[int, list[OtherLora]] = {}  # one list may be used many times
+        """The LoRAs that were collected. Raises NotUnderstood."""
+        read: dict[int, list[OtherLora]] = {}  # the same list may be used many times
         for each in self._lists:
             if each is not None and id(each) not in read:
                 read[id(each)] = self._entries(each)
         lists = [*read.values()]
         filled = [each for each in lists if each]
         if filled and len(filled) < len(lists):
-            raise NotUnderstood("which of the requests in it is meant: one has no LoRA. Paste one alone")
-        # Those of a variable stand in the text once more, where it is assigned.
+            raise NotUnderstood("one of its requests has no LoRA. Paste only one request")
+        # The LoRAs of a variable also occur at its assignment.
         single = [self._entry(each) for each in self._single]
         if not filled:
             names = Counter(each.name for each in single)
             twice = next((name for name, times in names.items() if times > 1), None)
             if twice is not None:
-                raise NotUnderstood(f"which weight of {twice} is meant")
+                raise NotUnderstood(f"{twice} has several weights")
             return single
         if any(each != filled[0] for each in filled[1:]):
-            raise NotUnderstood("which of the requests in it is meant: their LoRAs differ. Paste one alone")
+            raise NotUnderstood("its requests have different LoRAs. Paste only one request")
         listed = set(filled[0])
         beside = next((each for each in single if each not in listed), None)
         if beside is not None:
-            raise NotUnderstood(f"whether {beside.name} belongs to the array beside it")
+            raise NotUnderstood(f"it isn't clear whether {beside.name} belongs to the array next to it")
         return filled[0]
 
     def _entries(self, value: Any) -> list[OtherLora]:
         if isinstance(value, Unknown):
-            raise NotUnderstood(f"{value.text}, which the program makes while it runs")
+            raise NotUnderstood(f"{value.text} isn't known until the program runs")
         if isinstance(value, dict):
             return [self._entry(value)]
         if isinstance(value, Call):
@@ -296,7 +298,7 @@ class _Finder:
                 value.arguments[0], list
             ):  # list([…]), json_encode([…])
                 return self._entries(value.arguments[0])
-            raise NotUnderstood(f"{value.name}(…), which the program makes while it runs")
+            raise NotUnderstood(f"{value.name}(…) isn't known until the program runs")
         return [self._entry(each) for each in value]
 
     def _entry(self, value: Any) -> OtherLora:
@@ -304,20 +306,20 @@ class _Finder:
         if isinstance(value, Call):
             made = key_of(value.name) in _MAKERS | _ADDERS | {"dict", "object", "array"}
             if not made or len(value.arguments) > 2:
-                raise NotUnderstood(f"{value.name[:40]}(…)")
+                raise NotUnderstood(f"{value.name[:40]}(…) isn't supported")
             value = {**dict(zip(("model", "weight"), value.arguments)), **value.named}
         if isinstance(value, str):
-            raise NotUnderstood(f"{_shown(value)} without its object: write {{ model: …, weight: … }}")
+            raise NotUnderstood(f"{_shown(value)} needs an object around it. Write {{ model: …, weight: … }}")
         if not isinstance(value, Mapping):
-            raise NotUnderstood(f"{getattr(value, 'text', value)} in the array")
+            raise NotUnderstood(f"unsupported value {getattr(value, 'text', value)} in the array")
         strange = [str(key) for key in value if key_of(str(key)) not in KEYS]
         if strange:
-            raise NotUnderstood(f"the key {strange[0][:40]!r} of an entry")
+            raise NotUnderstood(f"unknown key {strange[0][:40]!r} in an entry")
         return other_lora(value, self._code.value_of)
 
 
 def _holds_rows(call: Call) -> bool:
-    """Go's `[]models.LoRA{{…}, {…}}`."""
+    """Whether a call is Go's `[]models.LoRA{{…}, {…}}`."""
     return (
         bool(call.arguments)
         and all(isinstance(each, (dict, Call)) for each in call.arguments)

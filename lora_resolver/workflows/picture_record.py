@@ -1,13 +1,13 @@
-"""What a picture was made with, as our nodes write it into ComfyUI's metadata beside the workflow.
+"""What a picture was made with, as our nodes write it into ComfyUI's metadata next to the workflow.
 
     "air_lora"      {"format": 1, "nodes": {"4": [[{"model", "weight", "clip_weight", "transformer", "enabled",
                     "schedule", "blocks", "words", "status", "name", "sha256", "autov2"}, …], …]},
-                    "others": [{"node": "7", "class_type": "LoraLoader"}, …]}    loaders of other packs beside ours
+                    "others": [{"node": "7", "class_type": "LoraLoader"}, …]}    other packs' loaders in the workflow
     "Lora hashes"   name: 0123456789, name: …     as A1111 writes it; sites look the hashes up
 
-A node ran once, or once for each value of a list: so each has a list of runs, and each run its entries in the array's
-order. AutoV2 is CivitAI's name for the first ten hex digits of the SHA-256. Pictures come from anywhere: what is no
-record is passed over, never an error.
+A node runs once, or once for each value of a list. So each node has a list of runs, and each run has its entries in the
+array's order. AutoV2 is CivitAI's name for the first ten hex digits of the SHA-256. Pictures come from anywhere:
+content that isn't a record is ignored and is never an error.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 
 RECORD_NAME = "air_lora"
 HANDED_ON = "handed on"
-"""The status of an entry whose file a node of another pack loads. Its weight is that node's where none is told."""
+"""The status of an entry whose file another pack's node loads. Without a weight here, that node's weight applies."""
 HASHES_NAME = "Lora hashes"
 
 _FORMAT = 1
@@ -56,15 +56,15 @@ class RecordedLora(NamedTuple):
 
     entry: LoraEntry
     sha256: str
-    """Empty where the entry was off, and its file not looked up."""
+    """Empty if the entry was disabled and its file wasn't looked up."""
 
 
 def format_record(
     nodes: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], others: Sequence[Mapping[str, str]] = ()
 ) -> dict[str, Any]:
-    """Node id → its runs → rows of a report, as the value of RECORD_NAME. Only what is in the format above is kept.
+    """Node ID → its runs → rows of a report, as the value of RECORD_NAME. Keeps only the fields of the format above.
 
-    `others` are loaders of other packs that took part, which the record knows nothing more of: `node`, `class_type`.
+    `others` are loaders of other packs that took part: `node`, `class_type`. The record has nothing else about them.
     """
     return {
         **({"others": [dict(each) for each in others[:_MOST_OTHERS]]} if others else {}),
@@ -81,7 +81,7 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lora_hashes(rows: Iterable[Mapping[str, Any]]) -> str:
-    """The text of HASHES_NAME for the rows whose file was applied or handed on, each file once."""
+    """The text of HASHES_NAME for the rows whose file was applied or passed on, each file once."""
     hashes: dict[str, str] = {}
     for row in rows:
         if row.get("status") in ("applied", HANDED_ON) and row.get("sha256"):
@@ -92,7 +92,7 @@ def lora_hashes(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def read_record(text: str) -> dict[str, list[RecordedLora]]:
-    """Node id → the entries of its one run. Nodes that ran several times differ from run to run, and are left out."""
+    """Node ID → the entries of its only run. Nodes that ran several times are left out, because their runs differ."""
     try:
         document = parse_json(text) if text else None
     except InvalidInput:

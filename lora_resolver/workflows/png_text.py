@@ -3,7 +3,7 @@
     tEXt    keyword NUL text                                        what SaveImage writes
     zTXt    keyword NUL 0 zlib                                      the same, compressed
     iTXt    keyword NUL compressed 0 language NUL keyword NUL UTF-8
-    comf    keyword NUL text                                        what SaveAnimatedPNG writes, behind the picture
+    comf    keyword NUL text                                        what SaveAnimatedPNG writes, after the picture
 
 Format: https://www.w3.org/TR/png-3/#11textinfo. Pictures come from anywhere, so every length is bounded.
 """
@@ -22,14 +22,14 @@ __all__ = ["MAX_TEXT_BYTES", "PNG_SIGNATURE", "png_texts"]
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 MAX_TEXT_BYTES = 16 * 1024**2
-"""A longer text is passed over; workflows of a thousand nodes take about one megabyte."""
+"""A longer text is skipped. Workflows with a thousand nodes have about one megabyte."""
 
-_MAX_CHUNKS = 200_000  # what a picture of a gigabyte has, in the smallest pieces that are usual
+_MAX_CHUNKS = 200_000  # the number in a picture of a gigabyte with the smallest usual chunks
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt", b"comf")
 
 
 def png_texts(file: BinaryIO, keywords: Collection[str]) -> dict[str, str]:
-    """The texts under these keywords, the first of each; none where the file is cut off before or is no PNG.
+    """The first text for each of these keywords; none if the file is truncated before it or isn't a PNG.
 
     Pixels are skipped, not read.
     """
@@ -44,7 +44,7 @@ def png_texts(file: BinaryIO, keywords: Collection[str]) -> dict[str, str]:
 
 
 def _text_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """(kind, content) of every chunk that may hold a text."""
+    """(kind, content) of every chunk that may contain text."""
     if file.read(len(PNG_SIGNATURE)) != PNG_SIGNATURE:
         return
     for _ in range(_MAX_CHUNKS):
@@ -68,7 +68,7 @@ def _decoded(kind: bytes, rest: bytes) -> str:
     if kind == b"iTXt":
         compressed, (_language, _translated, text) = rest[:1] == b"\1", rest[2:].split(b"\0", 2)
         return (_inflated(text) if compressed else text).decode("utf-8")
-    # Latin-1 says the standard, and ComfyUI writes ASCII. Other programs put UTF-8 there.
+    # The standard says Latin-1, and ComfyUI writes ASCII. Other programs write UTF-8.
     try:
         return rest.decode("utf-8")
     except UnicodeDecodeError:
@@ -76,7 +76,7 @@ def _decoded(kind: bytes, rest: bytes) -> str:
 
 
 def _inflated(data: bytes) -> bytes:
-    """Raises ValueError for a text that is longer than it may be, or cut off."""
+    """Decompresses a text. Raises ValueError for one that is too long or truncated."""
     stream = zlib.decompressobj()
     text = stream.decompress(data, MAX_TEXT_BYTES)
     if not stream.eof:

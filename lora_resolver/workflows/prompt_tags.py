@@ -1,7 +1,7 @@
-"""`<lora:name:0.7>`, as prompts of other programs name LoRAs.
+"""Reads `<lora:name:0.7>`, the tags for LoRAs in other programs' prompts.
 
-Two numbers are the model's and the text encoder's in ComfyUI's packs, SwarmUI and Lora Manager; in A1111 and Forge
-it is the other way round (extra_networks_lora.py: `<lora:name:te:unet>`), and both take `te=` and `unet=` by name.
+Two numbers are the model's weight and the text encoder's in ComfyUI's packs, SwarmUI, and Lora Manager. A1111 and Forge
+use the opposite order (extra_networks_lora.py: `<lora:name:te:unet>`). Both also accept `te=` and `unet=` by name.
 """
 
 from __future__ import annotations
@@ -39,34 +39,34 @@ class PromptTag:
     """One tag of a prompt."""
 
     name: str
-    """Of a file without its ending; or an identifier, where `is_identifier`."""
+    """A file's name without its extension; an identifier if `is_identifier`."""
     numbers: tuple[float, ...] = ()
     named: dict[str, str] = field(default_factory=dict)
     """Its options: `unet`, `te`, `lbw`, `start`, …"""
     is_identifier: bool = False
     unread: str = ""
-    """What of it is neither a number nor an option."""
+    """The parts that are neither a number nor an option."""
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """The model's and the text encoder's, as many as are given, where the model's comes first."""
+        """The model's weight and the text encoder's, as many as are given, if the model's comes first in the tag."""
         return self._with_named(self.numbers[:2])
 
     @property
     def weights_of_a1111(self) -> tuple[float, ...]:
-        """The same, where the text encoder's comes first."""
+        """The same, if the text encoder's comes first in the tag."""
         return self._with_named(self.numbers[1::-1])
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Its options that mean nothing here."""
+        """Its options that aren't supported."""
         return tuple(key for key in self.named if key not in _OPTIONS)
 
     def extensions(self) -> dict[str, object]:
-        """What its options say of steps and blocks, as members of an array's entry.
+        """Its options for steps and blocks, as members of an array's entry.
 
-        `lbw=NAME` or `lbw=1,0,…`; `start=`, `stop=` and `step=a-b`, where whole numbers are steps and others shares of
-        them: https://github.com/hako-mikan/sd-webui-lora-block-weight
+        `lbw=NAME` or `lbw=1,0,…`; `start=`, `stop=` and `step=a-b`. Whole numbers are steps, others are fractions of
+        all steps: https://github.com/hako-mikan/sd-webui-lora-block-weight
         """
         found: dict[str, object] = {}
         if "lbw" in self.named:
@@ -103,9 +103,9 @@ def prompt_tags(text: str) -> Iterator[PromptTag]:
 
 
 def tags_as_array(text: str, local_names: Callable[[], Sequence[str]]) -> list[dict[str, object]] | None:
-    """The `lora` array that a prompt's tags stand for; None for a text without tags, and for one that is JSON.
+    """The `lora` array for a prompt's tags; None for a text without tags, and for JSON.
 
-    A name may leave out folder and ending: `local_names` are the files as ComfyUI's loaders list them.
+    A name may omit the folder and the extension: `local_names` are the files as ComfyUI's loaders list them.
     """
     if "<" not in text or text.lstrip("\ufeff \t\r\n")[:1] in ("[", "{", '"', "/"):
         return None
@@ -119,7 +119,7 @@ def tags_as_array(text: str, local_names: Callable[[], Sequence[str]]) -> list[d
 
 
 def without_prompt_tags(text: str) -> str:
-    """What else a prompt says."""
+    """A prompt without its tags."""
     return _TAG.sub(" ", text)
 
 
@@ -143,7 +143,7 @@ def _read(inside: str) -> PromptTag | None:
         return None
     named = {key.strip().lower(): value for key, value in options.items()}
     blocks = [part.strip() for part in unread if _BLOCKS.fullmatch(part.strip())]
-    if blocks:  # as LoRA Block Weight takes them without a name; of a preset and its numbers, the numbers
+    if blocks:  # LoRA Block Weight accepts them without `lbw=`; numbers take precedence over a preset
         named["lbw"] = blocks[-1]
         unread = [part for part in unread if part.strip() not in blocks]
     return PromptTag(name, numbers, named, is_identifier, ":".join(unread))

@@ -1,13 +1,13 @@
-"""The workflow that ComfyUI saves inside its results: in pictures, sounds, videos and latents.
+"""Reads the workflow that ComfyUI saves in its results: pictures, sounds, videos, and latents.
 
     PNG, APNG    text chunks, see `png_text`
-    WebP         EXIF: an ASCII field of its own for each text, as `prompt:{…}` (comfy_api/latest/_ui.py)
+    WebP         EXIF: a separate ASCII field for each text, as `prompt:{…}` (comfy_api/latest/_ui.py)
     FLAC         Vorbis comments (https://www.rfc-editor.org/rfc/rfc9639#section-8.6)
-    MP4          `moov/meta` with `keys` and `ilst`, which FFmpeg writes under use_metadata_tags
+    MP4          `moov/meta` with `keys` and `ilst`, which FFmpeg writes with use_metadata_tags
                  (QuickTime File Format, "Metadata"); also below `moov/udta`
     latent       the header of a safetensors file
 
-Pixels and samples are skipped, not read. Anything may be in such a file, so lengths are bounded.
+Pixels and samples are skipped, not read. Such a file may contain anything, so lengths are limited.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["TEXT_NAMES", "saved_texts"]
 
 TEXT_NAMES = ("prompt", "workflow")
-"""API format, as it ran; and the canvas it was made on."""
+"""The API format, as it ran; and the canvas that it was made from."""
 
 _READ = (*TEXT_NAMES, RECORD_NAME)
 
@@ -36,14 +36,14 @@ _ASCII = 2  # a field type of TIFF 6.0, page 15
 
 
 def saved_texts(file: BinaryIO) -> dict[str, str] | None:
-    """The texts of `TEXT_NAMES` and `RECORD_NAME` that the file holds; None where it is none of these kinds."""
+    """The texts of `TEXT_NAMES` and `RECORD_NAME` in the file; None if the file is none of these kinds."""
     first = file.read(16)
     for is_kind, read in _KINDS:
         if is_kind(first):
             file.seek(0)
             try:
                 return read(file)
-            except (ValueError, struct.error, LoraResolverError):  # cut off or damaged
+            except (ValueError, struct.error, LoraResolverError):  # truncated or damaged
                 return {}
     return None
 
@@ -119,7 +119,7 @@ def _mp4(file: BinaryIO) -> dict[str, str]:
 
 
 def _mp4_texts(file: BinaryIO, start: int, stop: int) -> dict[str, str]:
-    """From `meta`, right in this box or in its `udta`."""
+    """Texts from `meta`, directly in this box or in its `udta`."""
     for kind, begin, end in _boxes(file, start, stop):
         if kind == b"udta":
             texts = _mp4_texts(file, begin, end)
@@ -134,13 +134,13 @@ def _mp4_texts(file: BinaryIO, start: int, stop: int) -> dict[str, str]:
 
 def _mp4_meta(file: BinaryIO, start: int, stop: int) -> dict[str, str]:
     file.seek(start)
-    if file.read(4) == bytes(4):  # ISO 14496-12 gives it a version and flags, QuickTime does not
+    if file.read(4) == bytes(4):  # ISO 14496-12 has version and flags here, QuickTime doesn't
         start += 4
     names: list[bytes] = []
     texts: dict[str, str] = {}
     for kind, begin, end in _boxes(file, start, stop):
         if kind == b"keys":
-            # Each key is like a box with the namespace ("mdta") for its kind.
+            # Each key has the form of a box, with the namespace ("mdta") as its kind.
             names = [_part(file, *key[1:]) for key in _boxes(file, begin + 8, end)]
         elif kind == b"ilst":
             for item, begin_item, end_item in _boxes(file, begin, end):
@@ -183,7 +183,7 @@ def _latent(file: BinaryIO) -> dict[str, str]:
 
 
 def _keep(texts: dict[str, str], name: bytes, text: bytes) -> None:
-    key = name.decode("latin-1").lower()  # Vorbis comments know no case
+    key = name.decode("latin-1").lower()  # names of Vorbis comments are case-insensitive
     if key in _READ and key not in texts:
         texts[key] = text.decode("utf-8", "replace")
 
@@ -195,4 +195,4 @@ _KINDS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO], dict[str, str]
     (lambda first: first[4:8] == b"ftyp", _mp4),
     (lambda first: first[8:9] == b"{" and int.from_bytes(first[:8], "little") < 2**40, _latent),
 )
-"""How a file of the kind begins; how it is read."""
+"""(check of a file's first bytes, reader) for each kind of file."""

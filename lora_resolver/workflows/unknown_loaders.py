@@ -1,7 +1,7 @@
-"""Nodes that look like LoRA loaders and that no reader knows: named, so that nothing is left out in silence.
+"""Detects nodes that look like LoRA loaders but aren't supported, so that no LoRA is left out silently.
 
-A node looks like one where a value of it looks like a LoRA: an AIR of type lora; a model's file under an input that is
-named lora…, in a node that is named for LoRAs, or that is in a `loras` folder; `<lora:…>` in such a node's text.
+A node looks like a loader if one of its values looks like a LoRA: an AIR of type lora; a model file in an input whose
+name contains lora, in a node with LoRA in its name, or from a `loras` folder; `<lora:…>` in the text of such a node.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FILE = re.compile(r"[^\n\r<>|\"*?]{1,300}\.(?:safetensors|sft|ckpt|pt|pth|bin|g
 _ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 _AIR = re.compile(r"urn:air:[\w.-]{1,40}:(?:lora|lycoris|dora|locon):\S{1,300}", re.IGNORECASE)
 _LORA = re.compile(r"lora|lycoris|locon", re.IGNORECASE)
-# Their files are made, not loaded; or they are named for a LoRA and hold something else.
+# These nodes create files instead of loading them, or have LoRA in their name but contain something else.
 _MAKERS = re.compile(
     r"save|train|extract|merge|resize|convert|download|metadata|info\b|caption", re.IGNORECASE
 )
@@ -41,13 +41,13 @@ _LONGEST_NAME = 300
 _LORA_INPUT = re.compile(
     r"(?:\A|[\W_])loras?(?:\Z|[\W_0-9])|loras?_?(?:name|model|path|file|list|stack)", re.IGNORECASE
 )
-# Nodes and inputs for other models: a checkpoint may have the very name of a LoRA.
+# Nodes and inputs for other models: a checkpoint may have the same name as a LoRA.
 _OTHER_KIND = re.compile(
     r"ckpt|checkpoint|unet|vae|clip|control_?net|diffusion|style_?model|upscale|gligen|encoder|hypernet|embed|model"
     r"|patch|adapter|\bdit\b|supir|latent|sam\b|yolo|detect|face|motion",
     re.IGNORECASE,
 )
-# These only hold a text, or show one.
+# These nodes only contain or show a text.
 _HOLDS = re.compile(
     r"primitive|string|text|preview|show|note|get_?node|set_?node|display|label|literal", re.IGNORECASE
 )
@@ -58,9 +58,9 @@ _LONGEST_TEXT = 20_000
 
 
 def signs_of_loras(kind: str, node: Mapping[str, Any], is_listed: Callable[[str], bool]) -> str:
-    """What looks like a LoRA in a node of a class that is not read, as a clause; empty where nothing does.
+    """What looks like a LoRA in a node of an unsupported class, as a clause; empty if nothing does.
 
-    `node` is as `canvas` gives it. `is_listed` tells whether a file is in a `loras` folder.
+    `node` has the form of `canvas`. `is_listed` returns whether a file is in a `loras` folder.
     """
     about = _about(kind, str(node.get("pack", "")))
     if about is None:
@@ -75,7 +75,7 @@ def signs_of_loras(kind: str, node: Mapping[str, Any], is_listed: Callable[[str]
     for name, value in _texts(node["inputs"]):
         if len(found) >= _MOST_NAMES:
             break
-        # The page may save values without the names of their inputs.
+        # The page may save values without their input names.
         is_other = holds_others or (not name.startswith("widget ") and bool(_OTHER_KIND.search(name)))
         found |= dict.fromkeys(_named_in(name, value, of_pack, is_other, bool(inside), is_listed))
     if found:
@@ -83,15 +83,15 @@ def signs_of_loras(kind: str, node: Mapping[str, Any], is_listed: Callable[[str]
     if of_pack and any(
         _LINKED_NAME.search(name) and is_link(value) for name, value in node["inputs"].items()
     ):
-        return "another node says its file"
+        return "its file comes from another node"
     return f"it contains a {inside}" if inside else ""
 
 
 def _named_in(
     name: str, value: str, of_pack: bool, is_other: bool, is_group: bool, is_listed: Callable[[str], bool]
 ) -> Iterator[str]:
-    """What one text of a node names. `of_pack`: the node is named for LoRAs; `is_other`: the input is for other models;
-    `is_group`: a loader is inside."""
+    """The LoRAs in one text of a node. `of_pack`: the node has LoRA in its name; `is_other`: the input is for other
+    models; `is_group`: the node contains a loader."""
     text = value.strip()
     if text.lower().endswith(_ENDINGS) or text[:8].lower() == "urn:air:":
         for_loras = is_group or bool(_LORA_INPUT.search(name)) or (of_pack and not is_other)
@@ -115,7 +115,7 @@ def _named_in(
 
 @lru_cache(1000)
 def _about(kind: str, packs: str) -> tuple[bool, bool] | None:
-    """(whether it is a LoRA pack's, whether it is for other things); None for a class that needs no look."""
+    """(whether it belongs to a LoRA pack, whether it is for other things); None for a class that isn't checked."""
     if is_known(kind) or _MAKERS.search(kind):
         return None
     of_pack = bool(_LORA.search(kind) or _LORA.search(packs))
@@ -123,7 +123,7 @@ def _about(kind: str, packs: str) -> tuple[bool, bool] | None:
 
 
 def _texts(inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(the input, a text in its value) of every text, inside lists and objects too."""
+    """(the input, the text) for every text in the values, including those inside lists and objects."""
     waiting: list[tuple[str, Any, int]] = []
     for name, value in inputs.items():
         if isinstance(value, str):
@@ -146,6 +146,6 @@ def _texts(inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def known_names(local_names: Collection[str]) -> Callable[[str], bool]:
-    """Whether one of these files is meant, with either slash."""
+    """A function that checks whether a text is one of these files, with either kind of slash."""
     names = {each.lower() for each in local_names}
     return lambda text: text.replace("\\", "/").lower() in names

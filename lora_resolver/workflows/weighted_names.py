@@ -1,10 +1,10 @@
-"""A line of text that names LoRAs among other words, with a weight behind each: exactly, or an error.
+"""Reads a line of text with LoRAs among other words, each followed by a weight: exactly, or with an error.
 
     civitai:120096@135931 0.7                             civitai:1@2, civitai:3@4: 0.5
     - Pixel: https://civitai.com/models/1?modelVersionId=2 (weight 0.4)
     civitai:5@6 → 0.6        civitai:5 @ 6 = 60 %         | Pixel | civitai:1@2 | strength: 0.5 |
 
-A number behind a name that is not understood is an error, and never the default weight.
+An unclear number after a name is an error, and never falls back to the default weight.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NAME = re.compile(
     r"|urn:air:|air:|civitai:|huggingface:|hf:|sha256:|local:)[^\s,;<>\"'`()\[\]{}|]+",
     re.IGNORECASE,
 )
-"""A name that can be told from the words around it."""
+"""A name that can be distinguished from the words around it."""
 
 _NUMBER = r"-?(?:[0-9]{1,3}(?:\.[0-9]{0,6})?|\.[0-9]{1,6})"
 _WORD = (
@@ -39,7 +39,7 @@ _WORD = (
     r"|gewicht|stärke|权重|强度|重み|強度)"
 )
 _SIGNS = r"(?:->|=>|[\s:=×*@→(|\[–—~≈_`])"
-# A number, and nothing else but signs and a word for what it is.
+# A number, with nothing else except signs and a word such as "weight".
 _PHRASE = re.compile(
     rf"{_SIGNS}{{0,9}}(?:(?:at|with|w/)\s{{1,3}})?(?:,?-{{0,2}}\s?{_WORD}){{0,1}}{_SIGNS}{{0,9}}"
     rf"(?P<weight>{_NUMBER})(?P<percent>\s?%)?[\s)\]|*_`.!]*",
@@ -50,14 +50,14 @@ _NAMED_WEIGHT = re.compile(
 )
 _WHOLE = re.compile(rf"(?P<name>.*?\S)(?P<behind>(?:\s*[,;:=×*]\s*|\s+){_NUMBER})")
 _SIMPLE = re.compile(rf"\s*(?P<name>[A-Za-z][^\s,;|()\[\]{{}}]{{0,500}})(?:\s+(?P<weight>{_NUMBER}))?\s*")
-# Numbers that belong to the name of a base model or of a version: "SDXL 1.0", "v2", "Wan 2.2".
+# Numbers in the name of a base model or of a version: "SDXL 1.0", "v2", "Wan 2.2".
 _OTHER_NUMBER = re.compile(
     r"\b(?:stable diffusion|sd|sdxl|flux\.?|wan|ltx|pony|qwen|hunyuan|krea|lumina|version|ver\.?|v)[\s._-]?"
     r"[0-9]{1,2}(?:\.[0-9]{1,2}){0,2}\b(?!\s?%)",
     re.IGNORECASE,
 )
 _NUMBERLIKE = re.compile(r"(?<![\w@])[-+]?\.?[0-9][0-9.,:/–-]*%?(?![\w@])")
-# Model and version of CivitAI without saying so.
+# CivitAI's model and version without the prefix.
 _BARE = re.compile(r"[0-9]@[0-9]")
 _BETWEEN = re.compile(r"[,;]")
 _DECIMAL_COMMA = re.compile(r"(?:(?<=[\s(=:@×*|][0-4])|(?<=\s-[0-4])),(?=[0-9]{1,3}(?![\w.@]))")
@@ -67,8 +67,8 @@ _SPACED_VERSION = re.compile(
     re.IGNORECASE,
 )
 _BULLET = re.compile(r"\A(?:[-*•–+]|[0-9]{1,3}[.)])\s+")
-_LINK = re.compile(r"\[([^\[\]]{0,300})\]\((\S{1,2000}?)\)")  # of Markdown
-# A weight in words, or a switch: nobody can say what it is in numbers.
+_LINK = re.compile(r"\[([^\[\]]{0,300})\]\((\S{1,2000}?)\)")  # in Markdown
+# A weight in words, or a switch: its value as a number is unclear.
 _UNCLEAR = re.compile(
     r"[¼½¾⅓⅔⅛]|\A\W{0,9}(?:half|double|off|disabled)\b|\A\W{0,9}(?:(?:at|with)\s)?(?:weight|strength|scale)\b",
     re.IGNORECASE,
@@ -85,21 +85,21 @@ _AROUND = _EDGES + "()[]{}<>:"
 _BLANK = re.compile(r"\s")
 _PATH = re.compile(r"local:|huggingface:|hf:", re.IGNORECASE)
 _LONGEST_NAME = 4500
-_NEAR = 500  # characters behind a name in which a number may be its weight
+_NEAR = 500  # characters after a name in which a number may be its weight
 _FILE_ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt")
 
 
 @dataclass(frozen=True)
 class WeightedName:
-    """One LoRA that a line names."""
+    """One LoRA from a line."""
 
     identifier: Identifier
     weights: tuple[float, ...] = ()
-    """Its weight; empty where the line says none."""
+    """Its weight; empty if the line contains none."""
 
 
 def names_in_line(line: str) -> Iterator[WeightedName | InvalidInput]:
-    """What a line names, and errors for what looks like a name or a weight and is none."""
+    """The LoRAs in a line, and errors for what looks like a name or a weight but isn't valid."""
     simple = _SIMPLE.fullmatch(line)
     if simple:
         with contextlib.suppress(InvalidIdentifier):
@@ -133,13 +133,13 @@ def names_in_line(line: str) -> Iterator[WeightedName | InvalidInput]:
 
 
 def _is_among_words(text: str) -> bool:
-    """Whether a name can be told in it that other words follow or precede: then the whole is none. Only paths of files
-    have blanks."""
+    """Whether the text contains a recognizable name with other words before or after it. In that case, the whole text
+    isn't a name. Only file paths may contain spaces."""
     return bool(_BLANK.search(text) and NAME.search(text)) and not _PATH.match(text)
 
 
 def _whole(text: str) -> WeightedName | InvalidInput:
-    """The LoRA that the whole text names, with or without a weight behind; the fault where it names none."""
+    """The LoRA if the whole text is one name, with or without a weight after it; otherwise the error."""
     try:
         return WeightedName(parse_identifier(text))
     except InvalidIdentifier as error:
@@ -154,7 +154,7 @@ def _whole(text: str) -> WeightedName | InvalidInput:
 
 
 def _in_part(part: str) -> Iterator[WeightedName | InvalidInput]:
-    """What stands between two commas: a name and its weight, or names among other words."""
+    """The LoRAs between two commas: a name and its weight, or names among other words."""
     names = [*NAME.finditer(part)]
     if not names or not _is_among_words(part):
         whole = _whole(part)
@@ -169,7 +169,7 @@ def _in_part(part: str) -> Iterator[WeightedName | InvalidInput]:
         )
         previous = name.end()
         if _OTHER_MODEL.search(before):
-            continue  # the checkpoint, or something else beside the LoRAs
+            continue  # the checkpoint, or something else that isn't a LoRA
         faults = [*_before(before)] if name is names[0] else []
         yield from faults
         read = _named(name[0].rstrip(".:!?*_"), behind)
@@ -195,7 +195,7 @@ def _named(name: str, behind: str) -> WeightedName | InvalidInput:
         return WeightedName(identifier, (_weight(said),))
     if _NUMBERLIKE.search(rest) or _UNCLEAR.search(rest):
         return InvalidInput(
-            f"{identifier}: what {quoted(behind.strip(), 60)} says of its weight is not understood",
+            f"{identifier}: Could not read the weight in {quoted(behind.strip(), 60)}",
             code="unclearWeight",
             remedy=f'Write "{identifier} 0.7" with the weight that you want.',
         )
@@ -203,7 +203,7 @@ def _named(name: str, behind: str) -> WeightedName | InvalidInput:
 
 
 def _before(text: str) -> Iterator[InvalidInput]:
-    """Errors for what stands before the first name: a number alone is no title."""
+    """Errors for the text before the first name: a number alone isn't a title."""
     numbers = _NUMBERLIKE.findall(text)
     rest = _OTHER_NUMBER.sub(" ", text)
     alone = not _NUMBERLIKE.sub("", text).strip(_AROUND + "=×*@→–—-")
@@ -211,28 +211,28 @@ def _before(text: str) -> Iterator[InvalidInput]:
         alone or _NAMED_WEIGHT.search(text) or any("." in each for each in _NUMBERLIKE.findall(rest))
     ):
         yield InvalidInput(
-            f"what {quoted(text.strip(), 60)} means is not understood",
+            f"Could not read {quoted(text.strip(), 60)}",
             code="unclearWeight",
-            remedy='Write the weight behind the name, as in "civitai:120096@135931 0.7".',
+            remedy='Write the weight after the name, such as "civitai:120096@135931 0.7".',
         )
     yield from _lost_names(text)
 
 
 def _link_text(link: re.Match[str]) -> str:
-    """Both parts, or the first where it names the LoRA already."""
+    """Both parts of the link, or only the first one if it already identifies the LoRA."""
     with contextlib.suppress(InvalidIdentifier):
         return str(parse_identifier(link[1]))
     return f"{link[1]} {link[2]}"
 
 
 def weight_alone(line: str) -> float | None:
-    """The weight that a line gives to the LoRA of the line before: "weight: 0.4"."""
+    """The weight in a line that contains only a weight for the LoRA of the previous line: "weight: 0.4"."""
     said = _PHRASE.fullmatch(_BULLET.sub("", line.strip(_EDGES), count=1))
     return _weight(said) if said else None
 
 
 def is_heading(line: str) -> bool:
-    """Whether a line only says what comes: a heading, a table's head or rule, a label, a fence."""
+    """Whether a line only introduces others: a heading, a table's head or rule, a label, a fence."""
     text = line.strip()
     return bool(
         text.startswith(("#", "```", "|--", "|:-", "---"))
@@ -242,7 +242,7 @@ def is_heading(line: str) -> bool:
 
 
 def _lost_names(text: str) -> Iterator[InvalidInput]:
-    """Errors for what looks like a name; other words only tell what it is."""
+    """Errors for invalid names. Other words are ignored as descriptions."""
     for word in text.split():
         inside = word.strip(_AROUND)
         if _BARE.search(word) or inside.lower().endswith(_FILE_ENDINGS):

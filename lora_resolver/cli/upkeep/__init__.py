@@ -1,1 +1,1 @@
-"""The store after a while: is it still what was recorded, and what may go."""
+"""Maintenance of the downloads: checks whether they are unchanged, and removes what isn't needed."""

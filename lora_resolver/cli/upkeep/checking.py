@@ -1,6 +1,7 @@
-"""Files on this disk, held against what was recorded when they were verified.
+"""Compares files on this disk with what was recorded when they were verified.
 
-A disk may lose bits, a program may overwrite a file: size and time may still be the same, so all of it is read again.
+A disk can lose bits, or a program can overwrite a file, without a change in size and time. So each file is read again
+completely.
 """
 
 from __future__ import annotations
@@ -32,32 +33,32 @@ State = Literal["ok", "unrecorded", "changed", "unsound", "missing", "unreadable
 
 @dataclass(frozen=True)
 class FileToCheck:
-    """One file, and what is on record of it."""
+    """One file, and what is recorded about it."""
 
     path: Path
     identifiers: tuple[str, ...]
     sha256: str | None
-    """As it was when the file was verified, or as another tool noted it; None where nobody says."""
+    """The SHA-256 when the file was verified, or as another tool recorded it; None if it is unknown."""
     size: int
-    """Bytes to read; 0 for a file that is gone."""
+    """Bytes to read; 0 for a file that no longer exists."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What became of it."""
+    """The result of the check of one file."""
 
     file: FileToCheck
     state: State
     sha256: str | None
-    """As it is now; None where that could not be found out."""
+    """The current SHA-256; None if it couldn't be computed."""
     error: LoraResolverError | None
-    """Why it is not what it was; None for "ok" and "unrecorded"."""
+    """What is wrong with the file; None for "ok" and "unrecorded"."""
 
 
 def files_to_check(config: ResolverConfig, wanted: Sequence[Path | Identifier] = ()) -> list[FileToCheck]:
-    """Everything on record in the stores, or the files that are named. Reads no weights.
+    """Every recorded file in the download folders, or only the given files. Reads no weights.
 
-    Raises NotFound for an identifier that is not on this disk.
+    Raises NotFound for an identifier that isn't on this disk.
     """
     if wanted:
         return [_named(config, each) for each in wanted]
@@ -71,12 +72,12 @@ def files_to_check(config: ResolverConfig, wanted: Sequence[Path | Identifier] =
 
 
 def check(file: FileToCheck, *, on_progress: Callable[[Progress], None] | None = None) -> Checked:
-    """Reads the file again. `on_progress` is called as for `Resolver.resolve`, and may raise to stop."""
+    """Reads the file again. `on_progress` is called as in `Resolver.resolve`, and may raise to stop."""
     if not file.path.exists():
         gone = NotFound(
-            f"{file.path} is gone",
+            f"{file.path} no longer exists",
             code="fileMissing",
-            remedy="`resolve` downloads it again; `prune` removes what was noted of it.",
+            remedy="To download it again, use `resolve`. To remove its record, use `prune`.",
         )
         return Checked(file, "missing", None, gone)
     cancel = CancelToken()
@@ -84,14 +85,14 @@ def check(file: FileToCheck, *, on_progress: Callable[[Progress], None] | None =
     def read(tracker: ProgressTracker) -> str:
         return file_sha256(file.path, tracker, cancel)
 
-    # The reports are about a file, and it may have no name of its own.
+    # Progress reports need an identifier, and the file may not have one.
     about = Identifier("sha256", file.sha256 or "0" * 64)
     (digest,) = run_side_by_side([(about, read)], cancel, on_progress)
     if isinstance(digest, OSError):
         unreadable = StorageFailed(
-            f"{file.path} cannot be read: {digest.strerror or type(digest).__name__}",
+            f"{file.path} can't be read: {digest.strerror or type(digest).__name__}",
             code="fileUnreadable",
-            remedy="Check the disk, and that this user may read the file.",
+            remedy="Check the disk and the permissions of the file.",
         )
         return Checked(file, "unreadable", None, unreadable)
     if isinstance(digest, BaseException):
@@ -111,9 +112,9 @@ def _judged(file: FileToCheck, digest: str) -> Checked:
     if digest == file.sha256:
         return Checked(file, "ok", digest, None)
     changed = VerificationFailed(
-        f"{file.path} is not what it was: its SHA-256 is {digest}, and was {file.sha256}",
+        f"{file.path} has changed: expected SHA-256 {file.sha256}, got {digest}",
         code="wrongHash",
-        remedy="Move or delete it; `resolve` downloads it again.",
+        remedy="Move or delete the file. To download it again, use `resolve`.",
     )
     return Checked(file, "changed", digest, changed)
 
@@ -121,21 +122,21 @@ def _judged(file: FileToCheck, digest: str) -> Checked:
 def _named(config: ResolverConfig, wanted: Path | Identifier) -> FileToCheck:
     if not isinstance(wanted, Identifier):
         return _from_sidecars(wanted)
-    stored = Downloads(config).find(wanted)  # also where it has changed since
+    stored = Downloads(config).find(wanted)  # finds it even if it has changed since
     if stored is not None:
         return FileToCheck(stored.path, stored.identifiers, stored.sha256, _size(stored.path))
     path = Resolver(config).find_local(wanted)
     if path is None:
         raise NotFound(
-            f"no file on this disk is known as {wanted}",
+            f"{wanted} isn't on this disk",
             code="notFound",
-            remedy="`resolve` downloads it; `list` shows what is there.",
+            remedy="To download it, use `resolve`. To see the available files, use `list`.",
         )
     return _from_sidecars(path)
 
 
 def _from_sidecars(path: Path) -> FileToCheck:
-    """What our own record says, or another tool's."""
+    """The file with what our own record contains, or another tool's."""
     claims = claims_beside(path, tuple(SIDECARS))
     digest = next((claim.sha256 for claim in claims if claim.sha256), None)
     names = dict.fromkeys(claim.identifier for claim in claims if claim.identifier)

@@ -1,7 +1,7 @@
-"""What may go from the store: what interrupted downloads left, notes about files that are gone, files nobody needs.
+"""Removes leftovers of interrupted downloads, notes about files that no longer exist, and files that aren't needed.
 
-Nothing outside `air/` in the folder for downloads is touched, and of the files in it only those that are on record,
-unchanged. Each is removed under the lock that its download would hold, so what somebody is downloading stays.
+Nothing outside `air/` in the download folder is changed. Files inside are removed only if they are recorded and
+unchanged, and only under the lock that their download would hold. So files that are being downloaded stay.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 __all__ = ["Pruned", "Removal", "prune"]
 
 QUIET = 3600.0
-"""Seconds after which a temporary file or an empty folder counts as left behind: a moment ago, somebody made it."""
+"""Seconds after which a temporary file or an empty folder counts as left behind. Newer ones may be in use."""
 
 What = Literal["partial", "record", "unneeded", "folder", "lock"]
 
 
 @dataclass(frozen=True)
 class Removal:
-    """One file or folder that went, or that would go."""
+    """One file or folder that was removed, or would be removed."""
 
     path: Path
     what: What
@@ -50,30 +50,30 @@ class Removal:
 
 @dataclass
 class Pruned:
-    """What was done, or would be."""
+    """What was removed, or would be removed."""
 
     removed: list[Removal] = field(default_factory=list)
     in_use: list[Path] = field(default_factory=list)
-    """Files that somebody is downloading right now; nothing of them was touched."""
+    """Files that are being downloaded right now. Nothing about them was changed."""
     left: list[Path] = field(default_factory=list)
-    """Files that nobody needs, but that are no longer what was downloaded: somebody may have put them there."""
+    """Files that aren't needed but have changed since the download: another program may have put them there."""
     errors: list[LoraResolverError] = field(default_factory=list)
 
     @property
     def freed(self) -> int:
-        """Bytes."""
+        """The number of bytes freed."""
         return sum(removal.size for removal in self.removed)
 
 
 def prune(
     config: ResolverConfig, *, keep: Sequence[Identifier] | None = None, dry_run: bool = False
 ) -> Pruned:
-    """Removes what may go; with `dry_run`, only says what that is.
+    """Removes what isn't needed. With `dry_run`, only returns what would be removed.
 
-    With `keep`, downloaded files that none of these identifiers names go too. An identifier without a version keeps
-    every version. Uses no network. Can be interrupted at any point and run again.
+    With `keep`, also removes downloaded files that none of these identifiers refers to. An identifier without a version
+    keeps every version. Doesn't use the network. Can be interrupted at any point and run again.
 
-    Raises LoraResolverError where it cannot be found out what an identifier stands for; then nothing is removed.
+    Raises LoraResolverError if it can't be determined which file an identifier stands for; then nothing is removed.
     """
     store = Downloads(config.with_changes(search_dirs=()))
     unneeded = [] if keep is None else _not_needed(config, store, keep)
@@ -104,12 +104,12 @@ def _not_needed(config: ResolverConfig, store: Downloads, keep: Sequence[Identif
     ]
 
 
-# Then there is no such file, or a record that names it keeps it.
+# After these errors, either there is no such file, or a record with that identifier keeps it.
 _NOT_HERE = (NotFound, Offline, HostedOnly, AccessDenied, VerificationFailed)
 
 
 def _names(identifier: Identifier, stored: DownloadedFile) -> bool:
-    """Whether the record answers to this name; one that leaves version or file open means all that there are."""
+    """Whether the record has this identifier. One without a version or a file matches all versions or files."""
     if str(identifier) in stored.identifiers or (not identifier.id and stored.is_version(identifier)):
         return True
     whole = identifier.version in (None, "latest") or (
@@ -122,7 +122,7 @@ def _names(identifier: Identifier, stored: DownloadedFile) -> bool:
 
 
 class _Work:
-    """One call's work."""
+    """The work of one call."""
 
     def __init__(self, root: Path, store: Downloads, dry_run: bool) -> None:
         self.pruned = Pruned()
@@ -134,7 +134,7 @@ class _Work:
         self._now = time.time()
 
     def remove_stored(self, stored: DownloadedFile) -> None:
-        """A downloaded file and what lies beside it. The record goes last: what is interrupted can be done again."""
+        """Removes a downloaded file and its notes. The record goes last, so that an interrupted run can continue."""
         if not stored.unchanged:
             self.pruned.left.append(stored.path)
             return
@@ -145,7 +145,7 @@ class _Work:
                     self._remove_notes(stored.path, "unneeded")
 
     def remove_partials(self) -> None:
-        """What downloads left that were broken off: bytes, their records, and files that were being written."""
+        """Removes what interrupted downloads left: bytes, their records, and files that were being written."""
         targets: dict[Path, list[Path]] = {}
         for folder, _, names in os.walk(self._root):
             for name in sorted(names):
@@ -161,7 +161,7 @@ class _Work:
                     self._remove(part, "partial")
 
     def remove_records(self) -> None:
-        """Notes about files that are gone."""
+        """Removes notes about files that no longer exist."""
         for record in self._store.abandoned():
             target = record.with_name(record.name.removesuffix(RECORD_SUFFIX) + ".safetensors")
             with self._only_one(target) as free:
@@ -169,7 +169,7 @@ class _Work:
                     self._remove_notes(target, "record")
 
     def remove_locks(self) -> None:
-        """Lock files that nobody holds. Whoever waits for one that goes takes a new one (filelock sees to it)."""
+        """Removes lock files that no process holds. A waiting process creates a new one (handled by filelock)."""
         for path in sorted((self._root / LOCK_FOLDER).glob("*.lease*")):
             if not leased(path):
                 self._remove(path, "lock")
@@ -179,7 +179,7 @@ class _Work:
                     self._remove_lock(path)
             if (
                 free and os.name != "posix"
-            ):  # Windows removes no open file, nor lets one be opened that is going
+            ):  # Windows can't remove an open file, nor open a file that is being removed
                 self._remove_lock(path)
 
     def _remove_lock(self, path: Path) -> None:
@@ -189,17 +189,17 @@ class _Work:
             self._remove(path, "lock")
 
     def remove_folders(self) -> None:
-        """Empty folders, the innermost first."""
+        """Removes empty folders, innermost first."""
         for name, _, _ in os.walk(self._root, topdown=False):
             folder = Path(name)
             if folder in (self._root, self._root / LOCK_FOLDER) or not self._is_empty(folder):
                 continue
-            # One that was empty before may have been made a moment ago, for a file that is about to come.
+            # A folder that was already empty may be new, for a file that is about to be downloaded.
             if self._is_old(folder) or any(folder in path.parents for path in self._gone):
                 self._remove(folder, "folder")
 
     def _is_empty(self, folder: Path) -> bool:
-        """Whether nothing is left in it, in a dry run too."""
+        """Whether nothing is left in it, also in a dry run."""
         try:
             return set(folder.iterdir()) <= self._gone
         except OSError:
@@ -219,7 +219,7 @@ class _Work:
                 path.rmdir()
             elif not self._dry_run:
                 path.unlink()
-        except FileNotFoundError:  # somebody else was faster
+        except FileNotFoundError:  # another process has removed it
             return
         except OSError as error:
             self._fail(storage_error(error, path))
@@ -232,7 +232,7 @@ class _Work:
 
     @contextlib.contextmanager
     def _only_one(self, target: Path) -> Iterator[bool]:
-        """Holds the lock of the target's download; False where somebody else does."""
+        """Holds the lock of the target's download; False if another process holds it."""
         lock = self._store.lock_file(target)
         if not lock.exists():
             self._own_locks.add(lock)
@@ -243,10 +243,10 @@ class _Work:
 
     @contextlib.contextmanager
     def _locked(self, path: Path) -> Iterator[bool]:
-        if self._dry_run and not path.exists():  # a look leaves no trace
+        if self._dry_run and not path.exists():  # a dry run must not create files
             yield True
             return
-        if leased(path):  # on another machine, which the lock may not reach
+        if leased(path):  # by another machine, which the lock may not reach
             yield False
             return
         lock = file_lock(path)
@@ -274,7 +274,7 @@ class _Work:
 
 
 def _size_on_disk(path: Path) -> int:
-    """Bytes; an interrupted download is as long as the whole file, with holes."""
+    """Bytes on disk. An interrupted download is as long as the whole file, but sparse."""
     status = path.lstat()
-    blocks = getattr(status, "st_blocks", 0) * 512  # POSIX counts in these, whatever the disk's own are
+    blocks = getattr(status, "st_blocks", 0) * 512  # POSIX uses this unit, whatever the disk uses
     return min(status.st_size, blocks) if blocks else status.st_size

@@ -1,7 +1,7 @@
-"""Which families a declared base model stands for: what the page of a LoRA says, in its service's own words.
+"""Maps the base model that a LoRA's page declares, in its service's own words, to families.
 
 CivitAI's vocabulary: packages/civitai-shared/src/basemodel.constants.ts in civitai/civitai. At Hugging Face it is the
-name of a repository. Authors choose it by hand and get it wrong, so it is a hint, and the tensors decide.
+name of a repository. Authors choose it by hand and make mistakes, so it is only a hint: the tensors decide.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["declared_families", "declared_otherwise"]
 
-# CivitAI's own words, where they are not what trainers write; without case, dots, dashes, underscores and blanks.
+# CivitAI's own words where they differ from those of trainers, without case, dots, dashes, underscores and blanks.
 _CIVITAI = {
     "pony": ("sdxl",),
     "illustrious": ("sdxl",),
@@ -41,15 +41,15 @@ _CIVITAI = {
 
 
 def declared_families(base_model: str) -> tuple[str, ...]:
-    """The families that a declared base model stands for ("SDXL 1.0", "black-forest-labs/FLUX.1-dev"); empty where it
-    says nothing that is known.
+    """The families that a declared base model stands for ("SDXL 1.0", "black-forest-labs/FLUX.1-dev"); empty for an
+    unknown one.
     """
     plain = re.sub(r"[._\- ]", "", base_model.rpartition("/")[2].lower())
     return _CIVITAI.get(plain) or families_named(base_model.rpartition("/")[2])
 
 
 def declared_otherwise(base_model: str, families: Sequence[str]) -> str:
-    """A note where the declared base model contradicts what the tensors say; empty where it does not."""
+    """A note if the declared base model contradicts the tensors; empty otherwise."""
     declared = declared_families(base_model)
     if not declared or not families or set(declared) & set(families):
         return ""

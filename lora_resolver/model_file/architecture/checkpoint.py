@@ -1,4 +1,4 @@
-"""What a checkpoint is, from its header alone: the same table, asked with whole weights in place of factors."""
+"""Detects the model family of a checkpoint from its header alone, with the same table, but with whole weights."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ _PACKED = re.compile(r".*\.(qweight|weight\.quant_state\.\w+|weight\.absmax|weig
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file of whole weights holds.
+    """The contents of a file with whole weights.
 
-    `verdict` is "known", "ambiguous" or "unknown", and "not_a_diffusion_model" where no diffusion model is in it.
+    `verdict` is "known", "ambiguous" or "unknown", or "not_a_diffusion_model" if the file doesn't contain one.
     """
 
     verdict: str
     families: tuple[str, ...] = ()
     variant: str = ""
-    """Which of a family's models, where its sizes tell: "FLUX.2 klein 4B"."""
+    """The model within the family, if its sizes identify it: "FLUX.2 klein 4B"."""
     parts: tuple[str, ...] = ()
     """ "unet" or "transformer", "text_encoders", "vae"."""
     precision: str = ""
@@ -51,7 +51,7 @@ class Checkpoint:
 
 
 def detect_checkpoint(header: SafetensorsHeader) -> Checkpoint:
-    """The verdict on a checkpoint's header: all in one file, or a diffusion model alone, in any naming.
+    """The verdict on the header of a complete checkpoint or of a diffusion model alone, in any naming.
 
     A GGUF file's header (`read_gguf_header`) gives the same verdict. Never raises.
     """
@@ -70,7 +70,7 @@ def detect_checkpoint(header: SafetensorsHeader) -> Checkpoint:
     for name, info in inner.items():
         match = _WEIGHT.fullmatch(_OUTER.sub("", name, count=1))
         packed = f"{name}.absmax" in inner
-        # Norms tell no family from another. bitsandbytes writes a matrix as a column.
+        # Norms don't distinguish families. bitsandbytes writes a matrix as a column.
         if match and (packed or sum(size != 1 for size in info.shape) > 1):
             shapes[match[1]] = _unpacked(name, info, inner)
     index = family_index()
@@ -95,10 +95,10 @@ def detect_checkpoint(header: SafetensorsHeader) -> Checkpoint:
 
 
 def _unpacked(name: str, info: TensorInfo, tensors: Mapping[str, TensorInfo]) -> tuple[int, ...]:
-    """The shape of the weight; () where its form of four bits does not tell."""
+    """The shape of the weight; () if its four-bit format doesn't show it."""
     if info.dtype not in ("U8", "I8", "I32"):
         return info.shape
-    if f"{name}_scale_2" in tensors:  # NVFP4: two numbers a byte, along the inputs
+    if f"{name}_scale_2" in tensors:  # NVFP4: two numbers per byte, along the inputs
         return (info.shape[0], *info.shape[1:-1], info.shape[-1] * 2)
     return () if any(name + ending in tensors for ending in _QUANTIZED) else info.shape
 
@@ -107,7 +107,7 @@ _QUANTIZED = (".absmax", ".quant_map", ".quant_state.bitsandbytes__nf4", ".quant
 
 
 def _variant(contents: Contents, found: Match) -> str:
-    """Which of a family's models it is, where that is settled."""
+    """The model within the family, or "" if that isn't certain."""
     variants = {row.variant for row in found.rows}
     if variants == {""} and found.rows[0].family == "sdxl":
         return cut_of_sdxl(contents)

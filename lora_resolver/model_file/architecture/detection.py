@@ -1,8 +1,8 @@
 """The verdict on a LoRA file, from its header alone.
 
-The file's modules are held against a table of every known family's modules, by name and size; the families that have
-them all are the verdict, with what told them. The same rule gives one family, several or none, and a part of a file is
-never of a family alone that the whole is not of.
+The file's modules are compared with a table of every known family's modules, by name and size. The verdict is the
+families that have all of the modules, with the evidence. The same rule gives one family, several, or none. If a part of
+a file belongs to only one family, the whole file never belongs to another one.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ KIND_NAMES = {
 class Architecture:
     """The verdict on one file.
 
-    `verdict` is "known" (one family), "ambiguous" (several, which nothing in it tells apart), "unknown" or
-    "not_a_diffusion_lora". `families` are ids (`family_name` gives the names), the one that the metadata names first.
+    `verdict` is "known" (one family), "ambiguous" (several, which the file doesn't distinguish), "unknown" or
+    "not_a_diffusion_lora". `families` are IDs (`family_name` returns the names). One that the metadata names is first.
     """
 
     verdict: str
@@ -57,24 +57,24 @@ class Architecture:
     kind: str = ""
     """lora, dora, loha, lokr, oft, boft, glora, ia3 or diff; the most frequent where a file mixes them."""
     rank: int | None = None
-    """The most frequent rank; None where the kind has none or the header does not tell."""
+    """The most frequent rank; None if the kind has none or the header doesn't show it."""
     ranks: tuple[int, int] | None = None
     """The smallest and the largest rank."""
     scale: str = ""
-    """Where the strength of the factors comes from, in words; empty for kinds that have no scale."""
+    """Where the scale of the factors comes from, in words; empty for kinds that have no scale."""
     parts: tuple[str, ...] = ()
     """What it changes: "unet" or "transformer", then the text encoders "te1", "te2", "te3"."""
     evidence: Mapping[str, str] = field(default_factory=dict)
-    """Family id → what speaks for it."""
+    """Family ID → the evidence for it."""
     notes: tuple[str, ...] = ()
     by_size: bool = False
-    """Whether every module is of these families by its size, and not by its name alone."""
+    """Whether every module matches these families by size, and not only by name."""
     sentence: str = ""
     """The verdict in words."""
 
 
 def detect_architecture(header: SafetensorsHeader) -> Architecture:
-    """The verdict on the file with this header. Pure, and a matter of milliseconds; never raises."""
+    """The verdict on the file with this header. A pure function that takes milliseconds and never raises."""
     index = family_index()
     contents = read_contents(header.tensors, index)
     if not contents.adapters:
@@ -86,7 +86,7 @@ def detect_architecture(header: SafetensorsHeader) -> Architecture:
     found = match(contents, index)
     if not found.rows:
         other = describe_other_adapter(found.foreign)
-        # HiDream-O1's class has Qwen 3 VL's names and sizes: nothing tells what such a file is for.
+        # HiDream-O1's class has Qwen 3 VL's names and sizes, so such a file may be for either.
         of_both = any("language_model" in group.example for group in found.foreign)
         if other and not (of_both and fits_without_prefix(found.foreign, index, "model_")):
             return Architecture("not_a_diffusion_lora", sentence=other)
@@ -144,7 +144,7 @@ def _no_adapter(header: SafetensorsHeader) -> Architecture:
         return Architecture("unknown", sentence=sentence)
     if kind_of_weights(tensors) in WHOLE_MODELS:
         if not any(len(info.shape) > 1 for info in tensors.values()):
-            # BFL's control LoRAs bring norms beside their factors; norms alone may be what somebody kept of one.
+            # BFL's control LoRAs have norms in addition to factors. A file with only norms may be an extract of one.
             sentence = "It holds norms or biases alone, too little to tell a model by."
             return Architecture("unknown", sentence=sentence)
         checkpoint = detect_checkpoint(header)

@@ -36,5 +36,5 @@ encoder.layers.<28>.mlp.dense_4h_to_h                             13696   4096
 
 
 def in_slots(text: str, *slots: str, **sizes: int) -> tuple[Layout, ...]:
-    """The same text encoder at each of these places."""
+    """The layout of the same text encoder in each of these slots."""
     return tuple(Layout(text, slot, sizes=sizes) for slot in slots)

@@ -1,4 +1,4 @@
-"""What one module's tensors say: the kind of adapter, its rank, and the size of the weight that it changes.
+"""Reads one module's tensors: the kind of adapter, its rank, and the size of the weight that it changes.
 
 How each kind's factors multiply: ComfyUI `comfy/weight_adapter/*`, KohakuBlueleaf/LyCORIS `lycoris/modules/*`.
 """
@@ -8,14 +8,14 @@ from __future__ import annotations
 __all__ = ["Roles", "is_half", "read_factors"]
 
 Roles = dict[str, tuple[int, ...]]
-"""A module's tensors: role → shape. An empty shape is one that is not known."""
+"""A module's tensors: role → shape. An empty shape is unknown."""
 
 _Sizes = tuple["int | None", "int | None", "int | None", bool]
-"""(rank, inputs, outputs, convolution); None where the shapes do not tell."""
+"""(rank, inputs, outputs, convolution); None where the shapes don't show it."""
 
 
 def read_factors(roles: Roles) -> tuple[str, int | None, int | None, int | None, bool]:
-    """(kind, rank, inputs, outputs, convolution). No kind where the tensors are only an adapter's trimmings."""
+    """(kind, rank, inputs, outputs, convolution). The kind is empty if there are only extra tensors, such as alpha."""
     down, up = roles.get("down"), roles.get("up")
     if down is not None or up is not None:
         kind = "dora" if "dora_scale" in roles else "lora"
@@ -31,7 +31,7 @@ def read_factors(roles: Roles) -> tuple[str, int | None, int | None, int | None,
 
 
 def is_half(roles: Roles) -> bool:
-    """Whether a factor's other half is missing, by the roles that are there."""
+    """Whether, judging by the roles, a factor is missing that another one needs."""
     if any(role in roles for role in ("up", "down", "mid")) and not ("up" in roles and "down" in roles):
         return True
     if any(role.startswith("hada_") for role in roles) and not roles.keys() >= _LOHA:
@@ -49,13 +49,13 @@ _GLORA = frozenset(("a1", "a2", "b1", "b2"))
 
 def _read_loha(roles: Roles) -> _Sizes:
     a, b = roles.get("hada_w1_a", ()), roles.get("hada_w1_b", ())
-    tucker = "hada_t1" in roles  # then both factors lie the other way round: (rank, out) and (rank, in)
+    tucker = "hada_t1" in roles  # then the factors are (rank, out) and (rank, in)
     outputs = a[1 if tucker else 0] if len(a) > 1 else None
     return b[0] if len(b) > 1 else None, b[1] if len(b) > 1 else None, outputs, tucker
 
 
 def _read_lokr(roles: Roles) -> _Sizes:
-    """A Kronecker product is as large as the product of its factors, each whole or of low rank."""
+    """The sizes of a Kronecker product are the products of its factors' sizes. Each factor is whole or of low rank."""
     first = roles.get("lokr_w1") or _lokr_product(roles, "lokr_w1")
     second = roles.get("lokr_w2") or _lokr_product(roles, "lokr_w2", tucker="lokr_t2" in roles)
     convolution = len(second) > 2 or "lokr_t2" in roles
@@ -67,7 +67,7 @@ def _read_lokr(roles: Roles) -> _Sizes:
 
 
 def _lokr_product(roles: Roles, name: str, *, tucker: bool = False) -> tuple[int, ...]:
-    """(out, in) of a factor that is itself a product; empty where that is not known."""
+    """(out, in) of a factor that is itself a product; empty if unknown."""
     a, b = roles.get(name + "_a", ()), roles.get(name + "_b", ())
     return (a[1 if tucker else 0], b[1]) if len(a) > 1 and len(b) > 1 else ()
 
@@ -83,7 +83,7 @@ def _read_glora(roles: Roles) -> _Sizes:
     a, b = (
         roles.get("a1", ()),
         roles.get("b2", ()),
-    )  # (rank, in), (out, rank); once the other way round
+    )  # (rank, in), (out, rank); in older files the other way round
     return min(a[:2], default=None), max(a[:2], default=None), max(b[:2], default=None), len(a) > 2
 
 
@@ -101,7 +101,7 @@ def _read_nothing(_: Roles) -> _Sizes:
     return None, None, None, False
 
 
-# The first whose role a module has is its kind; (kind, role, how to read rank, inputs, outputs, convolution).
+# (kind, role, function that reads rank, inputs, outputs, convolution). The first role that a module has gives its kind.
 _READERS = (
     ("loha", "hada_w1_a", _read_loha),
     ("loha", "hada_w1_b", _read_loha),

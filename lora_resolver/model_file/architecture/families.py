@@ -1,7 +1,7 @@
-"""The table: every family that a LoRA may be made for, with the numbers that tell it from the others.
+"""The table of all model families that LoRAs are trained for, with the numbers that distinguish them.
 
-One row is one size of one family. A file belongs to the rows that have all its modules, by name, number and size; what
-fits several rows is told apart by no header.
+One row is one size of one family. A file belongs to the rows that have all its modules, by name, number and size. If a
+file belongs to several rows, no header can distinguish them.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ UNET_FAMILIES = frozenset({"sd1", "sd2", "sdxl", "sdxl_refiner", "kolors", "svd"
 
 
 def family_name(family: str) -> str:
-    """What people call a family: `family_name("sd1")` is "SD 1.x". An id that is not in the table is its own name."""
+    """The name of a family: `family_name("sd1")` is "SD 1.x". An ID that isn't in the table is returned unchanged."""
     return FAMILY_NAMES.get(family, family)
 
 
@@ -108,7 +108,7 @@ def _row(
     stacks: Sequence[str] = (),
     **sizes: int,
 ) -> Row:
-    """`stacks` are the blocks whose number is the family's own: "double_blocks D single_blocks S"."""
+    """`stacks` are the blocks whose number depends on the row: "double_blocks D single_blocks S"."""
     return Row(
         family=family,
         variant=variant,
@@ -126,8 +126,8 @@ def _clip(*slots: str, w: int, layers: int) -> tuple[Layout, ...]:
     return in_slots(text_encoders.CLIP, *slots, w=w, L=layers)
 
 
-# Where trainers put the text encoders: kohya lora_te_, lora_te1_…; diffusers text_encoder, text_encoder_2…; ComfyUI
-# clip_l, clip_g, t5xxl. "bare" is an encoder by itself, without a prefix.
+# Trainers' names for the text encoders: kohya lora_te_, lora_te1_…; diffusers text_encoder, text_encoder_2…; ComfyUI
+# clip_l, clip_g, t5xxl. "bare" is an encoder without a prefix.
 _CLIP_L = _clip("te1", "text_encoder", "clip_l", "bare", w=768, layers=12)
 _CLIP_L_ALONE = _clip("te", "text_encoder", "clip_l", "bare", w=768, layers=12)
 _CLIP_H_ALONE = _clip("te", "text_encoder", "clip_h", "bare", w=1024, layers=24)
@@ -147,7 +147,7 @@ def _dotted(*layouts: Layout) -> tuple[Layout, ...]:
 
 
 def _sdxl_like() -> Iterable[Row]:
-    """SDXL and Kolors have one and the same UNet. Only SDXL is trained under the UNet's original names."""
+    """SDXL and Kolors have the same UNet. Only LoRAs for SDXL use the UNet's original names."""
     diffusers, original = unet_layouts(
         (320, 640, 1280), (0, 2, 10), context=2048, middle=10, linear=True, added=2816
     )
@@ -185,9 +185,10 @@ def _stable_diffusion() -> Iterable[Row]:
 
 
 def _last_resort() -> Iterable[Row]:
-    """UNets that somebody has pruned (BK-SDM, KOALA) or made small: the width of the text tells them.
+    """UNets that were pruned (BK-SDM, KOALA) or made small. Only the width of the text distinguishes them.
 
-    And Stable Video Diffusion, whose layers for images are SD 2.x's: only one for time makes a file its own.
+    Also Stable Video Diffusion, whose layers for images are those of SD 2.x: only a layer for time proves that a file
+    is for it.
     """
     encoders = {
         "sd1": _CLIP_L_ALONE,
@@ -241,7 +242,7 @@ def _flux_like() -> Iterable[Row]:
         sizes = {"h": h, "u": 6 * h, "m": 3 * h, "l": 9 * h, "k": 4 * h, "t": t, "x": 128}
         yield _row("flux2", variant, flux2, stacks, **sizes, D=double, S=single)
 
-    # As in ComfyUI its blocks are named as FLUX's, but trainers that flatten names use Tencent's (fc1, mod_linear).
+    # ComfyUI names its blocks like FLUX's, but trainers that flatten names use Tencent's names (fc1, mod_linear).
     hunyuan = (
         flux_names.HUNYUAN,
         flux_names.HUNYUAN_TENCENT,
@@ -308,7 +309,7 @@ def _others() -> Iterable[Row]:
     yield _row("qwen_image", "", (names.QWEN_IMAGE,), stacks, h=3072, N=60, t=3584, x=64)
     yield _row("mage_flow", "", (names.QWEN_IMAGE,), stacks, h=3072, N=12, t=2560, x=128)
     yield _row("qwen_image_2", "", (names.QWEN_IMAGE_2,), stacks, h=4096, N=32)
-    # Anima is Cosmos-Predict2 2B with an adapter for its text encoder: without that part nothing tells them apart.
+    # Anima is Cosmos-Predict2 2B with an adapter for its text encoder. Without that part, they can't be distinguished.
     anima = (video.COSMOS_PREDICT2, video.ANIMA_ADAPTER, *_llm("te", w=1024, layers=28))
     yield replace(_row("anima", "", anima, ("blocks N",), h=2048, N=28), essential=("llm_adapter_",))
     cosmos = (video.COSMOS_PREDICT2, recent.COSMOS_DIFFUSERS, ends.COSMOS_ENDS)
@@ -364,7 +365,7 @@ def _sound() -> Iterable[Row]:
     ace = (recent.ACE_STEP_15, recent.ACE_STEP_15_DIFFUSERS)
     for variant, h, f, q, count in (("", 2048, 6144, 2048, 24), (" XL", 2560, 9728, 4096, 32)):
         row = _row("ace_step", f"ACE-Step 1.5{variant}", ace, ("layers N",), h=h, f=f, q=q, N=count)
-        # The rest is named as in Qwen 3 1.7B, and as large.
+        # The other modules have the names and sizes of Qwen 3 1.7B's.
         yield replace(row, proof=("cross_attn", *_OF_A_MODEL))
     yield _row("minimax_music3", "", (recent.MINIMAX_MUSIC3, recent.MINIMAX_MUSIC3_DIFFUSERS))
     yield _row("stable_audio_3", "", (recent.STABLE_AUDIO_3, recent.STABLE_AUDIO_3_DIFFUSERS))
@@ -374,7 +375,7 @@ def _sound() -> Iterable[Row]:
 
 @functools.cache
 def family_index() -> Index:
-    """The whole table, ready to be asked; made when it is first needed (some milliseconds)."""
+    """The index of the whole table, built on first use (a few milliseconds)."""
     rows = (*_stable_diffusion(), *_flux_like(), *_layered(), *_wan(), *_others(), *_sound())
     return Index(rows, last_resort=_last_resort())
 

@@ -1,12 +1,12 @@
-"""The modules of FLUX and of what came of it, HunyuanVideo's among them; see `layouts.py` for the sources."""
+"""The modules of FLUX and models derived from it, including HunyuanVideo; see `layouts.py` for the sources."""
 
 from __future__ import annotations
 
 from .table import Layout
 
-# --- FLUX and what came of it -----------------------------------------------------------------------------------------
-# Letters: D, S double and single blocks; h width; u, m the feed-forward's inner size, going in and coming out;
-# l, k what linear1 gives and linear2 takes; t the text's width; v the pooled text's; x channels of a latent patch.
+# --- FLUX and models derived from it ----------------------------------------------------------------------------------
+# Letters: D, S double and single blocks; h width; u outputs of the feed-forward's first layer; m inputs of its second;
+# l outputs of linear1; k inputs of linear2; t the text's width; v the pooled text's; x channels of a latent patch.
 
 FLUX = Layout("""
 double_blocks.<D>.(img|txt)_attn.qkv                              h       3h
@@ -103,7 +103,7 @@ norm_out.linear                                                   h       2h
 proj_out                                                          h       x
 """)
 
-# --- HunyuanVideo and HunyuanImage: blocks as FLUX, named as FLUX in ComfyUI, and otherwise by Tencent and diffusers --
+# --- HunyuanVideo and HunyuanImage: FLUX's blocks; ComfyUI uses FLUX's names, Tencent and diffusers use others --------
 HUNYUAN = Layout("""
 img_in.proj                                                       -       h       *
 txt_in.input_embedder                                             t       h

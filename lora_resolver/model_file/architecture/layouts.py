@@ -1,6 +1,6 @@
-"""The modules of each model, by name, in the language that `table.py` explains.
+"""The modules of each model, by name, in the notation that `table.py` explains.
 
-Sources: ComfyUI `comfy/ldm/*` for the models' own names (held against it by tests/integration), diffusers
+Sources: ComfyUI `comfy/ldm/*` for the models' own names (tests/integration compares them), diffusers
 `models/transformers/*` for its names, kohya-ss/sd-scripts, kohya-ss/musubi-tuner, XLabs-AI/x-flux for theirs.
 """
 
@@ -83,7 +83,7 @@ proj_out                                                          h       64
 """)
 
 # --- Lumina 2, Z-Image, OmniGen2, ERNIE-Image: layers.N ---------------------------------------------------------------
-# h width, N layers, q what the fused qkv gives, k the width of key and value, f the feed-forward's, c the conditions'
+# h width, N layers, q outputs of the fused qkv, k the width of key and value, f the feed-forward's, c the conditions'
 LUMINA = Layout("""
 layers.<N>.attention.qkv                                          h       q
 layers.<N>.attention.out                                          h       h
@@ -176,7 +176,7 @@ final_norm.linear                                                 h       2h
 final_linear                                                      h       128
 """)
 
-# --- each in its own names --------------------------------------------------------------------------------------------
+# --- models with their own names --------------------------------------------------------------------------------------
 HIDREAM = Layout("""
 (double|single)_stream_blocks.<N>.block.attn1.to_(q|k|v|out)      h       h
 double_stream_blocks.<D>.block.attn1.to_(q|k|v|out)_t             h       h

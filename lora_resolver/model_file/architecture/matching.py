@@ -1,4 +1,4 @@
-"""Holds a file's modules against every row of the table: which rows have all of them."""
+"""Compares a file's modules with every row of the table, to find the rows that have all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Match", "fits_without_prefix", "match", "match_whole", "rows_of"]
 
-# Names that no model outside the table has: with these, sizes that are nobody's are a small or pruned model's.
+# Names that no model outside the table has. With these names, unknown sizes are those of a small or pruned model.
 _UNMISTAKABLE = re.compile(
     r"joint_blocks_|(double|single)_blocks_|(double|single)_stream_blocks_|joint_transformer_blocks_|double_layers_"
     r"|(noise|context)_refiner_|txtfusion_|llm_adapter_|.*_(img|txt)_(mlp|mod)_|.*_(self|cross)_attn_[qkvo]$"
@@ -24,10 +24,10 @@ _UNMISTAKABLE = re.compile(
 
 @dataclass(frozen=True)
 class Match:
-    """`rows` are the rows of the table that a file may be of, in the table's order.
+    """`rows` are the rows of the table that a file may belong to, in the table's order.
 
-    `by_size` is false where only the names fit and the sizes are of none of them. `telling` is the group of modules
-    that the fewest rows have. `foreign` are groups whose names no row has, or the ones that keep rows from fitting.
+    `by_size` is false if only the names match, and the sizes match no row. `telling` is the group of modules that the
+    fewest rows have. `foreign` are groups whose names no row has, or the ones that prevent rows from matching.
     """
 
     rows: tuple[Row, ...]
@@ -35,7 +35,7 @@ class Match:
     telling: Group | None = None
     foreign: tuple[Group, ...] = ()
     encoders_differ: bool = False
-    """The text encoders are of no row that has the rest."""
+    """No row that has the other modules has these text encoders."""
 
 
 class _Known(NamedTuple):
@@ -45,7 +45,7 @@ class _Known(NamedTuple):
 
 
 def match_whole(contents: Contents, index: Index) -> Match:
-    """As `match`, for a whole model: a row whose essential name is missing is out."""
+    """Like `match`, for a whole model: rows whose essential name is missing are excluded."""
     found = match(contents, index, whole=True)
     names = [place.template for place in contents.numbers]
     rows = tuple(
@@ -57,7 +57,7 @@ def match_whole(contents: Contents, index: Index) -> Match:
 
 
 def fits_without_prefix(groups: Sequence[Group], index: Index, prefix: str) -> bool:
-    """Whether one row has all of these modules by name and size, once what stands before each name is gone."""
+    """Whether one row has all of these modules by name and size, after the prefix of each name is removed."""
     rows: frozenset[int] | None = None
     for group in groups:
         if not group.place.template.startswith(prefix):
@@ -71,14 +71,14 @@ def fits_without_prefix(groups: Sequence[Group], index: Index, prefix: str) -> b
 def match(contents: Contents, index: Index, *, whole: bool = False) -> Match:
     """The rows that have every module of the file.
 
-    Names and sizes together decide, and norms don't count. Where no row has all the sizes, unmistakable names alone
-    do: a small or pruned model of a known kind is still of that kind. A module that no row has speaks against all.
-    `whole`: all of a model is here, and a few modules that nobody knows are no evidence.
+    Names and sizes decide together, and norms don't count. If no row has all the sizes, unmistakable names are enough:
+    a small or pruned model of a known kind is still of that kind. A module that no row has is evidence against all
+    rows. `whole`: the file is a whole model, and a few unknown modules aren't evidence.
     """
     found = _match(contents, index)
     if not found.rows and index.last_resort:
         found = _match(contents, index.last_resort)
-    if not found.rows:  # names that somebody flattened though no trainer does
+    if not found.rows:  # flattened names that no trainer writes
         found = _match(contents, index, flattened_or_not=True)
     if not found.rows:
         found = _match(contents, index, by_size=False, whole=whole)
@@ -96,12 +96,12 @@ def _match(
     known: list[_Known] = []
     foreign: list[Group] = []
     for group in contents.groups:
-        if group.is_vector:  # rows list few norms: they tell no family from another
+        if group.is_vector:  # rows list few norms, since they don't distinguish families
             continue
         named, fitting = rows_of(group, index, flattened_or_not=flattened_or_not)
         if named:
             known.append(_Known(group, fitting if by_size else named, fitting))
-        elif whole or not group.is_whole:  # what is replaced outright may be no layer at all, a token say
+        elif whole or not group.is_whole:  # a replaced weight may not be a layer, but a token
             foreign.append(group)
     if not known or _speaks_against(foreign, known, whole=whole):
         return Match((), foreign=tuple(foreign or contents.groups[:1]))
@@ -126,8 +126,8 @@ def _match(
 def _speaks_against(foreign: Sequence[Group], known: Sequence[_Known], *, whole: bool) -> bool:
     """Whether modules that no row has are evidence against every row.
 
-    One is enough in a LoRA's diffusion part: a family that does not have it is not the file's. Text encoders are
-    exchanged, and people add a few modules to whole models.
+    In a LoRA's diffusion part, one is enough: a file can't belong to a family that doesn't have the module. Text
+    encoders may be exchanged, and whole models may have a few added modules.
     """
     in_model = [group for group in foreign if not group.place.slot]
     if in_model and not whole:
@@ -144,9 +144,9 @@ _SMALL = 512
 
 
 def _may_be_small(row: int, known: Sequence[_Known], kind: str) -> bool:
-    """Whether sizes that are not a row's may be a small model's, or a few that were written down wrong.
+    """Whether sizes that differ from a row's may belong to a small model, or only a few of them are wrong.
 
-    The factors of a LoKr multiply to its sizes, and those that people write by hand seldom do.
+    The sizes of a LoKr are the products of its factors' sizes, which are seldom correct if they were written by hand.
     """
     if kind == "lokr":
         return True
@@ -165,8 +165,8 @@ def _count(groups: Sequence[Group]) -> int:
 
 
 def _are_one_kind(rows: Iterable[int], known: Sequence[_Known], index: Index) -> bool:
-    """Whether names alone may be believed: they are unmistakable, and these rows have a layout in common. Names that
-    merely coincide are of a model that is not here."""
+    """Whether names alone are enough: they are unmistakable, and these rows have a layout in common. Names that merely
+    coincide belong to a model that isn't in the table."""
     texts = [{layout.text for layout in index.rows[row].layouts} for row in rows]
     kin = bool(set.intersection(*texts)) or len({index.rows[row].family for row in rows}) == 1
     return kin and any(_UNMISTAKABLE.match(item.group.place.template) for item in known)
@@ -175,7 +175,7 @@ def _are_one_kind(rows: Iterable[int], known: Sequence[_Known], index: Index) ->
 def rows_of(
     group: Group, index: Index, *, flattened_or_not: bool = False
 ) -> tuple[frozenset[int], frozenset[int]]:
-    """The rows that have modules of this name, and those of them that have them at this size."""
+    """The rows that have modules of this name, and those of these rows that have them at this size."""
     template = index.templates.get((group.place.slot, group.place.template))
     if template is None:
         return frozenset(), frozenset()
@@ -205,9 +205,9 @@ def _has_size(entry: Entry, group: Group) -> bool:
 
 
 def _without_longer(rows: frozenset[int], contents: Contents, index: Index) -> frozenset[int]:
-    """The rows less those whose blocks go on where the file stops, if it covers all blocks of another to the last.
+    """The rows without those that have more blocks than the file, if the file covers all blocks of another row.
 
-    FLUX.1 and HunyuanVideo differ in little else: what was trained on 19 and 38 blocks was not trained on 20 and 40.
+    FLUX.1 and HunyuanVideo differ in little else: a file that covers 19 and 38 blocks wasn't trained on 20 and 40.
     """
     if len(rows) < 2:
         return rows
@@ -230,7 +230,7 @@ def _without_longer(rows: frozenset[int], contents: Contents, index: Index) -> f
 
 
 def _covered(contents: Contents) -> dict[str, int]:
-    """Stack of blocks → its number of blocks, for those of which the file has every block from 0."""
+    """Stack of blocks → its number of blocks, for stacks of which the file has every block, beginning with 0."""
     seen: dict[str, set[int]] = {}
     for place, everyone in contents.numbers.items():
         name, has_number, _ = place.template.partition("_#")

@@ -1,7 +1,7 @@
-"""What a LoRA's metadata claims. It is often wrong, so it never decides: it is held against what the tensors say.
+"""What a LoRA's metadata claims. It is often wrong, so it never decides, and is only compared with the tensors.
 
-ai-toolkit writes `sd_1.5` when it is not told better, forks of sd-scripts leave `stable-diffusion-v1/lora` beside new
-models, merged files keep their source's, and Pony, Illustrious and NoobAI all say SDXL. Vocabularies: sd-scripts and
+ai-toolkit writes `sd_1.5` by default, forks of sd-scripts keep `stable-diffusion-v1/lora` for new models, merged files
+keep the metadata of their source, and Pony, Illustrious and NoobAI all say SDXL. Vocabularies: sd-scripts and
 musubi-tuner (`ss_base_model_version`), ai-toolkit, OneTrainer, Stability AI's ModelSpec (`modelspec.architecture`).
 """
 
@@ -30,8 +30,8 @@ _TITLES = (
     "modelspec.architecture",
 )
 
-# The beginning of a value, without case, dots, dashes, underscores and blanks → families. The first that fits counts.
-# A later version than those that are known (FLUX.3) is another model, not the nearest one that is known.
+# The beginning of a value, without case, dots, dashes, underscores and blanks → families. The first match counts.
+# A newer version than the known ones (FLUX.3) is another model, not the nearest known one.
 _CLAIMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("stablediffusionxlv1refiner", ("sdxl_refiner",)),
     ("stablediffusionxl", ("sdxl", "kolors")),
@@ -108,7 +108,7 @@ class Claim(NamedTuple):
 
 
 def claims(metadata: Mapping[str, str]) -> list[Claim]:
-    """Every field that names a family, the more telling first."""
+    """Every field that names a family, the most informative first."""
     found = []
     for key in _KEYS:
         value = metadata.get(key, "")
@@ -119,7 +119,7 @@ def claims(metadata: Mapping[str, str]) -> list[Claim]:
 
 
 def families_named(value: str) -> tuple[str, ...]:
-    """The families that a text in one of these vocabularies names; empty where it names none that is known."""
+    """The families that a text in one of these vocabularies names; empty if it names no known family."""
     plain = re.sub(r"[._\- ]", "", value.lower())
     return next((families for start, families in _CLAIMS if re.match(start, plain)), ())
 

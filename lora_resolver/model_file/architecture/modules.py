@@ -1,7 +1,7 @@
-"""From the tensors of a LoRA file to the modules that it changes, whatever the trainer called them.
+"""Sorts the tensors of a LoRA file into the modules that it changes, in the naming of any trainer.
 
-The roles of a module's tensors say what kind of adapter it is, and their shapes how large the weight is that they
-change. `headers/tensor_names.py` splits the names.
+The roles of a module's tensors show what kind of adapter it is, and their shapes show the size of the weight that they
+change. `model_file/tensor_names.py` splits the names.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ __all__ = ["Contents", "Group", "read_contents", "read_weights"]
 
 _NUMBER = re.compile(r"[._](\d+)(?=[._]|$)")
 
-# A hostile header must not cost more than a real one of its size. What is beyond is one more name that no model has.
+# A hostile header must not take longer than a real one of its size. Names beyond these limits count as one unknown.
 _MOST_NUMBERS = 16  # in one name; real ones have at most five
-_MOST_PLACES = 5_000  # names that differ; real files have at most some hundred
+_MOST_PLACES = 5_000  # different names; real files have at most a few hundred
 _NOBODYS = ""
 _UNSCALED = ("oft", "boft", "ia3", "diff")
 
 
 @dataclass
 class Group:
-    """Modules that are alike: the same name but for numbers that no family is told by, and the same sizes.
+    """Modules with the same sizes, and with the same name except for numbers that don't distinguish families.
 
-    `inputs` and `outputs` are None where the header does not tell; `numbers` are each one's highest value.
+    `inputs` and `outputs` are None if the header doesn't show them. `numbers` has the highest value of each number in
+    the name.
     """
 
     place: Place
@@ -46,7 +47,7 @@ class Group:
     numbers: list[int]
     example: str
     is_vector: bool = False
-    """Whether it changes norms or biases alone."""
+    """Whether it changes only norms or biases."""
     is_whole: bool = False
     """Whether it replaces weights outright, without factors."""
     count: int = 1
@@ -62,16 +63,16 @@ class Contents:
     kinds: Counter[str] = field(default_factory=Counter)
     ranks: Counter[int] = field(default_factory=Counter)
     plain: list[str] = field(default_factory=list)
-    """Tensors that are no part of an adapter."""
+    """Tensors that aren't part of an adapter."""
     dora: int = 0
-    """Modules with a magnitude beside their factors."""
+    """Modules with a magnitude in addition to their factors."""
     biases: int = 0
     scaled: int = 0
-    """Modules whose factors count by alpha / rank."""
+    """Modules whose factors are scaled by alpha / rank."""
     with_alpha: int = 0
     """Those of them that have an alpha tensor."""
     half: str = ""
-    """A module with one of two factors that need each other."""
+    """A module that has only one of two factors that need each other."""
     malformed: str = ""
     """A name that no loader understands."""
 
@@ -82,13 +83,13 @@ class Contents:
 
     @property
     def kind(self) -> str:
-        """The most frequent kind of adapter; differences of norms and biases often go with one, and do not count."""
+        """The most frequent kind of adapter. Differences of norms and biases often accompany one, and don't count."""
         factors = {kind: count for kind, count in self.kinds.items() if kind != "diff"} or self.kinds
         return max(factors, key=lambda kind: factors[kind], default="")
 
 
 def read_contents(tensors: Mapping[str, TensorInfo], index: Index) -> Contents:
-    """Sort a file's tensors into modules. Linear, and tuned: a LoRA has thousands of tensors."""
+    """Sorts a file's tensors into modules. Linear time, and optimized, because a LoRA has thousands of tensors."""
     contents = Contents()
     modules: dict[str, Roles] = {}
     flattened = ROLES_BY_ENDING
@@ -115,7 +116,7 @@ def read_contents(tensors: Mapping[str, TensorInfo], index: Index) -> Contents:
 
 
 def read_weights(shapes: Mapping[str, tuple[int, ...]], index: Index) -> Contents:
-    """Whole weights by module name (without `.weight`), sorted as a LoRA's modules are."""
+    """Sorts whole weights, by module name (without `.weight`), in the same way as a LoRA's modules."""
     contents = Contents()
     _group({name: {"diff": shape} for name, shape in shapes.items()}, contents, index)
     return contents
@@ -143,7 +144,7 @@ def _group(modules: Mapping[str, Roles], contents: Contents, index: Index) -> No
         parts = split(stem)
         name = "_#".join(parts[::2])
         numbers = list(map(int, parts[1::2]))
-        if "#" in stem or len(numbers) > _MOST_NUMBERS:  # "#" would stand for a number that is not there
+        if "#" in stem or len(numbers) > _MOST_NUMBERS:  # "#" would stand for a number that doesn't exist
             name, numbers = _NOBODYS, []
         sorting = places.get(name)
         if sorting is None and len(places) > _MOST_PLACES:
@@ -181,9 +182,9 @@ class _Sorting(NamedTuple):
 
     place: Place
     telling: tuple[int, ...]
-    """The places of the numbers that tell families apart."""
+    """The positions of the numbers that distinguish families."""
     open: tuple[int, ...]
-    """Those of the others."""
+    """The positions of the other numbers."""
     everyone: list[list[int]]
     groups: dict[tuple[object, ...], Group]
 

@@ -1,4 +1,4 @@
-"""What is worth knowing of a file beside its family: size, variant, oddities, and where its metadata disagrees."""
+"""Notes about a file in addition to its family: size, variant, oddities, and metadata that disagrees."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["notes_on"]
 
-# A module's place → what it says of the file. Several families have modules that only some of their models have.
+# A module's place → what it shows about the file. Several families have modules that only some of their models have.
 _TELLING = (
     (
         "wan",
@@ -35,16 +35,16 @@ _TELLING = (
     ("chroma", re.compile(r"distilled_guidance_layer_"), "changes the guidance layer"),
 )
 
-# Names that ComfyUI's own loaders take nothing of, though they show what the file was made for.
+# Names that ComfyUI's own loaders ignore, although they show which model the file is for.
 _MALFORMED = re.compile(
     r"lora_unet_unet_|lora_(unet|transformer)_[^.]*\.\w|Hunyuan_video_I2V_lora_|diffusion_model\..*\.(k|v)\.img$"
 )
 
 
-# Ways to begin a training that take the factors' first product out of the checkpoint's weights. peft
-# `tuners/lora/layer.py`: EVA and the others leave them as they are.
+# Initializations of the factors that subtract their product from the checkpoint's weights. peft
+# `tuners/lora/layer.py`: EVA and the others don't change the weights.
 _CHANGES_THE_BASE = ("pissa", "olora", "corda", "loftq")
-_CONTROL_INPUTS = 128  # the latents and the control image beside them
+_CONTROL_INPUTS = 128  # the latents and the control image
 _EMBEDDING = re.compile(r"bundle_emb\.[^.]+\.")
 
 
@@ -124,7 +124,7 @@ def _oddities(contents: Contents, found: Match) -> Iterator[str]:
 
 
 def _training(metadata: Mapping[str, str]) -> Iterator[str]:
-    """What peft's configuration says of how the factors are meant, beside the alphas."""
+    """Notes from peft's configuration about the use of the factors, other than alphas."""
     configuration = peft_configuration(metadata)
     for name, value in configuration.items():
         last = name.rpartition(".")[2]

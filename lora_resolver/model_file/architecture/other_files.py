@@ -1,7 +1,7 @@
-"""What a file is that is no LoRA for a diffusion model.
+"""Describes files that aren't LoRAs for a diffusion model.
 
-A file is called so only on what it shows: factors of an adapter under the names of a language or vision model, or no
-factors at all. A LoRA for a diffusion model that nobody knows yet is unknown, and never this.
+This verdict needs evidence: an adapter's factors under the names of a language or vision model, or no factors at all. A
+LoRA for a diffusion model that isn't known yet is "unknown", and never gets this verdict.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = [
     "kind_of_weights",
 ]
 
-# Names of whole weights → what has them. The first that any of a file's names begins with counts.
+# Beginnings of the names of whole weights → what has them. The first one that matches any of a file's names counts.
 _WHOLE: tuple[tuple[str, str], ...] = (
     (r"(emb_params|string_to_param|string_to_token|bundle_emb|clip_[lg]|t5xxl|<[^>]+>)$", "a textual inversion"),
     (r"w_[ab]_\d+$", "a LoRA for SAM, a segmentation model"),
@@ -44,8 +44,8 @@ _WHOLE: tuple[tuple[str, str], ...] = (
 WHOLE_MODELS = ("a whole checkpoint", "a whole diffusion model")
 _WHOLE_PATTERNS = tuple((re.compile(pattern), what) for pattern, what in _WHOLE)
 
-# Names that only a language model's whole adapter has: what stands before its layers tells it, not the layers' own
-# names, which diffusion models have as well (ACE-Step 1.5, ERNIE-Image, HiDream-O1, Z-Image).
+# Names that only an adapter for a language model alone has. The part before its layers shows this, not the layers' own
+# names, which some diffusion models also have (ACE-Step 1.5, ERNIE-Image, HiDream-O1, Z-Image).
 _LANGUAGE = re.compile(
     r"(base_model\.model\.)?("
     r"model\.(model\.)?((de|en)coder\.|language_model\.|text_model\.)?layers\.\d+\."
@@ -63,7 +63,7 @@ _NAMED = re.compile(
     r"beit|swin\w*|clip|siglip|whisper|wav2vec2|hubert|wavlm|esm|opt|bart|t5|mt5|falcon|bloom|mamba|rwkv|sam|"
     r"image_encoder|vision_tower|vision_model|audio_tower|visual|score|classifier)\."
 )
-# Adapters of a diffusion model's companions, whose names are that model's own but for these.
+# Adapters of models that accompany a diffusion model. Their names are that model's own, except for these.
 _COMPANIONS = (
     (
         re.compile(
@@ -78,19 +78,19 @@ _COMPANIONS = (
     (re.compile(r"(^|[._])body\.\d+\.resnets"), "a T2I adapter"),
 )  # fmt: skip
 _MOTION = re.compile(r"motion_modules[._]\d")
-# A name with one of these may well be a diffusion model's that the table does not have.
+# A name with one of these may belong to a diffusion model that isn't in the table.
 _DIFFUSION = re.compile(
     r"cross_attn|attn[12]\b|adaln|modulation|transformer_blocks|_blocks\.|time_embed|timestep|noise|diffusion_model|"
     r"lora_unet|lora_transformer|lycoris|img_|txt_|image_proj|latent|patch_embed",
     re.IGNORECASE,
 )
 ENOUGH = 1_000
-"""Groups of modules that are looked at: only a made-up file has more."""
+"""The most groups of modules that are checked. Only an artificial file has more."""
 _MAYBE_ADAPTER = re.compile(r"\.alpha$|lora|lokr|loha|hada|adapter|vera|dora", re.IGNORECASE)
 
 
 def kind_of_weights(names: Collection[str]) -> str:
-    """What has weights of such names, "a VAE" or one of `WHOLE_MODELS`, say; "" where that is not known."""
+    """What has weights with these names, such as "a VAE" or one of `WHOLE_MODELS`; "" if unknown."""
     for pattern, what in _WHOLE_PATTERNS:
         if any(map(pattern.match, names)):
             return what
@@ -98,7 +98,7 @@ def kind_of_weights(names: Collection[str]) -> str:
 
 
 def describe_without_adapter(names: Collection[str]) -> str:
-    """What a file is, without one module of an adapter; "" where its names speak of one in a form that nobody knows."""
+    """Describes a file without any module of an adapter; "" if its names suggest an adapter in an unknown form."""
     if not names:
         return "It holds no tensors."
     what = kind_of_weights(names)
@@ -113,7 +113,7 @@ def describe_without_adapter(names: Collection[str]) -> str:
 
 
 def describe_companion(names: Collection[str]) -> str:
-    """What a file is that belongs beside a diffusion model and not into it, by its modules' names; else ""."""
+    """Describes, by its modules' names, a file for a model that accompanies a diffusion model; else ""."""
     for pattern, what in _COMPANIONS:
         if any(map(pattern.search, names)):
             return f"It is {what}."
@@ -122,7 +122,7 @@ def describe_companion(names: Collection[str]) -> str:
 
 
 def describe_other_adapter(foreign: Sequence[Group]) -> str:
-    """What an adapter is for, if most of its modules are a language or vision model's; else ""."""
+    """Describes an adapter if most of its modules belong to a language or vision model; else ""."""
     names = [group.example for group in foreign[:ENOUGH]]
     if not names or any(map(_DIFFUSION.search, names)):
         return ""

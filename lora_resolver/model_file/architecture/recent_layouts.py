@@ -1,4 +1,4 @@
-"""The modules of models of 2025 and 2026, by name, in the language of `table.py`; see `layouts.py` for the others.
+"""The modules of models of 2025 and 2026, by name, in the notation of `table.py`; see `layouts.py` for the others.
 
 Sizes and names are those of ComfyUI 0.33.0's classes (`comfy/ldm/*`), and of diffusers 0.42's where a layout says so.
 """

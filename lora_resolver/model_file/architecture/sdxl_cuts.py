@@ -1,4 +1,4 @@
-"""The published cut-down SDXLs, which differ from it in depth alone.
+"""The published cut-down versions of SDXL, which differ from it only in depth.
 
 Source: segmind/SSD-1B and segmind/Segmind-Vega, `unet/config.json` (transformer_layers_per_block).
 """
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cut_of_sdxl"]
 
-# Attention (d/u: down/up block, its number, its place there) → transformer blocks. None of them has a middle.
+# Attention (d/u: down/up block, its number, its place there) → transformer blocks. Neither model has a middle block.
 _DEPTHS = {
     "SSD-1B": {"d10": 2, "d11": 2, "d20": 4, "d21": 4, "u00": 4, "u01": 4, "u02": 10, "u10": 2, "u11": 1, "u12": 1},
     "Segmind Vega": {
@@ -25,7 +25,7 @@ _ORIGINAL = {("i", 4): "d10", ("i", 5): "d11", ("i", 7): "d20", ("i", 8): "d21"}
 
 
 def cut_of_sdxl(contents: Contents) -> str:
-    """The cut whose transformer blocks a file covers, each and no other; "" where there is none."""
+    """The cut-down version whose transformer blocks a file covers exactly; "" if there is none."""
     depths: dict[str, int] = {}
     for place, everyone in contents.numbers.items():
         if place.slot or not place.template.endswith("_transformer_blocks_#_attn1_to_q"):

@@ -1,16 +1,16 @@
-"""The language that the table of families is written in, and the index that makes it quick to ask.
+"""The notation of the table of families, and the index for fast lookups in it.
 
-A layout lists the modules of one naming of one model, one a line: the name, its input size, its output size.
+A layout lists the modules of one naming of one model, one per line: the name, its input size, its output size.
 
     double_blocks.<D>.(img|txt)_mlp.0    h    4h
 
-    <D>        any block below D, whose value the family gives; a plain number in the name means itself
+    <D>        any block below D, whose value depends on the family; a plain number in the name means itself
     (a|b)      either
     h, 4h, h+m a size of the family, a multiple, a sum; `768` itself; `64,128` one of these; `-` any size
-    *          at the end: a convolution, whose factors may have more dimensions than two
+    *          at the end: a convolution, whose factors may have more than two dimensions
 
 A family may have several layouts (its own names, those of diffusers, its text encoders). Since trainers write `.`, `_`
-or both, names are compared with `_` throughout: `double_blocks_#_img_mlp_#`, numbers apart.
+or both, names are compared with `_` only, and their numbers separately: `double_blocks_#_img_mlp_#`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Layout:
     """Modules by name, as described above.
 
     `slot` is the part of a pipeline that they belong to ("" is the diffusion model, "te1" a text encoder…).
-    `dotted`: no trainer writes these names flattened (`lora_unet_…`), so a flattened name is of another family.
-    `sizes` are letters of its own, beside the row's.
+    `dotted`: no trainer writes these names flattened (`lora_unet_…`), so a flattened name belongs to another family.
+    `sizes` are the layout's own letters, in addition to the row's.
     """
 
     text: str
@@ -44,9 +44,9 @@ class Layout:
 
 @dataclass(frozen=True)
 class Row:
-    """A family, or one size of it: the unit that a file is held against.
+    """A family, or one size of it: the unit that a file is compared with.
 
-    `family` is the public id, `variant` tells its sizes apart, `sizes` gives the letters of the layouts their values.
+    `family` is the public ID, `variant` distinguishes its sizes, `sizes` has the values of the letters in the layouts.
     """
 
     family: str
@@ -54,16 +54,16 @@ class Row:
     layouts: tuple[Layout, ...]
     sizes: Mapping[str, int]
     stacks: tuple[tuple[tuple[str, int], ...], ...] = ()
-    """For each naming, its stacks of blocks: what each is called and how many blocks it has."""
+    """For each naming, its stacks of blocks: (name, number of blocks)."""
     essential: tuple[str, ...] = ()
-    """Beginnings of names, one of which the whole model always has, where other rows have all the rest of its names."""
+    """Beginnings of names. The whole model always has one of them; other rows have all of its other names."""
     proof: tuple[str, ...] = ()
-    """Parts of names, without one of which nothing is believed to be of this row: other models have all the rest."""
+    """Parts of names. A file matches this row only with one of them, because other models have all other names."""
 
 
 class Entry(NamedTuple):
-    """One name of one layout, for one row. `fixed` are the numbers in the name that must be just so (position, value),
-    `limits` the others' upper ends by position (0 at the fixed ones); no sizes stand for any."""
+    """One name of one layout, for one row. `fixed` are the numbers that the name must have (position, value), `limits`
+    are the upper limits of the others by position (0 at the fixed ones). Empty sizes stand for any size."""
 
     row: int
     fixed: tuple[tuple[int, int], ...]
@@ -76,8 +76,8 @@ class Entry(NamedTuple):
 
 @dataclass
 class Template:
-    """Every entry of one name. `telling` are the places of the numbers that tell entries apart (the others only have
-    upper ends); most entries are found by the values there, and `loose` are those that do not fix them all."""
+    """Every entry of one name. `telling` are the positions of the numbers that distinguish entries (the others have
+    only upper limits). Most entries are found by the values there; `loose` are entries that don't fix all of them."""
 
     entries: list[Entry] = field(default_factory=list)
     telling: tuple[int, ...] = ()
@@ -85,7 +85,7 @@ class Template:
     loose: list[Entry] = field(default_factory=list)
 
     def sort(self) -> None:
-        """Makes the entries ready to be found."""
+        """Prepares the entries for lookups."""
         self.telling = tuple(sorted({place for entry in self.entries for place, _ in entry.fixed}))
         for entry in self.entries:
             if len(entry.fixed) == len(self.telling):
@@ -94,7 +94,7 @@ class Template:
                 self.loose.append(entry)
 
     def candidates(self, numbers: Sequence[int]) -> list[Entry]:
-        """The entries that a name with these numbers may be of, their upper ends apart."""
+        """The entries that a name with these numbers may belong to, regardless of their upper limits."""
         found = self.by_numbers.get(tuple(numbers[place] for place in self.telling), [])
         if not self.loose:
             return found
@@ -105,13 +105,13 @@ class Template:
 
 
 class Index:
-    """All rows, asked by slot and template."""
+    """All rows, indexed by slot and template."""
 
     def __init__(self, rows: Iterable[Row], last_resort: Iterable[Row] = ()) -> None:
         self.rows = tuple(rows)
         last = tuple(last_resort)
         self.last_resort = Index(last) if last else None
-        """Rows that are asked only where none of the others has all of a file's modules."""
+        """Rows that are used only if none of the others has all of a file's modules."""
         self.templates: dict[tuple[str, str], Template] = {}
         for number, row in enumerate(self.rows):
             for layout in row.layouts:
@@ -123,7 +123,7 @@ class Index:
         for line in _lines(layout.text):
             inputs = tuple(_value(size, sizes) for size in line.inputs)
             outputs = tuple(_value(size, sizes) for size in line.outputs)
-            # A stack of no blocks has the upper end -1, which nothing is below.
+            # A stack of no blocks has the upper limit -1, which no number is below.
             limits = tuple((_value(limit, sizes) or -1) if limit else 0 for limit in line.limits)
             entry = Entry(number, line.fixed, limits, inputs, outputs, line.convolution, layout.dotted)
             self.templates.setdefault((layout.slot, line.template), Template()).entries.append(entry)
@@ -147,7 +147,7 @@ _TERM = re.compile(r"(\d*)([a-zA-Z]?)")
 
 @functools.cache
 def _lines(text: str) -> tuple[_Line, ...]:
-    """Every name of a layout. Kept, since several families share most layouts."""
+    """Every name of a layout. Cached, since several families share most layouts."""
     lines = []
     for line in text.splitlines():
         if line.strip():

@@ -1,4 +1,4 @@
-"""The UNet of Stable Diffusion, whose layout follows from a few numbers, in both of its namings.
+"""The layout of Stable Diffusion's UNet, computed from a few numbers, in both of its namings.
 
 Source: CompVis/stable-diffusion `openaimodel.py` (input_blocks, middle_block, output_blocks) and
 diffusers `unet_2d_condition.py` (down_blocks, mid_block, up_blocks).
@@ -125,7 +125,7 @@ def unet_layouts(
 
 
 def unet_positional_layouts(widths: Sequence[int], *, context: int, attentions: int) -> tuple[Layout, Layout]:
-    """The old formats that number modules and do not name them, of which only the sizes tell.
+    """The old formats that number the modules without naming them, so that only the sizes identify the model.
 
     cloneofsimo/lora writes `unet:12:down`, attentions and their feed-forwards in the order of the model (9 for each
     transformer block), and `text_encoder:3:down`, 4 for each layer; diffusers' AttnProcsLayers wrote
@@ -144,7 +144,7 @@ def unet_positional_layouts(widths: Sequence[int], *, context: int, attentions: 
 
 
 def cut_unet_layout(*, context: int) -> Layout:
-    """A UNet of any depth and width, of which only the width of its text is held against: pruned and tiny models."""
+    """A UNet of any depth and width, of which only the text's width is compared: for pruned and tiny models."""
     lines = []
     for at in ("down_blocks.<9>.attentions.<9>", "up_blocks.<9>.attentions.<9>", "mid_block.attentions.0",
                "input_blocks.<20>.1", "output_blocks.<20>.1", "middle_block.1"):  # fmt: skip
@@ -175,7 +175,7 @@ def cut_unet_layout(*, context: int) -> Layout:
 
 
 def video_unet_layout() -> Layout:
-    """What Stable Video Diffusion has for time beside each block of SD 2.x's UNet, in diffusers' names and in its own.
+    """Stable Video Diffusion's layers for time, in addition to SD 2.x's UNet, in diffusers' names and in its own.
 
     Source: diffusers' `UNetSpatioTemporalConditionModel`, ComfyUI `comfy/ldm/modules/diffusionmodules/openaimodel.py`.
     """

@@ -1,7 +1,7 @@
-"""The user's own files: found by name, by content, or by what other tools noted beside them.
+"""The user's own files: found by name, by content, or by what other tools stored next to them.
 
-library    what is asked of it                 scan       walks the folders, opens nothing
-index      the SQLite file that remembers      sidecars   what other tools wrote, read into claims
+library    the queries                           scan       walks the folders, doesn't open files
+index      the SQLite file that stores results   sidecars   reads the files of other tools into claims
 """
 
 from .library import Library, LibraryFile, Owned

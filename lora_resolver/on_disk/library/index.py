@@ -1,10 +1,10 @@
-"""The SQLite file that remembers what was found out about the files in the library.
+"""The SQLite file that stores what is known about the files in the library.
 
-It is a cache: every row can be found out anew, so whatever is wrong with it is never the user's problem. A file that
-is broken, or was written by another version, is begun afresh. Where none can be written, and where another process
-holds it for too long, this run remembers in memory alone.
+It is a cache: every row can be computed again, so the user never has to fix it. A file that is damaged, or was written
+by another version, is replaced. If no file can be written, or another process locks it for too long, this run keeps
+the index only in memory.
 
-Paths are kept as bytes: a name on Linux need not be Unicode.
+Paths are stored as bytes: a name on Linux need not be Unicode.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["Index", "Row"]
 
 FORMAT = 1
-"""Goes up when the tables change."""
+"""Increases when the tables change."""
 
 PATIENCE = 10.0
-"""Seconds that another process may hold the index before this run goes on without it. Its own writes take moments."""
+"""Seconds to wait for another process's lock on the index. Its own writes are short."""
 
 _TABLES = """
 CREATE TABLE files (
@@ -57,7 +57,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Row:
-    """One file as it was when it was last looked at."""
+    """One file as it was when it was last examined."""
 
     path: str
     size: int
@@ -65,11 +65,11 @@ class Row:
     sidecar_stamp: str
     sha256: str | None
     facts: dict[str, Any] | None
-    """What its header says, for listings; None where it was not read yet."""
+    """What its header contains, for listings; None if it hasn't been read yet."""
 
 
 class Index:
-    """The tables. Its methods may be called from several threads; each is one short transaction."""
+    """The tables. The methods may be called from several threads. Each one is one short transaction."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -78,13 +78,13 @@ class Index:
         self._closed = False
 
     def close(self) -> None:
-        """Ends it; a worker that comes too late meets Cancelled."""
+        """Closes the index. A worker that uses it afterward gets Cancelled."""
         with self._lock:
             self._closed = True
             self._disconnect()
 
     def stamps(self) -> dict[str, tuple[int, int, str]]:
-        """Path → (size, time, stamp of the sidecars) of every file."""
+        """Path → (size, time, stamp of the sidecars) for every file."""
 
         def read(db: sqlite3.Connection) -> dict[str, tuple[int, int, str]]:
             rows = db.execute("SELECT path, size, mtime_ns, sidecar_stamp FROM files")
@@ -93,7 +93,7 @@ class Index:
         return self._do(read)
 
     def stamp(self) -> str | None:
-        """Another text after each change by anyone; None where this run remembers in memory alone."""
+        """A text that differs after each change by any process; None if the index is only in memory."""
         with self._lock:
             if self._do(lambda db: db.execute("PRAGMA database_list").fetchone()[2] == ""):
                 return None
@@ -105,9 +105,9 @@ class Index:
                 return None
 
     def put(self, changed: Sequence[tuple[FoundFile, Sequence[Claim]]]) -> None:
-        """Takes up files that are new or have changed, with what their sidecars claim.
+        """Adds files that are new or have changed, with what their sidecars claim.
 
-        The hash and the facts of a file stay only where its size and time are still the same.
+        The hash and the facts of a file are kept only if its size and time are the same.
         """
 
         def write(db: sqlite3.Connection) -> None:
@@ -130,7 +130,7 @@ class Index:
         self._do(write)
 
     def forget(self, paths: Iterable[str]) -> None:
-        """Drops files that are gone."""
+        """Removes files that are gone."""
         keys = [(os.fsencode(path),) for path in paths]
 
         def write(db: sqlite3.Connection) -> None:
@@ -140,7 +140,7 @@ class Index:
         self._do(write)
 
     def hashed(self, path: str, size: int, mtime_ns: int, sha256: str) -> None:
-        """Remembers the SHA-256 that a file of this size and time has."""
+        """Stores the SHA-256 of a file with this size and time."""
         self._do(
             lambda db: db.execute(
                 "INSERT INTO files (path, size, mtime_ns, sidecar_stamp, sha256) VALUES (?, ?, ?, '?', ?) "
@@ -152,7 +152,7 @@ class Index:
         )
 
     def described(self, facts: Sequence[tuple[str, int, int, dict[str, Any]]]) -> None:
-        """Remembers what headers say: (path, size, time, facts) for each."""
+        """Stores what headers contain: (path, size, time, facts) for each."""
         self._do(
             lambda db: db.executemany(
                 "UPDATE files SET facts = ? WHERE path = ? AND size = ? AND mtime_ns = ?",
@@ -161,7 +161,7 @@ class Index:
         )
 
     def named(self, identifiers: Sequence[str], sha256: str, source: str, record: LoraRecord | None) -> None:
-        """Remembers what a source said: these names stand for the file with this SHA-256."""
+        """Stores a source's result: these names stand for the file with this SHA-256."""
         self._do(
             lambda db: db.executemany(
                 "INSERT OR REPLACE INTO names (identifier, sha256, source, record) VALUES (?, ?, ?, ?)",
@@ -184,7 +184,7 @@ class Index:
         return self._do(read)
 
     def names_of(self, sha256: str) -> list[tuple[str, LoraRecord | None]]:
-        """Every name that a source gave for a file, with what it said."""
+        """Every name that a source gave for a file, with its record."""
 
         def read(db: sqlite3.Connection) -> list[tuple[str, LoraRecord | None]]:
             rows = db.execute(
@@ -216,7 +216,7 @@ class Index:
         return claims
 
     def all_names(self) -> dict[str, list[tuple[str, LoraRecord | None]]]:
-        """SHA-256 → every name that a source gave for that file, with what it said."""
+        """SHA-256 → every name that a source gave for that file, with its record."""
 
         def read(db: sqlite3.Connection) -> dict[str, list[tuple[str, LoraRecord | None]]]:
             names: dict[str, list[tuple[str, LoraRecord | None]]] = {}
@@ -229,7 +229,7 @@ class Index:
         return self._do(read)
 
     def row(self, path: str) -> Row | None:
-        """What is known of one file."""
+        """What is known about one file."""
         return next(iter(self._rows("path = ?", (os.fsencode(path),))), None)
 
     def with_sha256(self, sha256: str) -> list[Row]:
@@ -237,7 +237,7 @@ class Index:
         return self._rows("sha256 = ?", (sha256,))
 
     def not_hashed(self, sizes: tuple[int, int] | None) -> list[Row]:
-        """The files that nobody has hashed yet; `sizes` (from, to) leaves out those of another size."""
+        """The files that haven't been hashed yet. `sizes` (from, to) limits them to a range of sizes."""
         if sizes is None:
             return self._rows("sha256 IS NULL", ())
         return self._rows("sha256 IS NULL AND size BETWEEN ? AND ?", sizes)
@@ -282,14 +282,14 @@ class Index:
         return self._do(read)
 
     def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """One transaction; on a fresh file where the old one is broken, in memory where none can be had."""
+        """Runs one transaction: with a new file if the old one is damaged, in memory if no file can be written."""
         with self._lock:
             if self._closed:
                 raise Cancelled
             for renew in (self._begin_anew, self._remember_in_memory):
                 try:
                     return self._transaction(work)
-                except sqlite3.ProgrammingError:  # noqa: PERF203 - three rounds at most
+                except sqlite3.ProgrammingError:  # noqa: PERF203 - at most three rounds
                     raise
                 except _BROKEN as error:
                     renew(error)
@@ -310,13 +310,13 @@ class Index:
             raise
 
     def _begin_anew(self, error: Exception) -> None:
-        """Removes a file that is broken. What is merely out of reach is left alone."""
+        """Removes a damaged file. A file that is only inaccessible is kept."""
         if isinstance(error, sqlite3.OperationalError) and any(word in str(error) for word in _OUT_OF_REACH):
             self._remember_in_memory(error)
             return
         self._disconnect()
         _log.warning(
-            "the index %s is broken (%s) and is begun afresh; nothing is lost", self._path.name, error
+            "The index %s is damaged (%s). It is rebuilt, and no files are lost", self._path.name, error
         )
         try:
             for suffix in ("-journal", ""):
@@ -325,7 +325,7 @@ class Index:
             self._remember_in_memory(error)
 
     def _remember_in_memory(self, error: Exception) -> None:
-        _log.info("this run keeps its index in memory: %s", error)
+        _log.info("Keeping the index in memory for this run: %s", error)
         self._disconnect()
         self._opened = _open(":memory:")
 
@@ -336,13 +336,13 @@ class Index:
 
 
 _CHANGE_COUNTER = slice(24, 28)
-"""Where SQLite counts the transactions that wrote (https://www.sqlite.org/fileformat.html#file_change_counter)."""
+"""The counter of transactions that wrote (https://www.sqlite.org/fileformat.html#file_change_counter)."""
 
 _BROKEN = (sqlite3.Error, ValueError, TypeError, AttributeError)
-"""What a database that is not what we wrote raises: SQLite's own errors, and those of reading our JSON in it."""
+"""Raised for a database with unexpected content: SQLite's own errors, and those of reading our JSON in it."""
 
 _OUT_OF_REACH = ("locked", "busy", "unable to open", "readonly", "full", "I/O")
-"""In SQLite's words: somebody holds it, the folder cannot be written to, the disk fails."""
+"""Parts of SQLite's messages: another process locks the file, the folder isn't writable, or the disk fails."""
 
 
 def _open(path: str) -> sqlite3.Connection:
@@ -352,7 +352,7 @@ def _open(path: str) -> sqlite3.Connection:
             os.makedirs(os.path.dirname(path), exist_ok=True)
     db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
     try:
-        # Not WAL, which does not work on network folders. Without fsync: what a power cut loses is found out anew.
+        # Not WAL, which doesn't work on network folders. Without fsync: data lost in a power cut is computed again.
         db.execute("PRAGMA synchronous = OFF")
         db.execute("BEGIN IMMEDIATE")
         version = db.execute("PRAGMA user_version").fetchone()[0]

@@ -1,8 +1,8 @@
-"""What the user has already: found by name, by SHA-256, or by what other tools noted beside it.
+"""What the user already has: found by name, by SHA-256, or by what other tools stored next to it.
 
-known      ─▶ a source once said which SHA-256 this name stands for, and a file with it is there
-claimed    ─▶ a sidecar gives its file this name, and the file's own SHA-256 agrees
-content    ─▶ a source says size and SHA-256: files of that size are hashed, each once in its life
+known      ─▶ a source once returned the SHA-256 for this name, and a file with that SHA-256 is present
+claimed    ─▶ a sidecar gives its file this name, and the file's own SHA-256 matches
+content    ─▶ a source returns size and SHA-256: files of that size are hashed, each of them only once
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import LoraResolverError, StorageFailed
 from ...model_file.architecture import detect_architecture
 from ...model_file.safetensors_header import read_header
+from ...model_file.suggested_weight import default_weight_of, suggested_weight
 from ...model_file.trigger_words import trigger_words
 from ...records import SIZE_TOLERANCE
 from ...safe_files import FileState, file_state, storage_error
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from ...config import ResolverConfig
     from ...identifiers import Identifier
+    from ...model_file.suggested_weight import SuggestedWeight
     from ...records import LoraRecord
     from ...transfer.tasks import CancelToken, ProgressTracker
     from .scan import FoundFile
@@ -38,27 +40,27 @@ __all__ = ["Library", "LibraryFile", "Owned"]
 
 INDEX_FILE = "index.sqlite3"
 
-_NEWEST_FACT = "trigger_words"
-"""What an index that an older version of this package made does not say of a file."""
+_NEWEST_FACT = "default_weight"
+"""The fact that is missing from an index made by an older version of this package."""
 
 _AT_A_TIME = 500
-"""Files in one transaction: a scan that is interrupted goes on where it was, and nobody waits long for the index."""
+"""Files in one transaction. An interrupted scan resumes, and no other process waits long for the index."""
 
 
 @dataclass(frozen=True)
 class Owned:
-    """A file on this disk that has been proved to be the one that was asked for."""
+    """A file on this disk that was verified to be the requested one."""
 
     path: Path
     sha256: str
     source: str
-    """Where its name comes from: "civitai", "huggingface", …, or "local" where a hash alone says it."""
+    """Where its name comes from: "civitai", "huggingface", …, or "local" if only a hash identifies it."""
     record: LoraRecord | None
 
 
 @dataclass(frozen=True)
 class LibraryFile:
-    """One file in the configured folders, as the index knows it."""
+    """One file in the configured folders, as the index describes it."""
 
     path: Path
     name: str
@@ -66,26 +68,33 @@ class LibraryFile:
     size: int
     mtime_ns: int
     sha256: str | None
-    """None where nobody has hashed it yet, and no sidecar says."""
+    """None if it hasn't been hashed yet and no sidecar contains it."""
     identifiers: tuple[str, ...]
     """Canonical names, as a source or a sidecar gives them."""
     title: str
-    """Name and version in the source's words; empty where nobody says."""
+    """Name and version as the source writes them; empty if unknown."""
     base_model: str
-    """In the source's own words: a hint."""
+    """As the source writes it: a hint."""
     trigger_words: tuple[str, ...]
     kind: str
-    """"lora", "lokr", …; empty where the file is not sound."""
+    """"lora", "lokr", …; empty if the file is invalid."""
     rank: int | None
     verdict: str
-    """As `Architecture.verdict`; "unsound" for a file whose header cannot be believed."""
+    """As `Architecture.verdict`; "unsound" for a file with an invalid header."""
     families: tuple[str, ...]
     record: LoraRecord | None = field(default=None, repr=False)
-    """What a source or a sidecar says of it."""
+    """What a source or a sidecar says about it."""
+    default_weight: str = ""
+    """The weight that the file's own header suggests, as it is written there."""
+
+    def suggested_weight(self) -> SuggestedWeight | None:
+        """The weight that notes next to the file, its header, or its source suggest. Reads the notes now."""
+        recorded = self.record.suggested_weight if self.record else None
+        return suggested_weight(self.path, self.default_weight, recorded)
 
 
 class Library:
-    """The configured folders through their index, for one piece of work. Close it at the end."""
+    """The configured folders through their index, for one unit of work. Close it at the end."""
 
     def __init__(self, config: ResolverConfig, cancel: CancelToken) -> None:
         self._roots = tuple(Path(os.path.abspath(folder)) for folder in config.search_dirs)
@@ -102,7 +111,7 @@ class Library:
         self._index.close()
 
     def scan(self) -> None:
-        """Brings the index up to date, once for this piece of work. Unchanged files are not opened."""
+        """Updates the index, once for this unit of work. Doesn't open unchanged files."""
         with self._scan_lock:
             if self._scanned:
                 return
@@ -118,7 +127,7 @@ class Library:
                     waiting = []
             if waiting:
                 self._index.put(waiting)
-            # A folder that is not there now (a network drive, say) may be back tomorrow: its files are kept.
+            # Keep the files of a missing folder (such as a network drive): it may be back later.
             present = [os.path.join(root, "") for root in self._roots if root.is_dir()]
             gone = [path for path in before if path.startswith(tuple(present))] if present else []
             if gone:
@@ -126,7 +135,7 @@ class Library:
             self._scanned = True
 
     def known(self, identifier: Identifier) -> Owned | None:
-        """The file of a name that a source has given before. No scan, no hashing, no network."""
+        """The file for a name that a source gave before. No scan, no hashing, no network."""
         if identifier.source == "sha256":
             digest, source, record = identifier.id, "local", None
         else:
@@ -140,7 +149,7 @@ class Library:
         return None
 
     def find(self, identifier: Identifier, tracker: ProgressTracker) -> Owned | None:
-        """The file of a name, if one is known or a sidecar claims it; what is claimed is proved first.
+        """The file for a name, if it is known or a sidecar claims it. A claim is verified first.
 
         Raises Cancelled.
         """
@@ -156,7 +165,7 @@ class Library:
         return None
 
     def find_content(self, sha256: str, size: int | None, tracker: ProgressTracker) -> Owned | None:
-        """A file with this SHA-256; of the files that nobody has hashed yet, those of about this size are.
+        """A file with this SHA-256. Hashes files that haven't been hashed yet if they have about this size.
 
         Raises Cancelled.
         """
@@ -167,7 +176,7 @@ class Library:
         return self._hash_through(sha256, (size - SIZE_TOLERANCE, size + SIZE_TOLERANCE), tracker)
 
     def find_anywhere(self, sha256: str, tracker: ProgressTracker) -> Owned | None:
-        """The same, though nobody knows its size: every file that has not been hashed yet is. Raises Cancelled."""
+        """A file with this SHA-256 and unknown size. Hashes every file not hashed yet. Raises Cancelled."""
         self.scan()
         return self._hash_through(sha256, None, tracker)
 
@@ -180,14 +189,14 @@ class Library:
         return None
 
     def believed(self, identifier: Identifier, tracker: ProgressTracker) -> Owned | None:
-        """A file that a sidecar without a hash gives this name: for when nobody can be asked. Raises Cancelled."""
+        """A file that a sidecar without a hash gives this name. Used if no source is available. Raises Cancelled."""
         for path, claim in self._index.claims_for(str(identifier)):
             if claim.sha256 is None and self._is_ours(path) and Path(path).is_file():
                 return Owned(Path(path), self.sha256(Path(path), tracker), identifier.source, claim.record)
         return None
 
     def last_sha256(self, identifier: Identifier) -> str | None:
-        """The SHA-256 that this name once stood for, whether or not such a file is here."""
+        """The SHA-256 that this name last stood for, whether or not such a file is present."""
         if identifier.source == "sha256":
             return identifier.id
         said = self._index.name(str(identifier))
@@ -198,11 +207,11 @@ class Library:
         )
 
     def sha256(self, path: Path, tracker: ProgressTracker) -> str:
-        """The SHA-256 of a file, from the index if it has not changed since. Raises Cancelled or StorageFailed."""
+        """The SHA-256 of a file, from the index if the file is unchanged. Raises Cancelled or StorageFailed."""
         row = self._index.row(os.fspath(path))
         if row is not None and row.sha256 is not None and _unchanged(row):
             return row.sha256
-        with self._hash_lock:  # a disk reads one file faster than two
+        with self._hash_lock:  # a disk reads one file at a time faster than two
             try:
                 before = path.stat()
                 digest = file_sha256(path, tracker, self._cancel)
@@ -214,7 +223,7 @@ class Library:
         return digest
 
     def known_state(self, path: Path, sha256: str) -> FileState | None:
-        """The file's state, if it is the one in which it was hashed and had this SHA-256."""
+        """The file's state, if the file had this SHA-256 when it was hashed in this state."""
         row = self._index.row(os.fspath(path))
         try:
             state = file_state(path)
@@ -224,7 +233,7 @@ class Library:
         return state if known else None
 
     def describe(self, path: Path, sha256: str) -> LoraRecord | None:
-        """What a source or a sidecar says of a file with this SHA-256."""
+        """What a source or a sidecar says about a file with this SHA-256."""
         for _, record in self._index.names_of(sha256):
             if record is not None:
                 return record
@@ -236,7 +245,7 @@ class Library:
     def remember(
         self, path: Path, identifiers: Sequence[str], sha256: str, source: str, record: LoraRecord | None
     ) -> None:
-        """Notes that a source says these names for a file that is on this disk and verified."""
+        """Stores that a source gives these names to a verified file on this disk."""
         status = path.stat()
         self._index.hashed(os.fspath(path), status.st_size, status.st_mtime_ns, sha256)
         self._index.named(identifiers, sha256, source, record)
@@ -244,7 +253,7 @@ class Library:
     def files(self, on_file: Callable[[str, int, int], None] | None = None) -> list[LibraryFile]:
         """Every file in the configured folders, in the folders' order and then by name.
 
-        Headers are read of new and changed files only. `on_file(name, done, total)` may raise to stop.
+        Reads only the headers of new and changed files. `on_file(name, done, total)` may raise to stop.
         """
         self.scan()
         rows = {row.path: row for row in self._index.all()}
@@ -274,12 +283,12 @@ class Library:
         ]
 
     def stamp(self) -> str | None:
-        """Another text whenever `files` may say something else; None where the index remembers nothing."""
+        """A text that changes whenever the result of `files` may change; None if the index isn't stored on disk."""
         self.scan()
         return self._index.stamp()
 
     def file(self, path: Path) -> LibraryFile:
-        """What is known of one file, read anew where it has changed; nothing is hashed. Raises OSError."""
+        """What is known about one file. Reads it again if it has changed, but hashes nothing. Raises OSError."""
         text = os.path.abspath(path)
         row = self._index.row(text)
         if row is None or not _unchanged(row):
@@ -295,7 +304,7 @@ class Library:
         return _listed(row, self._relative(text), facts, claims, names)
 
     def claimed(self, identifier: Identifier) -> Path | None:
-        """A file that a sidecar gives this name, unproved: for showing, not for use."""
+        """A file that a sidecar gives this name, not verified: for display only."""
         self.scan()
         if identifier.source == "sha256":
             paths = [row.path for row in self._index.with_sha256(identifier.id)]
@@ -312,7 +321,7 @@ class Library:
         return os.path.basename(path)
 
     def _in_order(self, rows: dict[str, Row]) -> Iterator[tuple[str, str]]:
-        """(relative name, path); a file below two folders counts for the first."""
+        """(relative name, path). A file that is in two folders is listed for the first one."""
         left = dict.fromkeys(sorted(rows))
         for root in self._roots:
             prefix = os.path.join(root, "")
@@ -331,14 +340,14 @@ class Library:
     def _proved(self, path: str, sha256: str, tracker: ProgressTracker) -> bool:
         try:
             return self.sha256(Path(path), tracker) == sha256
-        except StorageFailed:  # unreadable or gone: not one to offer
+        except StorageFailed:  # unreadable or gone: don't offer it
             return False
 
     def _owned(self, path: Path, sha256: str, source: str, record: LoraRecord | None) -> Owned:
         return Owned(path, sha256, source, record or self.describe(path, sha256))
 
     def _is_ours(self, path: str) -> bool:
-        """Whether the file lies in a folder that is configured now."""
+        """Whether the file is in a folder that is configured now."""
         return path.startswith(tuple(os.path.join(root, "") for root in self._roots))
 
 
@@ -357,7 +366,7 @@ def _listed(
     claims: Sequence[Claim],
     names: dict[str, list[tuple[str, LoraRecord | None]]],
 ) -> LibraryFile:
-    # Where the file has been hashed, a claim about another content is out of date.
+    # If the file has been hashed, a claim with another SHA-256 is out of date.
     claims = [claim for claim in claims if row.sha256 is None or claim.sha256 in (None, row.sha256)]
     digest = row.sha256 or next((claim.sha256 for claim in claims if claim.sha256), None)
     said = names.get(digest, []) if digest else []
@@ -381,6 +390,7 @@ def _listed(
         verdict=facts.get("verdict", "unsound"),
         families=tuple(facts.get("families", ())),
         record=record,
+        default_weight=facts.get("default_weight", ""),
     )
 
 
@@ -389,21 +399,22 @@ def _facts(path: Path) -> dict[str, Any]:
         header = read_header(path)
         architecture = detect_architecture(header)
     except LoraResolverError:
-        return {"verdict": "unsound", "trigger_words": []}
+        return {"verdict": "unsound", "trigger_words": [], "default_weight": ""}
     return {
         "kind": architecture.kind,
         "rank": architecture.rank,
         "verdict": architecture.verdict,
         "families": list(architecture.families),
         "trigger_words": list(trigger_words((), header.metadata, path)),
+        "default_weight": default_weight_of(header.metadata),
     }
 
 
 def _unreadable(path: Path, error: OSError) -> StorageFailed:
     if isinstance(error, FileNotFoundError):
-        return StorageFailed(f"{path} is gone", code="fileUnreadable", remedy="Run it again.")
+        return StorageFailed(f"{path} no longer exists", code="fileUnreadable", remedy="Try again.")
     if isinstance(error, PermissionError):
         return StorageFailed(
-            f"{path} may not be read", code="fileUnreadable", remedy="Give this user the right to read it."
+            f"No permission to read {path}", code="fileUnreadable", remedy="Grant this user read permission."
         )
     return storage_error(error, path)

@@ -1,4 +1,4 @@
-"""Walks the configured folders and says what lies there; opens no file."""
+"""Walks the configured folders and lists their files, without opening them."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class FoundFile(NamedTuple):
     size: int
     mtime_ns: int
     sidecars: tuple[str, ...]
-    """Suffixes of those that are there."""
+    """Suffixes of the sidecars that exist."""
     sidecar_stamp: str
-    """Changes when one of them does, comes or goes."""
+    """Changes when a sidecar is changed, added, or removed."""
 
 
 def walk(roots: Sequence[Path], check: Callable[[], None]) -> Iterator[FoundFile]:
-    """Every .safetensors file below the roots, links followed, each real folder once; hidden folders are left out.
+    """Every .safetensors file below the roots. Follows links, visits each real folder once, and skips hidden folders.
 
-    `check` is called for each folder and may raise to stop. Folders that cannot be listed count as empty.
+    `check` is called for each folder and may raise to stop. A folder that can't be listed counts as empty.
     """
     seen: set[tuple[int, int]] = set()
     waiting = [os.fspath(root) for root in reversed(roots)]
@@ -57,7 +57,7 @@ def walk(roots: Sequence[Path], check: Callable[[], None]) -> Iterator[FoundFile
             if is_safetensors(name) and name not in inside:
                 try:
                     yield _found(entries, name, look_for_sidecars=has_sidecars)
-                except OSError:  # a FIFO or a device, gone since the folder was listed, or a link to nowhere
+                except OSError:  # a FIFO, a device, a broken link, or removed after the listing
                     continue
 
 
@@ -65,7 +65,7 @@ def _found(entries: dict[str, os.DirEntry[str]], name: str, *, look_for_sidecars
     entry = entries[name]
     status = entry.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file", entry.path)
+        raise OSError(errno.EINVAL, "not a regular file", entry.path)
     if not look_for_sidecars:
         return FoundFile(entry.path, status.st_size, status.st_mtime_ns, (), "")
     present = [

@@ -1,12 +1,12 @@
-"""What other tools wrote beside a LoRA: which model it is, and what its SHA-256 was.
+"""What other tools wrote next to a LoRA: which model it is, and what its SHA-256 was.
 
     <stem>.air.json            our own record, written when the file was verified
     <stem>.civitai.info        Civitai Helper and many others: CivitAI's JSON of the version
     <stem>.metadata.json       Lora Manager: its own fields, with CivitAI's JSON of the version in `civitai`
     <name>.rgthree-info.json   rgthree's Power Lora Loader: its own fields, with CivitAI's JSON in `raw.civitai`
 
-None of them is proof: a file may have been replaced since. They are claims, held against the file's own SHA-256 before
-they are believed; a claim without one only counts where nobody can be asked.
+None of them is proof: a file may have been replaced since. They are claims, compared with the file's own SHA-256 before
+they are used. A claim without a SHA-256 is only used if no source is available.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ if TYPE_CHECKING:
 __all__ = ["SIDECARS", "Claim", "claims_beside", "sidecar_names"]
 
 MAX_BYTES = 8 * 1024**2
-"""Larger sidecars are not read; CivitAI's JSON of a version with many pictures reaches some hundred KB."""
+"""Larger sidecars aren't read. CivitAI's JSON of a version with many pictures reaches a few hundred KB."""
 
 _SITE = "https://civitai.com"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What one sidecar says: the file with this SHA-256 answers to this name."""
+    """What one sidecar claims: the file with this SHA-256 has this name."""
 
     identifier: str
-    """Canonical text, with a file id where the file is not the version's main one. Empty: no name, only a hash."""
+    """Canonical text, with a file ID if the file isn't the version's main one. Empty: no name, only a hash."""
     sha256: str | None
-    """64 lower-case hex digits, or None where the sidecar has no hash."""
+    """64 lowercase hex digits, or None if the sidecar has no hash."""
     record: LoraRecord | None
 
 
 def sidecar_names(file_name: str) -> Iterator[str]:
-    """The names that sidecars of `name.safetensors` have, in the order in which they are believed."""
+    """The names of the sidecars of `name.safetensors`, in order of precedence."""
     stem = file_name.rpartition(".")[0]
     for suffix in SIDECARS:
         yield (file_name if suffix in _AFTER_WHOLE_NAME else stem) + suffix
 
 
 def claims_beside(path: Path, suffixes: tuple[str, ...]) -> list[Claim]:
-    """The claims of the sidecars with these suffixes. One that cannot be read, or makes no sense, claims nothing."""
+    """The claims of the sidecars with these suffixes. A sidecar that is unreadable or invalid claims nothing."""
     claims: list[Claim] = []
     for suffix in suffixes:
         name = path.name if suffix in _AFTER_WHOLE_NAME else path.name.rpartition(".")[0]
@@ -84,7 +84,7 @@ def _lora_manager(content: Mapping[str, Any]) -> list[Claim]:
     level = api.picture_level({"nsfwLevel": content.get("preview_nsfw_level")})
     if not level:
         return claims
-    # It says which picture it put beside the file only by this.
+    # Only this value tells which picture Lora Manager put next to the file.
     return [
         replace(each, record=replace(each.record, previews=((each.record.preview_url, level),)))
         if each.record
@@ -104,13 +104,13 @@ SIDECARS: Mapping[str, Callable[[Mapping[str, Any]], list[Claim]]] = {
     ".metadata.json": _lora_manager,
     ".rgthree-info.json": _rgthree,
 }
-"""Suffix → reader. A further tool is one function and one line here."""
+"""Suffix → reader. To support another tool, add one function and one line here."""
 
 _AFTER_WHOLE_NAME = frozenset({".rgthree-info.json"})
 
 
 def _with_own_hash(content: Mapping[str, Any], version: object) -> list[Claim]:
-    """Claims of a tool that hashed the file itself: its hash says which of the version's files this is."""
+    """Claims of a tool that hashed the file itself: the hash tells which of the version's files this is."""
     digest = _digest(content.get("sha256"))
     claims = _version(version) if isinstance(version, dict) else []
     if digest is None:
@@ -120,13 +120,13 @@ def _with_own_hash(content: Mapping[str, Any], version: object) -> list[Claim]:
         return exact or [Claim("", digest, None)]
     if any(
         claim.sha256 for claim in claims
-    ):  # none of the version's files: the tool is mistaken, or the file changed
+    ):  # not one of the version's files: the tool is mistaken, or the file has changed
         return [Claim("", digest, None)]
     return [replace(claim, sha256=digest) for claim in claims]
 
 
 def _version(document: Mapping[str, Any]) -> list[Claim]:
-    """Claims from CivitAI's JSON of a version: one for each file that has a hash, one for the version."""
+    """Claims from CivitAI's JSON of a version: for each file with a hash, otherwise one for the version."""
     if not isinstance(document.get("id"), int) or not isinstance(document.get("modelId"), int):
         return []
     record = api.lora_record(dict(document), _SITE)

@@ -1,8 +1,8 @@
-"""A store that several machines share, read before a LoRA's source is asked and filled after it: AIR_LORA_STORE.
+"""A store that several machines share, read before a LoRA's source and filled after downloads: AIR_LORA_STORE.
 
-files     its files, through fsspec, each call bounded in time
-entry     what it says of a name, as JSON
-store     find, fetch, keep; a store that is lost is no failure
+files     its files, through fsspec, with a time limit for each call
+entry     its information about a name, as JSON
+store     find, fetch, keep; an unreachable store isn't an error
 """
 
 from .entry import Entry

@@ -1,11 +1,11 @@
-"""What a shared store says of a name: which file it is, and what its source said of it.
+"""What a shared store contains for a name: which file it is, and what its source said about it.
 
 <store>/
-├── names/civitai/120096@135931.json            one for each name that the file answers to
+├── names/civitai/120096@135931.json            one for each name of the file
 ├── names/sha256/7d4e….json
 ├── files/7d/7d4e….safetensors                  the file, under its SHA-256
 ├── files/7d/7d4e….preview.jpeg                 its picture
-└── uploads/                                    what is being written, on stores that need it
+└── uploads/                                    files that are being written, on stores that need it
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ class Entry:
     sha256: str
     size: int
     file_name: str
-    """As its source calls it; not yet safe as a name on this disk."""
+    """As its source calls it. Not yet safe as a name on this disk."""
     source: str
     folder: str
-    """Below `air/<source>/` on this disk: "120096@135931"."""
+    """The folder below `air/<source>/` on this disk: "120096@135931"."""
     kind: str
     """One of `config.KINDS`."""
     identifiers: tuple[str, ...]
     record: LoraRecord
     preview: str = ""
-    """Ending of the picture's name; empty where there is none."""
+    """Extension of the picture's name; empty if there is none."""
 
     @property
     def title(self) -> str:
-        """Name and version in its source's words."""
+        """Name and version as its source writes them."""
         return " ".join(filter(None, (self.record.name, self.record.version_name)))
 
     def as_json(self, identifier: str) -> bytes:
-        """What lies under one of its names."""
+        """The content that is stored under one of its names."""
         content = {
             "format": _FORMAT,
             "identifier": identifier,
@@ -74,7 +74,7 @@ class Entry:
 
     @classmethod
     def from_json(cls, text: bytes, identifier: str | None = None) -> Entry | None:
-        """What lies under a name; None where it is not about that name, or not what `as_json` gave."""
+        """Parses the content for a name; None if it is for another name, or not in the format of `as_json`."""
         try:
             content = parse_json(text)
             if content["format"] != _FORMAT or identifier not in (None, content["identifier"]):
@@ -98,14 +98,14 @@ class Entry:
 
 
 def stands_still(identifier: Identifier) -> bool:
-    """Whether the name stands for one file, today and tomorrow."""
-    if identifier.source == "huggingface":  # a branch or a tag moves, a commit does not
+    """Whether the name always stands for the same file."""
+    if identifier.source == "huggingface":  # a branch or a tag can move, a commit can't
         return identifier.path is not None and _COMMIT.fullmatch(identifier.version or "") is not None
     return identifier.source == "sha256" or (identifier.source == "civitai" and _has_version(identifier))
 
 
 def may_be_kept(identifier: Identifier) -> bool:
-    """Whether a store may know the name, though its source may say another file by now."""
+    """Whether a store may contain the name, although the source may return another file for it by now."""
     if identifier.source == "huggingface":
         return identifier.path is not None
     return stands_still(identifier)
@@ -116,12 +116,12 @@ def _has_version(identifier: Identifier) -> bool:
 
 
 def name_of(identifier: str) -> str:
-    """Where the entry of a name lies. Every store takes such a name; a long or odd one is told by its hash."""
+    """The path of a name's entry. Every store accepts such a path. A long or unusual name is replaced by its hash."""
     source, _, rest = identifier.partition(":")
     plain = _PLAIN.fullmatch(rest) is not None
     return f"{NAMES}/{source}/{rest if plain else '~' + hashlib.sha256(rest.encode()).hexdigest()}.json"
 
 
 def file_name(sha256: str, ending: str = "safetensors") -> str:
-    """Where the file with this SHA-256 lies, or its picture."""
+    """The path of the file with this SHA-256, or of its picture."""
     return f"{FILES}/{sha256[:2]}/{sha256}.{ending}"

@@ -1,7 +1,7 @@
-"""The files of a shared store, through fsspec and its drivers, none of which is imported before a store is used.
+"""The files of a shared store, through fsspec and its drivers. None of them is imported before a store is used.
 
-Whatever a driver does, a call ends: in its own time, or given up after a bounded one, or when the work is stopped. A
-call that is given up stays behind in its thread and can do no harm there: it writes to a file that nobody uses.
+Whatever a driver does, each call ends: by itself, after a time limit, or when the work is stopped. A call that is given
+up remains in its thread, but it is harmless there: it writes to a file that nothing uses.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ ANSWER_WITHIN = 10.0
 """Seconds that a small request may take."""
 
 SILENT_DOWN = 20.0
-"""Seconds without a byte until a file that is read counts as lost."""
+"""Seconds without a byte until a file that is being read counts as lost."""
 
 SILENT_UP = 120.0
-"""The same for one that is written: drivers send up to 100 MB in one request, and tell nothing before it is done."""
+"""The same for a file that is being written: drivers send up to 100 MB in one request without reporting progress."""
 
 MAX_DOCUMENT = 4 * 1024**2
-"""Bytes of a small file that are read."""
+"""Maximum number of bytes read from a small file."""
 
 TEMPORARY = "uploads"
-"""The folder for what is being written, where a file does not appear whole by itself."""
+"""The folder for files that are being written, on stores where an incomplete file is visible."""
 
-# Stores that show a new object when all of it is there, and not before. Elsewhere: a temporary name, then a move.
+# On these stores, a new object appears only when it is complete. On others, write to a temporary name and then move.
 _WHOLE_OR_NOT_AT_ALL = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"})
 
-# What others have put there since would not be seen. Drivers of other stores may not know the option.
+# A listings cache would hide files that others have added. Drivers of other stores may not have this option.
 _LISTINGS_REMEMBERED = _WHOLE_OR_NOT_AT_ALL - {"memory"}
 
 _EXTRAS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
@@ -55,15 +55,15 @@ _T = TypeVar("_T")
 
 
 class StoreLost(Exception):
-    """The store cannot be asked now. Its text names no secret."""
+    """The store can't be reached now. The message contains no secret."""
 
 
 class StoreRefused(Exception):
-    """The store answers, and does not let us do that. Its text names no secret."""
+    """The store is reachable but doesn't allow the request. The message contains no secret."""
 
 
 class _GivenUp(Exception):
-    """Ends a transfer that nobody waits for any more."""
+    """Ends a transfer that no thread waits for anymore."""
 
 
 class Files:
@@ -77,23 +77,23 @@ class Files:
         self._opened: tuple[Any, str] | None = None
 
     def small(self, name: str) -> bytes | None:
-        """The content of a small file; None where there is none. Raises StoreLost, StoreRefused or Cancelled."""
+        """The content of a small file; None if it doesn't exist. Raises StoreLost, StoreRefused or Cancelled."""
         return self.part(name, 0, MAX_DOCUMENT)
 
     def part(self, name: str, start: int, end: int) -> bytes | None:
-        """Some bytes of a file; None where there is none."""
+        """A range of bytes of a file; None if it doesn't exist."""
         filesystem, root = self._open()
         return self._absent_or(
             lambda: bytes(filesystem.cat_file(f"{root}/{name}", start=start, end=end)), "read"
         )
 
     def size(self, name: str) -> int | None:
-        """Bytes of a file; None where there is none."""
+        """The size of a file in bytes; None if it doesn't exist."""
         filesystem, root = self._open()
         return self._absent_or(lambda: int(filesystem.info(f"{root}/{name}")["size"]), "read")
 
     def names(self, folder: str) -> dict[str, tuple[int, float | None]]:
-        """Every file below a folder: its size, and when it was written (seconds since 1970) where the store says so."""
+        """Every file below a folder: its size, and its time (seconds since 1970) if the store provides one."""
         filesystem, root = self._open()
 
         def find() -> dict[str, tuple[int, float | None]]:
@@ -105,7 +105,7 @@ class Files:
         return self._absent_or(find, "read", within=SILENT_UP) or {}
 
     def fetch(self, name: str, target: Path, on_bytes: Callable[[int], None]) -> bool:
-        """Brings a file to a place on this disk; False where the store has none. `on_bytes` gets each new count."""
+        """Copies a file to this disk; False if the store doesn't have it. `on_bytes` gets each new count."""
         filesystem, root = self._open()
         watch = _Watch(on_bytes, self._cancel)
 
@@ -116,7 +116,7 @@ class Files:
         return self._absent_or(get, "read", within=SILENT_DOWN, watch=watch) or False
 
     def put(self, name: str, source: Path | bytes, on_bytes: Callable[[int], None] | None = None) -> None:
-        """Writes a file, seen whole or not at all, over whatever has the name."""
+        """Writes a file, replacing any file with this name. Other machines see either all of it or nothing."""
         filesystem, root = self._open()
         watch = _Watch(on_bytes or (lambda _count: None), self._cancel)
         whole = self._protocol in _WHOLE_OR_NOT_AT_ALL
@@ -126,7 +126,7 @@ class Files:
         def write() -> None:
             for place in (
                 () if whole else (target, first)
-            ):  # where there are no folders, it would make a bucket
+            ):  # object stores have no folders: this would create a bucket
                 filesystem.makedirs(place.rpartition("/")[0], exist_ok=True)
             try:
                 if isinstance(source, bytes):
@@ -145,27 +145,27 @@ class Files:
         try:
             self._bounded(write, within=within, watch=watch)
         except FileNotFoundError:
-            raise StoreRefused(f"{self._shown} is not there, so nothing can be kept in it") from None
+            raise StoreRefused(f"{self._shown} doesn't exist, so files can't be saved to it") from None
         except PermissionError:
-            raise StoreRefused(f"{self._shown} may not be written to") from None
+            raise StoreRefused(f"{self._shown} denied permission to write files") from None
 
     def remove(self, name: str) -> None:
         """Removes a file, if there is one."""
         filesystem, root = self._open()
         try:
-            self._absent_or(lambda: filesystem.rm_file(f"{root}/{name}"), "removed")
+            self._absent_or(lambda: filesystem.rm_file(f"{root}/{name}"), "remove")
         except PermissionError:
-            raise StoreRefused(f"{self._shown} may not be written to") from None
+            raise StoreRefused(f"{self._shown} denied permission to write files") from None
 
     @property
     def _shown(self) -> str:
-        return f"the shared store ({shown_address(self._address)})"
+        return f"The shared store ({shown_address(self._address)})"
 
     def _move(self, filesystem: Any, first: str, target: str) -> None:
         if self._protocol in ("file", "local"):
             from pathlib import Path
 
-            Path(first).replace(target)  # over what is there, on Windows too
+            Path(first).replace(target)  # replaces an existing file, on Windows too
             return
         with contextlib.suppress(FileNotFoundError):
             filesystem.rm_file(target)
@@ -179,12 +179,12 @@ class Files:
         except FileNotFoundError:
             return None
         except PermissionError:
-            raise StoreRefused(f"{self._shown} does not let its files be {what}") from None
+            raise StoreRefused(f"{self._shown} denied permission to {what} files") from None
 
     def _bounded(self, call: Callable[[], _T], *, within: float, watch: _Watch | None = None) -> _T:
         """The result of `call`. Raises FileNotFoundError, PermissionError, StoreLost or Cancelled, and nothing else.
 
-        `within` seconds, counted from the last byte that `watch` has seen.
+        The limit is `within` seconds, counted from the last byte that `watch` has seen.
         """
         done = threading.Event()
         results: list[_T] = []
@@ -194,7 +194,7 @@ class Files:
             try:
                 with queries_hidden():
                     results.append(call())
-            except BaseException as error:  # handed over, whatever a driver raises
+            except BaseException as error:  # passed on, whatever a driver raises
                 errors.append(error)
             done.set()
 
@@ -205,7 +205,7 @@ class Files:
                 self._cancel.check()
                 latest = max(began, watch.latest) if watch is not None else began
                 if time.monotonic() - latest > within:
-                    raise StoreLost(f"{self._shown} does not answer")
+                    raise StoreLost(f"{self._shown} doesn't respond")
         except BaseException:
             if watch is not None:
                 watch.give_up()
@@ -215,12 +215,12 @@ class Files:
         (error,) = errors
         if isinstance(error, FileNotFoundError | PermissionError):
             raise error
-        # The driver's own words stay out: they may quote an address that is signed. The class says enough.
+        # The driver's message is left out, because it may contain a signed address. The class is enough.
         _log.debug("%s failed: %s", self._shown, type(error).__name__)
-        raise StoreLost(f"{self._shown} cannot be reached ({type(error).__name__})") from None
+        raise StoreLost(f"{self._shown} can't be reached ({type(error).__name__})") from None
 
     def _open(self) -> tuple[Any, str]:
-        """The file system and the store's place in it. Raises InvalidInput where its driver is not installed."""
+        """The file system and the store's path in it. Raises InvalidInput if the driver isn't installed."""
         with self._lock:
             if self._opened is None:
                 self._opened = self._connect()
@@ -241,7 +241,7 @@ class Files:
         try:
             filesystem, root = self._bounded(lambda: _connected(url_to_fs, self._address, options), within=60)
         except (FileNotFoundError, PermissionError) as error:
-            raise StoreLost(f"{self._shown} cannot be reached ({type(error).__name__})") from None
+            raise StoreLost(f"{self._shown} can't be reached ({type(error).__name__})") from None
         if filesystem is None:
             raise self._no_driver(self._driver(), unknown=root)
         return filesystem, root.rstrip("/")
@@ -253,21 +253,21 @@ class Files:
         remedy = (
             f"Run `python -m pip install {' '.join(packages)}` in ComfyUI's Python."
             if packages
-            else f"Install the package that gives fsspec {self._protocol}:// addresses. {unknown}".rstrip()
+            else f"Install the fsspec driver for {self._protocol}:// addresses. {unknown}".rstrip()
         )
         return InvalidInput(
-            f"{KEY} is a {self._protocol}:// address, and the package that reads those is not installed",
+            f"{KEY} is a {self._protocol}:// address, but the package for such addresses isn't installed",
             code="storeDriverMissing",
             remedy=remedy,
         )
 
 
 def _connected(url_to_fs: Any, address: str, options: dict[str, Any]) -> tuple[Any, str]:
-    """(None, what fsspec says) where it has no driver."""
+    """(None, fsspec's message) if fsspec has no driver."""
     try:
         filesystem, root = url_to_fs(address, **options)
     except ImportError as error:
-        return None, f"It says: {error}."
+        return None, f"fsspec reports: {error}."
     except ValueError as error:
         if "Protocol not known" in str(error):
             return None, ""
@@ -284,7 +284,7 @@ def _written(about: dict[str, Any]) -> float | None:
 
 
 class _Watch:
-    """Sees a transfer's bytes go by, and can end it."""
+    """Counts the bytes of a transfer and can end it."""
 
     def __init__(self, on_bytes: Callable[[int], None], cancel: CancelToken) -> None:
         self.latest = 0.0
@@ -293,23 +293,23 @@ class _Watch:
         self._given_up = False
 
     def give_up(self) -> None:
-        """The next byte ends the transfer."""
+        """Ends the transfer at its next byte."""
         self._given_up = True
 
     def seen(self, count: int) -> None:
-        """So many more bytes went by."""
+        """Records that `count` more bytes were transferred."""
         if self._given_up or self._cancel.requested:
             raise _GivenUp
         self.latest = time.monotonic()
         self._on_bytes(count)
 
     def callback(self) -> Any:
-        """As fsspec takes it."""
+        """The watch as an fsspec callback."""
         from fsspec.callbacks import Callback
 
         watch = self
 
-        class Watching(Callback):  # type: ignore[misc]  # fsspec is not always there, so mypy sees no class
+        class Watching(Callback):  # type: ignore[misc]  # fsspec may not be installed, so mypy sees no class
             def relative_update(self, inc: int = 1) -> None:
                 watch.seen(inc)
 

@@ -1,7 +1,8 @@
-"""Find, fetch and keep files in a store that several machines share.
+"""Finds, fetches, and keeps files in a store that several machines share.
 
-Nothing here fails a run: where the store is lost, refuses or has a damaged file, that is said once, in the log and in
-`warnings`, and the LoRA's own source is asked. What is read is held against its SHA-256 before it is used.
+Nothing here stops a run: if the store is unreachable, refuses a request, or has a damaged file, this is reported once,
+in the log and in `warnings`, and the LoRA's own source is used. Everything read is checked against its SHA-256 before
+it is used.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["SharedStore", "StoredFile"]
 
 FORGIVEN_AFTER = 30.0
-"""Seconds for which a store that was lost is not asked again: a prompt should not wait for it twice."""
+"""Seconds without another attempt after the store was unreachable: a prompt should not wait for it twice."""
 
 MAX_PREVIEW = 8 * 1024**2
 
@@ -49,11 +50,11 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _lost_until: dict[str, float] = {}
-"""Address → when it may be asked again, for this process."""
+"""Address → time of the next attempt, for this process."""
 
 
 class SharedStore:
-    """The store of one run; its methods may be called from several threads."""
+    """The store of one run. Its methods may be called from several threads."""
 
     def __init__(self, config: ResolverConfig, cancel: CancelToken) -> None:
         self._config = config
@@ -66,13 +67,13 @@ class SharedStore:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What went wrong so far, each once, for people."""
+        """The problems so far, without duplicates, for people."""
         with self._lock:
             return tuple(self._warnings)
 
     def find(self, identifier: Identifier, *, last_resort: bool = False) -> StoredFile | None:
-        """What the store has under this name. A name whose file may be another one by now is a last resort: for when
-        its source cannot be asked.
+        """The file in the store under this name. A name that may stand for another file by now is a last resort, for
+        when its source isn't available.
         """
         if not (may_be_kept(identifier) if last_resort else stands_still(identifier)):
             return None
@@ -80,14 +81,14 @@ class SharedStore:
         content = self._ask(lambda: self._files.small(name_of(text)))
         entry = None if content is None else Entry.from_json(content, text)
         if content is not None and entry is None:
-            self._warn(f"the shared store's note about {text} cannot be read; it was left alone")
+            self._warn(f"The shared store's entry for {text} can't be read and was ignored")
         usable = (
             entry is not None and entry.kind == self._config.kind and entry.size <= self._config.max_bytes
         )
         return StoredFile(self, entry) if usable and entry is not None else None
 
     def header(self, entry: Entry) -> SafetensorsHeader:
-        """Of a file in the store. Raises NotInStore, also for one that cannot be believed."""
+        """The header of a file in the store. Raises NotInStore, also for an invalid header."""
         name = file_name(entry.sha256)
         first = self._ask(lambda: self._files.part(name, 0, FIRST_BYTES))
         if first is None:
@@ -103,9 +104,9 @@ class SharedStore:
             raise NotInStore from None
 
     def fetch(self, sha256: str, target: Path, tracker: ProgressTracker) -> VerifiedFile | None:
-        """Puts the file with this SHA-256 at `target`, if the store has it, sound.
+        """Puts the file with this SHA-256 at `target`, if the store has it undamaged.
 
-        Whoever calls it holds the lock on the target. Raises StorageFailed or Cancelled.
+        The caller holds the lock on the target. Raises StorageFailed or Cancelled.
         """
         if sha256 in self._damaged:
             return None
@@ -142,7 +143,7 @@ class SharedStore:
         return VerifiedFile(sha256, header)
 
     def keep_preview(self, entry: Entry, target: Path) -> None:
-        """Puts the picture beside a file, if the store has one."""
+        """Puts the picture next to a file, if the store has one."""
         if not entry.preview or find_preview(target) is not None:
             return
         content = self._ask(
@@ -153,9 +154,9 @@ class SharedStore:
                 write_atomically(target.with_suffix(f".preview.{entry.preview}"), content)
 
     def keep(self, path: Path, found: FetchableFile, sha256: str, tracker: ProgressTracker) -> bool:
-        """Puts a verified file of this disk into the store, unless it is there, and its names. Raises Cancelled.
+        """Puts a verified file from this disk and its names into the store, if they are missing. Raises Cancelled.
 
-        Returns whether all of it is there now.
+        Returns whether the store now has all of it.
         """
         preview = named_preview(path)
         entry = Entry(
@@ -182,27 +183,27 @@ class SharedStore:
             picture = file_name(entry.sha256, f"preview.{entry.preview}")
             if self._files.size(picture) is None:
                 self._files.put(picture, read_bounded(preview, MAX_PREVIEW))
-        for identifier in entry.identifiers:  # last, so that no name leads nowhere
+        for identifier in entry.identifiers:  # last, so that no name points to a missing file
             self._files.put(name_of(identifier), entry.as_json(identifier))
         return True
 
     def _ask(self, call: Callable[[], _T]) -> _T | None:
-        """The answer; None where the store is lost or refuses."""
+        """The result; None if the store is unreachable or refuses the request."""
         if time.monotonic() < _lost_until.get(self._address, 0.0):
-            self._warn("the shared store could not be reached a moment ago; it was not asked")
+            self._warn("The shared store was skipped because it couldn't be reached a moment ago")
             return None
         try:
             return call()
         except StoreLost as error:
             _lost_until[self._address] = time.monotonic() + FORGIVEN_AFTER
-            self._warn(f"{error}; the LoRA's own source is asked instead")
+            self._warn(f"{error}; using the LoRA's own source instead")
         except StoreRefused as error:
             self._warn(str(error))
         return None
 
     def _found_damaged(self, sha256: str) -> None:
         self._damaged.add(sha256)
-        self._warn(f"the shared store's file {sha256} is damaged; it was not used")
+        self._warn(f"The shared store's file {sha256} is damaged and was ignored")
 
     def _warn(self, text: str) -> None:
         with self._lock:
@@ -214,55 +215,55 @@ class SharedStore:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """The store says that it has the file: a FetchableFile."""
+    """A file that the store lists: a FetchableFile."""
 
     store: SharedStore
     entry: Entry
 
     @property
     def source(self) -> str:
-        """Whose file it is."""
+        """The source of the file."""
         return self.entry.source
 
     @property
     def folder(self) -> str:
-        """Where it lies on a disk."""
+        """The folder for it on a disk."""
         return self.entry.folder
 
     @property
     def record(self) -> LoraRecord:
-        """What its source said of it."""
+        """What its source said about it."""
         return self.entry.record
 
     @property
     def identifiers(self) -> tuple[str, ...]:
-        """The names that it answers to."""
+        """The names of the file."""
         return self.entry.identifiers
 
     @cached_property
     def file(self) -> FileRecord:
-        """It has no address."""
+        """Its name, size, and SHA-256. It has no address."""
         return FileRecord(self.entry.file_name, "", self.entry.size, self.entry.sha256)
 
     def header(self, _target: Path, _context: SourceContext) -> RemoteHeader:
-        """Raises NotInStore."""
+        """Its header from the store. Raises NotInStore."""
         header = self.store.header(self.entry)
         return RemoteHeader(header, header.file_size, header.data_start)
 
     def fetch(self, target: Path, _context: SourceContext, tracker: ProgressTracker) -> VerifiedFile:
-        """Raises NotInStore or StorageFailed."""
+        """Copies the file from the store. Raises NotInStore or StorageFailed."""
         verified = self.store.fetch(self.entry.sha256, target, tracker)
         if verified is None:
             raise NotInStore
         return verified
 
     def fetch_picture(self, _url: str, target: Path, _context: SourceContext) -> None:
-        """The store's: whoever has the store may have no way to the picture's own place."""
+        """Uses the store's picture: the picture's original address may not be reachable from this machine."""
         self.store.keep_preview(self.entry, target)
 
 
 def _new_file_beside(target: Path) -> Path:
-    """An empty file, called as `prune` knows what was being written."""
+    """An empty file, named so that `prune` recognizes it as an unfinished write."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.", suffix=".tmp")
     os.close(handle)
     return Path(name)

@@ -1,6 +1,6 @@
-"""A shared store as a whole: what is in it, whether it is still what was put there, and what may go.
+"""A shared store as a whole: what it contains, whether its files are unchanged, and what may be removed.
 
-Files that are sound are never removed: one machine does not know what the others need.
+Undamaged files are never removed: one machine doesn't know what the others need.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["CheckedInStore", "check_store", "prune_store", "store_entries"]
 
 LEFT_BEHIND = 24 * 3600.0
-"""Seconds after which an upload under a temporary name counts as broken off."""
+"""Seconds after which an upload under a temporary name counts as interrupted."""
 
 _T = TypeVar("_T")
 
@@ -42,7 +42,7 @@ class CheckedInStore:
 
 
 def store_entries(config: ResolverConfig) -> list[Entry]:
-    """Every file that has a name in the store, by name. Raises StorageFailed where it cannot be asked."""
+    """Every file that has a name in the store, by name. Raises StorageFailed if the store can't be reached."""
     files = _files(config, CancelToken())
     return _asked(lambda: list(_entries(files)))
 
@@ -61,7 +61,7 @@ def check_store(
 def _digest(
     config: ResolverConfig, entry: Entry, on_progress: Callable[[Progress], None] | None
 ) -> str | None:
-    """The SHA-256 of a file as it is now; None where it is gone."""
+    """The current SHA-256 of a file; None if it is gone."""
     cancel = CancelToken()
     files = _files(config, cancel)
 
@@ -82,9 +82,9 @@ def _digest(
 
 
 def prune_store(config: ResolverConfig, *, dry_run: bool = False) -> list[tuple[str, int]]:
-    """Removes uploads that were broken off, and names whose file is gone: name in the store, and bytes.
+    """Removes interrupted uploads, and names whose file is gone. Returns each one's name in the store and its bytes.
 
-    Raises StorageFailed where the store cannot be asked or may not be changed.
+    Raises StorageFailed if the store can't be reached or changed.
     """
     files = _files(config, CancelToken())
 
@@ -98,7 +98,7 @@ def prune_store(config: ResolverConfig, *, dry_run: bool = False) -> list[tuple[
         named = files.names(NAMES)
         present = files.names(
             FILES
-        )  # after the names: each was written after its file, by workers that go on meanwhile
+        )  # after the names: other machines keep writing, and write each name after its file
         for name, (size, _) in named.items():
             entry = Entry.from_json(files.small(name) or b"")
             if entry is not None and file_name(entry.sha256) not in present:
@@ -111,7 +111,7 @@ def prune_store(config: ResolverConfig, *, dry_run: bool = False) -> list[tuple[
 
 
 def _entries(files: Files) -> Iterator[Entry]:
-    """Each file once, though it has several names."""
+    """Each file once, even if it has several names."""
     seen: set[str] = set()
     for name in sorted(files.names(NAMES)):
         entry = Entry.from_json(files.small(name) or b"")
@@ -123,9 +123,9 @@ def _entries(files: Files) -> Iterator[Entry]:
 def _files(config: ResolverConfig, cancel: CancelToken) -> Files:
     if not config.store:
         raise StorageFailed(
-            "there is no shared store",
+            "No shared store is configured",
             code="noStore",
-            remedy="Set AIR_LORA_STORE, such as s3://bucket/loras.",
+            remedy="Set AIR_LORA_STORE, for example to s3://bucket/loras.",
         )
     return Files(config.store, cancel)
 
@@ -141,5 +141,5 @@ def _cannot(error: Exception) -> StorageFailed:
     return StorageFailed(
         str(error),
         code="storeFailed",
-        remedy="Check AIR_LORA_STORE, its driver's own settings (such as AWS_ACCESS_KEY_ID), and the network.",
+        remedy="Check AIR_LORA_STORE, the settings of its driver (such as AWS_ACCESS_KEY_ID), and the network.",
     )

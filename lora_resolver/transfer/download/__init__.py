@@ -1,9 +1,9 @@
-"""A file record becomes a verified file: resumed where it can be, in several ranges at once, one download per file.
+"""Downloads a file record to a verified file: resumed if possible, in several ranges at once, one download per file.
 
-engine    the order of events            partial   the temporary file and the record of what is in it
-lock      one download per file          pieces    which range is whose turn
-digest    SHA-256 while bytes arrive     answers   what a server's answer to a range request means
-flush     to the disk, likewise          verify    what a file must be to be placed
+engine    the order of steps              partial   the temporary file and the record of its content
+lock      one download per file           pieces    which range is fetched next
+digest    SHA-256 while bytes arrive      answers   what a server's response to a range request means
+flush     writes to disk while they do    verify    the conditions for placing a file
 """
 
 from .digest import file_sha256

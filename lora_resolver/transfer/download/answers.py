@@ -1,4 +1,4 @@
-"""What a server's answer to a request for a file, or for a range of it, means."""
+"""What a server's response to a request for a file, or for a range of it, means."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _TEXTS = frozenset({"text/html", "application/xhtml+xml", "application/json", "a
 
 
 class RangesRefused(Exception):
-    """The server sends the whole or nothing."""
+    """The server doesn't support ranges."""
 
 
 class FileChanged(Exception):
-    """What the server sends is no longer what the bytes on disk are a part of."""
+    """The file on the server has changed since the bytes on disk were downloaded."""
 
 
 def refusal(request: DownloadRequest, answer: Download) -> Exception:
-    """The error for an answer that brings no bytes."""
+    """The error for a response without file content."""
     refused = answer.answer()
     explained = request.explain(refused)
     if explained is not None:
@@ -46,30 +46,30 @@ def refusal(request: DownloadRequest, answer: Download) -> Exception:
     if may_pass(answer.status):
         return refused_for_now(refused)
     return TransferFailed(
-        f"the server answered {answer.status} to the download of {request.file.name!r}",
+        f"Downloading {request.file.name!r} failed with status {answer.status}",
         code="badAnswer",
-        remedy="Run it again later.",
+        remedy="Try again later.",
     )
 
 
 def check_kind(request: DownloadRequest, answer: Download) -> None:
-    """A page or a message with status 200 is no file. Raises TransferFailed."""
+    """Raises TransferFailed for a web page or a message that arrives with status 200 instead of a file."""
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in _TEXTS:
         raise TransferFailed(
-            f"the server sent a {kind} page instead of {request.file.name!r}",
+            f"The server sent {kind} instead of the file {request.file.name!r}",
             code="badAnswer",
-            remedy="It may want you to log in: set a token. Or open the page in a browser to see what it says.",
+            remedy="A token might be required. To see what the server says, open the page in a browser.",
         )
 
 
 def whole_facts(answer: Download) -> Facts:
-    """Facts from a 200."""
+    """Facts from a 200 response."""
     return Facts(answer.length, _strong_etag(answer))
 
 
 def range_facts(answer: Download, start: int) -> Facts:
-    """Facts from a 206 that must begin at `start`. Raises RangesRefused for one that does not make sense."""
+    """Facts from a 206 response that must begin at `start`. Raises RangesRefused for an invalid one."""
     match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("content-range", "").strip())
     first, last, size = (whole_number(each) for each in match.groups()) if match else (None, None, None)
     if first is None or last is None or size is None or answer.encoded:
@@ -80,7 +80,7 @@ def range_facts(answer: Download, start: int) -> Facts:
 
 
 def check_size(request: DownloadRequest, size: int | None, limit: int) -> None:
-    """Raises StorageFailed for a file that is too large, TransferFailed for another size than was expected."""
+    """Raises StorageFailed for a file that is too large, TransferFailed for one that doesn't have the expected size."""
     if size is None:
         return
     if size > limit:
@@ -88,21 +88,21 @@ def check_size(request: DownloadRequest, size: int | None, limit: int) -> None:
     expected = request.file.size
     if expected is not None and abs(size - expected) > SIZE_TOLERANCE:
         raise TransferFailed(
-            f"the server has {size:,} bytes for {request.file.name!r}, but {expected:,} were expected",
+            f"Size mismatch for {request.file.name!r}: expected {expected:,} bytes, but the server has {size:,}",
             code="wrongLength",
-            remedy="Run it again later; if it stays so, the source serves a file that is not its own.",
+            remedy="Try again later. If this happens again, the file doesn't match its published metadata.",
         )
 
 
 def too_large(request: DownloadRequest, size: int, limit: int) -> StorageFailed:
-    """The error for a file beyond AIR_LORA_MAX_BYTES."""
+    """The error for a file larger than AIR_LORA_MAX_BYTES."""
     return StorageFailed(
-        f"{request.file.name!r} is larger ({size:,} bytes) than the limit of {limit:,} bytes",
+        f"{request.file.name!r} is too large: {size:,} bytes, and the limit is {limit:,} bytes",
         code="tooLarge",
-        remedy="Raise AIR_LORA_MAX_BYTES if you want it.",
+        remedy="To download it anyway, increase AIR_LORA_MAX_BYTES.",
     )
 
 
 def _strong_etag(answer: Download) -> str:
     etag = answer.headers.get("etag", "").strip()
-    return etag if etag.startswith('"') and not answer.encoded else ""
+    return etag if etag.startswith('"') else ""

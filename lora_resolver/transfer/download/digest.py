@@ -1,4 +1,4 @@
-"""SHA-256 of a file while it arrives, and of one that is there."""
+"""SHA-256 of a file during its download, and of a file on disk."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _WAIT = 0.1
 
 
 class FollowingDigest:
-    """Hashes a part file in a thread of its own, right behind the bytes that are there without a gap.
+    """Hashes a part file in a separate thread, following the bytes that have arrived without a gap.
 
-    They are read back while they are still in memory, so that the hash is done a moment after the last byte, in
-    however many ranges the file came.
+    The bytes are read back while they are still in the page cache. The hash is therefore done shortly after the last
+    byte, however many ranges the file arrives in.
     """
 
     def __init__(self, part: PartFile, cancel: CancelToken) -> None:
@@ -41,12 +41,12 @@ class FollowingDigest:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends the thread: on Windows, a file that it holds open could not be renamed or removed."""
+        """Ends the thread: on Windows, a file that it holds open can't be renamed or removed."""
         self._left = True
         self._thread.join()
 
     def result(self, tracker: ProgressTracker) -> str:
-        """Waits for the rest and returns lower-case hex. Raises Cancelled or OSError."""
+        """Waits for the remaining bytes and returns the hash in lowercase hex. Raises Cancelled or OSError."""
         while self._thread.is_alive():
             self._thread.join(_WAIT)
             tracker.set(self.hashed, self._part.pieces.size)
@@ -68,15 +68,15 @@ class FollowingDigest:
                         self._cancel.check()
                         count = file.readinto(buffer[: min(_BLOCK, reached - self.hashed)])
                         if not count:
-                            raise OSError(f"{self._part.path} became shorter")
+                            raise OSError(f"{self._part.path} was truncated during the download")
                         self._digest.update(buffer[:count])
                         self.hashed += count
-        except BaseException as error:  # handed over by `result`
+        except BaseException as error:  # raised by `result`
             self._error = error
 
 
 def file_sha256(path: Path, tracker: ProgressTracker, cancel: CancelToken) -> str:
-    """SHA-256 of a file on this disk, in lower-case hex; shows its progress and can be stopped."""
+    """SHA-256 of a file on this disk, in lowercase hex. Reports progress and can be canceled."""
     tracker.start("verify", file_name=path.name, total=path.stat().st_size)
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_BLOCK))

@@ -1,8 +1,8 @@
-"""The order of events of one download.
+"""The order of steps in one download.
 
 free space ─▶ first request ─▶ pieces, several at once ─▶ SHA-256, header ─▶ fsync ─▶ rename
                     ▲                    │
-                    └── starts anew when the server takes no ranges after all, or the file has changed
+                    └── starts over if the server doesn't support ranges, or the file has changed
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["download"]
 
 MAX_CHANGES = 2
-"""How often a file may change under our hands before we give up."""
+"""How many times a file may change during its download before the download fails."""
 
 
 def download(
@@ -45,10 +45,10 @@ def download(
     tracker: ProgressTracker,
     cancel: CancelToken,
 ) -> VerifiedFile:
-    """Fetches and verifies the file and puts it at `request.target`.
+    """Downloads and verifies the file and puts it at `request.target`.
 
-    Whoever calls it holds the lock on the target. When it raises, there is no file at the target, and beside it only
-    what another run can go on from.
+    The caller holds the lock on the target. If this function raises, there is no file at the target, and only what
+    another run can resume from remains in the folder.
 
     Raises TransferFailed, AccessDenied, NotFound, VerificationFailed, StorageFailed or Cancelled.
     """
@@ -77,7 +77,7 @@ def download(
 
 
 def _made_by_another(request: DownloadRequest) -> VerifiedFile | None:
-    """The expected file, where another machine, which no lock held off, has placed it meanwhile."""
+    """The expected file, if another machine that the lock doesn't reach has placed it in the meantime."""
     try:
         digest = sha256_of(request.target)
         is_it = digest == request.file.sha256
@@ -106,20 +106,21 @@ def _until_it_works(
             ranged = False
             if failures >= config.tries:
                 raise TransferFailed(
-                    f"the connection broke off {failures} times, and the server cannot go on where it broke",
+                    f"The connection was lost {'once' if failures == 1 else f'{failures} times'}, and the server "
+                    "doesn't support resuming",
                     code="connectionLost",
-                    remedy="Run it again later.",
+                    remedy="Try again later.",
                 ) from None
         except FileChanged:
             changes += 1
             if changes > MAX_CHANGES:
                 raise TransferFailed(
-                    f"{request.file.name!r} changes at its source while it is downloaded",
+                    f"{request.file.name!r} changed on the server during the download",
                     code="fileChanged",
-                    remedy="Run it again later.",
+                    remedy="Try again later.",
                 ) from None
         except VerificationFailed:
-            # The part of an earlier run may be what is wrong: of another file, or lost in a power cut.
+            # The bytes of an earlier run may be wrong: from another file, or lost in a power cut.
             if not resumed:
                 part.clear()
                 raise
@@ -141,15 +142,15 @@ def _fetch_all(
     *,
     ranged: bool,
 ) -> str:
-    """Brings every missing byte into the part file and returns the SHA-256 of the whole."""
-    inner = CancelToken()  # ends this download's threads and connections alone, when one of them fails
+    """Downloads every missing byte into the part file and returns the SHA-256 of the whole file."""
+    inner = CancelToken()  # ends only this download's threads and connections when one of them fails
     cancel.also(inner.now)
     with transport.fork(inner) as own, contextlib.ExitStack() as opened:
         fetch = Fetch(request, part, own, config, tracker, inner)
         whole = part.facts is not None and part.pieces.waiting == 0  # killed just before the end
         first = None if whole else fetch.begin(ranged=ranged)
         if first is not None:
-            opened.enter_context(first[1])  # closed even where it never comes to reading it
+            opened.enter_context(first[1])  # closed even if it is never read
         size, done = part.pieces.size, part.pieces.done
         if size is not None:
             check_free_space(part.path.parent, size - done)
@@ -170,13 +171,13 @@ def _fetch_all(
 
 
 def _in_threads(work: Callable[[], None], count: int, cancel: CancelToken) -> None:
-    """Runs `work` in this thread and in `count - 1` more. The first failure stops all and is raised."""
+    """Runs `work` in this thread and in `count - 1` others. The first failure stops all of them and is raised."""
     errors: list[BaseException] = []
 
     def guarded() -> None:
         try:
             work()
-        except BaseException as error:  # raised below, in the thread that waits
+        except BaseException as error:  # raised below, in the waiting thread
             errors.append(error)
             cancel.now()
 
@@ -191,7 +192,7 @@ def _in_threads(work: Callable[[], None], count: int, cancel: CancelToken) -> No
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes the new name outlast a power cut, where a folder can be synchronised (not on Windows)."""
+    """Makes the new name survive a power cut, where folders can be synchronized (not on Windows)."""
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -1,4 +1,4 @@
-"""Requests for the ranges of one file, and the bytes that they bring."""
+"""Requests for the ranges of one file, and the bytes that they return."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ __all__ = ["Fetch", "is_final"]
 _T = TypeVar("_T")
 
 _CHUNK = 1 << 18
-"""Bytes that are taken from a connection at once: what fits a core's cache is written to the file from there."""
+"""Bytes read from a connection at once: they fit in a core's cache and are written to the file from there."""
 
 _ENOUGH = 1 << 16
-"""Bytes that a connection must have brought for its end to count as a new start and not as one more failure."""
+"""Bytes that a connection must deliver for its end to reset the count of failures instead of adding to it."""
 
 _FINAL = frozenset({"redirectRefused", "redirectLoop", "badAnswer", "wrongLength"})
-"""Failures that another try at once would only repeat."""
+"""Failures that an immediate retry would only repeat."""
 
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
-"""What storage services say to a signed address whose time is over."""
+"""Statuses that storage services return for an expired signed address."""
 
 
 class Fetch:
-    """Fetches pieces of one file into its part file; its methods may be called from several threads."""
+    """Downloads pieces of one file into its part file. Its methods may be called from several threads."""
 
     def __init__(
         self,
@@ -65,15 +65,15 @@ class Fetch:
         self._config = config
         self._tracker = tracker
         self._cancel = cancel
-        # The system lets one thread at a time write to a file; the others would spin, on cores that the hash needs.
+        # The system lets only one thread at a time write to a file. The others would spin on cores that hashing needs.
         self._writing = threading.Lock()
-        # Where the service sent us: asking it for every piece would annoy it.
+        # Where the service redirected us. Later pieces use it, so that the service isn't asked for each piece.
         self._direct: str | None = request.file.storage_url or None
 
     def begin(self, *, ranged: bool) -> tuple[Piece, Download]:
-        """Sends the first request, learns what the server has and plans the pieces.
+        """Sends the first request, reads what the server has, and plans the pieces.
 
-        Returns the piece that the open answer brings.
+        Returns a piece and the open response that contains it.
         """
         resumed = self._part.pieces.take()
         if resumed is not None:
@@ -85,9 +85,9 @@ class Fetch:
         return self._trying(lambda: self._begin(start, end, resumed, ranged), lambda: 0)
 
     def fetch(self, piece: Piece, answer: Download | None = None) -> None:
-        """Brings the rest of the piece, over as many connections as it takes.
+        """Downloads the rest of the piece, over as many connections as necessary.
 
-        Raises TransferFailed when trying again does not help, RangesRefused or FileChanged when all must start anew.
+        Raises TransferFailed when retrying doesn't help, RangesRefused or FileChanged when everything must start over.
         """
         first = [answer] if answer is not None else []
         while not piece.complete:
@@ -110,7 +110,7 @@ class Fetch:
                     self._check_same(facts)
                     return resumed, answer
                 pieces = self._plan(facts.size or 0)
-            else:  # the whole, whatever was asked for: what an earlier run left is of no use
+            else:  # the whole file, whatever range was requested: bytes of an earlier run are of no use
                 facts = whole_facts(answer)
                 pieces = Pieces.in_one(facts.size)
             check_size(self._request, facts.size, self._config.max_bytes)
@@ -118,9 +118,9 @@ class Fetch:
             piece = pieces.take()
             if piece is None:
                 raise TransferFailed(
-                    f"{self._request.file.name!r} is empty at its source",
+                    f"{self._request.file.name!r} is empty on the server",
                     code="wrongLength",
-                    remedy="Run it again later.",
+                    remedy="Try again later.",
                 )
         except BaseException:
             answer.__exit__()
@@ -129,7 +129,7 @@ class Fetch:
 
     def _open_piece(self, piece: Piece) -> Download:
         if not self._part.pieces.resumable:
-            raise RangesRefused  # a whole that broke off must be fetched from its beginning
+            raise RangesRefused  # an interrupted download without ranges must start from the beginning
         answer = self._open(piece.position, piece.end, ranged=True)
         try:
             if answer.status != 206:
@@ -141,7 +141,7 @@ class Fetch:
         return answer
 
     def _open(self, start: int, end: int | None, *, ranged: bool) -> Download:
-        """An answer with bytes: 200, or 206 where a range was asked for."""
+        """A response with bytes: 200, or 206 if a range was requested."""
         headers = {"Range": f"bytes={start}-{'' if end is None else end - 1}"} if ranged else {}
         direct = self._direct
         answer = None
@@ -153,7 +153,7 @@ class Fetch:
         if answer is None:
             answer = self._transport.open(self._request.file.url, headers)
             if answer.status in _EXPIRED and answer.url != self._request.file.url:
-                # The service sent us to a signed address that its storage does not take: ask for a fresh one, once.
+                # The service redirected to a signed address that its storage rejects. Ask once for a new one.
                 answer.__exit__()
                 answer = self._transport.open(self._request.file.url, headers)
         try:
@@ -173,12 +173,12 @@ class Fetch:
         known = self._part.facts
         if known is None or facts.size != known.size:
             raise FileChanged
-        # Two storage services of one site give one file different ETags; an expected hash is the better judge.
+        # Two storage services of one site give the same file different ETags. An expected hash is more reliable.
         if self._request.file.sha256 is None and facts.etag != known.etag:
             raise FileChanged
 
     def _receive(self, piece: Piece, answer: Download) -> None:
-        """Writes what comes; returns at the end of the piece or of the answer."""
+        """Writes the bytes that arrive. Returns at the end of the piece or of the response."""
         pace = _Pace(self._config)
         with answer, self._part.open() as file:
             file.seek(piece.position)
@@ -200,13 +200,14 @@ class Fetch:
             self._part.pieces.ended(piece)
         elif not piece.complete and answer.length is None:
             raise TransferFailed(
-                f"the server ended {self._request.file.name!r} after {piece.position:,} of {piece.end:,} bytes",
+                f"The server closed the connection after {piece.position:,} of {piece.end:,} bytes of "
+                f"{self._request.file.name!r}",
                 code="connectionLost",
-                remedy="Run it again; what was downloaded is kept.",
+                remedy="Try again. Interrupted downloads resume.",
             )
 
     def _trying(self, action: Callable[[], _T], gained: Callable[[], int]) -> _T:
-        """The action again and again, until it works or has failed too often in a row without gaining bytes."""
+        """Repeats the action until it works, or fails too often in a row without gaining bytes."""
         failures = 0
         while True:
             before = gained()
@@ -218,12 +219,12 @@ class Fetch:
                 if failures >= self._config.tries or is_final(error) or (wanted or 0) > MAX_RETRY_AFTER:
                     raise
                 if error.code == "tooSlow" and not self._part.pieces.resumable:
-                    raise  # all would start anew, and the reason is worth more than that it broke off
+                    raise  # everything would start over, and this reason says more than a lost connection
                 self._transport.pause(failures - 1, wanted)
 
 
 class _Pace:
-    """Notices a server that drips: never silent long enough to time out, never done either."""
+    """Detects a server that sends too slowly: never silent long enough to time out, but never finished."""
 
     def __init__(self, config: ResolverConfig) -> None:
         self._window = config.read_timeout
@@ -238,13 +239,13 @@ class _Pace:
             return
         if self._count < self._least:
             raise TransferFailed(
-                f"the server sends only {self._count / (now - self._since):,.0f} bytes a second",
+                f"The download is too slow: {self._count / (now - self._since):,.0f} bytes per second",
                 code="tooSlow",
-                remedy="Run it again later; what was downloaded is kept.",
+                remedy="Try again later. Interrupted downloads resume if the server supports it.",
             )
         self._since, self._count = now, 0
 
 
 def is_final(error: TransferFailed) -> bool:
-    """Whether another try at once would only fail in the same way."""
+    """Whether an immediate retry would only fail in the same way."""
     return error.code in _FINAL

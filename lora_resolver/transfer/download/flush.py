@@ -1,4 +1,4 @@
-"""Keeping what has arrived while the rest arrives: on the disk, and in the record of what is there."""
+"""Saves what has arrived while the rest arrives: the bytes to disk, and the record of them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ if TYPE_CHECKING:
 __all__ = ["FollowingFlush"]
 
 _AT_LEAST = 32 * 1024**2
-"""Bytes that are worth a flush of their own. Smaller files are written by the one at the end alone."""
+"""Bytes that are worth a separate flush. Smaller files are only flushed at the end."""
 _LOOK_EVERY = 0.1
 
-# Where there is one, the call that leaves out the file's times, which nobody needs yet.
+# `fdatasync`, where it exists, doesn't write the file's times, which nothing needs yet.
 _sync = getattr(os, "fdatasync", os.fsync)
 
 
 class FollowingFlush:
-    """Flushes a part file in a thread of its own, so that little is left to wait for after the last byte.
+    """Flushes a part file in a separate thread, so that little remains to be written after the last byte.
 
-    The record is written twice a second, whether or not bytes come: a process may be killed while its server is silent.
+    The record is written twice a second, whether or not bytes arrive: a process may be killed while its server is
+    silent.
 
-    Left alone, systems begin to write after half a minute or at a tenth of all memory, and the `fsync` before a file
-    gets its name has to wait for all of it. These flushes only begin early: the one at the end still comes.
+    By default, systems begin to write after half a minute, or when a tenth of all memory is waiting. The `fsync` before
+    the final rename then has to wait for all of it. These flushes only begin earlier: the final one is still needed.
     """
 
     def __init__(self, part: PartFile) -> None:
@@ -42,10 +43,10 @@ class FollowingFlush:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Ends the thread: on Windows, a file that it holds open could not be renamed or removed.
+        """Ends the thread: on Windows, a file that it holds open can't be renamed or removed.
 
-        Raises what it met, OSError or StorageFailed: the system tells each lost write once, and not again to the
-        flush at the end.
+        Raises the thread's error, OSError or StorageFailed: the system reports each lost write only once, and doesn't
+        report it again to the final flush.
         """
         self._left.set()
         self._thread.join()

@@ -1,13 +1,14 @@
-"""A claim on a download that holds where locks do not: between machines that share a folder.
+"""A claim on a download that works where locks don't: between machines that share a folder.
 
-Many network folders keep `flock` to the machine that asks, or let it succeed for everybody. What they all do is to make
-a file only if there is none (O_EXCL), so that is the claim:
+Many network folders limit `flock` to the requesting machine, or let it succeed for everybody. But all of them can
+create a file only if it doesn't exist (O_EXCL), so the claim is such a file:
 
-    .locks/<download>.lease     machine, process, a word of its own, and a count that goes up every two seconds
+    .locks/<download>.lease     machine, process, a random word, and a counter that increases every two seconds
 
-Whoever finds the count standing still for `SILENT_FOR` seconds by its own clock takes the lease over: no two clocks are
-held against each other. A lease of this very machine whose process has gone is taken over at once. A holder that was
-only asleep (a suspended laptop) may wake up then: `PartFile.place` keeps that harmless.
+If the counter stands still for `SILENT_FOR` seconds, by the waiting process's own clock, that process takes over the
+lease. Clocks of different machines are never compared. A lease of the same machine whose process has ended is taken
+over at once. A holder that was only suspended (such as a laptop) may continue after that: `PartFile.place` makes this
+harmless.
 """
 
 from __future__ import annotations
@@ -27,25 +28,25 @@ __all__ = ["Lease", "lease_file", "leased"]
 
 _MOST_LEASE = 4096  # bytes; a lease is one line
 BEAT_EVERY = 2.0
-"""Seconds between two signs of life."""
+"""Seconds between two updates of the counter."""
 
 SILENT_FOR = 16.0
-"""Seconds without one until the holder counts as gone: several beats, and what network folders remember of a file."""
+"""Seconds without an update until the holder counts as gone. Covers several updates and a network folder's caching."""
 
 FORGOTTEN = 3600.0
-"""Seconds since the last change after which `leased` no longer asks who holds it; clocks of machines differ."""
+"""Seconds since the last change after which `leased` ignores a lease. Long, because clocks of machines differ."""
 
 _held: set[str] = set()
 _held_lock = threading.Lock()
 
 
 def lease_file(lock_file: Path) -> Path:
-    """The lease that goes with a lock."""
+    """The lease file that belongs to a lock file."""
     return lock_file.with_suffix(".lease")
 
 
 class Lease:
-    """One claim; `take` it, `release` it. Keeps itself alive in a thread of its own in between."""
+    """One claim: `take` it, `release` it. In between, a separate thread keeps it alive."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -57,7 +58,7 @@ class Lease:
         self._thread: threading.Thread | None = None
 
     def take(self) -> bool:
-        """Whether it is ours now; False while somebody else has it. Never waits. Raises OSError."""
+        """Whether the lease is now ours; False while another process holds it. Never waits. Raises OSError."""
         try:
             handle = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
@@ -66,7 +67,7 @@ class Lease:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(self._text())
-        except OSError:  # the disk is full, say: nobody shall wait for us
+        except OSError:  # for example, the disk is full: others must not wait for this lease
             with contextlib.suppress(OSError):
                 self._path.unlink()
             raise
@@ -77,7 +78,7 @@ class Lease:
         return True
 
     def release(self) -> None:
-        """Lets go of it, if it still is ours."""
+        """Releases the lease, if it is still ours."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
@@ -88,7 +89,7 @@ class Lease:
             _held.discard(self._word)
 
     def _look(self) -> None:
-        """Watches the holder, and clears the way when it has gone."""
+        """Watches the holder, and removes the lease when the holder is gone."""
         try:
             content = read_bounded(self._path, _MOST_LEASE)
         except FileNotFoundError:
@@ -100,10 +101,10 @@ class Lease:
             self._clear(content)
 
     def _clear(self, content: bytes) -> None:
-        """Removes a lease, but not one that somebody has taken since we looked."""
+        """Removes a lease, but not one that was taken since it was read."""
         aside = self._path.with_name(f"{self._path.name}.{self._word}")
         try:
-            self._path.rename(aside)  # of several who try, one succeeds
+            self._path.rename(aside)  # if several processes try, only one succeeds
         except OSError:
             return
         if read_bounded(aside, _MOST_LEASE) != content:
@@ -114,7 +115,7 @@ class Lease:
     def _stay_alive(self) -> None:
         while not self._ended.wait(BEAT_EVERY):
             self._beat += 1
-            # In place, and not by a new file: what another machine remembers of the old one would look silent.
+            # Update the file in place: if it were replaced, another machine's cached copy would look silent.
             with contextlib.suppress(OSError), self._path.open("r+b") as file:
                 if not self._is_ours(file.read()):
                     return
@@ -129,7 +130,7 @@ class Lease:
 
 
 def leased(lock_file: Path) -> bool:
-    """Whether a live program seems to hold the lease that goes with a lock, here or on another machine."""
+    """Whether a live program appears to hold the lease that belongs to a lock, on this or another machine."""
     path = lease_file(lock_file)
     try:
         return (
@@ -141,7 +142,7 @@ def leased(lock_file: Path) -> bool:
 
 
 def _has_gone(content: bytes) -> bool:
-    """Whether the holder was a process of this machine that is no more."""
+    """Whether the holder was a process of this machine that has ended."""
     try:
         machine, process, word, _ = content.decode("ascii").split()
     except ValueError:
@@ -158,22 +159,22 @@ def _has_gone(content: bytes) -> bool:
 
 
 def _runs(process: int) -> bool:
-    if os.name != "posix":  # there is no harmless question, and locks between Windows' own processes are real
+    if os.name != "posix":  # there is no harmless check, and locks between processes on Windows are reliable
         return False
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # it runs, for another user
+    except OSError:  # the process runs as another user
         return True
     return True
 
 
 @functools.cache
 def _machine() -> str:
-    """The same for two processes that see one another's numbers, and for no others."""
+    """An identifier that two processes share only if they can see each other's process IDs."""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        # Containers of one machine count their processes apart.
+        # Containers on one machine have separate process IDs.
         return f"{boot}-{Path('/proc/self/ns/pid').stat().st_ino}"
     return f"{uuid.getnode():012x}"

@@ -1,4 +1,4 @@
-"""One download per file, whoever asks for it: threads, processes, machines with a shared folder."""
+"""One download per file, across threads, processes, and machines with a shared folder."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ __all__ = ["file_lock", "only_one", "try_lock"]
 _LOOK_EVERY = 0.2
 
 _NO_LOCKS_HERE = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
-"""What a folder says that knows no locks, such as one on NFS without its lock service."""
+"""Errors of a folder that doesn't support locks, such as one on NFS without its lock service."""
 
 
 @contextlib.contextmanager
 def only_one(lock_file: Path, target: Path, tracker: ProgressTracker, cancel: CancelToken) -> Iterator[None]:
-    """Holds the right to download `target`. Whoever waits for it shows how far the one who has it is.
+    """Holds the exclusive right to download `target`. While waiting, shows the progress of the current holder.
 
-    The lock is the operating system's: a process that is killed lets go of it. A lease beside it holds off machines
-    that the lock does not reach.
-    Raises Cancelled, or StorageFailed where no lock can be made.
+    The lock is the operating system's, so it is released when a process is killed. A lease next to it also excludes
+    machines that the lock doesn't reach.
+    Raises Cancelled, or StorageFailed if no lock can be created.
     """
     lock, lease = file_lock(lock_file), Lease(lease_file(lock_file))
     waiting = _Waiting(target, tracker, cancel)
@@ -54,20 +54,20 @@ def only_one(lock_file: Path, target: Path, tracker: ProgressTracker, cancel: Ca
 
 
 def file_lock(path: Path) -> FileLock:
-    """The operating system's lock on a file, whichever version of filelock is installed."""
-    # Its way out where there are no locks is a file that outlives a machine that dies. We have a lease.
-    if hasattr(FileLock, "fallback_to_soft"):  # older versions have no say in it
+    """The operating system's lock on a file, with any installed version of filelock."""
+    # Where locks aren't supported, filelock falls back to a file that remains when a machine dies. We use a lease.
+    if hasattr(FileLock, "fallback_to_soft"):  # older versions don't have this option
         return FileLock(path, thread_local=False, fallback_to_soft=False)
     return FileLock(path, thread_local=False)
 
 
 def try_lock(lock: FileLock) -> bool:
-    """Whether it is ours now, or there are no locks in this folder: then the lease alone decides. Raises OSError."""
+    """Whether the lock is ours, or the folder doesn't support locks and only the lease decides. Raises OSError."""
     try:
         lock.acquire(timeout=0)
     except Timeout:
         return False
-    except NotImplementedError:  # how older versions of filelock say ENOSYS
+    except NotImplementedError:  # older versions of filelock raise this for ENOSYS
         return True
     except OSError as error:
         if error.errno not in _NO_LOCKS_HERE:
@@ -84,7 +84,7 @@ def _wait_for(lease: Lease, lock_file: Path, waiting: _Waiting) -> None:
 
 
 class _Waiting:
-    """Shows how far somebody else's download of `target` is."""
+    """Shows the progress of another process's download of `target`."""
 
     def __init__(self, target: Path, tracker: ProgressTracker, cancel: CancelToken) -> None:
         self._target = target
@@ -93,7 +93,7 @@ class _Waiting:
         self._announced = False
 
     def a_moment(self) -> None:
-        """Waits a little. Raises Cancelled."""
+        """Waits briefly. Raises Cancelled."""
         if not self._announced:
             self._tracker.start("wait", file_name=self._target.name)
             self._announced = True

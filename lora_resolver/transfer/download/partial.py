@@ -1,15 +1,15 @@
-"""The temporary file of a download, and the record beside it that makes it possible to go on.
+"""The temporary file of a download, and the record next to it that makes resuming possible.
 
-    <name>.safetensors.air-part         the bytes so far, at their final places (with holes between)
+    <name>.safetensors.air-part         the bytes so far, at their final offsets (with gaps between)
     <name>.safetensors.air-part.json    what they are: size, SHA-256, ETag, and how much of each piece is there
-    <name>.safetensors.<word>.air-part  the whole of it, on the way to its name
+    <name>.safetensors.<word>.air-part  the complete file, just before it is renamed
 
-The record is written after the bytes that it speaks of, and replaced in one step. A process that is killed at any
-moment leaves a record that claims too little, never too much. After a power cut it may claim bytes that never reached
-the disk; the SHA-256 at the end finds that out.
+The record is written after the bytes that it describes, and replaced in one step. A process that is killed at any
+moment leaves a record that claims too little, never too much. After a power cut, the record may claim bytes that never
+reached the disk. The SHA-256 at the end detects this.
 
-Should somebody else work on the same download all the same, on a shared folder whose locks do nothing, then each has
-bytes of its own behind the one name, and what gets the file's name is what was hashed (`PartFile.place`).
+If another process still works on the same download, on a shared folder where locks have no effect, each process writes
+to a separate file under the same name. Only the file that was hashed gets the final name (`PartFile.place`).
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ __all__ = ["Facts", "PartFile", "TakenOver", "clear_partial", "read_progress", "
 PART_SUFFIX = ".air-part"
 RECORD_SUFFIX = ".air-part.json"
 SAVE_EVERY = 0.5
-"""Seconds between two records: what a killed process loses at most."""
+"""Seconds between two records: the most that is lost when a process is killed."""
 MAX_RECORD_BYTES = 4 * 1024**2
 _FORMAT = 1
 _WORD = 8
-"""Hexadecimal digits that tell one program's file, on the way to its name, from another's."""
+"""Hexadecimal digits that distinguish one program's file, just before it is renamed, from another's."""
 _LEFT_BY = re.compile(rf"(?P<target>.+?)(?:\.[0-9a-f]{{{_WORD}}})?{re.escape(PART_SUFFIX)}(?:\.json)?")
 
 
@@ -58,11 +58,11 @@ class Facts:
 
 
 class TakenOver(OSError):
-    """What lies under the part file's name is somebody else's."""
+    """The file at the part file's path was written by another program."""
 
 
 class PartFile:
-    """The temporary file of one download; threads may write to it at the same time."""
+    """The temporary file of one download. Threads may write to it at the same time."""
 
     def __init__(self, request: DownloadRequest) -> None:
         self.path = request.target.with_name(request.target.name + PART_SUFFIX)
@@ -74,18 +74,18 @@ class PartFile:
         self.facts: Facts | None = None
         self.pieces = Pieces([])
         self.resumed = False
-        """Whether bytes of an earlier run are in it."""
+        """Whether it contains bytes of an earlier run."""
         self._hashed: tuple[int, ...] | None = None
 
     def load(self) -> None:
-        """Takes up what an earlier run left, if it is part of the same file; else starts empty."""
+        """Loads what an earlier run left, if it is part of the same file. Otherwise, starts empty."""
         try:
             record = read_json_file(self._record_path, MAX_RECORD_BYTES)
             facts = Facts(record["size"], record["etag"])
             pieces = Pieces.from_record(record["pieces"])
             whole = self.path.stat().st_size == facts.size == pieces.size
             same = record["format"] == _FORMAT and record["sha256"] == self._sha256
-            # Without an expected hash, only an ETag says that the server still sends the same file.
+            # Without an expected hash, only an ETag shows that the server still sends the same file.
             usable = whole and same and (self._sha256 is not None or facts.etag != "")
         except (OSError, ValueError, KeyError, TypeError):
             usable = False
@@ -96,20 +96,20 @@ class PartFile:
             self.clear()
 
     def begin(self, facts: Facts, pieces: Pieces) -> None:
-        """Starts afresh for a file of these facts."""
+        """Starts over with an empty file for these facts."""
         self.facts, self.pieces, self.resumed = facts, pieces, False
-        self.path.unlink(missing_ok=True)  # never emptied: somebody else's bytes may lie there
+        self.path.unlink(missing_ok=True)  # not truncated: it may be another process's file
         with self.path.open("xb") as file:
             if facts.size is not None:
                 file.truncate(facts.size)
         self.save()
 
     def open(self) -> FileIO:
-        """A handle of its own for each thread; unbuffered, so that what is written is there for all."""
+        """A separate handle for each thread. Unbuffered, so that other threads see written bytes at once."""
         return self.path.open("rb+", buffering=0)
 
     def save(self, *, at_most_every: float = 0.0) -> None:
-        """Writes the record. Only what can be resumed has one."""
+        """Writes the record. Only a resumable download has one."""
         if self.facts is None or self.facts.size is None or not self.pieces.resumable:
             return
         with self._lock:
@@ -133,7 +133,7 @@ class PartFile:
         self.facts, self.pieces, self.resumed = None, Pieces([]), False
 
     def keep_or_clear(self) -> None:
-        """After a failure: keeps what can be resumed and nothing else. Never raises; the failure is what counts."""
+        """After a failure: keeps only what can be resumed. Never raises, so that the original failure is reported."""
         with contextlib.suppress(OSError, StorageFailed):
             if self.pieces.resumable and self.pieces.done:
                 self.save()
@@ -141,18 +141,18 @@ class PartFile:
                 self.clear()
 
     def hashed(self, file: FileIO) -> None:
-        """Notes that it is this open file whose SHA-256 was computed, whatever lies under the name later."""
+        """Notes that the SHA-256 was computed from this open file, whatever is at the path later."""
         self._hashed = _identity(os.fstat(file.fileno()))
 
     def place(self, target: Path, sha256: str) -> None:
-        """Gives the verified file its name: the bytes that were hashed, and no others.
+        """Renames the verified file to its final name. Only the bytes that were hashed get that name.
 
-        Raises TakenOver where somebody else has put theirs under the part file's name.
+        Raises TakenOver if another program has replaced the part file.
         """
         own = target.with_name(f"{target.name}.{secrets.token_hex(_WORD // 2)}{PART_SUFFIX}")
-        self.path.replace(own)  # from here on nobody else knows where it is
+        self.path.replace(own)  # from here on, no other program knows the path
         try:
-            # Some network folders number and date a file anew when it is flushed; then the bytes decide.
+            # Some network folders change a file's inode and time when it is flushed. In that case, compare the bytes.
             if _identity(own.stat()) != self._hashed and sha256_of(own) != sha256:
                 raise TakenOver(f"{self.path.name} was replaced by another program")
             own.replace(target)
@@ -164,12 +164,12 @@ class PartFile:
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
-    """The number alone is given again to the next file when one is deleted."""
+    """Identifies a file. The inode alone isn't enough, because it is reused when a file is deleted."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def sha256_of(path: Path) -> str:
-    """In lower-case hex."""
+    """The SHA-256 of a file, in lowercase hex."""
     digest = hashlib.sha256()
     with open_regular(path) as file:
         while block := file.read(1 << 20):
@@ -178,7 +178,7 @@ def sha256_of(path: Path) -> str:
 
 
 def read_progress(target: Path) -> tuple[int, int] | None:
-    """(bytes there, size) of a download of `target` that another process has under way."""
+    """(bytes present, size) of a download of `target` that is running in another process."""
     try:
         record = read_json_file(target.with_name(target.name + RECORD_SUFFIX), MAX_RECORD_BYTES)
         return Pieces.from_record(record["pieces"]).done, int(record["size"])
@@ -187,7 +187,7 @@ def read_progress(target: Path) -> tuple[int, int] | None:
 
 
 def target_of(path: Path) -> Path | None:
-    """The file that a download was making when it left this; None for what no download leaves."""
+    """The target of the download that left this file; None if no download left it."""
     found = _LEFT_BY.fullmatch(path.name)
     return path.with_name(found["target"]) if found else None
 

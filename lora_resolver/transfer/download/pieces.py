@@ -1,6 +1,6 @@
-"""A file in pieces: each is fetched by one request at a time, and the first missing one is always next.
+"""A file in pieces. One request at a time fetches a piece, and the first missing piece is always next.
 
-Pieces are handed out in order, so that the beginning of the file is complete early and SHA-256 can follow.
+Pieces are assigned in order, so that the beginning of the file is complete early and SHA-256 can follow.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["Piece", "Pieces"]
 
 LARGEST = 32 * 1024**2
-"""Bytes. Larger ones would leave SHA-256 far behind, and one slow connection would be waited for at the end."""
+"""Bytes. With larger pieces, SHA-256 would fall far behind, and the end would wait for one slow connection."""
 
 ROUNDS = 4
-"""Pieces for each connection, where the file is large enough: evens out connections of different speed."""
+"""Pieces per connection, if the file is large enough. Compensates for connections of different speeds."""
 
 
 @dataclass
 class Piece:
-    """The bytes `start` ≤ x < `end`, of which the first `done` are there. `end` is None where nobody knows."""
+    """The bytes `start` ≤ x < `end`, of which the first `done` are present. `end` is None if it is unknown."""
 
     start: int
     end: int | None
@@ -35,7 +35,7 @@ class Piece:
 
     @property
     def position(self) -> int:
-        """Where the next byte goes."""
+        """The offset of the next byte."""
         return self.start + self.done
 
 
@@ -50,18 +50,18 @@ class Pieces:
 
     @classmethod
     def plan(cls, size: int, connections: int, smallest: int) -> Pieces:
-        """Cuts a file of `size` bytes for so many connections; none smaller than `smallest` but the last."""
+        """Splits a file of `size` bytes for this many connections. Only the last piece may be below `smallest`."""
         length = max(smallest, min(LARGEST, -(-size // (connections * ROUNDS))))
         return cls([Piece(start, min(start + length, size)) for start in range(0, size, length)])
 
     @classmethod
     def in_one(cls, size: int | None) -> Pieces:
-        """For a server that sends the whole or nothing."""
+        """One piece, for a server that doesn't support ranges."""
         return cls([Piece(0, size)], resumable=False)
 
     @classmethod
     def from_record(cls, record: Sequence[Sequence[int]]) -> Pieces:
-        """From `as_record`. Raises ValueError for pieces that do not lie side by side."""
+        """From `as_record`. Raises ValueError for pieces that aren't contiguous."""
         pieces = [Piece(int(start), int(end), int(done)) for start, end, done in record]
         expected = 0
         for piece in pieces:
@@ -80,18 +80,18 @@ class Pieces:
 
     @property
     def done(self) -> int:
-        """Bytes that are there."""
+        """The number of bytes present."""
         with self._changed:
             return sum(piece.done for piece in self._pieces)
 
     @property
     def waiting(self) -> int:
-        """Pieces that nobody fetches yet."""
+        """The number of incomplete pieces that no thread has taken."""
         with self._changed:
             return sum(self._free(number) for number in range(len(self._pieces)))
 
     def take(self) -> Piece | None:
-        """The first incomplete piece that nobody has taken; None when there is no more."""
+        """The first incomplete piece that no thread has taken; None if there are no more."""
         with self._changed:
             for number, piece in enumerate(self._pieces):
                 if self._free(number):
@@ -100,21 +100,21 @@ class Pieces:
         return None
 
     def wrote(self, piece: Piece, count: int) -> None:
-        """`count` more bytes of the piece are in the file."""
+        """Records that `count` more bytes of the piece are in the file."""
         with self._changed:
             piece.done += count
             self._changed.notify_all()
 
     def ended(self, piece: Piece) -> None:
-        """The server says that a piece of unknown length ends here."""
+        """Records that a piece of unknown length ends here."""
         with self._changed:
             piece.end = piece.position
             self._changed.notify_all()
 
     def frontier(self, after: int, timeout: float) -> tuple[int, bool]:
-        """Bytes that are there without a gap, and whether that is all.
+        """The number of bytes present without a gap, and whether they are the whole file.
 
-        Waits up to `timeout` seconds for more than `after`.
+        Waits up to `timeout` seconds until there are more than `after`.
         """
         with self._changed:
             reached, whole = self._frontier()

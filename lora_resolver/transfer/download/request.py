@@ -1,4 +1,4 @@
-"""What to fetch, and where it goes."""
+"""What to download, and where to put it."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ class DownloadRequest:
     file: FileRecord
     target: Path
     explain: Callable[[Answer], LoraResolverError | None]
-    """What a refusal of this source means, or None where the status alone says it."""
+    """Explains a refusal by this source; returns None if the status alone explains it."""

@@ -1,4 +1,4 @@
-"""What a file must be before it gets its name."""
+"""The conditions that a file must meet before it gets its final name."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ __all__ = ["VerifiedFile", "check_content", "check_free_space"]
 
 
 class VerifiedFile(NamedTuple):
-    """What is known of a file that has just been verified: nobody reads it again for that."""
+    """What is known about a file that was just verified, so that nothing needs to read it again."""
 
     sha256: str
-    """In lower-case hex."""
+    """In lowercase hex."""
     header: SafetensorsHeader
 
 
 def check_content(request: DownloadRequest, path: Path, sha256: str) -> VerifiedFile:
-    """The expected bytes, and a safetensors file that can be believed. Raises VerificationFailed."""
+    """Checks the SHA-256 and that the file is a valid safetensors file. Raises VerificationFailed."""
     if request.file.sha256 is not None and sha256 != request.file.sha256:
         raise VerificationFailed(
-            f"{request.file.name!r} arrived with SHA-256 {sha256}, but {request.file.sha256} was expected",
+            f"Checksum mismatch for {request.file.name!r}: expected SHA-256 {request.file.sha256}, got {sha256}",
             code="wrongHash",
-            remedy="Nothing was kept. Run it again; if it stays so, the source serves a file that is not its own.",
+            remedy="The downloaded data was deleted. Try again. If this happens again, the file doesn't match its "
+            "published metadata.",
         )
     return VerifiedFile(sha256, read_header(path))
 
 
 def check_free_space(folder: Path, needed: int) -> None:
-    """Raises StorageFailed when the disk has no room for so many more bytes."""
+    """Raises StorageFailed if the disk doesn't have enough space for this many more bytes."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise StorageFailed(
-            f"the disk of {folder} has {free:,} bytes left, and {needed:,} are needed",
+            f"Not enough disk space in {folder}: {needed:,} bytes are needed, and {free:,} are free",
             code="diskFull",
-            remedy="Free some space and run it again; what was downloaded is kept.",
+            remedy="Free up disk space and try again. Interrupted downloads resume.",
         )
