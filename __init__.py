@@ -1,4 +1,4 @@
-"""AIR LoRA for ComfyUI. ComfyUI imports this file at its start, so nothing heavy is imported here."""
+"""AIR LoRA for ComfyUI. ComfyUI imports this file when it starts, so this file has no heavy imports."""
 
 WEB_DIRECTORY = "./web"
 
@@ -6,7 +6,7 @@ __all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]
 
 
 async def comfy_entrypoint():
-    """Called once by ComfyUI's loader; returns the extension with all nodes."""
+    """Returns the extension with all nodes. ComfyUI's loader calls it once."""
     from .nodes import AirLoraExtension
 
     return AirLoraExtension()

@@ -1,4 +1,4 @@
-"""The nodes, as ComfyUI's V3 API wants them listed."""
+"""The list of the nodes, for ComfyUI's V3 API."""
 
 from comfy_api.latest import ComfyExtension, io
 
@@ -19,11 +19,16 @@ class AirLoraExtension(ComfyExtension):
     """All nodes of the pack."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """ComfyUI asks once, at its start, before it opens its server: the moment for our routes too."""
+        """Registers the pack's routes and returns the nodes.
+
+        ComfyUI calls this once, when it starts, before it opens its server.
+        """
+        from .endpoint.route import register_endpoint
         from .server.picture_records import register_picture_records
         from .server.routes import register_routes
 
         register_routes()
+        register_endpoint()
         register_picture_records()
         return [
             AirLoraAnalyze,

@@ -14,41 +14,43 @@ from .server.failures import tells_programs
 
 
 class AirLoraAnalyze(TakesArray):
-    """Measures the deltas of an array without making them."""
+    """Measures the deltas of an array without computing them in full."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Ids are part of every saved workflow: they stay."""
+        """Saved workflows contain these IDs, so they never change."""
         return io.Schema(
             node_id="AirLoraAnalyze",
             display_name="Analyze LoRA Array",
             category="loaders/AIR LoRA",
             description=(
-                "Shows how strong each LoRA of an array is on this checkpoint, in which blocks, how much each pair "
-                "competes, and at which weights all would be equally strong."
+                "Shows how strongly each LoRA in an array changes this checkpoint and in which blocks, how much each "
+                "pair competes, and which weights make all LoRAs equally strong."
             ),
             inputs=[
-                io.Model.Input("model", tooltip="The checkpoint's diffusion model, before any LoRA."),
+                io.Model.Input("model", tooltip="The checkpoint's diffusion model, without LoRAs."),
                 lora_input(),
                 io.Clip.Input(
-                    "clip", optional=True, tooltip="The text encoder, to measure what the LoRAs change there."
+                    "clip", optional=True, tooltip="The text encoder. Connect it to measure its changes, too."
                 ),
                 expert_input(),
             ],
             outputs=[
                 io.Image.Output(
                     display_name="picture",
-                    tooltip="Bars of strength, in total and by block, and a map of how much each pair competes.",
+                    tooltip="A chart of each LoRA's strength, in total and by block, and of how much each pair "
+                    "competes.",
                 ),
-                io.String.Output(display_name="summary", tooltip="The findings in sentences."),
-                io.String.Output(display_name="report", tooltip="All figures, as JSON."),
+                io.String.Output(display_name="summary", tooltip="The results as text."),
+                io.String.Output(display_name="report", tooltip="All measurements, as JSON."),
                 io.String.Output(
                     display_name="even_lora",
-                    tooltip="The array at weights that make every LoRA as strong as the others.",
+                    tooltip="The array with weights that make all LoRAs equally strong.",
                 ),
                 io.String.Output(
                     display_name="apart_lora",
-                    tooltip="The array in which LoRAs that compete leave each other the blocks that each needs most.",
+                    tooltip="The array with block weights that separate competing LoRAs: each keeps the blocks "
+                    "it needs most.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -57,8 +59,8 @@ class AirLoraAnalyze(TakesArray):
     @classmethod
     @tells_programs
     def execute(cls, model: Any, lora: str, clip: Any = None, expert: str = "both") -> io.NodeOutput:
-        """Picture, summary, report, the evened-out array."""
-        # Late: no start of ComfyUI waits for the patching and the drawing.
+        """Returns the picture, the summary, the report, and the two suggested arrays."""
+        # Imported late, so that ComfyUI starts without loading the patching and drawing code.
         from .array.analysis_report import analysis_report
         from .array.apply import apply_array
         from .pictures.drawing import to_tensor
@@ -82,6 +84,6 @@ class AirLoraAnalyze(TakesArray):
             json.dumps(facts, ensure_ascii=False, indent=2),
             format_lora_array(found.suggestion),
             format_lora_array(found.apart),
-            # The page shows them behind the bars of a row's blocks.
+            # The page shows `strengths` behind the bars of a row's blocks.
             ui={"air_lora": [{"lora": lora, "report": None, "strengths": found.by_block}]},
         )

@@ -1,4 +1,4 @@
-"""LoRA Array as Hooks: an array for a region of the picture, or for one of several conditionings."""
+"""LoRA Array as Hooks: an array for one region of the picture, or for one of several conditionings."""
 
 from __future__ import annotations
 
@@ -12,44 +12,46 @@ from .server.failures import tells_programs
 
 
 class AirLoraHooks(TakesArray):
-    """A `lora` array as HOOKS, checked against the checkpoint that they will be used with."""
+    """Turns a `lora` array into HOOKS, after checking it against the checkpoint that will use them."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Ids are part of every saved workflow: they stay."""
+        """Saved workflows contain these IDs, so they never change."""
         return io.Schema(
             node_id="AirLoraHooks",
             display_name="LoRA Array as Hooks",
             category="loaders/AIR LoRA",
             description=(
-                "Gives the LoRAs of an array to a part of the picture: connect the hooks to Cond Set Props or Pair "
-                "Conditioning with a mask. Finds, downloads and checks each LoRA as Apply LoRA Array does."
+                "Applies the LoRAs of an array to part of the image: connect the hooks to Cond Set Props or Cond "
+                "Pair Set Props with a mask. Finds, downloads, and checks each LoRA, as Apply LoRA Array does."
             ),
             inputs=[
                 io.Model.Input(
-                    "model", tooltip="The model that samples with these hooks. It is not changed."
+                    "model", tooltip="The model that samples with these hooks. This node doesn't change it."
                 ),
                 lora_input(),
                 io.Clip.Input(
                     "clip",
                     optional=True,
-                    tooltip="Its text encoder, for Set CLIP Hooks. Without it, text-encoder keys are left out.",
+                    tooltip="The model's text encoder, for Set CLIP Hooks. Without it, text-encoder keys are "
+                    "skipped.",
                 ),
                 io.Combo.Input(
                     "on_mismatch",
                     options=["error", "skip"],
                     default="error",
                     optional=True,
-                    tooltip="What to do with a LoRA that does not fit the checkpoint: stop, or leave it out.",
+                    tooltip="What to do if a LoRA doesn't match the checkpoint: stop with an error, or skip it.",
                 ),
                 expert_input(),
             ],
             outputs=[
                 io.Hooks.Output(display_name="HOOKS", tooltip="All LoRAs of the array as one hook."),
                 io.String.Output(
-                    display_name="trigger_words", tooltip="Of all applied entries, comma-separated."
+                    display_name="trigger_words",
+                    tooltip="The trigger words of all applied entries, comma-separated.",
                 ),
-                io.String.Output(display_name="report", tooltip="What the hooks hold, as JSON."),
+                io.String.Output(display_name="report", tooltip="What the hooks contain, as JSON."),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
@@ -59,8 +61,8 @@ class AirLoraHooks(TakesArray):
     def execute(
         cls, model: Any, lora: str, clip: Any = None, on_mismatch: str = "error", expert: str = "both"
     ) -> io.NodeOutput:
-        """HOOKS, trigger words, report."""
-        # Late: no start of ComfyUI waits for the patching.
+        """Returns HOOKS, trigger words, and the report."""
+        # Imported late, so that ComfyUI starts without loading the patching code.
         from .array.apply import apply_array
         from .patching.application import patches_of
         from .patching.schedules import hooks_for_conditionings

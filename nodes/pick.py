@@ -1,4 +1,4 @@
-"""Pick from LoRA Array: some of an array's LoRAs by a seed, or one after the other."""
+"""Pick from LoRA Array: picks some of an array's LoRAs, by a seed or in turn."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from .server.failures import tells_programs
 
 
 class AirLoraPick(TakesArray):
-    """An array → a smaller one, for Apply LoRA Array; its report and the picture's record then say what was picked."""
+    """Turns an array into a smaller one, for Apply LoRA Array.
+
+    The report of Apply LoRA Array and the picture's record then show what was picked.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Ids are part of every saved workflow: they stay."""
+        """Saved workflows contain these IDs, so they never change."""
         return io.Schema(
             node_id="AirLoraPick",
             display_name="Pick from LoRA Array",
             category="loaders/AIR LoRA",
             description=(
-                "Picks some LoRAs of an array for each picture: at random by a seed, or one after the other, with "
-                "weights from a range if you like."
+                "Picks some LoRAs of an array for each image, at random by a seed or in turn. Can also draw "
+                "the weights from a range."
             ),
             inputs=[
                 lora_input(),
@@ -32,32 +35,35 @@ class AirLoraPick(TakesArray):
                     min=0,
                     max=2**53 - 1,
                     control_after_generate=True,
-                    tooltip="The same seed picks the same. In turn, it counts the pictures: let it increment.",
+                    tooltip="The same seed picks the same LoRAs. For in turn, the seed counts the images: set "
+                    "it to increment.",
                 ),
                 io.Int.Input(
                     "count",
                     default=1,
                     min=1,
                     max=1000,
-                    tooltip="How many LoRAs each picture gets, of those on.",
+                    tooltip="How many of the enabled LoRAs each image gets.",
                 ),
                 io.Combo.Input(
                     "how",
                     options=list(HOW),
                     default=HOW[0],
-                    tooltip="random draws them. in turn takes one after the other, and begins again at the end.",
+                    tooltip="random draws LoRAs at random. in turn takes one after the other and starts over "
+                    "at the end.",
                 ),
                 io.String.Input(
                     "weights",
                     default="",
                     optional=True,
-                    tooltip="A range to draw the weights from, as 0.4 to 0.9. Empty: the weights of the array.",
+                    tooltip="The range to draw weights from, such as 0.4 to 0.9. If empty, the array's weights "
+                    "are used.",
                 ),
             ],
             outputs=[
                 io.String.Output(display_name="lora", tooltip="The picked LoRAs, for Apply LoRA Array."),
                 io.String.Output(
-                    display_name="picked", tooltip="What was picked, one name and weight a line."
+                    display_name="picked", tooltip="The picked LoRAs, one identifier and weight per line."
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -72,7 +78,7 @@ class AirLoraPick(TakesArray):
         how: str | None = None,
         weights: str | None = "",
     ) -> bool | str:
-        """Refuses what cannot be picked when the prompt is queued. What is wired in is not known yet: None."""
+        """Rejects invalid values when the prompt is queued. The value of a connected input is still None then."""
 
         def check() -> None:
             entries = read_array(lora) if lora is not None else None
@@ -84,7 +90,7 @@ class AirLoraPick(TakesArray):
     @classmethod
     @tells_programs
     def execute(cls, lora: str, seed: int, count: int, how: str, weights: str = "") -> io.NodeOutput:
-        """An array, and what is in it as text."""
+        """Returns the array of the picked entries, and the same entries as text."""
         picked = pick(read_array(lora), how, seed, count, weights)
         lines = "\n".join(f"{entry.identifier}  {entry.weight:g}" for entry in picked)
         text = format_lora_array(picked)

@@ -1,4 +1,4 @@
-"""Prompt with Trigger Words: a prompt that says what its LoRAs need."""
+"""Prompt with Trigger Words: adds the trigger words that a prompt's LoRAs need."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from .array.trigger_words import with_missing_words
 
 
 class AirLoraPrompt(io.ComfyNode):
-    """Puts trigger words behind a prompt that does not have them."""
+    """Appends missing trigger words to a prompt."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Ids are part of every saved workflow: they stay."""
+        """Saved workflows contain these IDs, so they never change."""
         return io.Schema(
             node_id="AirLoraPrompt",
             display_name="Prompt with Trigger Words",
             category="loaders/AIR LoRA",
-            description="A prompt, with the trigger words behind it that it lacks.",
+            description="Appends missing trigger words to a prompt.",
             inputs=[
                 io.String.Input("prompt", multiline=True, default="", dynamic_prompts=True),
                 io.String.Input(
                     "trigger_words",
                     force_input=True,
-                    tooltip="Of Apply LoRA Array, LoRA Array or Resolve LoRA.",
+                    tooltip="From Apply LoRA Array, LoRA Array, or Resolve LoRA.",
                 ),
                 io.Boolean.Input(
                     "append",
                     default=True,
                     optional=True,
-                    tooltip="Off: the prompt stays as it is written.",
+                    tooltip="If off, the prompt stays unchanged.",
                 ),
             ],
             outputs=[
                 io.String.Output(display_name="prompt", tooltip="For CLIP Text Encode."),
-                io.String.Output(display_name="appended", tooltip="What the prompt did not have."),
+                io.String.Output(display_name="appended", tooltip="The trigger words that were appended."),
             ],
         )
 
     @classmethod
     def execute(cls, prompt: str, trigger_words: str, append: bool = True) -> io.NodeOutput:
-        """The prompt, and what was put behind it."""
+        """Returns the prompt, and the words that were appended."""
         extended, missing = with_missing_words(prompt, [trigger_words] if append else [])
         return io.NodeOutput(extended, ", ".join(missing))

@@ -1,4 +1,4 @@
-"""Resolve LoRA: an identifier in, the name that ComfyUI's own loaders take out."""
+"""Resolve LoRA: resolves an identifier to the file name that ComfyUI's own loaders take."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ if TYPE_CHECKING:
 
 
 class AirLoraResolve(io.ComfyNode):
-    """One LoRA, found or downloaded, for whatever loads it."""
+    """Finds or downloads one LoRA, for any loader."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Ids are part of every saved workflow: they stay."""
+        """Saved workflows contain these IDs, so they never change."""
         return io.Schema(
             node_id="AirLoraResolve",
             display_name="Resolve LoRA",
             category="loaders/AIR LoRA",
-            description="Finds or downloads one LoRA and gives the name under which other loaders list it.",
+            description="Finds or downloads one LoRA and returns the file name that other loaders use for it.",
             inputs=[
                 io.String.Input(
                     "identifier",
                     default="",
                     placeholder="civitai:120096@135931",
-                    tooltip="An AIR, the address of a model page, huggingface:…, sha256:… or local:….",
+                    tooltip="An AIR, the URL of a model page, huggingface:…, sha256:…, or local:….",
                 ),
             ],
             outputs=[
                 LoaderName.Output(
                     display_name="lora_name",
-                    tooltip="For the lora_name of Load LoRA and other packs' loaders.",
+                    tooltip="For the lora_name input of Load LoRA and other packs' loaders.",
                 ),
-                io.String.Output(display_name="path", tooltip="Where the file lies."),
+                io.String.Output(display_name="path", tooltip="The path of the file."),
                 io.String.Output(display_name="trigger_words", tooltip="Comma-separated."),
-                io.String.Output(display_name="info", tooltip="What is known of it, as JSON."),
+                io.String.Output(display_name="info", tooltip="Information about the LoRA, as JSON."),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
     def validate_inputs(cls, identifier: str | None) -> bool | str:
-        """Refuses what names no model when the prompt is queued. A wired-in text is not known yet: None."""
+        """Rejects an invalid identifier when the prompt is queued. A connected text is still None then."""
         if identifier is None:
             return True
         try:
@@ -63,16 +63,19 @@ class AirLoraResolve(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, identifier: str | None = None, **_others: Any) -> str:
-        """Runs again when a file with a local name was replaced; reads no file and no network."""
+        """Changes when a file with a local name is replaced, so that the node runs again.
+
+        Reads no file contents, and doesn't use the network.
+        """
         return array_fingerprint(None if identifier is None else json.dumps([{"model": identifier}]))
 
     @classmethod
     @tells_programs
     def execute(cls, identifier: str) -> io.NodeOutput:
-        """Name, path, trigger words, info."""
+        """Returns the name, the path, the trigger words, and the info."""
         from ..lora_resolver import (
             Resolver,
-        )  # late: it needs an HTTP client, which no start of ComfyUI waits for
+        )  # late, so that ComfyUI starts without loading an HTTP client
 
         try:
             wanted = parse_identifier(identifier)
@@ -85,7 +88,7 @@ class AirLoraResolve(io.ComfyNode):
 
 
 def _info(file: ResolvedLora) -> dict[str, Any]:
-    from .array.apply import file_facts  # late: no start of ComfyUI waits for the patching
+    from .array.apply import file_facts  # late, so that ComfyUI starts without loading the patching code
 
     facts: dict[str, Any] = {"model": str(file.identifier), **file_facts(file)}
     if file.record is not None:

@@ -1,4 +1,4 @@
-"""Save LoRA Array as One LoRA: one file that every program loads, in place of a stack."""
+"""Save LoRA Array as One LoRA: replaces a stack with one file that any program can load."""
 
 from __future__ import annotations
 
@@ -20,64 +20,65 @@ LARGEST_RANK = 4096
 
 
 class AirLoraSave(TakesArray):
-    """Sums an array into one file."""
+    """Merges an array into one file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Ids are part of every saved workflow: they stay."""
+        """Saved workflows contain these IDs, so they never change."""
         return io.Schema(
             node_id="AirLoraSave",
             display_name="Save LoRA Array as One LoRA",
             category="loaders/AIR LoRA",
             description=(
-                "Sums the LoRAs of an array, at their weights, into one file in the loras folder that any program "
-                "loads: exactly, or cut to a rank, with the error told."
+                "Merges the LoRAs of an array, at their weights, into one file in the loras folder that any "
+                "program can load. The merge is exact, or reduced to a rank with the error reported."
             ),
             inputs=[
-                io.Model.Input("model", tooltip="The checkpoint's diffusion model, before any LoRA."),
+                io.Model.Input("model", tooltip="The checkpoint's diffusion model, without LoRAs."),
                 lora_input(),
                 io.String.Input(
                     "file_name",
                     default="merged/my-mix",
-                    tooltip="Below ComfyUI's loras folder. The ending is added.",
+                    tooltip="The path in ComfyUI's loras folder. The file extension is added automatically.",
                 ),
                 io.Int.Input(
                     "rank",
                     default=0,
                     min=0,
                     max=LARGEST_RANK,
-                    tooltip="0: exact, with all ranks stacked. Else the best approximation of this rank: a smaller "
-                    "file.",
+                    tooltip="0 keeps the merge exact, with all ranks stacked. Other values give the best "
+                    "approximation of that rank, in a smaller file.",
                 ),
                 io.Combo.Input(
                     "precision",
                     options=["fp16", "bf16", "fp32"],
                     default="fp16",
-                    tooltip="Of the numbers in the file.",
+                    tooltip="The precision of the numbers in the file.",
                 ),
                 io.Combo.Input(
                     "if_exists",
                     options=list(IF_EXISTS),
                     default=IF_EXISTS[0],
-                    tooltip="What to do where there is a file of this name: number the new one, stop, or replace it.",
+                    tooltip="What to do if the file already exists: number the new file, stop, or replace the "
+                    "old file.",
                 ),
                 io.Clip.Input(
                     "clip",
                     optional=True,
-                    tooltip="The text encoder. Without it, its part is not in the file.",
+                    tooltip="The text encoder. Without it, the file doesn't include text-encoder changes.",
                 ),
                 expert_input(),
                 LoraStack.Input(
                     "lora_stack",
                     optional=True,
-                    tooltip="LoRAs from a stack node of another pack. They join the array.",
+                    tooltip="LoRAs from another pack's stack node. They're added to the array.",
                 ),
             ],
             outputs=[
-                LoaderName.Output(display_name="lora_name", tooltip="For the lora_name of Load LoRA."),
-                io.String.Output(display_name="lora", tooltip="The file as a lora array, at weight 1."),
+                LoaderName.Output(display_name="lora_name", tooltip="For the lora_name input of Load LoRA."),
+                io.String.Output(display_name="lora", tooltip="The saved file as a lora array, at weight 1."),
                 io.String.Output(
-                    display_name="report", tooltip="What was saved, its rank and its error, as JSON."
+                    display_name="report", tooltip="What was saved, its rank, and its error, as JSON."
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -86,7 +87,7 @@ class AirLoraSave(TakesArray):
 
     @classmethod
     def validate_inputs(cls, lora: str | None, file_name: str | None = None) -> bool | str:
-        """Refuses a malformed array or name when the prompt is queued. What is wired in is not known yet: None."""
+        """Rejects an invalid array or name when the prompt is queued. A connected input is still None then."""
 
         def check() -> None:
             if lora is not None:
@@ -110,8 +111,8 @@ class AirLoraSave(TakesArray):
         expert: str = "both",
         lora_stack: list[Row] | None = None,
     ) -> io.NodeOutput:
-        """Name for loaders, array, report."""
-        # Late: no start of ComfyUI waits for the patching.
+        """Returns the name for loaders, the array, and the report."""
+        # Imported late, so that ComfyUI starts without loading the patching code.
         from .array.apply import apply_array
         from .array.merged_lora import save_merged
 

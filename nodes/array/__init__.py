@@ -1,1 +1,1 @@
-"""The array on its way through a node: its text, its entries, what is made of them."""
+"""Code of the nodes for arrays: from the text to entries, files, patched models, and reports."""

@@ -1,4 +1,4 @@
-"""An analysis in fields, in sentences, as a picture, and as the array that it suggests."""
+"""An analysis as fields, as sentences, as a picture, and as suggested arrays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .apply import Outcome
 
 COMPETES = 0.3
-"""The cosine from which a pair is worth a sentence. Deltas of unrelated LoRAs are far below 0.1."""
+"""The smallest cosine that the summary mentions. Deltas of unrelated LoRAs are far below 0.1."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ class AnalysisReport:
     summary: str
     picture: Image.Image
     suggestion: tuple[LoraEntry, ...]
-    """The array, at weights that make every entry as strong as the others."""
+    """The array, at weights that make all entries equally strong."""
     by_block: dict[str, dict[str, float]]
     """Identifier → block of the diffusion model → strength there."""
     apart: tuple[LoraEntry, ...]
-    """The array, where each block of entries that compete is left to the one that needs it more."""
+    """The array with block weights that separate competing entries: each block goes to the one that needs it more."""
 
 
 def analysis_report(model: Any, clip: Any, entries: Sequence[LoraEntry], outcome: Outcome) -> AnalysisReport:
-    """Of an applied array; `model` and `clip` (which may be None) are those from before."""
+    """The report for an applied array. `model` and `clip` (which may be None) are those without the array."""
     files = [each for each in outcome.entries if each.fit is not None]
     diffusion = analyse(model, [patches_of(each, text_encoder=False) for each in files])
     encoders = (
@@ -140,7 +140,7 @@ def _pair_facts(
 def _all_blocks(
     diffusion: Analysis, encoders: Analysis | None
 ) -> tuple[tuple[str, ...], list[tuple[float, ...]]]:
-    """The text encoders' blocks behind the model's."""
+    """The model's blocks, followed by the text encoders' blocks."""
     if encoders is None:
         return diffusion.blocks, list(diffusion.block_strengths)
     return (
@@ -152,7 +152,7 @@ def _all_blocks(
 def _suggestion(
     entries: Sequence[LoraEntry], rows: Sequence[Mapping[str, Any]], factors: Mapping[str, float]
 ) -> tuple[LoraEntry, ...]:
-    """Each entry by its file's factor: a file that is named twice keeps the proportion of its two weights."""
+    """Multiplies each entry's weights by its file's factor, so entries of the same file keep their proportion."""
     suggestion = []
     for entry, row in zip(entries, rows):
         factor = factors.get(row.get("joined_with", row["place"]), 1.0)
@@ -168,10 +168,10 @@ def _apart(
     files: Sequence[Applied],
     diffusion: Analysis,
 ) -> tuple[LoraEntry, ...]:
-    """Of two entries that compete, each leaves the other the blocks in which it has less of its own change.
+    """Separates each pair of competing entries: the one with less of its own change in a block leaves the block out.
 
-    By share of an entry's whole change, not by strength: the weaker one would leave all. What an entry says of blocks
-    itself stays.
+    This compares shares of an entry's whole change. By strength, the weaker entry would lose all blocks. An entry that
+    has block weights keeps them.
     """
     left_out: dict[str, dict[str, float]] = {}
     shares = [
@@ -181,7 +181,7 @@ def _apart(
     for one, other in combinations(range(len(files)), 2):
         if abs(diffusion.cosines[one][other]) < COMPETES:
             continue
-        first = files[one].lora.sha256 < files[other].lora.sha256  # so that the array's order decides nothing
+        first = files[one].lora.sha256 < files[other].lora.sha256  # so that the array's order doesn't matter
         for number, block in enumerate(diffusion.blocks):
             mine, theirs = shares[one][number], shares[other][number]
             if mine and theirs:
@@ -204,7 +204,7 @@ def _within(weight: float) -> float:
 
 def _summary(labels: Sequence[str], facts: Mapping[str, Any]) -> str:
     if not labels:
-        return "No LoRA of this array is on."
+        return "No LoRA in this array is enabled."
     lines = [
         f"{number}. {label} at {entry['weight']:g}: {_strength_in_words(entry)}"
         for number, (label, entry) in enumerate(zip(labels, facts["entries"]), start=1)
@@ -212,7 +212,7 @@ def _summary(labels: Sequence[str], facts: Mapping[str, Any]) -> str:
     number_of = {entry["place"]: number for number, entry in enumerate(facts["entries"], start=1)}
     lines += [_pair_in_words(pair, number_of) for pair in facts["pairs"] if abs(pair["cosine"]) >= COMPETES]
     if len(labels) > 1 and not any(abs(pair["cosine"]) >= COMPETES for pair in facts["pairs"]):
-        lines.append("No pair competes: their changes leave each other alone.")
+        lines.append("No pair competes: the changes don't affect each other.")
     changed = [
         f"{number_of[entry['place']]}: {entry['weight']:g} → {entry['suggested_weight']:g}"
         for entry in facts["entries"]
@@ -226,21 +226,23 @@ def _summary(labels: Sequence[str], facts: Mapping[str, Any]) -> str:
 def _strength_in_words(entry: Mapping[str, Any]) -> str:
     encoder = entry.get("text_encoder")
     words = (
-        f"{percent(entry['strength'])} of the model's weights" if entry["weights"] else "nothing in the model"
+        f"changes the model's weights by {percent(entry['strength'])}"
+        if entry["weights"]
+        else "doesn't change the model"
     )
     if encoder:
-        words += f", {percent(encoder['strength'])} of the text encoders'"
+        words += f", the text encoders' weights by {percent(encoder['strength'])}"
     strongest = max(entry["blocks"], key=entry["blocks"].__getitem__, default=None)
-    return f"{words}, most in {strongest}." if strongest and entry["weights"] else f"{words}."
+    return f"{words}. Strongest block: {strongest}." if strongest and entry["weights"] else f"{words}."
 
 
 def _pair_in_words(pair: Mapping[str, Any], number_of: Mapping[str, int]) -> str:
     one, other = (number_of[place] for place in pair["places"])
     cosine = pair["cosine"]
     what = (
-        "pull the same way, so together they are stronger than either was meant to be"
+        "reinforce each other, so together they're stronger than intended"
         if cosine > 0
-        else "pull opposite ways, so each takes from the other"
+        else "work against each other, so each weakens the other"
     )
     return (
         f"{one} and {other} {what} (cosine {cosine:.2f}, {pair['common_weights']:.0%} of weights in common)."

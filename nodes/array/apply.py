@@ -1,4 +1,4 @@
-"""A `lora` array, from parsed entries to patched models and a report: resolve, join, apply, tell."""
+"""Processes a `lora` array, from parsed entries to patched models and a report: resolve, join, apply, report."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ _log = logging.getLogger(__name__)
 
 
 _WITHOUT_DYNAMIC = (
-    "ComfyUI's dynamic VRAM is off for this model: a LoRA with a schedule has no factors, and its weights are patched "
-    "during the run."
+    "ComfyUI's dynamic VRAM is off for this model, because a LoRA with a schedule has no factors. Its weights are "
+    "patched during the run."
 )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the node hands on."""
+    """What the node returns."""
 
     model: Any
     clip: Any
     trigger_words: tuple[str, ...]
     report: dict[str, Any]
     entries: tuple[Applied, ...]
-    """Each different file of the array, once."""
+    """One for each different file of the array."""
 
 
 def apply_array(
@@ -70,11 +70,11 @@ def apply_array(
     apply_as: str = "patch",
     only_entries: bool = False,
 ) -> Outcome:
-    """Finds each active entry's file, checks it against the loaded checkpoint and adds its deltas.
+    """Finds each active entry's file, checks it against the loaded checkpoint, and adds its deltas.
 
     `expert` is which half of a dual-expert video model this is: "high", "low", or "both" for any other model.
     `apply_as` is "patch", "bypass" or "auto", as for `apply_loras`; `only_entries` adds nothing to the models.
-    Raises LoraResolverError, placed at its entry, before anything is patched.
+    Raises LoraResolverError, with the entry's place, before anything is patched.
     """
     started = time.perf_counter()
     set_limit(kept_bytes(DEFAULT_LIMIT))
@@ -105,7 +105,9 @@ def apply_array(
     for entry in application.entries:
         if entry.fit is not None and entry.fit.unmatched:
             lost = "; ".join(map(str, entry.fit.left_over))
-            _log.warning("%s: %s fits partly. Not loaded: %s", entry.lora.place, entry.lora.name, lost)
+            _log.warning(
+                "%s: %s is only partly loaded. Not loaded: %s", entry.lora.place, entry.lora.name, lost
+            )
     return Outcome(
         model=application.model,
         clip=application.clip,
@@ -118,10 +120,10 @@ def apply_array(
 def apply_to_pair(
     high: Any, low: Any, clip: Any, entries: Sequence[AnyEntry], **options: Any
 ) -> tuple[Outcome, Any]:
-    """`apply_array` for both experts of a video model: the first one's outcome, and the second MODEL.
+    """`apply_array` for both experts of a video model. Returns the first one's outcome, and the second MODEL.
 
-    The report's rows tell of the expert that took the entry; of one for both, its row for the other one is in
-    `entries_low`. CLIP takes the entries of the first alone.
+    Each row of the report is for the expert that its entry is for. If an entry is for both, its row is for the first
+    expert; its row for the second is in `entries_low`. Only the first expert's entries are applied to CLIP.
     """
     first = apply_array(high, clip, entries, expert="high", **options)
     second = apply_array(low, None, entries, expert="low", **options)
@@ -142,7 +144,7 @@ def apply_to_pair(
 def _check_before_downloads(
     looked: Mapping[str, PeekedLora | LoraResolverError], checkpoint: Checkpoint, skip_mismatches: bool
 ) -> dict[str, Mismatch]:
-    """Place → why it does not fit. Unless those are to be skipped, raises them, with what else went wrong."""
+    """Place → why the entry doesn't match. Unless mismatches are skipped, raises them, with all other errors."""
     refused: dict[str, Mismatch] = {}
     errors: list[LoraResolverError] = []
     for place, lora in looked.items():
@@ -162,7 +164,7 @@ def _check_before_downloads(
 def _sorted_out(
     wanted: Sequence[AnyEntry], outcomes: Sequence[ResolvedLora | LoraResolverError]
 ) -> tuple[dict[str, ResolvedLora], dict[str, Mismatch]]:
-    """Place → file, and place → why a file was not even downloaded. Raises what else went wrong."""
+    """Place → file, and place → why a file wasn't downloaded because it doesn't match. Raises all other errors."""
     files: dict[str, ResolvedLora] = {}
     refused: dict[str, Mismatch] = {}
     errors: list[LoraResolverError] = []
@@ -185,9 +187,9 @@ def _is_for(entry: AnyEntry, expert: str) -> bool:
 def _join(
     wanted: Sequence[AnyEntry], files: dict[str, ResolvedLora]
 ) -> tuple[list[WeightedLora], dict[str, str]]:
-    """The same file named twice counts once, with the summed weight, however it was named.
+    """Joins entries that name the same file, even by different identifiers, into one with the summed weight.
 
-    With other schedules or in other blocks it is two changes. Also place → the place with which it was joined.
+    Entries with different schedules or blocks aren't joined. Also returns place → the place of the joined entry.
     """
     joined: dict[Any, WeightedLora] = {}
     first: dict[str, str] = {}
@@ -221,13 +223,13 @@ def _called(file: ResolvedLora | PeekedLora) -> str:
 def _trigger_words(
     wanted: Sequence[AnyEntry], application: Application, files: dict[str, ResolvedLora]
 ) -> tuple[str, ...]:
-    """Each word once, in the array's order, of the entries that were applied: those that the entry says, or all."""
+    """The trigger words of the applied entries, each once, in the array's order: those set in the entry, or all."""
     applied = {entry.lora.sha256 for entry in application.entries if entry.fit is not None}
     words: dict[str, None] = {}
     for entry in wanted:
         file = files.get(entry.place)
         if file is not None and file.sha256 in applied:
-            own = entry.words if isinstance(entry, LoraEntry) else None
+            own = entry.words
             words.update(dict.fromkeys(file.trigger_words if own is None else own))
     return tuple(words)
 
@@ -241,7 +243,7 @@ def _report(
     expert: str,
     seconds: float,
 ) -> dict[str, Any]:
-    """Enough to reproduce the picture; holds no absolute path and no token."""
+    """The report: enough to reproduce the picture, without absolute paths or tokens."""
     applied = {entry.lora.place: entry for entry in application.entries}
     beside = dict(zip(applied, application.bypassed))
     rows = []
@@ -285,7 +287,7 @@ def _report(
 
 
 def file_facts(file: ResolvedLora) -> dict[str, Any]:
-    """What a report says of a file; no absolute path."""
+    """A file's facts for a report, without absolute paths."""
     return {
         "name": file.record.name if file.record else file.path.stem,
         "sha256": file.sha256,
@@ -298,6 +300,7 @@ def file_facts(file: ResolvedLora) -> dict[str, Any]:
         "scale": file.architecture.scale,
         "notes": _notes(file),
         "trigger_words": list(file.trigger_words),
+        **({"published_as": file.record.identifier} if file.record else {}),
         **({"from_store": True} if file.from_store else {}),
         **({"warnings": list(file.warnings)} if file.warnings else {}),
     }

@@ -1,4 +1,4 @@
-"""Wan 2.2 and its like: a version with a file for each of the two experts is a pair from one entry."""
+"""Dual-expert models such as Wan 2.2: chooses the expert's file if a version has one file for each expert."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _HIGH, _LOW = re.compile(r"high", re.IGNORECASE), re.compile(r"low", re.IGNORECA
 def with_files_of_expert(
     entries: Sequence[LoraEntry | StackEntry], expert: str
 ) -> list[LoraEntry | StackEntry]:
-    """The same entries; of a version that has one file called High and one called Low, the one of this expert.
+    """The entries. If a version has one file called High and one called Low, the entry gets the file of this expert.
 
-    An entry that names a file, or one expert, is taken at its word. `expert` is "high", "low" or "both".
+    An entry that already names a file or an expert stays unchanged. `expert` is "high", "low", or "both".
     """
     asked = [entry for entry in entries if expert != "both" and _may_be_a_pair(entry)]
     if not asked:
         return list(entries)
     from ...lora_resolver import (
         Resolver,
-    )  # late: it needs an HTTP client, which no start of ComfyUI waits for
+    )  # late, so that ComfyUI starts without loading an HTTP client
 
     found = {}
     for entry, peeked in zip(
         asked, Resolver(resolver_config()).peek_all([each.identifier for each in asked])
     ):
-        # What cannot be had is said where it is fetched.
+        # If the lookup fails, the error is reported later, when the file is resolved.
         record = None if isinstance(peeked, LoraResolverError) else peeked.record
         number = _file_of(record.model_files, expert) if record is not None else None
         if number is not None:
@@ -59,7 +59,7 @@ def _may_be_a_pair(entry: LoraEntry | StackEntry) -> bool:
 
 
 def _file_of(files: Sequence[tuple[str, str, str]], expert: str) -> str | None:
-    """Its id, where exactly one file is called High and one Low."""
+    """The ID of the expert's file, if exactly one file is called High and exactly one Low."""
     high = [number for number, name, _ in files if _HIGH.search(name) and not _LOW.search(name)]
     low = [number for number, name, _ in files if _LOW.search(name) and not _HIGH.search(name)]
     if len(high) != 1 or len(low) != 1:

@@ -1,4 +1,4 @@
-"""What the nodes that take a `lora` array have in common: its inputs, and what is said before they run."""
+"""Shared code of the nodes that take a `lora` array: their inputs, and their checks before they run."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ class TakesArray(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, lora: str | None) -> bool | str:
-        """Refuses a malformed array when the prompt is queued. A wired-in text is not known yet: None."""
+        """Rejects an invalid array when the prompt is queued. A connected text is still None then."""
         return refusal(lambda: lora is None or read_array(lora))
 
     @classmethod
     def fingerprint_inputs(cls, lora: str | None = None, **_others: Any) -> str:
-        """Runs again when a file with a local name was replaced; reads no file and no network."""
+        """Changes when a file with a local name is replaced, so that the node runs again.
+
+        Reads no file contents, and doesn't use the network.
+        """
         return array_fingerprint(lora)
 
 
 def refusal(check: Callable[[], object]) -> bool | str:
-    """What `validate_inputs` answers: True, or the sentence of the LoraResolverError that `check` raised."""
+    """The result for `validate_inputs`: True, or the message of the LoraResolverError that `check` raised."""
     try:
         check()
     except LoraResolverError as error:
@@ -40,34 +43,36 @@ def refusal(check: Callable[[], object]) -> bool | str:
     return True
 
 
-def lora_input(tooltip: str = "The lora array, as for Apply LoRA Array.") -> io.String.Input:
-    """The text that the rows of the page are a view of."""
+def lora_input(
+    tooltip: str = "The lora array, in the same format as for Apply LoRA Array.",
+) -> io.String.Input:
+    """The text input. The page shows its array as rows."""
     return io.String.Input("lora", multiline=True, default="[]", placeholder=EXAMPLE, tooltip=tooltip)
 
 
 def expert_input(
-    tooltip: str = 'Which expert of a dual-expert video model this model is. "both" for every other model.',
+    tooltip: str = 'Which expert of a dual-expert video model this model is. Choose "both" for all other models.',
 ) -> io.Combo.Input:
-    """The half of a dual-expert video model that MODEL is."""
+    """The input for which expert of a dual-expert video model MODEL is."""
     return io.Combo.Input(
         "expert", options=["both", "high", "low"], default="both", optional=True, tooltip=tooltip
     )
 
 
 def read_array(text: object) -> tuple[LoraEntry, ...]:
-    """The entries of an array, or of the `<lora:name:0.7>` tags of a text that is none. Raises InvalidLoraArray."""
+    """The entries of an array, or of the `<lora:name:0.7>` tags of a text that isn't one. Raises InvalidLoraArray."""
     tagged = tags_as_array(text, lora_names) if isinstance(text, str) else None
     return parse_lora_array(text if tagged is None else tagged)
 
 
 def array_fingerprint(text: str | None) -> str:
-    """The canonical array, and for local names the file's size and time of change.
+    """The canonical array, and for each local name, the file's size and modification time.
 
-    A version at CivitAI never changes, so its file is not looked at. A text that cannot be parsed is its own
-    fingerprint: the run itself will say what is wrong with it.
+    A version at CivitAI never changes, so its file isn't checked. If the text can't be parsed, the text itself is the
+    fingerprint, and the run reports the error.
     """
     from ...lora_resolver import (
-        Resolver,  # late: it needs an HTTP client, which no start of ComfyUI waits for
+        Resolver,  # late, so that ComfyUI starts without loading an HTTP client
     )
 
     if text is None:
@@ -89,8 +94,9 @@ def array_fingerprint(text: str | None) -> str:
 
 
 LoaderName = io.AnyType
-"""To ComfyUI, the type of a list is the list itself, which no output can name; only "anything" fits it."""
+"""The type of a file name for other loaders. In ComfyUI, the type of a combo input is its list of options. An output
+can't declare that type, so only "anything" matches it."""
 
 
 FROM_REQUEST = "from the request"
-"""In a list of files: the one that the request names."""
+"""An option in a list of files: uses the file that the request names."""

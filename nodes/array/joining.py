@@ -1,4 +1,4 @@
-"""Several `lora` arrays, each of its own input, read as one."""
+"""Joins the `lora` arrays of several inputs into one."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .inputs import read_array
 def joined_entries(**arrays: str | None) -> tuple[LoraEntry, ...]:
     """The entries of all arrays, in the order of the arguments; places begin with the argument's name: `more[0]`.
 
-    None is an input that is not connected. Raises InvalidLoraArray with the faults of all arrays.
+    None is an input that isn't connected. Raises InvalidLoraArray with the errors of all arrays.
     """
     entries: list[LoraEntry] = []
     faults: list[LoraResolverError] = []
     for name, text in arrays.items():
         try:
             entries += _entries_of(text, name)
-        except InvalidLoraArray as error:  # noqa: PERF203 - the faults of all arrays are shown at once
+        except InvalidLoraArray as error:  # noqa: PERF203 - the errors of all arrays are shown at once
             faults += error.errors
     if faults:
         raise InvalidLoraArray(faults)

@@ -1,7 +1,7 @@
-"""LORA_STACK, the type by which node packs hand LoRAs to each other: a list of (name, model weight, CLIP weight).
+"""LORA_STACK, the type that node packs use to pass LoRAs to each other: a list of (name, model weight, CLIP weight).
 
-Comfyroll's CR LoRA Stack and the Efficiency Nodes' LoRA Stacker brought it in; a stack that comes in is extended, not
-changed. Names are those that ComfyUI's own loaders list, with either separator; some packs put whole paths instead.
+Comfyroll's CR LoRA Stack and the Efficiency Nodes' LoRA Stacker introduced it. An incoming stack is extended, not
+changed. Names are those that ComfyUI's own loaders list, with either path separator. Some packs use whole paths.
 """
 
 from __future__ import annotations
@@ -31,48 +31,51 @@ Row = tuple[str, float, float]
 
 
 class FullRow(tuple[str, float, float]):
-    """A row that also has what an entry says beyond its weights. Other packs see three members."""
+    """A row that also contains what an entry has beyond its weights. Other packs see only the three members."""
 
     transformer: str
     schedule: Schedule | None
     blocks: BlockWeights | None
+    words: tuple[str, ...] | None
 
     def __new__(cls, row: Row, entry: LoraEntry) -> FullRow:
-        """The row of this entry."""
+        """Adds this entry's members to its row."""
         made = super().__new__(cls, row)
         made.transformer, made.schedule, made.blocks = entry.transformer, entry.schedule, entry.blocks
+        made.words = entry.words
         return made
 
 
 _ROW_LENGTH = 3
 
 _NOTHING = ("", "None")
-"""What stack nodes write for a row without a LoRA."""
+"""The names that stack nodes use for a row without a LoRA."""
 
 
 @dataclass(frozen=True)
 class StackEntry:
-    """One row of a stack, with the members of a LoraEntry. Stacks know weights beyond the array's limits."""
+    """One row of a stack, with the members of a LoraEntry. Its weights can exceed the array's limits."""
 
     identifier: Identifier
     weight: float
     clip_weight: float
     place: str
     folder: Path | None
-    """Where the file lies, if that is outside the `loras` folders."""
+    """The file's folder, if it is outside the `loras` folders."""
     enabled: bool = True
     transformer: str = "both"
     schedule: Schedule | None = None
     blocks: BlockWeights | None = None
+    words: tuple[str, ...] | None = None
 
     @property
     def active(self) -> bool:
-        """Whether it changes anything. What is not active is not looked up or read."""
+        """Whether it changes anything. Inactive entries aren't looked up or read."""
         return self.weight != 0 or self.clip_weight != 0
 
 
 def stack_rows(entries: Sequence[LoraEntry], files: Sequence[ResolvedLora]) -> list[Row]:
-    """One row for each entry and its file. Raises StorageFailed for a file that ComfyUI's own loaders cannot reach."""
+    """One row for each entry and its file. Raises StorageFailed for a file that ComfyUI's own loaders can't reach."""
     rows = []
     for entry, file in zip(entries, files):
         row: Row = (loader_name(file.path), entry.weight, entry.clip_weight)
@@ -80,15 +83,15 @@ def stack_rows(entries: Sequence[LoraEntry], files: Sequence[ResolvedLora]) -> l
         rows.append(row if is_plain else FullRow(row, entry))
         if entry.extensions():
             _log.warning(
-                "%s: %s keeps its schedule and its blocks where this pack's nodes take the stack; other packs' apply "
-                "it at %s all along",
+                "%s: %s has a schedule or block weights, which only this pack's nodes support. Other packs' "
+                "nodes apply it at %s to all steps and blocks",
                 *(entry.place, entry.identifier, f"{entry.weight:g}"),
             )
     return rows
 
 
 def stack_entries(stack: Sequence[Row] | None) -> tuple[StackEntry, ...]:
-    """The rows that name a LoRA; places are `lora_stack[0]`. Raises InvalidInput for what is no such row."""
+    """The rows that name a LoRA, with places such as `lora_stack[0]`. Raises InvalidInput for an invalid row."""
     return tuple(
         _entry(row, f"lora_stack[{position}]")
         for position, row in enumerate(stack or ())
@@ -104,12 +107,12 @@ def resolve_entries(
         [Mapping[str, PeekedLora | LoraResolverError]], Mapping[str, LoraResolverError]
     ],
 ) -> list[ResolvedLora | LoraResolverError]:
-    """As `Resolver.resolve_each`, but files of a stack may lie anywhere.
+    """Like `Resolver.resolve_each`, but files of a stack can be in any folder.
 
-    `before_downloads` is shown every entry by its place, and answers with the places that it refuses.
+    `before_downloads` is called with all entries by place, and returns the rejected places with their errors.
     """
     from ...lora_resolver import (
-        Resolver,  # late: it needs an HTTP client, which no start of ComfyUI waits for
+        Resolver,  # late, so that ComfyUI starts without loading an HTTP client
     )
 
     config = resolver_config()
@@ -128,7 +131,7 @@ def resolve_entries(
     ) -> Mapping[Identifier, LoraResolverError]:
         looked = {entry.place: found[entry.identifier] for entry in by_folder[None]}
         for folder, there in by_folder.items():
-            if folder is not None:  # files of a stack, which are on this disk
+            if folder is not None:  # files of a stack, which are already on this disk
                 peeked = resolvers[folder].peek_all([entry.identifier for entry in there])
                 looked |= {entry.place: each for entry, each in zip(there, peeked)}
         refused = before_downloads(looked)
@@ -152,9 +155,9 @@ def _is_empty(row: object) -> bool:
 
 def _entry(row: object, place: str) -> StackEntry:
     if not isinstance(row, (list, tuple)) or len(row) != _ROW_LENGTH or not isinstance(row[0], str):
-        raise _wrong_row("this is not (name, model weight, CLIP weight)", place)
+        raise _wrong_row("The row isn't (name, model weight, CLIP weight)", place)
     if not all(isinstance(weight, (int, float)) and math.isfinite(weight) for weight in row[1:]):
-        raise _wrong_row(f"the weights of {row[0]!r} are not two finite numbers", place)
+        raise _wrong_row(f"The weights of {row[0]!r} aren't two finite numbers", place)
     name, folder = lora_folder_of(row[0])
     try:
         identifier = parse_identifier(f"local:{name}")
@@ -162,7 +165,9 @@ def _entry(row: object, place: str) -> StackEntry:
         raise error.at(place) from None
     found = StackEntry(identifier, float(row[1]), float(row[2]), place, folder)
     if isinstance(row, FullRow):
-        found = replace(found, transformer=row.transformer, schedule=row.schedule, blocks=row.blocks)
+        found = replace(
+            found, transformer=row.transformer, schedule=row.schedule, blocks=row.blocks, words=row.words
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""An array → one LoRA file in ComfyUI's `loras` folder, which says what it was made of."""
+"""Saves an array as one LoRA file in ComfyUI's `loras` folder. The file's metadata lists its sources."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .apply import Outcome
 
-# Family id → the name that Stability AI's ModelSpec 1.0.0 has for it; others are written as their id.
+# Family ID → its name in Stability AI's ModelSpec 1.0.0; for other families, the ID itself is written.
 _MODELSPEC = {
     "sd1": "stable-diffusion-v1",
     "sd2": "stable-diffusion-v2-768-v",
@@ -29,13 +29,13 @@ _MODELSPEC = {
     "sd3": "stable-diffusion-v3-medium",
     "flux1": "flux-1-dev",
 }
-# The same for the tools that read kohya's metadata.
+# The same names for tools that read kohya's metadata.
 _KOHYA = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0", "sd3": "sd3", "flux1": "flux1"}
 
 
 @dataclass(frozen=True)
 class SavedLora:
-    """What was written."""
+    """The saved file and its report."""
 
     path: Path
     report: dict[str, Any]
@@ -52,26 +52,27 @@ def save_merged(
     precision: str,
     node_id: str | None,
 ) -> SavedLora:
-    """Saves an applied array; `model` and `clip` (which may be None) are those from before.
+    """Saves an applied array; `model` and `clip` (which may be None) are those without the array.
 
-    Block weights are written in. Raises InvalidInput with code `nothingToSave` where no entry changes anything, with
-    `scheduleInWeights` where one has a schedule, and what `merge` and `new_lora_file` raise.
+    Block weights are included in the saved tensors. Raises InvalidInput with code `nothingToSave` if no entry changes
+    anything, and with code `scheduleInWeights` if an entry has a schedule. Also raises the errors of `merge` and
+    `new_lora_file`.
     """
     scheduled = [each.lora for each in outcome.entries if each.lora.schedule is not None]
     if scheduled:
         raise InvalidInput(
-            f"{scheduled[0].name} has a schedule, which a file cannot have",
+            f"{scheduled[0].name} has a schedule, which can't be saved in a file",
             code="scheduleInWeights",
             parameter=scheduled[0].place,
-            remedy="Give it one weight, without start and end.",
+            remedy="Give it a single weight, without start and end.",
         )
     files = [each for each in outcome.entries if each.weights]
     if not files:
         raise InvalidInput(
-            "no LoRA of this array changes anything, so there is nothing to save",
+            "No LoRA in this array changes anything, so there's nothing to save",
             code="nothingToSave",
             parameter="lora",
-            remedy="Switch one on, or give it another weight than 0.",
+            remedy="Enable a LoRA, or set its weight to a value other than 0.",
         )
     merged = _merge(model, clip, outcome, rank, precision, node_id)
     sources = _sources(outcome)
@@ -131,7 +132,7 @@ def _sources(outcome: Outcome) -> list[dict[str, Any]]:
 
 
 def _metadata(title: str, outcome: Outcome, sources: list[dict[str, Any]], merged: Merged) -> dict[str, str]:
-    """All values are text, as the format demands. https://github.com/Stability-AI/ModelSpec"""
+    """The file's metadata. All values are text, as the format requires. https://github.com/Stability-AI/ModelSpec"""
     family = next(iter(outcome.report["checkpoint"]), "unknown")
     made_of = ", ".join(f"{source['model']} × {source['weight']:g}" for source in sources)
     metadata = {
@@ -140,7 +141,7 @@ def _metadata(title: str, outcome: Outcome, sources: list[dict[str, Any]], merge
         "modelspec.implementation": "https://github.com/comfyanonymous/ComfyUI",
         "modelspec.title": title,
         "modelspec.date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "modelspec.description": f"Made of {made_of}",
+        "modelspec.description": f"Merged from {made_of}",
         "air_lora.sources": json.dumps(sources, ensure_ascii=False),
         "air_lora.error": f"{merged.error:.4g}",
     }

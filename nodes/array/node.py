@@ -1,4 +1,4 @@
-"""LoRA Array: a `lora` array as a value, for other nodes to take."""
+"""LoRA Array: a `lora` array as a value for other nodes."""
 
 from __future__ import annotations
 
@@ -24,50 +24,51 @@ if TYPE_CHECKING:
     from .lora_stack import Row
 
 STACK, WORDS = 1, 2
-"""Numbers of the outputs that cost a look-up or a download."""
+"""Numbers of the outputs that need a lookup or a download."""
 
 
 class AirLoraArray(io.ComfyNode):
-    """Joins arrays, and says what they name: as JSON, as LORA_STACK, as trigger words."""
+    """Joins arrays, and outputs them as JSON, as LORA_STACK, and as trigger words."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Ids are part of every saved workflow: they stay."""
+        """Saved workflows contain these IDs, so they never change."""
         return io.Schema(
             node_id="AirLoraArray",
             display_name="LoRA Array",
             category="loaders/AIR LoRA",
             description=(
-                "A lora array as a value: several of them join, one array can feed several nodes, and nodes of other "
-                "packs take it as a LORA_STACK."
+                "Holds a lora array. You can combine several arrays, connect one array to several nodes, or "
+                "connect it to other packs' nodes as a LORA_STACK."
             ),
             inputs=[
                 lora_input(
-                    "The `lora` array of the Runware API, or a whole request that has one. "
-                    "Comments and trailing commas are fine."
+                    "The `lora` array of a Runware API request, or the whole request. "
+                    "Comments and trailing commas are allowed."
                 ),
                 io.String.Input(
                     "more",
                     optional=True,
                     force_input=True,
-                    tooltip="Another array, from another node. Its entries come first; the order changes no picture.",
+                    tooltip="An array from another node. Its entries come first. The order doesn't affect the image.",
                 ),
                 LoraStack.Input(
                     "lora_stack",
                     optional=True,
-                    tooltip="A stack of another node. It comes first in the stack that goes out; the JSON does "
-                    "not hold it.",
+                    tooltip="A stack from another node. It comes first in the LORA_STACK output. The JSON "
+                    "output doesn't include it.",
                 ),
             ],
             outputs=[
                 io.String.Output(display_name="lora", tooltip="All entries, as JSON."),
                 LoraStack.Output(
                     display_name="LORA_STACK",
-                    tooltip="For nodes of other packs: (name, model weight, CLIP weight) of each entry that is on. "
-                    "Connecting it downloads what is not on this disk.",
+                    tooltip="For other packs' nodes: (name, model weight, CLIP weight) for each enabled entry. "
+                    "Connecting this output downloads missing files.",
                 ),
                 io.String.Output(
-                    display_name="trigger_words", tooltip="Of all entries that are on, comma-separated."
+                    display_name="trigger_words",
+                    tooltip="The trigger words of all enabled entries, comma-separated.",
                 ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
@@ -75,12 +76,12 @@ class AirLoraArray(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, lora: str | None, more: str | None = None) -> bool | str:
-        """Refuses a malformed array when the prompt is queued. A wired-in text is not known yet: None."""
+        """Rejects an invalid array when the prompt is queued. A connected text is still None then."""
         return refusal(lambda: joined_entries(more=more, lora=lora))
 
     @classmethod
     def fingerprint_inputs(cls, lora: str | None = None, **_others: Any) -> str:
-        """Runs again when a file was replaced, or when an output is wired that was not filled before."""
+        """Changes when a file is replaced, or when an output is connected that wasn't computed before."""
         wired = wired_outputs()
         return f"{array_fingerprint(lora)}\n{'all' if wired is None else sorted(wired & {STACK, WORDS})}"
 
@@ -89,10 +90,10 @@ class AirLoraArray(io.ComfyNode):
     def execute(
         cls, lora: str, more: str | None = None, lora_stack: list[Row] | None = None
     ) -> io.NodeOutput:
-        """The array, the stack, the trigger words."""
+        """Returns the array, the stack, and the trigger words."""
         from ...lora_resolver import (
             Resolver,
-        )  # late: it needs an HTTP client, which no start of ComfyUI waits for
+        )  # late, so that ComfyUI starts without loading an HTTP client
 
         entries = joined_entries(more=more, lora=lora)
         text = format_lora_array(entries)
@@ -116,7 +117,7 @@ class AirLoraArray(io.ComfyNode):
 
 
 def _told(entries: Sequence[LoraEntry], files: Mapping[str, ResolvedLora]) -> list[dict[str, Any]]:
-    """The entries as a picture's record tells them; `files` by place, of those that are handed on."""
+    """The entries for a picture's record. `files` are the files of the returned entries, by place."""
     return [
         {
             **entry.facts(),

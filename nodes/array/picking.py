@@ -1,4 +1,4 @@
-"""Some entries of an array, drawn by a seed or taken in turn, and weights from a range."""
+"""Picks entries of an array, at random by a seed or in turn, and draws weights from a range."""
 
 from __future__ import annotations
 
@@ -24,20 +24,23 @@ _DIGITS = 2
 def pick(
     entries: Sequence[LoraEntry], how: str, seed: int, count: int, weights: str = ""
 ) -> tuple[LoraEntry, ...]:
-    """The picked entries in the array's order, each at its weight, or at one from `weights` such as "0.4 to 0.9".
+    """The picked entries in the array's order, at their own weights, or at weights drawn from a range in `weights`.
 
-    Among those that are on. The same seed picks the same, on every machine. "in turn" begins at entry seed × count and
-    goes round. Raises InvalidInput with code `invalidPick`.
+    Picks only active entries. The same seed picks the same entries on every machine. "in turn" begins at entry
+    seed × count and starts over at the end. A range is a text such as "0.4 to 0.9". Raises InvalidInput with code
+    `invalidPick`.
     """
     present = [entry for entry in entries if entry.active]
     if not present:
-        raise _wrong("no LoRA of the array is on", "lora", "Switch one on.")
+        raise _wrong("No LoRA in the array is enabled", "lora", "Enable a LoRA.")
     if not 1 <= count <= len(present):
         raise _wrong(
-            f"{count} of {len(present)} entries cannot be picked", "count", f"Write 1 to {len(present)}."
+            f"Can't pick {count}: {len(present)} {'LoRA is' if len(present) == 1 else 'LoRAs are'} enabled",
+            "count",
+            "Enter 1." if len(present) == 1 else f"Enter a number from 1 to {len(present)}.",
         )
     span = _read_range(weights)
-    generator = random.Random(seed)  # noqa: S311 - a choice of pictures, and no secret
+    generator = random.Random(seed)  # noqa: S311 - chooses LoRAs, not secrets
     if how == "random":
         chosen = sorted(generator.sample(range(len(present)), count))
     else:
@@ -58,14 +61,14 @@ def _read_range(text: str) -> tuple[float, float] | None:
         return None
     found = _RANGE.fullmatch(text)
     if found is None:
-        raise _wrong(f"{text[:40]!r} is no range of weights", "weights", _HOW_TO)
+        raise _wrong(f"{text[:40]!r} isn't a range of weights", "weights", _HOW_TO)
     low, high = float(found[1]), float(found[2])
     if low > high or max(abs(low), abs(high)) > LARGEST_WEIGHT:
-        raise _wrong(f"{text[:40]!r} is no range from -4 to 4", "weights", _HOW_TO)
+        raise _wrong(f"{text[:40]!r} isn't a range between -4 and 4", "weights", _HOW_TO)
     return low, high
 
 
-_HOW_TO = "Write it as 0.4 to 0.9, or leave it empty for the weights of the array."
+_HOW_TO = "Write a range such as 0.4 to 0.9, or leave it empty to use the array's weights."
 
 
 def _wrong(message: str, parameter: str, remedy: str) -> InvalidInput:

@@ -1,4 +1,4 @@
-"""The trigger words of several LoRAs, and prompts that have or lack them."""
+"""Collects the trigger words of several LoRAs, and appends missing ones to a prompt."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def words_of(
 ) -> tuple[str, ...]:
     """Each word once, in the array's order. Raises the errors among the outcomes, each at its place.
 
-    `entries` are those that the outcomes are of: where one says which of its words count, those do.
+    `entries` are the entries that the outcomes belong to. If an entry sets its own words, these are used.
     """
     errors = [
         outcome.at(places[position]) if places else outcome
@@ -39,9 +39,9 @@ def words_of(
 
 
 def with_missing_words(prompt: str, words: Sequence[str]) -> tuple[str, list[str]]:
-    """The prompt, with the words that it lacks put behind it, and those words.
+    """The prompt with the missing words appended, and the appended words.
 
-    A word of several parts with commas counts part by part. Capitals, weights and escapes make no difference.
+    The comma-separated parts of a word are checked separately. Case, weights, and escapes are ignored.
     """
     said = _plain(prompt)
     missing: dict[str, str] = {}
@@ -59,7 +59,10 @@ def _plain(text: str) -> str:
 
 
 def _escaped(part: str) -> str:
-    """Brackets of a name, as in `jinx (arcane)`, would weigh it; those that hold a weight are meant to."""
+    """Escapes the parentheses of a name such as `jinx (arcane)`, which would change its weight in the prompt.
+
+    Parentheses that contain a weight stay unchanged.
+    """
     if re.search(r"\\[()]|\([^()]*:[ \d.]+\)", part):
         return part
     return part.replace("(", "\\(").replace(")", "\\)")

@@ -1,4 +1,4 @@
-"""Arrays that differ in one weight, or in all: what a sheet of pictures is made from."""
+"""Makes arrays that differ in one weight, or in all weights, for a sheet of pictures."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from ...lora_resolver import LoraEntry
 
 MOST_VALUES = 100
-"""Each is a picture."""
+"""The maximum number of values. Each value makes a picture."""
 
 LARGEST_WEIGHT = 4.0
-"""Of a `lora` array."""
+"""The largest weight that a `lora` array allows."""
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
 _RANGE = re.compile(rf"({_NUMBER})\s*:\s*({_NUMBER})(?:\s*:\s*({_NUMBER}))?")
@@ -27,14 +27,16 @@ _DEFAULT_STEP = 0.1
 
 
 class Swept(NamedTuple):
-    """One picture's array, and what to write above it."""
+    """One picture's array, and its label."""
 
     lora: str
     label: str
+    prompt: str = ""
+    """The picture's prompt; empty if no axis changes the prompt."""
 
 
 def read_values(text: str) -> tuple[float, ...]:
-    """`0.4, 0.7, 1` or `0.2:1:0.2` (from, to, step), or both → the weights, in their order.
+    """Parses weights, in their order, from `0.4, 0.7, 1` or `0.2:1:0.2` (from, to, step), or a mix of both.
 
     Raises InvalidInput with code `invalidSweep`.
     """
@@ -46,25 +48,24 @@ def read_values(text: str) -> tuple[float, ...]:
         elif re.fullmatch(_NUMBER, part):
             values.append(float(part))
         else:
-            raise _wrong(f"{part[:40]!r} is no number and no range")
+            raise _wrong(f"{part[:40]!r} isn't a number or a range")
         if len(values) > MOST_VALUES:
-            raise _wrong(f"there are more than {MOST_VALUES} values, and each is a picture")
+            raise _wrong(f"There are more than {MOST_VALUES} values, and each value makes an image")
     outside = next((value for value in values if abs(value) > LARGEST_WEIGHT), None)
     if outside is not None:
-        raise _wrong(f"{outside:g} is outside -{LARGEST_WEIGHT:g}…{LARGEST_WEIGHT:g}")
+        raise _wrong(f"{outside:g} isn't between -{LARGEST_WEIGHT:g} and {LARGEST_WEIGHT:g}")
     if not values:
-        raise _wrong("there is no value")
+        raise _wrong("There are no values")
     return tuple(values)
 
 
 def sweep(
     entries: Sequence[LoraEntry], entry: int, values: Sequence[float], name: str = ""
 ) -> tuple[Swept, ...]:
-    """One array for each value. `entry` counts from 1; 0 gives the value to every entry that is on. `name` is what
-    the labels call the entry, in place of its identifier.
+    """One array for each value. `entry` counts from 1; 0 gives the value to every enabled entry.
 
-    A clip weight that was the weight goes along; another one stays. The entry that is swept is switched on.
-    Raises InvalidInput with code `noSuchEntry`.
+    `name` is shown in labels instead of the entry's identifier. If an entry's clip weight equals its weight, it changes
+    too; otherwise it stays the same. The swept entry is enabled. Raises InvalidInput with code `noSuchEntry`.
     """
     named = entry_name(entries, entry, name)
     swept = []
@@ -78,18 +79,18 @@ def sweep(
 
 
 def entry_name(entries: Sequence[LoraEntry], entry: int, name: str) -> str:
-    """What labels call the entry, which counts from 1; 0 is all. Raises InvalidInput with code `noSuchEntry`."""
+    """The name of the entry in labels. `entry` counts from 1; 0 is all. Raises InvalidInput with code `noSuchEntry`."""
     if not 0 <= entry <= len(entries) or not entries:
         has = f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'}"
         raise InvalidInput(
-            f"there is no entry {entry} in an array of {has}",
+            f"Entry {entry} doesn't exist: the array has {has}",
             code="noSuchEntry",
             parameter="entry",
-            remedy=f"Write a number from 1 to {len(entries)}, or 0 for all."
+            remedy=f"Enter a number from 1 to {len(entries)}, or 0 for all entries."
             if entries
-            else "Add a LoRA to lora.",
+            else "Add a LoRA to the array.",
         )
-    return "all" if entry == 0 else name or _short(str(entries[entry - 1].identifier))
+    return "all" if entry == 0 else name or short_name(str(entries[entry - 1].identifier))
 
 
 def _at(entry: LoraEntry, value: float) -> LoraEntry:
@@ -97,8 +98,8 @@ def _at(entry: LoraEntry, value: float) -> LoraEntry:
     return replace(entry.with_weight(value, clip_weight), enabled=True)
 
 
-def _short(name: str) -> str:
-    """A file's name without its folder and ending; other identifiers as they are."""
+def short_name(name: str) -> str:
+    """The name for a label: a file's name without its folder and extension; other identifiers unchanged."""
     if not name.startswith(("local:", "huggingface:")):
         return name
     return without_ending(name.rpartition("/")[2].removeprefix("local:"))
@@ -110,7 +111,7 @@ def _span(text: str, first: float, last: float, step_text: str | None) -> list[f
         raise _wrong(f"{text!r} has a step of 0")
     count = math.floor(abs(last - first) / step + 1e-9) + 1
     if count > MOST_VALUES:
-        raise _wrong(f"{text!r} are {count} values, and each is a picture")
+        raise _wrong(f"{text!r} has {count} values, and each value makes an image (at most {MOST_VALUES})")
     step = math.copysign(step, last - first)
     return [round(first + number * step, 6) for number in range(count)]
 
@@ -120,5 +121,5 @@ def _wrong(message: str) -> InvalidInput:
         message,
         code="invalidSweep",
         parameter="values",
-        remedy="Write numbers as 0.4, 0.7, 1, or a range as 0.2:1:0.2 (from, to, step).",
+        remedy="Write numbers such as 0.4, 0.7, 1, or a range such as 0.2:1:0.2 (from, to, step).",
     )

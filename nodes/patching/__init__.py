@@ -1,1 +1,4 @@
-"""What is loaded, does a LoRA fit it, and the weighted deltas: torch and ComfyUI, no JSON and no network."""
+"""The loaded model, the check that a LoRA matches it, and the weighted deltas.
+
+Uses torch and ComfyUI; no JSON and no network.
+"""

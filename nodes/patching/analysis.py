@@ -1,8 +1,8 @@
-"""How strong each LoRA of a stack is, and how much each pair competes, without making a full delta.
+"""Measures how strong each LoRA of a stack is, and how much each pair competes, without computing full deltas.
 
-For low-rank deltas Δᵢ = Bᵢ·Aᵢ every inner product comes from small matrices: ⟨Δᵢ, Δⱼ⟩ = Σ (BᵢᵀBⱼ) ∘ (AᵢAⱼᵀ), and so
-‖Δ‖² = tr(BᵀB·AAᵀ). With all factors of a weight stacked along the rank these are two products of size (Σr, Σr). Kinds
-without such a form (LoHa, LoKr, DoRA, OFT, full differences) are worked out for one weight at a time.
+For low-rank deltas Δᵢ = Bᵢ·Aᵢ, every inner product comes from small matrices: ⟨Δᵢ, Δⱼ⟩ = Σ (BᵢᵀBⱼ) ∘ (AᵢAⱼᵀ), and so
+‖Δ‖² = tr(BᵀB·AAᵀ). With all factors of a weight stacked along the rank, these are two products of size (Σr, Σr). For
+kinds without factors (LoHa, LoKr, DoRA, OFT, full differences), the full delta is computed, for one weight at a time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .stack import WeightedPatches
 
 LARGEST_WEIGHT = 4.0
-"""Of a suggestion: the largest that a `lora` array may hold."""
+"""The largest suggested weight: the limit of a `lora` array."""
 
 _PIECE = 1 << 18
 
@@ -36,8 +36,11 @@ _BLOCK = re.compile(r"(?:diffusion_model\.)?([^.]+(?:\.\d+)?)")
 
 @dataclass(frozen=True)
 class Analysis:
-    """Of N entries over the blocks of a model, in the entries' and the model's order. Strengths are at the entries'
-    weights, as a part of the model's own: ‖Δ‖ / ‖W‖ (Frobenius), over all weights that any entry changes."""
+    """Measurements of N entries over the blocks of a model, in the order of the entries and of the model.
+
+    Strengths are for the entries' weights, relative to the model's own weights: ‖Δ‖ / ‖W‖ (Frobenius), over all weights
+    that any entry changes.
+    """
 
     blocks: tuple[str, ...]
     strengths: tuple[float, ...]
@@ -45,15 +48,15 @@ class Analysis:
     block_strengths: tuple[tuple[float, ...], ...]
     """Per entry, by block."""
     cosines: tuple[tuple[float, ...], ...]
-    """N × N: 1 pulls the same way, -1 the opposite way, 0 leaves each other alone."""
+    """N × N: 1 is the same change, -1 the opposite change, and 0 means that they don't affect each other."""
     common: tuple[tuple[float, ...], ...]
-    """N × N: weights that both change, as a part of those that either changes."""
+    """N × N: the number of weights that both change, as a share of those that either changes."""
     weights: tuple[int, ...]
     """Per entry, how many weights it changes."""
 
 
 def analyse(model: Any, entries: Sequence[WeightedPatches]) -> Analysis:
-    """Compares the entries' deltas of the MODEL's weights, as they arrive at the node (before other patches)."""
+    """Compares the entries' deltas of the MODEL's weights. The weights are those before any patch."""
     order = {key: number for number, key in enumerate(diffusion_weights(model).shapes)}
     patches = [stack_patches([entry]) for entry in entries]
     keys = sorted({key for each in patches for key in each}, key=order.__getitem__)
@@ -86,10 +89,10 @@ def analyse(model: Any, entries: Sequence[WeightedPatches]) -> Analysis:
 
 
 def even_weights(strengths: Sequence[float], weights: Sequence[float]) -> tuple[float, ...]:
-    """Weights at which each entry is as strong as the geometric mean of all now, rounded to 0.01.
+    """Weights at which each entry is as strong as the geometric mean of all current strengths, rounded to 0.01.
 
-    An entry without effect keeps its weight. For kinds whose delta is not proportional to the weight (DoRA) this is
-    a first step.
+    An entry without effect keeps its weight. For kinds whose delta isn't proportional to the weight (DoRA), this is an
+    approximation.
     """
     felt = [strength for strength in strengths if strength > 0]
     mean = math.exp(sum(map(math.log, felt)) / len(felt)) if felt else 0.0
@@ -100,7 +103,7 @@ def even_weights(strengths: Sequence[float], weights: Sequence[float]) -> tuple[
 
 
 def _rounded(weight: float) -> float:
-    """Never 0, which would leave the entry out."""
+    """The rounded weight. It is never 0, which would disable the entry."""
     near = max(-LARGEST_WEIGHT, min(LARGEST_WEIGHT, round(weight, 2)))
     return near if abs(near) >= 0.1 else float(f"{weight:.2g}")
 
@@ -143,19 +146,19 @@ def _gram(entries: Sequence[list[Piece]]) -> torch.Tensor:
 
 
 def _inner(first: torch.Tensor, second: torch.Tensor) -> float:
-    """Over what both cover: a LoRA may widen a weight, and what it adds there is in no other."""
+    """The inner product over the part that both cover: a LoRA can widen a weight, which the other may not do."""
     rows, columns = min(len(first), len(second)), min(first.shape[1], second.shape[1])
     return float((first[:rows, :columns] * second[:rows, :columns]).sum())
 
 
-# Kept per model: what a checkpoint's weights are does not change, and reading all of them takes longer than the rest.
+# Kept per model: a checkpoint's weights don't change, and reading all of them takes longer than everything else.
 _norms: WeakKeyDictionary[torch.nn.Module, dict[str, float]] = WeakKeyDictionary()
 
 
 def _squared_norm(module: torch.nn.Module, key: str, weight: torch.Tensor, convert: Any) -> float:
     known = _norms.setdefault(module, {})
     if key not in known:
-        # Piece by piece: one fp32 sum over tens of millions of squares is off by parts of a thousand.
+        # In pieces, because one fp32 sum over tens of millions of squares has an error of some thousandths.
         pieces = convert(weight, inplace=False).flatten().split(_PIECE)
         known[key] = sum(float(torch.dot(each, each)) for each in (piece.float() for piece in pieces))
     return known[key]

@@ -1,6 +1,6 @@
-"""A file's fused projections (`…to_qkv`), for a model that keeps q, k and v apart: rows of the first factor.
+"""Splits a file's fused projections (`…to_qkv`) for a model with separate q, k and v: by the rows of the up factor.
 
-The other way round, q of a file for the rows of a model's fused weight, is for `name_index` to know.
+`name_index` handles the opposite case: separate q, k and v in a file, for the rows of a model's fused weight.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _WHOLE = ("down", "alpha")
 
 
 def parts_of_fused(module: Module, rows_of: Callable[[str], int | None]) -> list[tuple[str, Module]] | None:
-    """For each projection, the name that it would have alone and its part of the module, which keeps its own name.
+    """For each projection, its name as a separate module, and its part of this module, which keeps this module's name.
 
-    None where this is no fused module, or the model's weights have not as many outputs as it. `rows_of` gives those of
-    the weight for a name, None where there is none. Low-rank factors, magnitudes of outputs and differences are taken
-    apart by rows; other kinds are left as they are.
+    Returns None if this isn't a fused module, or if the model's weights don't have as many outputs together. `rows_of`
+    returns the number of outputs of the weight with this name, or None if there is no such weight. Low-rank factors,
+    magnitudes of outputs, and differences are split by rows. Other kinds aren't split.
     """
     fused = _FUSED.fullmatch(module.stem)
     if fused is None or not module.tensors.keys() <= {*_BY_ROWS, *_WHOLE}:

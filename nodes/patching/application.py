@@ -1,4 +1,4 @@
-"""Applies weighted, verified files to a MODEL and a CLIP, all or nothing."""
+"""Applies weighted, verified files to a MODEL and a CLIP: all of them, or none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WeightedLora:
-    """One entry, resolved: a verified file, and its strengths on the diffusion model and the text encoders."""
+    """One resolved entry: a verified file, and its strengths on the diffusion model and the text encoders."""
 
     place: str
     name: str
@@ -36,32 +36,32 @@ class WeightedLora:
     model_strength: float
     clip_strength: float
     state: FileState | None = None
-    """Of the file when its SHA-256 was known to be right; None where its content has to be hashed."""
+    """The file's state when its SHA-256 was verified; None if the content must be hashed."""
     header: SafetensorsHeader | None = None
-    """Of the file in that state, where somebody has read it."""
+    """The file's header in that state, if it was read."""
     schedule: Schedule | None = None
-    """When it counts on the diffusion model, and how much; `model_strength` is its strongest weight then."""
+    """When it is active on the diffusion model, and how strongly; `model_strength` is then its strongest weight."""
     blocks: BlockWeights | None = None
-    """How much it counts in each block."""
+    """How strong it is in each block."""
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What became of one entry."""
+    """The result for one entry."""
 
     lora: WeightedLora
     file: LoraFile | None
     fit: Fit | None
     skipped: LoraResolverError | None
     seconds: float
-    """Time to read and check it. Patching itself is done by ComfyUI when the model is used."""
+    """Time to read and check it. ComfyUI does the patching later, when the model is used."""
 
     factors: Mapping[str, float] = field(default_factory=dict)
-    """Weight name → its block's factor, where that is not 1."""
+    """Weight name → its block's factor, if that isn't 1."""
 
     @property
     def weights(self) -> int:
-        """How many weights it changes, at the strengths that it has."""
+        """How many weights it changes at its strengths."""
         sides = [patches_of(self, text_encoder=each) for each in (False, True)]
         return sum(len({target.key for target in side.patches}) for side in sides if side.strength)
 
@@ -72,36 +72,36 @@ class Bypassed:
 
     bypassed: int
     patched: dict[str, int]
-    """Why → how many."""
+    """Reason → how many deltas are patched for it."""
 
 
 @dataclass(frozen=True)
 class Application:
-    """The patched clones, and what became of each entry."""
+    """The patched clones, and the result for each entry."""
 
     model: Any
     clip: Any
     families: tuple[str, ...]
-    """What the loaded checkpoint is."""
+    """The families of the loaded checkpoint."""
     entries: tuple[Applied, ...]
     weights: int
-    """How many weights the array changes, of MODEL and CLIP together."""
+    """How many weights the array changes, in MODEL and CLIP together."""
     choice: Choice
-    """Whether anything went beside its layer, and why."""
+    """Whether deltas are bypassed, and why."""
     peak_extra_bytes: int
-    """What patching takes for a moment, beyond the weights themselves."""
+    """The temporary memory that patching needs, in addition to the weights themselves."""
     bypass_bytes: int = 0
-    """What factors beside their layers take while the model is in use."""
+    """The memory that the factors of bypassed deltas need while the model is in use."""
     hooked: int = 0
-    """How many weights are patched again where a schedule changes: they have no factors."""
+    """How many weights are patched again when a schedule changes, because their deltas have no factors."""
     lost_dynamic: bool = False
-    """Whether ComfyUI's dynamic memory had to be left for that."""
+    """Whether ComfyUI's dynamic memory is off for this model, because weights are hooked."""
     bypassed: tuple[Bypassed | None, ...] = ()
-    """For each of `entries`, what of it went beside its layers; empty where all is patched."""
+    """For each of `entries`, which deltas are bypassed; empty if everything is patched."""
 
 
 def loaded_checkpoint(model: Any, clip: Any) -> Checkpoint:
-    """What LoRAs are held against, for a MODEL and a CLIP (which may be None)."""
+    """The checkpoint that LoRAs are checked against, from a MODEL and a CLIP (which may be None)."""
     return Checkpoint(
         families=model_families(model),
         diffusion=diffusion_weights(model),
@@ -110,9 +110,9 @@ def loaded_checkpoint(model: Any, clip: Any) -> Checkpoint:
 
 
 def check_before_download(lora: PeekedLora, name: str, checkpoint: Checkpoint) -> None:
-    """Raises Mismatch for a file that would be refused once it is here, as its header at the source tells.
+    """Raises Mismatch if the header, read at the source, shows that the file would be rejected after its download.
 
-    Where the source does not let the header be read, nothing is said: the check of the file itself holds in any case.
+    If the source doesn't allow reading the header, nothing is checked here. The downloaded file is checked anyway.
     """
     if lora.header is not None:
         check_fit(outline(lora.header, lora.file_name, lora.sha256 or ""), name, checkpoint)
@@ -132,12 +132,12 @@ def apply_loras(
 ) -> Application:
     """Adds every LoRA's deltas to clones of `model` and `clip` (which may be None).
 
-    With no LoRA the very same objects come back. All are checked before the first patch: raises Mismatch, or
-    SeveralErrors with one for each entry that does not fit, unless `skip_mismatches` leaves those out. `refused` are
-    those that were found out before their file was downloaded; they are reported with the others. `checkpoint` is what
-    `loaded_checkpoint` says of the two, for who has asked it already. `apply_as` is "patch", "auto", or "bypass":
-    low-rank deltas go beside their layers; raises Mismatch with code `nothingToBypass` where none can. `costs` is what
-    is known of this machine for "auto". With `only_entries`, `model` and `clip` come back as they are.
+    Without LoRAs, returns the same objects. All LoRAs are checked before the first patch. If entries don't match,
+    raises Mismatch, or SeveralErrors with one error for each entry. With `skip_mismatches`, leaves these entries out
+    instead. `refused` are the mismatches that were found before the download; they are reported with the others.
+    `checkpoint` is the result of `loaded_checkpoint`, if the caller already has it. `apply_as` is "patch", "auto", or
+    "bypass", which bypasses low-rank deltas, and raises Mismatch with code `nothingToBypass` if none can be bypassed.
+    `costs` are this machine's costs, for "auto". With `only_entries`, returns `model` and `clip` unchanged.
     """
     checkpoint = checkpoint or loaded_checkpoint(model, clip)
     entries = tuple(_check(lora, checkpoint) for lora in loras)
@@ -186,7 +186,7 @@ def apply_loras(
 def _bypassed(
     entries: Sequence[Applied], sides: Sequence[tuple[Patched, Sequence[WeightedPatches], Choice]]
 ) -> tuple[Bypassed | None, ...]:
-    """For each entry; empty where all of the array is patched as it always was."""
+    """For each entry, which deltas are bypassed; empty if the whole array is patched."""
     if not any(side.how for side, _, _ in sides):
         return ()
     counts = {entry.lora.place: Bypassed(0, {}) for entry in entries if entry.fit is not None}
@@ -202,7 +202,7 @@ def _bypassed(
 
 
 def _choice(apply_as: str, costs: DeviceCosts, patcher: Any, entries: Sequence[WeightedPatches]) -> Choice:
-    """For MODEL or CLIP: one may be quantized, and the other not."""
+    """Chooses for MODEL or CLIP alone: one may be quantized when the other isn't."""
     if apply_as != "auto":
         return Choice(apply_as == "bypass", f"apply_as is {apply_as}")
     keys = {target.key for entry in entries if entry.strength for target in entry.patches}
@@ -216,20 +216,21 @@ def _choice(apply_as: str, costs: DeviceCosts, patcher: Any, entries: Sequence[W
 def _nothing_to_bypass(bypassed: Sequence[Bypassed | None]) -> Mismatch:
     reasons = sorted({reason for each in bypassed if each for reason in each.patched})
     return Mismatch(
-        f"none of the LoRAs can be applied beside the layers of this checkpoint: {'; '.join(reasons)}",
+        f"None of the LoRAs can be applied as a bypass on this checkpoint: {'; '.join(reasons)}",
         code="nothingToBypass",
-        remedy="Set apply_as to patch, or to auto.",
+        remedy="Set apply_as to patch or auto.",
     )
 
 
-# Content, and what it was held against → how it fits. Changing a weight matches no key again.
+# The content's hash and the IDs of the checkpoint's sides → the result. If only a weight changes, no keys are matched
+# again.
 _fits: BoundedCache[tuple[str, int, int], tuple[Checkpoint, Fit]] = BoundedCache()
 
 
 def _fit_of(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
     key = (file.sha256, id(checkpoint.diffusion), id(checkpoint.text_encoder))
     kept = _fits.get(key)
-    # The checkpoint is kept along, so that its parts' ids are not given to others meanwhile.
+    # The cache also keeps the checkpoint, so that Python doesn't reuse the ids of its parts.
     if kept is not None and kept[0].families == checkpoint.families:
         return kept[1]
     fit = check_fit(file, name, checkpoint)
@@ -262,7 +263,7 @@ def _block_factors(lora: WeightedLora, checkpoint: Checkpoint) -> dict[str, floa
 
 
 def patches_of(applied: Applied, *, text_encoder: bool) -> WeightedPatches:
-    """What it does to one side of the checkpoint, at its weight there; nothing for an entry that does not fit."""
+    """The patches for one side of the checkpoint, at the entry's weight there; none if the entry doesn't match."""
     lora, fit = applied.lora, applied.fit
     side = (fit.text_encoder if text_encoder else fit.diffusion) if fit else None
     patches = side.patches if side else {}

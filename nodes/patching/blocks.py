@@ -1,7 +1,8 @@
-"""Block weights on a loaded model: an entry's factor for each of its weights, by ComfyUI's own names.
+"""Block weights on a loaded model: an entry's factor for each of the model's weights, by ComfyUI's own names.
 
-Nothing here looks at a LoRA file: a block that a file leaves out shifts no other. Vectors and the community's presets
-are those of https://github.com/hako-mikan/sd-webui-lora-block-weight, and of ComfyUI-Inspire-Pack where it says so.
+This doesn't depend on the LoRA file: if the file has no tensors for a block, the other blocks keep their numbers.
+Vectors and the community's presets are from https://github.com/hako-mikan/sd-webui-lora-block-weight, or from
+ComfyUI-Inspire-Pack where noted.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ _VECTORS: dict[int, tuple[str, tuple[str, ...]]] = {
     58: (_FLUX, ("OTHERS", *_range("D", 0, 18), *_range("S", 0, 37))),
     61: (_FLUX, ("CLIP", "T5", "IN", *_range("D", 0, 18), *_range("S", 0, 37), "OUT")),
 }
-"""Length → for which models, and what each number is for. BASE is the text encoders; OTHERS, in Inspire's vectors, is
-all that has no number of its own. Without OTHERS what has no number is left out, but for 57, which keeps it."""
+"""Length → the kind of model, and the block of each number. BASE means the text encoders. OTHERS, in Inspire's vectors,
+means everything without its own number. In vectors without OTHERS, weights without a number get 0. In vectors of 57
+numbers, they get 1."""
 
 _COMMUNITY: dict[str, dict[str, dict[str, float]]] = {
     "INS": {
@@ -82,7 +84,7 @@ _COMMUNITY: dict[str, dict[str, dict[str, float]]] = {
     "FACE": {_SD1: dict.fromkeys(_range("OUT", 3, 5), 1.0)},
     "PALETTE": {_SD1: {"OUT06": 0.8, **dict.fromkeys(_range("OUT", 7, 11), 1.0)}},
 }
-"""Preset → kind of model → what counts there; BASE does in each, and nothing else."""
+"""Preset → kind of model → the factors of its blocks. BASE is 1 in each preset, and everything else is 0."""
 
 _LETTERS = {
     "input_blocks": "IN",
@@ -100,9 +102,9 @@ _OUTSIDE_FLUX = {
 def block_factors(
     blocks: BlockWeights, diffusion: Iterable[str], text_encoder: Iterable[str]
 ) -> dict[str, float]:
-    """Weight name → its factor, where that is not 1. The names are those of the loaded model's state dicts.
+    """Weight name → its factor, if that isn't 1. The names are those of the loaded model's state dicts.
 
-    Raises InvalidInput for a vector or a preset that is for other models, and for a pattern that names nothing here.
+    Raises InvalidInput for a vector or a preset for other models, and for a pattern that matches no weight.
     """
     names, words = list(diffusion), list(text_encoder)
     if blocks.patterns:
@@ -137,11 +139,11 @@ def _by_patterns(
             found += words
         elif not pattern.startswith(
             "*"
-        ):  # a star stands for the model's names; the text encoder has one of its own
+        ):  # a star matches names of the diffusion model only; the text encoder has its own pattern
             found += [name for name in words if matches(name)]
         if not found and not (pattern == TEXT_ENCODER and not words):
             raise InvalidInput(
-                f'"{pattern}" names no block of this checkpoint',
+                f'"{pattern}" matches no block of this checkpoint',
                 code="unknownBlock",
                 remedy=f"Its blocks are {_shown(block_rows(names))}; {TEXT_ENCODER} is the text encoder.",
             )
@@ -150,7 +152,7 @@ def _by_patterns(
 
 
 def _matcher(pattern: str) -> Callable[[str], bool]:
-    """Whether a weight's name begins with it: `*` stands for any part of a name, 3-5 for these numbers."""
+    """Whether a weight's name begins with the pattern: `*` is any part of a name, and 3-5 are the numbers 3 to 5."""
     parts = []
     for segment in pattern.split("."):
         first, dash, last = segment.partition("-")
@@ -171,11 +173,11 @@ def _by_vector(vector: Sequence[float], names: Sequence[str], words: Sequence[st
     if _kind_of(rows) != kind:
         fitting = [str(length) for length, (each, _) in _VECTORS.items() if each == _kind_of(rows)]
         raise InvalidInput(
-            f"a vector of {len(vector)} numbers is for {kind}",
+            f"A vector of {len(vector)} numbers is for {kind}, not for this checkpoint",
             code="wrongBlocks",
-            remedy=f"For this checkpoint it has {' or '.join(fitting)} numbers."
+            remedy=f"For this checkpoint, use {' or '.join(fitting)} numbers."
             if fitting
-            else f"There is none for this checkpoint: name its blocks, which are {_shown(rows)}.",
+            else f"This checkpoint has no vector format. Use block names instead: {_shown(rows)}.",
         )
     others = vector[slots.index("OTHERS")] if "OTHERS" in slots else 1.0 if len(vector) == 57 else 0.0
     return _by_slots(dict(zip(slots, vector)), others, names, words)
@@ -187,9 +189,9 @@ def _by_community_preset(preset: str, names: Sequence[str], words: Sequence[str]
     kind = _kind_of(rows)
     if kind not in kinds:
         raise InvalidInput(
-            f"{preset} is for {' or '.join(kinds)}",
+            f"The preset {preset} is for {' or '.join(kinds)}, not for this checkpoint",
             code="wrongBlocks",
-            remedy=f'Write a preset by structure, such as "early", or blocks by name: {_shown(rows)}.',
+            remedy=f'Use a preset such as "early", or block names: {_shown(rows)}.',
         )
     return _by_slots({"BASE": 1.0, **kinds[kind]}, 0.0, names, words)
 
@@ -227,14 +229,14 @@ def _slot_of(name: str) -> str:
     return f"{letter}{int(match[2]):02}" if letter else ""
 
 
-# FLUX.1's single blocks have both in two layers: they count as either.
+# In FLUX.1's single blocks, both layers contain attention and MLP weights, so they match both presets.
 _BOTH = r"|single_blocks\.[0-9]+\.linear[12]"
 _ATTENTION = re.compile(r"(?:^|[._])(?:attn|attention|qkv)" + _BOTH)
 _MLP = re.compile(r"(?:^|[._])(?:ff|ffn|mlp|feed_forward)(?:$|[._0-9])" + _BOTH)
 
 
 def _by_structure(preset: str, names: Sequence[str], words: Sequence[str]) -> dict[str, float]:
-    """Only what the preset names counts in the diffusion model; the text encoder stays as it is."""
+    """In the diffusion model, only the weights of the preset are active. The text encoder stays unchanged."""
     if preset == "no text encoder":
         return dict.fromkeys(words, 0.0)
     rows = block_rows(names)
@@ -262,7 +264,7 @@ def _by_structure(preset: str, names: Sequence[str], words: Sequence[str]) -> di
     factors = {name: 1.0 if counts(name) else 0.0 for name in names}
     if not any(factors.values()):
         raise InvalidInput(
-            f'this checkpoint has no blocks for "{preset}"',
+            f'This checkpoint has no blocks for "{preset}"',
             code="wrongBlocks",
             remedy=f"Its blocks are {_shown(rows)}.",
         )

@@ -1,4 +1,4 @@
-"""What is worth keeping from one run to the next, bounded by the bytes of the files that it comes from."""
+"""A cache for objects that are reused in later runs, limited by the size of the files that they come from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 DEFAULT_LIMIT = 2 * 1024**3
-"""Bytes; each kind of thing that is kept has this bound for itself. What two kinds share is in memory once."""
+"""In bytes. The limit applies to each cache separately. Memory that two caches share is allocated only once."""
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -15,25 +15,25 @@ _limit = DEFAULT_LIMIT
 
 
 def set_limit(most: int) -> None:
-    """Sets the bound, in bytes; 0 keeps the last used thing alone."""
+    """Sets the limit, in bytes; 0 keeps only the item used last."""
     global _limit
     _limit = most
 
 
 def limit() -> int:
-    """The bound, in bytes."""
+    """The limit, in bytes."""
     return _limit
 
 
 class BoundedCache(Generic[_K, _V]):
-    """The things used last, as many as the bound allows, and always the very last. May be used from several threads."""
+    """Keeps the most recently used items, as many as the limit allows, but at least one. It is thread-safe."""
 
     def __init__(self) -> None:
         self._items: OrderedDict[_K, tuple[_V, int]] = OrderedDict()
         self._lock = Lock()
 
     def get(self, key: _K) -> _V | None:
-        """The thing, which counts as used now; None where it is not kept."""
+        """Returns the item and marks it as used, or returns None if it isn't in the cache."""
         with self._lock:
             found = self._items.get(key)
             if found is None:
@@ -43,7 +43,7 @@ class BoundedCache(Generic[_K, _V]):
             return found[0]
 
     def put(self, key: _K, value: _V, size: int) -> None:
-        """Keeps a thing that holds on to so many bytes, and lets go of the oldest beyond the bound."""
+        """Adds an item of this size in bytes, and drops the oldest items beyond the limit."""
         with self._lock:
             self._items[key] = (value, size)
             self._items.move_to_end(key)

@@ -1,11 +1,12 @@
-"""Low-rank deltas beside their layers: y = Wx + Σ sᵢ·Bᵢ(Aᵢx), with no weight touched.
+"""Adds low-rank deltas to the outputs of layers, without changing the weights: y = Wx + Σ sᵢ·Bᵢ(Aᵢx).
 
-All entries of a layer are stacked into one pair of factors, as for patching. A multiplier for each row of the rank has
-the strengths: a changed strength stacks nothing again. ComfyUI's injections put it in when a model has been loaded, and
-take it out while the model is changed or unloaded.
+All entries of a layer are stacked into one pair of factors, as for patching. The strengths are multipliers, one for
+each row of the rank, so a changed strength doesn't stack anything again. ComfyUI's injections activate the bypass after
+a model is loaded, and remove it while the model is changed or unloaded.
 
-Each layer has one dispatcher, whoever wants something added: a `forward` that is replaced twice and put back in another
-order than it was taken would stay broken. So it stays where others stand around it, and adds nothing any more.
+All arrays share one dispatcher per layer: if a `forward` is replaced twice, and the two are restored in the wrong
+order, the layer stays broken. For the same reason, a dispatcher that other code has wrapped stays in place, and adds
+nothing anymore.
 """
 
 from __future__ import annotations
@@ -22,22 +23,22 @@ if TYPE_CHECKING:
     from .bypass_layers import LayerBypass
 
 KEY = "air_lora"
-"""Of the injections in a ModelPatcher; each array has one of its own, with a number behind."""
+"""The prefix of the injections' keys in a ModelPatcher. Each array has its own key, with a unique suffix."""
 
 
 class _InUse(NamedTuple):
-    """An array in the layers of one model."""
+    """An array that is injected into the layers of one model."""
 
     patcher: weakref.ref[Any]
-    """Who has put it in, and is the one to take it out."""
+    """The patcher that injected it, and that will eject it."""
     dispatchers: list[_Dispatcher]
 
 
 class ArrayBypass:
     """An array's deltas on one MODEL or CLIP: a PatcherInjection.
 
-    A ModelPatcher that is cloned while it is in use tells its clone that it is, too. Such a clone takes out nothing
-    that it has not put in, as when it is let go of unused.
+    When a ModelPatcher is cloned while it is injected, the clone is also marked as injected. Such a clone doesn't eject
+    what it didn't inject, for example when it is deleted unused.
     """
 
     def __init__(self, layers: Mapping[str, LayerBypass], strengths: Sequence[float]) -> None:
@@ -46,11 +47,11 @@ class ArrayBypass:
         self._in_use: dict[int, _InUse] = {}
 
     def inject(self, patcher: Any) -> None:
-        """Called once the model is loaded. The layers are those of that patcher: a copy of the model has others."""
+        """Called after the model is loaded. Uses the layers of this patcher, because a copy of the model has others."""
         if self._is_anothers(patcher):
             return
         if getattr(patcher.model, "current_weight_patches_uuid", self) is None:
-            return  # loading has failed: ComfyUI unloads the model then, and asks for its injections after that
+            return  # loading failed: ComfyUI unloads the model, and calls its injections afterwards
         self.eject(patcher)
         found = [(comfy.utils.get_attr(patcher.model, path), layer) for path, layer in self.layers.items()]
         dispatchers = [_dispatcher_of(module) for module, _ in found]
@@ -76,7 +77,7 @@ class ArrayBypass:
 
 
 class _Dispatcher:
-    """A layer's `forward` with all that is added to its output."""
+    """Replaces a layer's `forward`, and adds the deltas of all active arrays to its output."""
 
     def __init__(self, layer: torch.nn.Module) -> None:
         self._layer = layer
@@ -93,12 +94,12 @@ class _Dispatcher:
                 y = bypass.add(layer, x, y, array.strengths)
             return y
 
-        forward.dispatcher = self  # type: ignore[attr-defined]  # how it is known again
+        forward.dispatcher = self  # type: ignore[attr-defined]  # identifies our `forward`
         self.forward = forward
         layer.forward = forward
 
     def remove(self, owner: int) -> None:
-        """The layer has its own `forward` again once nothing is added, unless somebody else stands around ours."""
+        """Removes one array. After the last one, restores the layer's `forward`, unless other code has wrapped ours."""
         self.active.pop(owner, None)
         if not self.active and self._layer.__dict__.get("forward") is self.forward:
             if self._was_own:
@@ -108,6 +109,6 @@ class _Dispatcher:
 
 
 def _dispatcher_of(layer: torch.nn.Module) -> _Dispatcher:
-    """The one that stands outermost, else a new one around whatever does."""
+    """The dispatcher that is the layer's current `forward`, or else a new one around the current `forward`."""
     known = getattr(layer.__dict__.get("forward"), "dispatcher", None)
     return known if isinstance(known, _Dispatcher) else _Dispatcher(layer)

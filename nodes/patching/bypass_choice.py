@@ -1,9 +1,9 @@
-"""Patch or bypass: what costs less, and where patching loses what a LoRA has.
+"""Chooses between patch and bypass: by their cost, and by whether patching would lose part of a LoRA's effect.
 
-A patch costs once for each weight, or at each forward for weights that do not stay on the device. A bypass costs at
-each forward, for T tokens of a layer with `in` inputs and `out` outputs about cρ of what a patch costs, where
-ρ = T·(in + out) / (in·out) and c is the device's: how much faster it copies and casts than it multiplies. The rank is
-in both, and falls out.
+A patch costs time once for each weight, or at each forward pass for weights that don't stay on the device. A bypass
+costs time at each forward pass. For T tokens and a layer with `in` inputs and `out` outputs, it costs about cρ times as
+much as a patch, where ρ = T·(in + out) / (in·out). c depends on the device: how much faster it copies and casts than it
+multiplies. The rank is a factor of both costs, so it cancels out.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 TOKENS = 4096
-"""Of a forward, where nobody knows it before the run: a picture of one megapixel."""
+"""Tokens of one forward pass. The real number isn't known before the run: this is a picture of one megapixel."""
 
 FORWARDS = 20
-"""Of a run, likewise: 20 steps whose two conditions go through the model together."""
+"""Forward passes of one run, also assumed: 20 steps, each with both conditions in one pass."""
 
 _TYPICAL = {"cpu float32": 0.9, "cpu bfloat16": 0.37}
 """Device and dtype → c, medians of 167 layers and sizes; others are measured when they are first needed."""
@@ -32,14 +32,14 @@ _TYPICAL = {"cpu float32": 0.9, "cpu bfloat16": 0.37}
 
 @dataclass
 class DeviceCosts:
-    """What is known of devices: what the settings say, and what is measured from now on."""
+    """The costs of devices: those from the settings, and those measured since."""
 
     known: dict[str, float] = field(default_factory=dict)
     keep: Callable[[str, float], None] = lambda _name, _cost: None
-    """Called with each that was measured, so that it need not be again."""
+    """Called with each measured cost, to save it for later."""
 
     def of(self, device: torch.device, dtype: torch.dtype) -> float:
-        """c. Measured in some tenths of a second where nobody knows it."""
+        """Returns c. If it isn't known, it is measured, which takes some tenths of a second."""
         name = f"{_name_of(device)} {str(dtype).removeprefix('torch.')}"
         if name not in self.known and name not in _TYPICAL:
             self.known[name] = _measured(device, dtype)
@@ -51,21 +51,21 @@ _QUANTIZED = (torch.float8_e4m3fn, torch.float8_e5m2)
 
 
 class Choice(NamedTuple):
-    """How low-rank deltas are applied, and why."""
+    """How low-rank deltas are applied, and the reason."""
 
     bypass: bool
     reason: str
 
 
 def choose(patcher: Any, keys: Iterable[str], costs: DeviceCosts) -> Choice:
-    """For the weights that an array changes. `patcher` is the ModelPatcher of a MODEL or a CLIP."""
+    """Chooses for the weights that an array changes. `patcher` is the ModelPatcher of a MODEL or a CLIP."""
     weights = [comfy.utils.get_attr(patcher.model, key) for key in keys]
     quantized = sum(_is_quantized(weight) for weight in weights)
     if quantized:
         what = f"{quantized} of {len(weights)} weights are quantized"
-        return Choice(True, f"{what}, and a patch would be rounded with them")
+        return Choice(True, f"{what}, so a patch would be rounded, too")
     size, device = patcher.model_size(), patcher.load_device
-    # Not what is free now: the model may be there already, and others are unloaded for it.
+    # Free memory isn't used here: the model may be loaded already, and ComfyUI unloads other models for it.
     room = comfy.model_management.get_total_memory(device) - comfy.model_management.minimum_inference_memory()
     if hasattr(
         patcher.model, "memory_required"
@@ -75,16 +75,16 @@ def choose(patcher: Any, keys: Iterable[str], costs: DeviceCosts) -> Choice:
         room = 0
     wide = [weight.shape for weight in weights if weight.dim() > 1]
     if not wide:
-        return Choice(False, "it changes no linear layer and no convolution")
+        return Choice(False, "it changes no linear or convolution layer")
     share = costs.of(device, patcher.model_dtype() or torch.float32) * median(map(_ratio, wide))
     if device.type == "cpu" or size <= room:
         if FORWARDS * share < 1:
             return Choice(True, f"{FORWARDS} steps with a bypass cost less than one patch on this device")
-        return Choice(False, "the weights stay in memory, so they are patched once")
+        return Choice(False, "the weights stay in memory, so they're patched only once")
     larger = "the model is larger than the device's memory"
     if share < 1:
-        return Choice(True, f"{larger}, and a part of it would be patched at each step")
-    return Choice(False, f"{larger}, but its layers are too narrow to gain by a bypass")
+        return Choice(True, f"{larger}, so parts of it would be patched at each step")
+    return Choice(False, f"{larger}, but its layers are too narrow to benefit from a bypass")
 
 
 def _is_quantized(weight: torch.Tensor) -> bool:

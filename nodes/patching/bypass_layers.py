@@ -1,6 +1,7 @@
-"""What stands beside one layer: factors, and how they are added to what the layer gives.
+"""The bypass of one layer: the factors, and how their products are added to the layer's output.
 
-Entries with two factors are stacked along the rank into one pair of products. A Kronecker product has two of its own.
+Entries with two factors are stacked along the rank and computed as one pair of products. Each Kronecker product needs
+its own two products.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ class Factors:
     """What one entry adds to one part of a layer: scale · up @ down, before the entry's strength."""
 
     entry: int
-    """Which strength counts for it."""
+    """The number of the entry's strength."""
     offset: Offset | None
-    """(dimension, start, length) of a part of the weight, None for the whole."""
+    """(dimension, start, length) of a part of the weight; None for the whole weight."""
     up: torch.Tensor
     """(out, rank)"""
     down: torch.Tensor
@@ -39,13 +40,13 @@ class KroneckerFactors:
     """What a LoKr adds to one part of a layer: scale · first ⊗ (up @ down), before the entry's strength."""
 
     entry: int
-    """Which strength counts for it."""
+    """The number of the entry's strength."""
     offset: Offset | None
-    """(dimension, start, length) of a part of the weight, None for the whole."""
+    """(dimension, start, length) of a part of the weight; None for the whole weight."""
     first: torch.Tensor
     """(out₁, in₁)"""
     up: torch.Tensor | None
-    """(out₂, rank); None where `down` is the whole second factor"""
+    """(out₂, rank); None if `down` is the whole second factor"""
     down: torch.Tensor
     """(rank or out₂, in₂[, *kernel])"""
     scale: float
@@ -53,7 +54,7 @@ class KroneckerFactors:
 
 @dataclass
 class Part:
-    """All that is added to one part of a layer, stacked along the rank."""
+    """Everything that is added to one part of a layer, stacked along the rank."""
 
     offset: Offset | None
     up: torch.Tensor
@@ -71,7 +72,7 @@ class Part:
 
     @classmethod
     def of(cls, factors: Sequence[Factors]) -> Part:
-        """Those of one part, in the order in which they come."""
+        """Stacks the factors of one part, in this order."""
         ranks = torch.tensor([each.down.shape[0] for each in factors])
         return cls(
             factors[0].offset,
@@ -82,7 +83,7 @@ class Part:
         )
 
     def on(self, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """The factors there, from the second time on as they are kept."""
+        """The factors on this device, in this dtype. Copies are kept for later calls."""
         if self.up.device == device and self.up.dtype == dtype == self.down.dtype:
             return self.up, self.down
         key = (device, dtype)
@@ -93,10 +94,10 @@ class Part:
     def at(
         self, strengths: torch.Tensor, device: torch.device, dtype: torch.dtype
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The factors there, each column of `up` times what its row of the rank counts; made once for such strengths.
+        """The factors on this device, with each column of `up` multiplied by its strength. Kept until strengths change.
 
-        Rows that count nothing are left out. Multiplied in fp32 and rounded once: bf16 has three digits. A multiplier
-        at each forward would be a pass over T·Σr numbers more.
+        Rows with a strength of 0 are left out. The product is computed in fp32 and rounded once, because bf16 has only
+        three digits. Multiplying at each forward pass instead would be another pass over T·Σr numbers.
         """
         kept = self._scaled
         if kept is None or kept[0] is not strengths or (kept[1].device, kept[1].dtype) != (device, dtype):
@@ -110,17 +111,17 @@ class Part:
         return kept[1:]
 
     def drop_copies(self) -> None:
-        """Gives back what `on` and `at` keep."""
+        """Frees the copies that `on` and `at` keep."""
         self._copies.clear()
         self._scaled = None
 
     @property
     def numbers(self) -> int:
-        """How many the factors have, those of `at` included."""
+        """How many numbers the factors have, including the copy of `up` that `at` makes."""
         return int(2 * self.up.numel() + self.down.numel())
 
     def add(self, layer: Any, x: torch.Tensor, y: torch.Tensor, strengths: torch.Tensor) -> None:
-        """Adds to y what this part makes of x, which is in the dtype to compute in."""
+        """Adds this part's output for x to y. The dtype of x is the one to compute in."""
         up, down = self.at(strengths, y.device, x.dtype)
         if not len(down):
             return
@@ -131,7 +132,7 @@ class Part:
 
 
 class KroneckerPart:
-    """One LoKr beside its layer: x is cut into in₁ pieces of in₂, and no factor becomes as large as the weight."""
+    """One LoKr as a bypass: x is split into in₁ pieces of in₂, and no factor becomes as large as the weight."""
 
     def __init__(self, factors: KroneckerFactors) -> None:
         self._factors = factors
@@ -139,15 +140,15 @@ class KroneckerPart:
 
     @property
     def numbers(self) -> int:
-        """How many the factors have."""
+        """How many numbers the factors have."""
         return sum(each.numel() for each in self._tensors() if each is not None)
 
     def drop_copies(self) -> None:
-        """Gives back the copies that a device or another dtype needs."""
+        """Frees the copies for other devices and dtypes."""
         self._copies.clear()
 
     def add(self, layer: Any, x: torch.Tensor, y: torch.Tensor, strengths: torch.Tensor) -> None:
-        """Adds to y what this part makes of x, which is in the dtype to compute in."""
+        """Adds this part's output for x to y. The dtype of x is the one to compute in."""
         strength = float(strengths[self._factors.entry]) * self._factors.scale
         first, up, down = self._on(y.device, x.dtype)
         if first is None or down is None or not strength:
@@ -178,7 +179,7 @@ class KroneckerPart:
 
 
 class LayerBypass:
-    """What is added to one layer's output."""
+    """All parts that are added to one layer's output."""
 
     def __init__(self, parts: Sequence[Part | KroneckerPart]) -> None:
         self.parts = tuple(parts)
@@ -186,7 +187,10 @@ class LayerBypass:
     def add(
         self, layer: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, strengths: torch.Tensor
     ) -> torch.Tensor:
-        """y with it, in place where nothing counts on y: x is (…, in), or a picture (batch, in, …)."""
+        """Returns y with the parts added, in place unless y requires gradients.
+
+        x is (…, in), or (batch, in, …) for a convolution.
+        """
         dtype = torch.float32 if y.device.type == "cpu" and y.dtype == torch.float16 else y.dtype
         if y.requires_grad:
             y = y.clone()
@@ -204,8 +208,8 @@ def _facing(
     in_features: int,
     out_features: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What of x a part reads, and what of y it changes. `dimension` is that of their features."""
-    if offset is None:  # somebody may have widened the layer since: what is new in it is not the factors'
+    """The slice of x that a part reads, and the slice of y that it changes. `dimension` is that of the features."""
+    if offset is None:  # another LoRA may have widened the layer since: the factors don't cover what it added
         return x.narrow(dimension, 0, in_features), y.narrow(dimension, 0, out_features)
     if offset[0] == 1:
         return x.narrow(dimension, *offset[1:]), y
@@ -226,7 +230,7 @@ def _add_projected(
 def _add_convolved(
     layer: Any, x: torch.Tensor, y: torch.Tensor, up: torch.Tensor, down: torch.Tensor
 ) -> None:
-    """Σr filters with the layer's own stride and padding, then a convolution of size one."""
+    """Convolves with Σr filters and the layer's own stride and padding, then with a kernel of size one."""
     convolve = _CONVOLUTIONS[len(layer.kernel_size)]
     groups = layer.groups
     x, padding = _padded(layer, x)
@@ -239,7 +243,7 @@ def _add_convolved(
 
 
 def _padded(layer: Any, x: torch.Tensor) -> tuple[torch.Tensor, Any]:
-    """x, and how a convolution still has to pad it."""
+    """Returns x, and the padding that the convolution still has to apply."""
     if layer.padding_mode == "zeros":
         return x, layer.padding
     return functional.pad(x, layer._reversed_padding_repeated_twice, mode=layer.padding_mode), 0
@@ -248,7 +252,7 @@ def _padded(layer: Any, x: torch.Tensor) -> tuple[torch.Tensor, Any]:
 def _kronecker_convolved(
     layer: Any, x: torch.Tensor, first: torch.Tensor, up: torch.Tensor | None, down: torch.Tensor
 ) -> torch.Tensor:
-    """(batch, out, …): the in₁ pieces of the channels are convolved as pictures of their own."""
+    """Returns (batch, out, …). Each of the in₁ pieces of the channels is convolved as a separate picture."""
     convolve = _CONVOLUTIONS[len(layer.kernel_size)]
     pieces, padding = _padded(layer, x.reshape(-1, down.shape[1], *x.shape[2:]))
     inner = convolve(pieces, down, None, layer.stride, padding, layer.dilation)
@@ -260,17 +264,17 @@ def _kronecker_convolved(
 
 
 def can_be_bypassed(layer: Any) -> bool:
-    """Whether what a layer gives is its weight times what it gets, and no more than a bias: linear and convolutions."""
+    """Whether a layer only multiplies its input by its weight and adds a bias: linear layers and convolutions."""
     if isinstance(layer, (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d, torch.nn.Linear)):
         return not isinstance(layer, torch.nn.modules.conv._ConvTransposeNd)
-    # ComfyUI's layer for quantized weights is a class of its own.
+    # ComfyUI has a separate class for layers with quantized weights.
     return (
         hasattr(layer, "in_features") and hasattr(layer, "out_features") and "Linear" in type(layer).__name__
     )
 
 
 def parts_of(factors: Iterable[Factors | KroneckerFactors]) -> LayerBypass:
-    """Those of one layer, stacked by the part that they change."""
+    """Stacks the factors of one layer by the part that they change."""
     by_part: dict[Offset | None, list[Factors]] = {}
     kronecker: list[KroneckerPart] = []
     for each in factors:

@@ -1,9 +1,9 @@
-"""What is beside the layers, shown to whoever reads a model's weights: nodes that merge, subtract and save models.
+"""Makes a bypass visible to nodes that merge, subtract, and save models.
 
-They ask a ModelPatcher for its weights with all patches (`get_key_patches`), give it weights of another model or scale
-its own (`add_patches`), or have it patched for good (`partially_load` with `force_patch_weights`, in newer ComfyUI
-`state_dict_for_saving`). A bypass is in none of these. So it is listed as a patch in the first case, and becomes one
-in the others.
+These nodes read a ModelPatcher's weights with all patches (`get_key_patches`), add another model's weights or scale its
+own weights (`add_patches`), or patch it permanently (`partially_load` with `force_patch_weights`, in newer ComfyUI
+`state_dict_for_saving`). None of these includes a bypass. So the bypass is listed as a patch in the first case, and is
+converted to a patch in the other cases.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 def tell_as_patches(
     patcher: Any, key: str, patches_of: Callable[[], dict[str, Any]], size: int, *, scheduled: bool = False
 ) -> None:
-    """For a ModelPatcher with a bypass under `key`, and all that are cloned from it. `patches_of` gives its patches.
+    """Sets up a ModelPatcher with a bypass under `key`, and all its clones. `patches_of` returns the bypass as patches.
 
-    `size` is what its factors take, in bytes. `scheduled`: it has no patches to give, and raises.
+    `size` is the size of the bypass's factors, in bytes. If `scheduled`, the bypass can't be converted to patches, and
+    `patches_of` raises.
     """
     telling = _Telling(key, patches_of, size, scheduled)
 
     def on_clone(_: Any, clone: Any) -> None:
-        clone.is_injected = False  # ComfyUI copies it of a patcher in use; nothing was put in for a new clone
+        clone.is_injected = False  # ComfyUI copies this from the patcher, but a new clone isn't injected
         telling.watch(clone)
 
     telling.watch(patcher)
@@ -36,7 +37,7 @@ def tell_as_patches(
 
 
 class _Telling:
-    """The methods that stand in place of a ModelPatcher's own."""
+    """Replaces methods of a ModelPatcher."""
 
     def __init__(
         self, key: str, patches_of: Callable[[], dict[str, Any]], size: int, scheduled: bool
@@ -44,18 +45,18 @@ class _Telling:
         self._key, self._patches_of, self._size, self._scheduled = key, patches_of, size, scheduled
 
     def watch(self, patcher: Any) -> None:
-        """Puts them in."""
-        # ComfyUI counts on a model being gone at once when it lets go of it: nothing here may hold on to the patcher.
+        """Replaces the methods of this patcher."""
+        # ComfyUI expects a model to be freed as soon as it drops it, so nothing here may keep the patcher alive.
         its = weakref.ref(patcher)
         key_patches, add_patches, load = (
             _unbound(patcher, name) for name in ("get_key_patches", "add_patches", "partially_load")
         )
 
         def as_patches(own: Any) -> tuple[Any, Any, Any] | None:
-            """Gives what there was before, so that it can be again."""
+            """Converts the bypass to patches. Returns the previous state, so that it can be restored."""
             if self._key not in own.injections:
                 return None
-            patches = self._patches_of()  # raises before anything is taken out
+            patches = self._patches_of()  # if this raises, nothing has been removed yet
             before = {name: list(each) for name, each in own.patches.items()}, own.patches_uuid
             own.eject_model()
             injections = own.get_injections(self._key)
@@ -71,7 +72,7 @@ class _Telling:
         def with_bypass(*arguments: Any, **options: Any) -> dict[str, Any]:
             own: Any = its()
             found: dict[str, Any] = key_patches(own, *arguments, **options)
-            # ComfyUI asks for all weights of a MODEL, by no name, to put its hooks on them as they are.
+            # Without arguments, ComfyUI reads all weights of a MODEL, to apply its hooks to them as they are.
             is_merged = bool(arguments or options) or not self._scheduled
             if self._key in own.injections and is_merged:
                 for name, adapter in self._patches_of().items():
@@ -82,7 +83,7 @@ class _Telling:
         def added(patches: Any, strength_patch: float = 1.0, strength_model: float = 1.0) -> Any:
             own: Any = its()
             if strength_model != 1.0 or any(isinstance(value, list) for value in patches.values()):
-                as_patches(own)  # a merge: lists are the weights of another model
+                as_patches(own)  # a merge: a list contains the weights of another model
             return add_patches(own, patches, strength_patch, strength_model)
 
         def loaded(
@@ -94,25 +95,25 @@ class _Telling:
                 own.__dict__[_SAVED][self._key] = before
             if force_patch_weights:
                 for_saving(own)
-            elif before is not None and not own.__dict__.get(_SAVING):  # it was saved, and is used again now
+            elif before is not None and not own.__dict__.get(_SAVING):  # it was saved, and is now used again
                 own.patches, own.patches_uuid = before[0], before[1]
                 own.set_injections(self._key, before[2])
             if self._key in own.injections and extra_memory < _ALL:
-                extra_memory -= self._size  # weights that do not fit are not to take the factors' room
+                extra_memory -= self._size  # keeps memory free for the factors if not all weights fit
             try:
                 return load(own, device_to, extra_memory, force_patch_weights, **options)
             except BaseException:
-                own.eject_model()  # not every kind of patcher says that it has failed
+                own.eject_model()  # not every kind of patcher marks that loading failed
                 raise
 
         patcher.get_key_patches, patcher.add_patches, patcher.partially_load = with_bypass, added, loaded
-        # Of newer ComfyUI: MODEL and CLIP are saved through it.
+        # Newer ComfyUI saves MODEL and CLIP through this method.
         if hasattr(type(patcher), "model_state_dict_for_saving"):
             save = _unbound(patcher, "model_state_dict_for_saving")
 
             def saved(*arguments: Any, **options: Any) -> Any:
                 own: Any = its()
-                if self._key in own.injections:  # it has been loaded for that, without them
+                if self._key in own.injections:  # loaded for saving, without the bypass as patches
                     for_saving(own)
                     own.__dict__[_SAVING] = True
                     try:
@@ -125,26 +126,26 @@ class _Telling:
 
 
 _SAVED = "_air_lora_before_saving"
-"""Of a ModelPatcher: key of a bypass that has become patches to be saved → what there was before."""
+"""Attribute of a ModelPatcher: key of a bypass that was converted to patches for saving → the previous state."""
 
 _SAVING = "_air_lora_saving"
-"""Of a ModelPatcher that is loaded in order to be saved."""
+"""Attribute of a ModelPatcher while it is loaded to be saved."""
 
 _ALL = 1e30
-"""Bytes: ComfyUI loads a whole model with more than that."""
+"""In bytes. ComfyUI passes more than this to load a whole model."""
 
 
 def show_when_saved(clip: Any) -> None:
-    """Has a CLIP, and each that is cloned from it, save its text encoders with what is beside their layers.
+    """Makes a CLIP, and its clones, include the bypass when the text encoders are saved.
 
-    For ComfyUI that reads the weights before it patches them for good (0.3.75, `save_checkpoint`).
+    Needed for ComfyUI versions that read the weights before they patch them permanently (0.3.75, `save_checkpoint`).
     """
     if hasattr(type(clip.patcher), "model_state_dict_for_saving"):
         return
     its, of_class = (
         weakref.ref(clip),
         type(clip),
-    )  # a CLIP that held on to itself would keep its model in memory
+    )  # weak, because a CLIP that references itself would keep its model in memory
 
     def saved() -> Any:
         own: Any = its()
@@ -160,7 +161,7 @@ def show_when_saved(clip: Any) -> None:
 
 
 def _unbound(patcher: Any, name: str) -> Callable[..., Any]:
-    """A method of its class, or what an earlier bypass has put in its place."""
+    """The method of the patcher's class, or the replacement from an earlier bypass, to be called with the patcher."""
     own = patcher.__dict__.get(name)
     if own is not None:
         return lambda _, *arguments, **options: own(*arguments, **options)

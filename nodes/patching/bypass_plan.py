@@ -1,6 +1,7 @@
-"""Which deltas of an array go beside their layers, and which into their weights, and why.
+"""Decides which deltas of an array are bypassed, which are patched into the weights, and why.
 
-What has no factors, or belongs to something that is no plain layer, is patched: the sum is the same either way.
+A delta is patched if it has no factors, or if its weight doesn't belong to a plain layer. The sum is the same in both
+cases.
 """
 
 from __future__ import annotations
@@ -24,39 +25,39 @@ if TYPE_CHECKING:
     from .slices import Offset
     from .stack import WeightedPatches
 
-# Why a delta is patched.
-NO_FACTORS = "its kind has no factors"
-NO_LAYER = "it changes a bias, a norm or another weight that is no linear layer and no convolution"
-SORTED = "its outputs are in another order than the layer's"
+# The reasons why a delta is patched.
+NO_FACTORS = "this type of LoRA has no factors"
+NO_LAYER = "it changes a bias, a norm, or another weight that isn't a linear or convolution layer"
+SORTED = "its outputs aren't in the layer's order"
 WIDENED = "another entry widens or replaces the weight"
-PART_OF_CONVOLUTION = "it changes a part of a convolution"
-READ_DIRECTLY = "the model reads its weight itself, and calls no layer"
-LARGE_FACTORS = "its Kronecker factors would take more than a quarter of the layer's own operations"
-GROUPED = "it is a Kronecker product on a convolution in groups"
+PART_OF_CONVOLUTION = "it changes part of a convolution"
+READ_DIRECTLY = "the model reads the weight directly instead of calling the layer"
+LARGE_FACTORS = "its Kronecker factors would need more than a quarter of the layer's own operations"
+GROUPED = "it's a Kronecker product on a grouped convolution"
 
 _CHEAP = 0.25
-"""Multiplications of a LoKr beside its layer, of those of the layer itself, up to which it stays there."""
+"""A LoKr is bypassed up to this number of multiplications, as a share of the layer's own."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """For one MODEL or CLIP, whatever the strengths."""
+    """The plan for one MODEL or CLIP. It doesn't depend on the strengths."""
 
     layers: dict[str, LayerBypass]
-    """Path of a layer → what is added to it."""
+    """Path of a layer → what is added to its output."""
     rest: tuple[dict[Target, Any], ...]
     """For each entry, in the order of `bypassed`, what is patched."""
     bypassed: tuple[int, ...]
-    """For each entry, how many deltas go beside their layers."""
+    """For each entry, how many deltas are bypassed."""
     reasons: tuple[dict[str, int], ...]
-    """For each entry, why others do not → how many."""
+    """For each entry, reason → how many deltas are patched for it."""
 
     def to_patch(self, entries: Sequence[WeightedPatches]) -> list[WeightedPatches]:
-        """The same entries with what is left for patching, at their strengths."""
+        """The same entries at their strengths, with only the deltas that are patched."""
         return [each.only(patches) for each, patches in zip(entries, self.rest) if patches]
 
     def not_patched(self, entries: Sequence[WeightedPatches]) -> list[WeightedPatches]:
-        """The same entries with all that goes beside its layer."""
+        """The same entries, with only the deltas that are bypassed."""
         return [
             each.only({target: value for target, value in each.patches.items() if target not in patches})
             for each, patches in zip(entries, self.rest)
@@ -69,9 +70,9 @@ def plan(
     entries: Sequence[WeightedPatches],
     beside: Sequence[bool] | None = None,
 ) -> Plan:
-    """`model` is what the patcher holds, `shapes` its weights'. Entries come in the order of their identity.
+    """Makes the plan for a patcher's `model` with weights of these shapes. Entries are sorted by their identity.
 
-    `beside` says which of them are to go beside their layers at all: each, where it is None.
+    `beside` says for each entry whether it may be bypassed; None means that all may.
     """
     whole = {
         target.key
@@ -112,7 +113,7 @@ def plan(
 def _factors(
     model: Any, shapes: Mapping[str, Sequence[int]], number: int, target: Target, value: Any
 ) -> Factors | KroneckerFactors | str:
-    """The factors, or why it has to be patched."""
+    """The factors, or the reason why the delta must be patched."""
     path, dot, name = target.key.rpartition(".")
     layer = comfy.utils.get_attr(model, path) if dot else None
     if name != "weight" or not can_be_bypassed(layer) or path.endswith("lm_head"):
@@ -142,8 +143,8 @@ _READ_DIRECTLY = (".ffn.2", ".net.2", ".fc2", ".down_proj")
 
 
 def _is_read_directly(layer: Any, path: str) -> bool:
-    """Whether a model's code takes the layer's weight: newer ComfyUI's `ops.linear_input_act`, for int8."""
-    if path.endswith(".conv1d"):  # of Qwen 3.5, while it generates
+    """Whether the model's code reads the layer's weight directly: newer ComfyUI's `ops.linear_input_act`, for int8."""
+    if path.endswith(".conv1d"):  # Qwen 3.5, while it generates
         return True
     weight = getattr(layer, "weight", None)
     return getattr(weight, "_layout_cls", None) == "TensorWiseINT8Layout" and path.endswith(_READ_DIRECTLY)
@@ -152,11 +153,11 @@ def _is_read_directly(layer: Any, path: str) -> bool:
 def _kronecker(
     number: int, offset: Offset | None, shape: Sequence[int], value: Any
 ) -> KroneckerFactors | str:
-    """Those of a LoKr for a weight of that shape, or why it has to be patched."""
+    """The factors of a LoKr for a weight of this shape, or the reason why it must be patched."""
     w1, w2, alpha, w1_a, w1_b, w2_a, w2_b, core, dora_scale = value.weights
     if dora_scale is not None:
         return NO_FACTORS
-    # ComfyUI divides alpha by the rank of the factor that is a product, the second's where both are.
+    # ComfyUI divides alpha by the rank of the factor that is a product. If both are, it uses the second one's rank.
     of_rank = w2_b if w2 is None else w1_b if w1 is None else None
     scale = float(alpha) / of_rank.shape[0] if alpha is not None and of_rank is not None else 1.0
     first = (w1_a.float() @ w1_b.float() if w1 is None else w1).flatten(1)
@@ -179,13 +180,16 @@ def _kronecker(
 
 
 def _product(value: Any) -> tuple[torch.Tensor, torch.Tensor, float] | None:
-    """(out, rank), (rank, in[, *kernel]) and alpha/rank of a LoRA, a Tucker core in the second; None for others."""
+    """(out, rank), (rank, in[, *kernel]), and alpha/rank of a LoRA; None for other kinds.
+
+    A Tucker core is multiplied into the second factor.
+    """
     if getattr(value, "name", "") != "lora":
         return None
     up, down, alpha, core, dora_scale, reshape = value.weights
     if dora_scale is not None or reshape is not None or up.dim() < 2 or down.dim() < 2:
         return None
     scale = float(alpha / down.shape[0]) if alpha is not None else 1.0
-    if core is not None:  # (rank, rank, *kernel), and the second factor is of size one
+    if core is not None:  # core (rank, rank, *kernel); the second factor has a kernel of size one
         down = torch.tensordot(core.float(), down.flatten(1).float(), dims=([1], [0])).movedim(-1, 1)
     return up.flatten(1), down, scale

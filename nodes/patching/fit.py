@@ -1,7 +1,7 @@
-"""Does a file fit the loaded checkpoint? Decided before anything is patched.
+"""Checks whether a file matches the loaded checkpoint, before anything is patched.
 
-The tensors have the last word: a file whose keys all map to weights of its own shapes fits, whatever it calls itself.
-Otherwise its family, read from its header, says why not.
+The tensors decide: a file matches if all its keys map to weights of the same shapes, whatever its metadata says.
+Otherwise, the family that is read from its header explains why it doesn't match.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .loaded_model import LoadedWeights
     from .lora_file import LoraFile
 
-# How the trainers' formats begin the names of text-encoder keys (reference: ComfyUI's model_lora_keys_clip).
+# The prefixes of text-encoder keys in the trainers' formats (reference: ComfyUI's model_lora_keys_clip).
 TEXT_ENCODER_PREFIXES = (
     "lora_te",
     "text_encoder",
@@ -42,7 +42,7 @@ TEXT_ENCODER_PREFIXES = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is loaded: the diffusion model, and the text encoders where a CLIP is connected."""
+    """The loaded checkpoint: the diffusion model, and the text encoders if a CLIP is connected."""
 
     families: tuple[str, ...]
     diffusion: LoadedWeights
@@ -51,29 +51,29 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Fit:
-    """A file that fits: its patches on either side, and how many of its keys they use."""
+    """A file that matches: its patches for both sides, and how many of its keys they use."""
 
     diffusion: MappedFile
     text_encoder: MappedFile | None
     matched: int
     unmatched: tuple[str, ...]
-    """Keys that change nothing, though they are meant to."""
+    """Keys that should change a weight, but don't."""
     without_clip: int
-    """Text-encoder keys that had nothing to go to."""
+    """The number of text-encoder keys that aren't used because no CLIP is connected."""
     left_over: tuple[LeftOver, ...] = ()
-    """All tensors that change nothing, by the kind of layer and the reason."""
+    """All tensors that change nothing, by kind of layer and reason."""
     widened: tuple[str, ...] = ()
-    """Input layers that have more inputs here than in the file; the others are left as they are."""
+    """Input layers that have more inputs in the model than in the file; the additional inputs stay unchanged."""
 
     @property
     def verdict(self) -> str:
-        """ "fits", or "fits partly" where keys are left over that are meant to change something."""
+        """ "fits", or "fits partly" if some keys should change a weight, but don't."""
         return "fits partly" if self.unmatched else "fits"
 
 
 @dataclass(frozen=True)
 class Clash:
-    """One key whose delta is of another size than the weight it maps to."""
+    """One key whose delta has a different size than the weight that it maps to."""
 
     key: str
     delta: tuple[int, ...]
@@ -87,8 +87,8 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
     """The file's patches for this checkpoint.
 
     `name` is what the user calls the entry. Raises Mismatch with code `notADiffusionLora`, `wrongArchitecture`,
-    `shapeClash` or `noKeysMatch`, whose text names both architectures, or for tensors that cannot be read with a code
-    of `changes_of` and `check_finite`.
+    `shapeClash` or `noKeysMatch`, whose text names both architectures. For tensors that can't be read, the code is one
+    of those of `changes_of` and `check_finite`.
     """
     try:
         diffusion = map_file(file, checkpoint.diffusion)
@@ -120,7 +120,8 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
         widened=diffusion.widened,
     )
     patches = len(diffusion.patches) + (len(encoder.patches) if encoder else 0)
-    # Text-encoder keys alone are no fit where the file means the diffusion model too: CLIP-L is in many families.
+    # Matching text-encoder keys aren't enough if the file also has keys for the diffusion model: many families use
+    # CLIP-L.
     nothing_for_diffusion = bool(diffusion_left) and not diffusion.patches
     if (
         clashes
@@ -132,7 +133,7 @@ def check_fit(file: LoraFile, name: str, checkpoint: Checkpoint) -> Fit:
     if file.has_values:
         try:
             factors = (key for key in file.tensors if key in matched and not key.endswith("alpha"))
-            check_finite(file.tensors, factors)  # an alpha is judged where it counts
+            check_finite(file.tensors, factors)  # `changes_of` checks the alphas that are used
         except Mismatch as error:
             raise _cannot_be_read(file, name, checkpoint, error) from None
     return fit
@@ -142,12 +143,12 @@ def _is_for_text_encoder(key: str) -> bool:
     return key.startswith(TEXT_ENCODER_PREFIXES) or bool(place_of(split_name(key)[0] or key).slot)
 
 
-# Reasons for which a tensor changes nothing that take nothing from the LoRA.
+# Unused tensors with these reasons don't reduce the LoRA's effect.
 _HARMLESS = (ALONE, EMBEDDING, MARK)
 
 
 def _reason(key: str, diffusion: MappedFile, encoder: MappedFile | None) -> str:
-    """Why a tensor changes nothing: what one side says of it, where the other has no weight for it at all."""
+    """Why a tensor changes nothing. If the diffusion model has no weight for it, the text encoder's reason counts."""
     reason = diffusion.unused.get(key, NO_WEIGHT)
     if reason == NO_WEIGHT and encoder is not None:
         reason = encoder.unused.get(key, NO_WEIGHT)
@@ -156,7 +157,7 @@ def _reason(key: str, diffusion: MappedFile, encoder: MappedFile | None) -> str:
 
 def _cannot_be_read(file: LoraFile, name: str, checkpoint: Checkpoint, error: Mismatch) -> Mismatch:
     return Mismatch(
-        f"{name} cannot be used: {error.message}",
+        f"{name} can't be used: {error.message}",
         code=error.code,
         remedy=error.remedy,
         facts={
@@ -171,7 +172,7 @@ def _cannot_be_read(file: LoraFile, name: str, checkpoint: Checkpoint, error: Mi
 
 def _not_a_diffusion_lora(file: LoraFile, name: str, checkpoint: Checkpoint) -> Mismatch:
     return Mismatch(
-        f"{name} is not a LoRA for a diffusion model. {file.architecture.sentence}",
+        f"{name} isn't a LoRA for a diffusion model. {file.architecture.sentence}",
         code="notADiffusionLora",
         remedy="Remove the entry, or set on_mismatch to skip.",
         facts={
@@ -184,10 +185,10 @@ def _not_a_diffusion_lora(file: LoraFile, name: str, checkpoint: Checkpoint) -> 
 
 
 def _is_another_model_s(file: LoraFile, checkpoint: Checkpoint, *, partly: bool) -> bool:
-    """Whether a file that maps to weights here, all or in part, was trained on another model nevertheless.
+    """Whether a file was trained on another model, although all or some of its keys map to weights here.
 
-    Some models are others cut short (LongCat-Image is a small FLUX.1, Mage-Flow a small Qwen-Image): all of a file's
-    keys can have a weight in a model that it was never trained on.
+    Some models are smaller versions of others (LongCat-Image is a small FLUX.1, Mage-Flow a small Qwen-Image). So all
+    of a file's keys can map to weights of a model that it wasn't trained on.
     """
     if checkpoint.families:
         return (partly or file.architecture.by_size) and _is_of_another_family(file, checkpoint)
@@ -197,7 +198,10 @@ def _is_another_model_s(file: LoraFile, checkpoint: Checkpoint, *, partly: bool)
 
 
 def _has_other_blocks(file: LoraFile, checkpoint: Checkpoint) -> bool:
-    """Whether no size of the file's families has as many blocks as the loaded model, where both name them alike."""
+    """Whether no size of the file's families has the same numbers of blocks as the loaded model.
+
+    Only sizes whose stacks of blocks have names that the loaded model also has are compared.
+    """
     loaded = checkpoint.diffusion.blocks
     sizes = [size for family in file.architecture.families for size in family_blocks(family)]
     comparable = [size for size in sizes if size.keys() <= loaded.keys()]
@@ -236,7 +240,7 @@ def _mismatch(
     diffusion_left: tuple[str, ...],
 ) -> Mismatch:
     made_for = _family_names(file.architecture.families)
-    loaded = _family_names(checkpoint.families) or "of a family that this pack has no name for"
+    loaded = _family_names(checkpoint.families) or "from an unknown model family"
     keys = len(file.tensors)
 
     def mismatch(verdict: str, code: str, message: str, remedy: str) -> Mismatch:
@@ -249,49 +253,52 @@ def _mismatch(
         return mismatch(
             "wrong family",
             "wrongArchitecture",
-            f"{name} was made for {made_for}; the loaded checkpoint is {loaded}. "
+            f"{name} was trained for {made_for}, but the loaded checkpoint is {loaded}. "
             f"{_evidence(file, fit, clashes, keys)}",
-            f"Use a checkpoint of {made_for}, or remove the entry, or set on_mismatch to skip.",
+            f"Choose a checkpoint of {made_for}, remove the entry, or set on_mismatch to skip.",
         )
-    about = f"The file is for {made_for}" if made_for else "The file does not show what it was made for"
+    about = (
+        f"The file was trained for {made_for}"
+        if made_for
+        else "The file doesn't show which model it was trained for"
+    )
     if clashes:
         return mismatch(
             "shape clash",
             "shapeClash",
-            f"{name} does not fit the loaded checkpoint ({loaded}): {len(clashes)} of its weights have another "
-            f"shape, e.g. {clashes[0]}. {about}, perhaps for another size of it.",
-            "Use the checkpoint that it was trained on, or remove the entry, or set on_mismatch to skip.",
+            f"{name} doesn't match the loaded checkpoint ({loaded}): the shape differs for {len(clashes)} of "
+            f"its weights, for example {clashes[0]}. {about}. It might be for a different model size",
+            "Use the checkpoint that it was trained on, remove the entry, or set on_mismatch to skip.",
         )
     if fit.without_clip == keys:
         return mismatch(
             "needs CLIP",
             "needsClip",
-            f"{name} changes only text encoders, and no CLIP is connected to this node",
+            f"{name} changes only text encoders, but no CLIP is connected to this node",
             "Connect the checkpoint's CLIP, or remove the entry.",
         )
     if set(file.architecture.families) & set(checkpoint.families):
         return mismatch(
             "right family, will not load",
             "willNotLoad",
-            f"{name} is for {made_for}, as the loaded checkpoint is, but will not load: none of the "
-            f"{len(fit.unmatched)} keys that it has for the diffusion model has a name that ComfyUI knows, "
-            f"e.g. {_example(file, fit)}",
-            "Look for a version of it made for ComfyUI, or remove the entry, or set on_mismatch to skip.",
+            f"{name} was trained for {made_for}, like the loaded checkpoint, but can't be loaded: ComfyUI recognizes "
+            f"0 of its {len(fit.unmatched)} keys for the diffusion model, for example {_example(file, fit)}",
+            "Look for a version made for ComfyUI, remove the entry, or set on_mismatch to skip.",
         )
     return mismatch(
         "no key matches",
         "noKeysMatch",
-        f"{name} has no key that the loaded checkpoint ({loaded}) knows: "
+        f"{name} has no key that matches the loaded checkpoint ({loaded}): "
         f"0 of {len(fit.unmatched) or keys} keys map to a weight, "
-        f"e.g. {_example(file, fit)}. {about}.",
-        "Look for a version of it made for ComfyUI, or remove the entry, or set on_mismatch to skip.",
+        f"for example {_example(file, fit)}. {about}",
+        "Look for a version made for ComfyUI, remove the entry, or set on_mismatch to skip.",
     )
 
 
 def _facts(
     verdict: str, file: LoraFile, name: str, checkpoint: Checkpoint, fit: Fit, clashes: list[Clash]
 ) -> dict[str, Any]:
-    """What the sentence says, in fields; see `Mismatch.facts`."""
+    """The contents of the error message as fields; see `Mismatch.facts`."""
     example: dict[str, Any]
     if clashes:
         example = {
@@ -317,16 +324,14 @@ def _facts(
 
 def _evidence(file: LoraFile, fit: Fit, clashes: list[Clash], keys: int) -> str:
     if clashes:
-        return f"{len(clashes)} of its weights have another shape, e.g. {clashes[0]}."
+        return f"The shape differs for {len(clashes)} of its weights, for example {clashes[0]}"
     if not fit.unmatched:
-        return (
-            "All its keys have a weight here, but the number of blocks or their kinds are those of the other."
-        )
-    return f"{len(fit.unmatched)} of its {keys} keys belong to no weight here, e.g. {_example(file, fit)}."
+        return "All its keys match a weight, but the number or the types of its blocks don't match the checkpoint"
+    return f"No weight matches {len(fit.unmatched)} of its {keys} keys, for example {_example(file, fit)}"
 
 
 def _example(file: LoraFile, fit: Fit) -> str:
-    """A key that has no weight here: one of a factor, which tells more than an alpha."""
+    """A key that has no weight here, if possible of a factor, which is more helpful than an alpha."""
     keys = fit.unmatched or tuple(file.tensors)
     return next((key for key in keys if file.tensors[key].dim() > 1), next(iter(keys), "(none)"))
 

@@ -1,4 +1,4 @@
-"""Work that the user can cancel although a system call of it hangs: reading from a share that has gone, say."""
+"""Runs work so that the user can cancel it even if a system call hangs, such as a read from a disconnected share."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LOOK_EVERY = 0.1  # seconds
 
 
 def interruptible(work: Callable[[], _T]) -> _T:
-    """The outcome of the work, or its error; ComfyUI's own exception as soon as the run is cancelled.
+    """Returns the result of `work`, or raises its error. Raises ComfyUI's own exception when the run is canceled.
 
-    What hangs then is left behind in its thread: nothing can end a system call that the disk does not answer.
+    A system call that hangs stays behind in its thread, because it can't be stopped.
     """
     outcome: list[_T] = []
     failure: list[BaseException] = []

@@ -1,4 +1,4 @@
-"""A LoRA file's modules → patches of the loaded weights."""
+"""Maps a LoRA file's modules to patches of the loaded weights."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from .lora_file import LoraFile
     from .name_index import Slot
 
-# Wan 2.2 has an expert for each half of the steps, and diffusers keeps LoRAs for both in one file.
+# Wan 2.2 has an expert for each half of the steps, and diffusers saves the LoRAs for both in one file.
 _SECOND = re.compile(r"transformer_2\.")
-# The layer that takes the latents in. What a model for inpainting or control has more of comes behind them.
+# The layers whose input is the latents. In models for inpainting or control, additional inputs follow the latents.
 _INPUT_LAYERS = ("img_in", "x_embedder.proj", "x_embedder", "patch_embedding", "input_blocks.0.0", "conv_in")
 
 
@@ -36,15 +36,15 @@ class Target:
     key: str
     """Name of the weight in the loaded model."""
     offset: tuple[int, int, int] | None = None
-    """(dimension, start, length) of the part, None for the whole weight."""
+    """(dimension, start, length) of the part; None for the whole weight."""
     function: Any = field(default=None, hash=False)
-    """What ComfyUI applies to the delta before it is added, None for nothing."""
+    """The function that ComfyUI applies to the delta before it is added, or None."""
     number: int = 0
-    """A module may change its weight in several ways, by factors and by a difference: which of them this is."""
+    """The number of the change: a module can change its weight in several ways, by factors and by a difference."""
 
     @classmethod
     def of(cls, slot: Slot, number: int = 0) -> Target:
-        """Reads a key map's target in each of its three forms."""
+        """Converts a key map's target, which has one of three forms."""
         if isinstance(slot, str):
             return cls(slot, number=number)
         offset, function = (*slot[1:3], None)[:2]
@@ -59,22 +59,22 @@ class Target:
 
 @dataclass(frozen=True)
 class MappedFile:
-    """What one file does to one side of the loaded checkpoint."""
+    """How one file changes one side of the loaded checkpoint."""
 
     patches: dict[Target, Any]
-    """Target → an adapter of ComfyUI's, or its tuple ("diff" | "set", (tensor,))."""
+    """Target → one of ComfyUI's adapters, or its tuple ("diff" | "set", (tensor,))."""
     matched: frozenset[str]
     """Names in the file that are part of a patch."""
     unused: dict[str, str]
-    """Names in the file that are part of none, and why."""
+    """Names in the file that aren't part of a patch, and why."""
     widened: tuple[str, ...] = ()
-    """Input layers that have more inputs here than in the file; see `_widened`."""
+    """Input layers that have more inputs in the model than in the file; see `_widened`."""
 
 
 def map_file(file: LoraFile, weights: LoadedWeights) -> MappedFile:
-    """Finds the weight that each tensor belongs to. What belongs to none is in `unused`.
+    """Finds the weight that each tensor belongs to. Tensors without a weight are in `unused`.
 
-    Raises Mismatch for a module of a weight that is there, and that cannot be read; see `changes_of`.
+    Raises Mismatch for a module that has a weight but can't be read; see `changes_of`.
     """
     patches: dict[Target, Any] = {}
     matched: set[str] = set()
@@ -135,7 +135,7 @@ def map_file(file: LoraFile, weights: LoadedWeights) -> MappedFile:
 
 
 def _fitted(value: Any, stem: str, target: Target, shape: Sequence[int]) -> Any:
-    """The adapter for this part of a weight: magnitudes in its shape, a replacement in its order of outputs."""
+    """Adjusts an adapter to this part of a weight: the shape of magnitudes, the order of a replacement's outputs."""
     if isinstance(value, tuple):
         kind, (tensor, *rest) = value
         if kind == "set" and target.function is not None:
@@ -143,7 +143,7 @@ def _fitted(value: Any, stem: str, target: Target, shape: Sequence[int]) -> Any:
         return value
     if target.offset is not None and value.name == "lora" and value.weights[5] is not None:
         raise Mismatch(
-            f"{stem} widens a part of the weight {target.key}, which must keep its shape",
+            f"{stem} widens part of the weight {target.key}, which must keep its shape",
             code="shapeClash",
             remedy="Remove the entry, or set on_mismatch to skip.",
         )
@@ -151,10 +151,10 @@ def _fitted(value: Any, stem: str, target: Target, shape: Sequence[int]) -> Any:
 
 
 def _widened(value: Any, target: Target, shape: Sequence[int]) -> Any:
-    """A LoRA of the layer that takes the latents in, for a model that takes more in beside them; else None.
+    """A LoRA of an input layer, widened for a model that has more inputs than the latents; None if it isn't needed.
 
-    The first inputs are the latents, and what comes behind (a mask, a control picture) the LoRA knows nothing of: its
-    factor gets zeros there, as diffusers does it (`_maybe_expand_lora_state_dict` in `loaders/lora_pipeline.py`).
+    The first inputs are the latents. The LoRA wasn't trained on the inputs after them (a mask, a control picture), so
+    its factor gets zeros there, as in diffusers (`_maybe_expand_lora_state_dict` in `loaders/lora_pipeline.py`).
     """
     if target.offset is not None or getattr(value, "name", "") != "lora":
         return None

@@ -1,8 +1,8 @@
 """The kinds of adapters: which are plain low rank, how large a delta is, whether it widens or replaces its weight.
 
-Low rank is one product, made in stacked_adapter.py. The formulas of all others (LoHa, LoKr, DoRA, OFT, BOFT, GLoRA,
-Tucker cores, whole differences) are ComfyUI's own. A new kind has its shape in `_SHAPES`,
-the place of its magnitudes in `MAGNITUDES`, and a branch in `as_low_rank` where it is low rank too.
+A low-rank delta is one product, which stacked_adapter.py computes. All other kinds (LoHa, LoKr, DoRA, OFT, BOFT, GLoRA,
+Tucker cores, whole differences) use ComfyUI's own formulas. To add a kind, add its shape to `_SHAPES` and the position
+of its magnitudes to `MAGNITUDES`. If it is also low rank, add a branch to `as_low_rank`.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from .slices import Shape
 
 ADAPTERS = {adapter.name: adapter for adapter in adapters}
-"""Kind → ComfyUI's class for it."""
+"""Kind → ComfyUI's class."""
 
 MAGNITUDES = {"lora": 4, "loha": 7, "lokr": 8, "oft": 3, "boft": 3, "glora": 5}
-"""Kind → where an adapter's magnitudes (DoRA) stand among its weights."""
+"""Kind → position of the magnitudes (DoRA) among an adapter's weights."""
 
 
 def grown_shape(kind: str, weights: Sequence[Any]) -> list[int] | None:
-    """The shape to which an adapter pads the weight first (BFL's control LoRAs); None for nearly all."""
+    """The shape that an adapter pads the weight to before it is added (BFL's control LoRAs); None for most adapters."""
     return weights[5] if kind == "lora" else None
 
 
 def widened_to(value: Any) -> list[int] | None:
-    """The same of a patch as ComfyUI's loader has it."""
+    """The shape that a patch, in the form of ComfyUI's loader, pads the weight to; see `grown_shape`."""
     return None if isinstance(value, tuple) else grown_shape(value.name, value.weights)
 
 
@@ -49,17 +49,17 @@ def apply_other(
     dtype: torch.dtype,
     original_weight: Any,
 ) -> torch.Tensor:
-    """What this entry alone makes of the weight, which is overwritten.
+    """Applies this entry alone to the weight, in place.
 
-    `value` is an adapter's `name` and `weights`, or ("diff" | "set", (tensor,)). Raises what torch does for a lack of
-    memory, and for a difference of another size; ComfyUI's adapters log any other error and leave the weight.
+    `value` is an adapter's `name` and `weights`, or ("diff" | "set", (tensor,)). Raises torch's errors if memory runs
+    out, or if a difference has another size. ComfyUI's adapters log any other error and leave the weight unchanged.
     """
     kind, weights = value
     function = function or _unchanged
     if kind == "set":
         return weight.copy_(weights[0].reshape(weight.shape))
     if kind == "diff":
-        # Of a 1×1 convolution it may come as a matrix.
+        # The difference of a 1×1 convolution may be stored as a matrix.
         difference = weights[0].reshape(weight.shape)
         return weight.add_(function(strength * cast_to_device(difference, weight.device, weight.dtype)))
     if kind == "lokr" and weights[7] is not None:
@@ -69,14 +69,14 @@ def apply_other(
             *weights[:2],
             0.0,
             *weights[3:],
-        )  # as OFT: no alpha is no constraint, where core stumbles over it
+        )  # as for OFT: no alpha means no constraint, but ComfyUI fails without an alpha
     adapter = ADAPTERS[kind](set(), weights)
     with _out_of_memory_raised():
         return adapter.calculate_weight(weight, key, strength, 1.0, None, function, dtype, original_weight)
 
 
 class _NoteOutOfMemory(logging.Filter):
-    """Of records that this thread writes while it handles an error: keeps the error where memory was short."""
+    """Stores the out-of-memory error that this thread handles while it writes a log record."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,9 +92,10 @@ class _NoteOutOfMemory(logging.Filter):
 
 @contextmanager
 def _out_of_memory_raised() -> Iterator[None]:
-    """ComfyUI's adapters log every error and return the weight as it was, which no later run would mend.
+    """Raises out-of-memory errors that ComfyUI's adapters only log.
 
-    That is right where a shape is wrong. Where memory was short the weights must not stay half patched: it is raised.
+    The adapters log every error and return the weight unchanged. This is right for a wrong shape. But if memory runs
+    out, the model would stay partly patched, and no later run would fix it.
     """
     note, root = _NoteOutOfMemory(), logging.getLogger()
     root.addFilter(note)
@@ -107,15 +108,16 @@ def _out_of_memory_raised() -> Iterator[None]:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    # torch has no class of its own for a CPU that has none left.
+    # torch has no separate error class for a CPU that is out of memory.
     return isinstance(error, (OOM_EXCEPTION, MemoryError)) or "DefaultCPUAllocator" in str(error)
 
 
 def _without_core(weights: tuple[Any, ...], device: torch.device, dtype: torch.dtype) -> tuple[Any, ...]:
-    """A LoKr whose second factor is whole, in place of one with a Tucker core.
+    """Turns a LoKr with a Tucker core into one whose second factor is whole.
 
-    ComfyUI 0.3.75 hands torch.kron what it cannot take there, logs that and leaves the weight as it is (its issue
-    11245). Flattened to two dimensions the Kronecker product has the same numbers in the same order.
+    With a core, ComfyUI 0.3.75 calls torch.kron with an unsupported argument, logs the error, and leaves the weight
+    unchanged (ComfyUI issue 11245). Flattened to two dimensions, the Kronecker product has the same numbers in the same
+    order.
     """
     w1, _w2, alpha, w1_a, w1_b, w2_a, w2_b, core, dora_scale = weights
     a, b, t = (cast_to_device(factor, device, dtype) for factor in (w2_a, w2_b, core))
@@ -130,9 +132,9 @@ def _unchanged(delta: torch.Tensor) -> torch.Tensor:
 
 
 def delta_shape(value: Any) -> Shape | None:
-    """(out, in, *kernel) of the delta, or (out,) of a kind for any number of inputs; None where it is not known here.
+    """The delta's shape, (out, in, *kernel), or (out,) for kinds that allow any number of inputs; None if unknown.
 
-    The delta of a convolution may come flattened, (out, in·kernel): compare element counts and the first size.
+    The delta of a convolution may be flattened, (out, in·kernel): compare element counts and the first size.
     """
     if isinstance(value, tuple):
         return tuple(value[1][0].shape)
@@ -147,7 +149,7 @@ def _lora(weights: Sequence[Any]) -> Shape | None:
     if mid is not None:
         return (up.shape[0], down.shape[1], *mid.shape[2:])
     if up[0].numel() != down.shape[0]:
-        return (up.shape[0], 0)  # ranks that differ make no delta of any size
+        return (up.shape[0], 0)  # no delta is possible if the ranks differ
     return (up.shape[0], prod(down.shape[1:]))
 
 
@@ -159,7 +161,7 @@ def _loha(weights: Sequence[Any]) -> Shape:
         )
     else:
         first, second = ((a.shape[0], prod(b.shape[1:])) for a, b in ((w1_a, w1_b), (w2_a, w2_b)))
-    return first if first == second else (first[0], 0)  # two of different sizes have no product
+    return first if first == second else (first[0], 0)  # no product is possible if the sizes differ
 
 
 def _lokr(weights: Sequence[Any]) -> Shape:
@@ -180,22 +182,22 @@ def _factor(
 
 
 def _glora(weights: Sequence[Any]) -> Shape:
-    """Of a square weight both forms' sizes agree; ComfyUI takes it for the old one where a2 is taller than wide."""
+    """If the weight is square, both forms fit. ComfyUI then assumes the old form if a2 has more rows than columns."""
     a1, a2, b1, b2, _alpha, _dora_scale = weights
     is_new = b2.shape[0] == b1.shape[1] == a1.shape[1] == a2.shape[0]
     is_old = b2.shape[1] == b1.shape[0] == a1.shape[0] == a2.shape[1]
-    if is_old and (not is_new or a2.shape[0] > a2.shape[1]):  # as LyCORIS wrote it first
+    if is_old and (not is_new or a2.shape[0] > a2.shape[1]):  # the form that LyCORIS wrote at first
         outputs, inputs, ends = b2.shape[0], prod(b1.shape[1:]), (a2.shape[0], a1.shape[1])
     elif is_new:
         outputs, inputs, ends = b1.shape[0], prod(b2.shape[1:]), (a1.shape[0], a2.shape[1])
     else:
         return (b1.shape[0], 0)
-    # The other pair goes from the weight's inputs to the weight's inputs, of a convolution from its channels.
+    # The other pair maps the weight's inputs (for a convolution, its channels) to the weight's inputs.
     return (outputs, inputs) if ends[0] == ends[1] else (outputs, 0)
 
 
 def _oft(weights: Sequence[Any]) -> Shape:
-    """Of (blocks, size, size), or BOFT's (stages, blocks, size, size): turns outputs, of any number of inputs."""
+    """From (blocks, size, size), or BOFT's (stages, blocks, size, size): rotates outputs, for any number of inputs."""
     *_stages, blocks, size, _size = weights[0].shape
     return (blocks * size,)
 
@@ -211,15 +213,15 @@ _SHAPES: dict[str, Callable[[Sequence[Any]], Shape | None]] = {
 
 
 class LowRank(NamedTuple):
-    """strength · up @ down, with alpha/rank already in the strength."""
+    """strength · up @ down. The strength includes alpha/rank."""
 
     up: torch.Tensor  # (out, rank), or a convolution's factor, flattened from dimension 1
     down: torch.Tensor  # (rank, in[, *kernel])
-    strength: float | torch.Tensor  # (rank,) in fp32 where several LoRAs are stacked here
+    strength: float | torch.Tensor  # (rank,) in fp32 if several LoRAs are stacked
 
 
 def as_low_rank(value: Any, strength: float) -> LowRank | None:
-    """Plain LoRA: two factors, no mid, no DoRA scale, no reshape. Everything else is None."""
+    """The factors of a plain LoRA, without mid, DoRA scale, or reshape; None for everything else."""
     if getattr(value, "name", "") != "lora":
         return None
     up, down, alpha, mid, dora_scale, reshape = value.weights
@@ -230,5 +232,5 @@ def as_low_rank(value: Any, strength: float) -> LowRank | None:
 
 
 def replaces(value: Any) -> bool:
-    """Whether it is put in the weight's place, rather than added."""
+    """Whether the patch replaces the weight instead of adding to it."""
     return isinstance(value, tuple) and value[0] == "set"

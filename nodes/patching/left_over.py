@@ -1,4 +1,4 @@
-"""What of a file changes nothing, in a model's words: how many of which layers, and why."""
+"""Summarizes which parts of a file change nothing: how many layers of which kind, and why."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...lora_resolver import place_of, split_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# The first that is in a module's name is the kind of layer it is.
+# The first pattern that matches a module's name is the kind of its layer.
 _KINDS = (
     ("embedding", re.compile(r"bundle_emb")),
     ("norm", re.compile(r"norm(?!.*(?:linear|proj|mod))|layernorm", re.IGNORECASE)),
@@ -38,10 +38,10 @@ class LeftOver:
     kind: str
     """ "attention", "feed-forward", "modulation", "norm", "convolution", "text encoder", "embedding" or "other"."""
     reason: str
-    """A phrase that goes behind the name of a tensor."""
+    """A phrase that follows the name of a tensor."""
     keys: int
     modules: int
-    """How many modules of this kind they are of."""
+    """How many modules of this kind the tensors belong to."""
     of: int
     """How many modules of this kind the file has."""
     example: str
@@ -68,7 +68,7 @@ class LeftOver:
 
 
 def left_over(unused: Mapping[str, str], stems: Iterable[str]) -> tuple[LeftOver, ...]:
-    """Sums up the tensors of `unused` (name → reason); `stems` are all modules of the file."""
+    """Summarizes the tensors of `unused` (name → reason); `stems` are all modules of the file."""
     if not unused:
         return ()
     keys: Counter[tuple[str, str]] = Counter()

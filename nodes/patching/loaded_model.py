@@ -1,4 +1,4 @@
-"""What a loaded MODEL or CLIP is: its architecture, the LoRA keys that it understands, the shapes of its weights."""
+"""Facts about a loaded MODEL or CLIP: its architecture, the LoRA keys that match it, and the shapes of its weights."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from .name_index import Slot
 
-# ComfyUI's own detection (comfy/supported_models.py) → our family ids. Each class decides for itself, never for a class
-# that ComfyUI derives from it. No family means that the pack knows none for it, and the tensors decide.
+# ComfyUI's class (comfy/supported_models.py) → our family IDs. An entry doesn't apply to classes that ComfyUI derives
+# from its class. If a class has no family here, the tensors alone decide whether a LoRA matches.
 FAMILY_OF_CONFIG: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("SD15", "SD15_instructpix2pix"), ("sd1",)),
     **dict.fromkeys(("SD20", "SD21UnclipL", "SD21UnclipH", "LotusD"), ("sd2",)),
@@ -99,18 +99,18 @@ FAMILY_OF_CONFIG: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("Stable_Zero123", "SD_X4Upscaler", "Trellis2", "TripoSplat"), ()),
     **dict.fromkeys(("RT_DETR_v4", "DepthAnything3", "SAM3", "SAM31"), ()),
 }
-# Where a class serves several families, one of its settings tells them apart: class → (setting, value, families).
+# If a class serves several families, one of its settings tells them apart: class → (setting, value, families).
 FAMILY_OF_SETTING: dict[str, tuple[tuple[str, Any, tuple[str, ...]], ...]] = {
     "Lumina2": (("n_layers", 36, ("newbie",)),),
     "FluxSchnell": (("context_in_dim", 3584, ("longcat_image",)), ("context_in_dim", 2048, ("ovis_image",))),
 }
-# One configuration class serves several sizes of these; the width tells which.
+# One configuration class serves several sizes of Wan; the width tells which size it is.
 FAMILY_OF_WAN_WIDTH = {5120: "wan_14b", 3072: "wan_5b", 1536: "wan_1_3b"}
 
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """One side of a checkpoint, diffusion model or text encoder, as LoRA files address it."""
+    """The weights of one side of a checkpoint (diffusion model or text encoder), by the names that LoRA files use."""
 
     key_map: dict[str, Slot]
     """Name stem in a LoRA file → the weight that it changes."""
@@ -119,12 +119,12 @@ class LoadedWeights:
 
     @cached_property
     def names(self) -> NameIndex:
-        """The same names in every other spelling."""
+        """An index of the same names in all other spellings."""
         return NameIndex(self.key_map, self.shapes)
 
     @cached_property
     def blocks(self) -> dict[str, int]:
-        """Name of a stack of blocks → how many it has: `{"double_blocks": 19, "single_blocks": 38}`."""
+        """Name of a stack of blocks → number of its blocks: `{"double_blocks": 19, "single_blocks": 38}`."""
         found: dict[str, int] = {}
         for name in self.shapes:
             match = _BLOCK.match(name)
@@ -160,10 +160,10 @@ def _weights(patcher: Any, key_map_of: Callable[..., dict[str, Slot]]) -> Loaded
 
 
 def _shapes(patcher: Any) -> dict[str, torch.Size]:
-    """As the checkpoint has them, whatever is done to them right now.
+    """The shapes that the checkpoint's weights have without patches.
 
-    Quantized weights tell their own shape, while the state dict has the bytes; one that a LoRA has widened for the run
-    before lies in the backup.
+    For a quantized weight, the parameter has the real shape; the state dict only has the shape of the bytes. If a LoRA
+    widened a weight for the previous run, the original is in the backup.
     """
     shapes = {name: tensor.shape for name, tensor in patcher.model.state_dict().items()}
     for name, parameter in patcher.model.named_parameters(remove_duplicate=False):
@@ -175,10 +175,11 @@ def _shapes(patcher: Any) -> dict[str, torch.Size]:
 
 
 def arriving_weight(patcher: Any, key: str) -> tuple[Any, Callable[..., torch.Tensor]]:
-    """A weight of a MODEL or of a CLIP's patcher before any patch, and the function that gives its numbers.
+    """A weight of a MODEL or of a CLIP's patcher before any patch, and the function that converts it to numbers.
 
-    `get_key_patches` says it of all weights, and fails in newer ComfyUI where a single one is quantized. GGUF packs
-    keep bytes in the parameter, and their layers have `get_weight(parameter, dtype)` in place of `convert_weight`.
+    `get_key_patches` returns the same for all weights, but in newer ComfyUI it fails if any weight is quantized. GGUF
+    packs store bytes in the parameter, and their layers have `get_weight(parameter, dtype)` instead of
+    `convert_weight`.
     """
     weight, _write, convert = comfy.model_patcher.get_key_weight(patcher.model, key)
     for backup in (patcher.backup.get(key), patcher.hook_backup.get(key)):
@@ -191,9 +192,9 @@ def arriving_weight(patcher: Any, key: str) -> tuple[Any, Callable[..., torch.Te
 
 
 def model_families(model: Any) -> tuple[str, ...]:
-    """The families that the loaded MODEL may be, by ComfyUI's own detection; empty where we have no name for it.
+    """The possible families of the loaded MODEL, by ComfyUI's own detection; empty if it isn't in our table.
 
-    A class that another pack derives from one of ComfyUI's is what it is derived from.
+    A class that another pack derives from a ComfyUI class has the families of that ComfyUI class.
     """
     config = getattr(model.model, "model_config", None)
     settings = getattr(config, "unet_config", None) or {}

@@ -1,4 +1,4 @@
-"""A LoRA file as the patching needs it: header, architecture and tensors, kept between runs by content."""
+"""A LoRA file for patching: header, architecture, and tensors. Files are cached between runs, by their content."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoraFile:
-    """One verified file, read."""
+    """One verified file that was read into memory."""
 
     path: Path
     sha256: str
     header: SafetensorsHeader
     tensors: dict[str, torch.Tensor]
-    """Under the names of the file, or those that ComfyUI's converters give them."""
+    """By their names in the file, or by those that ComfyUI's converters give them."""
     has_values: bool = True
-    """False for an outline: the shapes are the file's, the numbers are not."""
+    """False for an outline: the shapes are those of the file, but the numbers aren't."""
 
     @property
     def size(self) -> int:
@@ -53,27 +53,27 @@ class LoraFile:
 
     @cached_property
     def architecture(self) -> Architecture:
-        """Judged when somebody asks: a file whose keys all fit is known by its tensors."""
+        """The detected architecture. It is computed only when it is read: if all keys match, it isn't needed."""
         return detect_architecture(self.header)
 
     @cached_property
     def alphas(self) -> MetadataAlphas:
-        """What the metadata says of the scale."""
+        """The scale (alpha) that the metadata gives."""
         return alphas_of_metadata(self.header.metadata)
 
     @cached_property
     def modules(self) -> dict[str, Module]:
-        """The tensors by the module that they belong to."""
+        """The tensors, grouped by module."""
         return self._sorted[0]
 
     @cached_property
     def has_joint_attention(self) -> bool:
-        """Whether it is for a transformer whose blocks have one attention for picture and text."""
+        """Whether the file is for a transformer whose blocks have one attention for picture and text."""
         return has_joint_attention(self.modules)
 
     @property
     def other_tensors(self) -> dict[str, str]:
-        """Tensors that are no part of an adapter, and why."""
+        """Tensors that aren't part of an adapter, and why."""
         return self._sorted[1]
 
     @cached_property
@@ -82,9 +82,9 @@ class LoraFile:
 
 
 def outline(header: SafetensorsHeader, name: str, sha256: str) -> LoraFile:
-    """A file of which only the header is known, to see whether it would fit.
+    """A LoraFile from the header alone, to check whether the file would match.
 
-    Its tensors have the right shapes and dtypes, hold ones, and take no memory. Raises VerificationFailed as
+    Its tensors have the right shapes and dtypes, contain ones, and take no memory. Raises VerificationFailed as
     `open_lora` does.
     """
     return LoraFile(
@@ -103,11 +103,11 @@ _files: BoundedCache[str, LoraFile] = BoundedCache()
 def open_lora(
     path: Path, sha256: str, state: FileState | None = None, header: SafetensorsHeader | None = None
 ) -> LoraFile:
-    """The file, from memory where its content is known already.
+    """The file, from the cache if its content was read before.
 
-    `state` is the file's when its content was known to have this SHA-256, `header` what it said then. In any other
-    state its content is hashed.
-    Raises VerificationFailed for a broken file, or one that has another content now, StorageFailed for one that cannot
+    `state` is the state in which the file is known to have this SHA-256, and `header` is its header in that state. If
+    the file is in another state now, its content is hashed.
+    Raises VerificationFailed for a broken file or one whose content has changed, and StorageFailed for one that can't
     be read.
     """
     known = _files.get(sha256)
@@ -129,7 +129,10 @@ def open_lora(
 def _read(
     path: Path, sha256: str, state: FileState | None, header: SafetensorsHeader | None
 ) -> tuple[SafetensorsHeader, Content | None]:
-    """The header and the content; no content of what is no LoRA, which is refused, and may not fit into the memory."""
+    """The header and the content.
+
+    If the file isn't a LoRA, its content isn't read: the file will be rejected, and might be larger than the memory.
+    """
     if header is None or state is None:
         header = read_header(path)
     if not any(split_name(name)[1] for name in header.tensors):
@@ -146,16 +149,17 @@ def _check_content(content: Content, size: int, sha256: str, file_name: str) -> 
         digest = hashlib.sha256(whole[:size]).hexdigest()
     if digest != sha256:
         raise VerificationFailed(
-            f"{file_name} was written to after it was checked: its SHA-256 is {digest} now, not {sha256}.",
+            f"{file_name} changed after it was verified: its SHA-256 is now {digest}, not {sha256}",
             code="fileChanged",
-            remedy="Run again: the file is then checked as it is now.",
+            remedy="Run again to verify the changed file.",
         )
 
 
 def _converted(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Under the names that ComfyUI gives to those of BFL's control LoRAs, USO and Wan Fun.
+    """The tensors of BFL's control LoRAs, USO and Wan Fun, renamed by ComfyUI's converter.
 
-    Half a control LoRA, which ComfyUI's converter stumbles over, stays as it is: it is refused by the module's name.
+    An incomplete control LoRA stays as it is, because ComfyUI's converter fails on it. It is rejected later, with an
+    error that names the module.
     """
     control = tensors.get("img_in.lora_A.weight"), tensors.get("img_in.lora_B.weight")
     if control[0] is not None and any(factor is None or factor.dim() < _MATRIX for factor in control):

@@ -1,8 +1,9 @@
-"""A stack of LoRAs as the tensors of one LoRA file: exact, with the ranks stacked, or cut to a rank by SVD.
+"""Merges a stack of LoRAs into the tensors of one LoRA file: exactly, with the ranks stacked, or reduced to a rank.
 
 exact       [B₁ B₂ …] · [A₁; A₂; …] is the sum of all BᵢAᵢ to the bit; kinds without factors become full differences
 to a rank   the nearest matrix of that rank (Eckart and Young, 1936), from the factors: with B = Q₁R₁ and Aᵀ = Q₂R₂,
-            BA = Q₁(R₁R₂ᵀ)Q₂ᵀ, so the SVD is of a small matrix. Whole matrices: a randomised SVD (Halko et al., 2011)
+            BA = Q₁(R₁R₂ᵀ)Q₂ᵀ, so only a small matrix needs an SVD. Whole matrices get a randomized SVD
+            (Halko et al., 2011)
 """
 
 from __future__ import annotations
@@ -28,31 +29,31 @@ if TYPE_CHECKING:
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
-_OVERSAMPLED, _POWER_STEPS = 16, 3  # of the randomised SVD
+_OVERSAMPLED, _POWER_STEPS = 16, 3  # of the randomized SVD
 _SEED = 0
 
 
 @dataclass
 class Merged:
-    """The tensors of the file, and what is to be told of them."""
+    """The tensors of the file, and the facts to report about them."""
 
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     weights: int = 0
     """How many weights the file changes."""
     rank: int = 0
-    """The largest."""
+    """The largest rank."""
     full_differences: int = 0
-    """Weights that are saved whole, since an entry's kind has no factors."""
+    """How many weights are saved whole, because an entry's kind has no factors."""
     squared: float = 0.0
     squared_lost: float = 0.0
 
     @property
     def error(self) -> float:
-        """‖Δ − saved‖ / ‖Δ‖ over all weights (Frobenius), from cutting the rank; rounding to the dtype is not in it."""
+        """‖Δ − saved‖ / ‖Δ‖ over all weights (Frobenius), from reducing the rank, without rounding to the dtype."""
         return math.sqrt(self.squared_lost / self.squared) if self.squared else 0.0
 
     def add(self, other: Merged) -> None:
-        """Takes in the other side of a checkpoint."""
+        """Adds the other side of a checkpoint."""
         self.tensors |= other.tensors
         self.weights += other.weights
         self.rank = max(self.rank, other.rank)
@@ -70,10 +71,10 @@ def merge(
     dtype: torch.dtype,
     on_weight: Callable[[], None] = lambda: None,
 ) -> Merged:
-    """One side of a checkpoint: `patcher` is its ModelPatcher, before any patch; `rank` None keeps everything.
+    """Merges one side of a checkpoint: `patcher` is its ModelPatcher, before any patch; `rank` None keeps everything.
 
-    `on_weight` is called after each weight and may raise to stop. Raises Mismatch with code `cannotMerge` for what no
-    file can hold: a LoRA that widens a weight.
+    `on_weight` is called after each weight and may raise to stop. Raises Mismatch with code `cannotMerge` for a LoRA
+    that widens a weight, because a file can't store that.
     """
     stacked = stack_patches(entries)
     stems = file_stems(weights)
@@ -94,9 +95,10 @@ def merge(
 
 
 def file_stems(weights: LoadedWeights) -> dict[str, str]:
-    """Weight → the name under which most programs look for it.
+    """Weight → the name that most programs use for it.
 
-    UNets and text encoders: kohya's, `lora_unet_down_blocks_…`; other models: ComfyUI's own, `diffusion_model.…`.
+    UNets and text encoders have kohya's names, `lora_unet_down_blocks_…`. Other models have ComfyUI's own names,
+    `diffusion_model.…`.
     """
     is_unet = any(
         stem.startswith(("lora_unet_down_blocks_", "lora_unet_mid_block_")) for stem in weights.key_map
@@ -106,9 +108,9 @@ def file_stems(weights: LoadedWeights) -> dict[str, str]:
     stems: dict[str, str] = {}
     for stem, target in weights.key_map.items():
         if not isinstance(target, str):
-            continue  # of a part of a weight
+            continue  # a part of a weight
         own = stem.startswith(("diffusion_model.", "text_encoders."))
-        # ComfyUI's map has diffusers' name of a UNet's weight last, which is the one that kohya's trainer writes.
+        # In ComfyUI's map, the last name of a UNet weight is diffusers' name, which kohya's trainer writes.
         if stem.startswith(kohya) and (is_unet or not stem.startswith("lora_unet_")):
             stems[target] = stem
         elif own and stem.split(".", 1)[1] in target:
@@ -117,7 +119,7 @@ def file_stems(weights: LoadedWeights) -> dict[str, str]:
 
 
 def _name(key: str, stems: Mapping[str, str]) -> str:
-    """`stem`, or `stem` + " bias" where a bias goes by the name of its weight."""
+    """The weight's stem. A bias gets the stem of its weight with `.diff_b` appended, or else its own stem."""
     if key in stems and not key.endswith(".bias"):
         return stems[key]
     weight = key.removesuffix(".bias") + ".weight"
@@ -126,9 +128,9 @@ def _name(key: str, stems: Mapping[str, str]) -> str:
     if key in stems:
         return stems[key]
     raise Mismatch(
-        f"no name in a LoRA file stands for the weight {key}",
+        f"LoRA files have no key for the weight {key}",
         code="cannotMerge",
-        remedy="Leave out the LoRA that changes it.",
+        remedy="Remove the LoRA that changes it.",
     )
 
 
@@ -164,7 +166,7 @@ def _merge_weight(
     ones = [1] * (len(shape) - 2)
     merged.tensors[name + up_name] = up.reshape(shape[0], -1, *ones).to(dtype).cpu().contiguous()
     merged.tensors[name + down_name] = down.reshape(-1, *shape[1:]).to(dtype).cpu().contiguous()
-    if kohya:  # the other spelling has none: there, the scale is 1
+    if kohya:  # the other spelling has no alpha: its scale is 1
         merged.tensors[f"{name}.alpha"] = torch.tensor(float(up.shape[1]))
 
 
@@ -177,7 +179,7 @@ def _sum(whole: Sequence[torch.Tensor], factors: Sequence[tuple[torch.Tensor, to
 
 
 def _balanced(up: torch.Tensor, down: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both factors of one size, so that neither leaves fp16's range; by a power of two, which rounds nothing."""
+    """Scales both factors to a similar size, so that they stay in fp16's range. A power of two rounds nothing."""
     above, below = float(up.abs().max()), float(down.abs().max())
     if not above or not below:
         return up, down
@@ -188,7 +190,7 @@ def _balanced(up: torch.Tensor, down: torch.Tensor) -> tuple[torch.Tensor, torch
 def _cut_factors(
     factors: Sequence[tuple[torch.Tensor, torch.Tensor]], rank: int | None
 ) -> tuple[torch.Tensor, torch.Tensor, float, float]:
-    """up (out, r), down (r, in), ‖Δ‖² and what of it is lost."""
+    """Returns up (out, r), down (r, in), ‖Δ‖², and the part of ‖Δ‖² that is lost."""
     up, down = beside([up for up, _ in factors], 1), beside([down for _, down in factors], 0)
     most = min(len(up), down.shape[1])
     if up.shape[1] <= (most if rank is None else rank):
@@ -227,8 +229,8 @@ def _moved(piece: Piece, device: torch.device) -> Piece:
 def _widens(key: str, entries: Sequence[WeightedPatches]) -> Mismatch:
     entry = next((each for each in entries for target in each.patches if target.key == key), entries[0])
     return Mismatch(
-        f"{entry.name} widens the weight {key}, which a file with other LoRAs in it cannot",
+        f"{entry.name} widens the weight {key}, which isn't possible in a file with other LoRAs",
         code="cannotMerge",
         parameter=entry.place,
-        remedy="Leave it out of the array, and apply it beside the saved file.",
+        remedy="Remove it from the array, and apply it in addition to the saved file.",
     )

@@ -1,4 +1,4 @@
-"""A file's tensors sorted by the module that they belong to, and that module's adapter as ComfyUI's classes have it."""
+"""Sorts a file's tensors by module, and converts each module's tensors to ComfyUI's adapter classes."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _MATRIX, _PICTURE = 2, 4
 _DIFFERENCES = (("diff", "diff"), ("w_norm", "diff"), ("set_weight", "set"))
 _BIAS_DIFFERENCES = ("diff_b", "b_norm")
 _TRIMMINGS = {"alpha", "dora_scale"}
-# Kinds that ComfyUI has no formula for, and this pack neither.
+# Kinds for which neither ComfyUI nor this pack has a formula.
 _UNKNOWN_KINDS = ("oft_diag", "oft_R", "boft_R", "ia3")
-_REMEDY = "Train or download it again, or set on_mismatch to skip."
+_REMEDY = "Download or train the LoRA again, or set on_mismatch to skip."
 
-ALONE = "belongs to factors that the file does not have"
-KIND_UNKNOWN = "is of a kind of adapter that is not supported"
+ALONE = "belongs to factors that the file doesn't have"
+KIND_UNKNOWN = "is of an unsupported adapter type"
 BIAS_OF_DOWN = "is a bias of the first factor, which no loader applies"
-NO_FORMULA = "is a factor that ComfyUI's formula for its kind does not have"
-NO_BIAS = "is for a bias that the loaded model does not have"
-NO_WEIGHT = "belongs to no weight of the loaded model"
+NO_FORMULA = "is a factor that ComfyUI doesn't use for this adapter type"
+NO_BIAS = "is for a bias that the loaded model doesn't have"
+NO_WEIGHT = "matches no weight of the loaded model"
 SECOND_EXPERT = (
-    "is for the second of two experts (transformer_2, Wan 2.2's for low noise): make it a file of its own"
+    "is for the second of two experts (transformer_2, Wan 2.2's low-noise model): save it as a separate file"
 )
-TWICE = "is for a weight that other tensors of the file change in the same way"
-NO_ADAPTER = "is no part of an adapter"
-EMBEDDING = "is an embedding: copy the file into the folder embeddings as well, and name it in the prompt"
-MARK = "is a mark of the file's format"
+TWICE = "is for a weight that other tensors in the file change in the same way"
+NO_ADAPTER = "isn't part of an adapter"
+EMBEDDING = "is an embedding: also copy the file to the embeddings folder, and use its name in the prompt"
+MARK = "is a format marker"
 _MARKS = ("scaled_fp8", "comfy_quant", "input_scale", "output_scale")
 
 
@@ -50,24 +50,24 @@ class Module:
 
     stem: str
     tensors: dict[str, tuple[str, torch.Tensor]] = field(default_factory=dict)
-    """Role → its name in the file, and itself."""
+    """Role → the tensor's name in the file, and the tensor."""
 
 
 @dataclass
 class Changes:
-    """What a module does to its weight and its bias, and which of its tensors do nothing."""
+    """How a module changes its weight and its bias, and which of its tensors aren't used."""
 
     weight: list[Any] = field(default_factory=list)
-    """Adapters of ComfyUI's, or its tuples ("diff" | "set", (tensor,))."""
+    """ComfyUI's adapters, or its tuples ("diff" | "set", (tensor,))."""
     bias: list[Any] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     used_by_bias: set[str] = field(default_factory=set)
     unused: dict[str, str] = field(default_factory=dict)
-    """Name → why."""
+    """Name → reason."""
 
 
 def sort_into_modules(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, Module], dict[str, str]]:
-    """The modules by their name in the file, and the tensors that are no part of an adapter, with the reason."""
+    """The modules by their name in the file, and the tensors that aren't part of an adapter, with the reason."""
     modules: dict[str, Module] = {}
     others: dict[str, str] = {}
     adapters_of: dict[str, str] = {}
@@ -81,7 +81,7 @@ def sort_into_modules(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, Mo
             module = modules[stem] = Module(stem)
         adapter = _adapter_name(name, stem)
         if role in module.tensors or (adapter and adapters_of.setdefault(stem, adapter) != adapter):
-            others[name] = TWICE  # halves of two adapters would make a third
+            others[name] = TWICE  # factors of two different adapters must not be combined
         else:
             module.tensors[role] = (name, tensor)
     _join_trimmings(modules)
@@ -89,7 +89,7 @@ def sort_into_modules(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, Mo
 
 
 def _adapter_name(name: str, stem: str) -> str | None:
-    """What peft calls the adapter, where the file says so: `….lora_A.my_style.weight`."""
+    """peft's name for the adapter, if the file has one: `my_style` in `….lora_A.my_style.weight`."""
     parts = name[len(stem) :].split(".")
     is_named = len(parts) > 3 and parts[1].startswith(
         ("lora_A", "lora_B", "lora_magnitude", "hada_", "lokr_")
@@ -98,7 +98,7 @@ def _adapter_name(name: str, stem: str) -> str | None:
 
 
 def _join_trimmings(modules: dict[str, Module]) -> None:
-    """Alphas and magnitudes that are spelled in another way than the factors that they belong to come to them."""
+    """Moves alphas and magnitudes to the module of their factors if its name is spelled differently."""
     alone = [stem for stem, module in modules.items() if module.tensors.keys() <= _TRIMMINGS]
     if not alone or len(alone) == len(modules):
         return
@@ -116,11 +116,11 @@ def _reason(name: str) -> str:
 
 
 def changes_of(module: Module, alphas: MetadataAlphas, *, has_values: bool = True) -> Changes:
-    """What the module's tensors do. `has_values` is False for an outline, whose tensors hold ones.
+    """The changes that the module's tensors make. `has_values` is False for an outline, whose tensors contain ones.
 
-    Raises Mismatch with code `incompleteModule` where a factor's other half is missing, `badFactor` where one is empty
-    or has too few dimensions, `badAlpha` for an alpha that is not one finite number, `shapeClash` where factors do not
-    agree with one another or widen the weight to another shape than they have, and `unsupportedAlphaPattern`.
+    Raises Mismatch with code `incompleteModule` if a factor is missing, `badFactor` if a factor is empty or has too few
+    dimensions, `badAlpha` if an alpha isn't a single finite number, `shapeClash` if the factors don't match one another
+    or widen the weight to another shape than their own, and `unsupportedAlphaPattern`.
     """
     changes = Changes()
     reader = _Reader(module, alphas, changes, has_values)
@@ -186,7 +186,10 @@ class _Reader:
     def _with_core(
         self, up: torch.Tensor, mid: torch.Tensor, down: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The second factor and the Tucker core: ComfyUI reads that of 2-D convolutions, others are multiplied here."""
+        """The second factor and the Tucker core.
+
+        ComfyUI supports cores of 2-D convolutions. Other cores are multiplied into the factor here.
+        """
         if mid.dim() <= _MATRIX or mid.shape[0] != up.shape[1] or mid.shape[1] != down.shape[0]:
             self._differ("the sizes of its core and its factors", up, mid, down)
         if mid.dim() == _PICTURE:
@@ -204,7 +207,7 @@ class _Reader:
             if core is not None and core.dim() != _PICTURE:
                 role = "hada_t1" if core is t1 else "hada_t2"
                 self._bad_factor(
-                    role, f"has {core.dim()} dimensions, and ComfyUI reads a LoHa's core of four alone"
+                    role, f"has {core.dim()} dimensions, but ComfyUI only supports LoHa cores with four"
                 )
             if core is not None and core.shape[:2] != (a.shape[0], b.shape[0]):
                 self._differ("the sizes of its core and its factors", a, core, b)
@@ -230,9 +233,9 @@ class _Reader:
             ranks.append(b.shape[0])
         w1, w2 = found["lokr_w1"], found["lokr_w2"]
         if w2 is not None and w2.dim() > _MATRIX:
-            # The Kronecker product has the same numbers in the same order, and ComfyUI reads it for every kernel.
+            # The Kronecker product has the same numbers in the same order, and ComfyUI supports it for every kernel.
             w2 = w2.flatten(1)
-        # Of two whole matrices it says nothing: trainers write 9999999999 for "full", which fp16 has as infinity.
+        # Alpha has no effect on two whole matrices: trainers write 9999999999 for "full", which is infinity in fp16.
         alpha = None
         if ranks:
             alpha = self._alpha(ranks[-1])
@@ -244,14 +247,16 @@ class _Reader:
     def _oft(self) -> None:
         blocks = self._factor("oft_blocks", dimensions=3)
         if blocks.dim() > 4 or blocks.shape[-1] != blocks.shape[-2]:
-            self._bad_factor("oft_blocks", f"has the shape {_by(blocks.shape)}: its blocks are not square")
+            self._bad_factor(
+                "oft_blocks", f"has the shape {_by(blocks.shape)}, but its blocks must be square"
+            )
         alpha = self._alpha(None)
         rescale = None
         if blocks.dim() == _PICTURE:
             stages, count, size = blocks.shape[:3]
             rescale = self._optional("rescale", dimensions=1)
             if size % 2 or count * size % (2 ** min(stages, 60) * (size // 2)):
-                self._bad_factor("oft_blocks", f"has {stages} stages, more than {count * size} outputs have")
+                self._bad_factor("oft_blocks", f"has {stages} stages, but {count * size} outputs allow fewer")
             if rescale is not None and rescale.numel() != count * size:
                 self._differ("the sizes of its blocks and its scale", blocks, rescale)
         elif "rescale" in self.module.tensors:
@@ -274,23 +279,23 @@ class _Reader:
             self._incomplete(role)
         name, tensor = found
         if tensor.dim() < dimensions:
-            self._bad_factor(role, f"has {tensor.dim()} dimensions where at least {dimensions} are needed")
+            self._bad_factor(
+                role, f"is {tensor.dim()}-dimensional, but must be at least {dimensions}-dimensional"
+            )
         if not tensor.numel():
-            self._bad_factor(role, f"is empty: its shape is {_by(tensor.shape)}, a rank of 0")
+            self._bad_factor(role, f"is empty: its shape is {_by(tensor.shape)} (rank 0)")
         self.changes.used.add(name)
         scale = self.module.tensors.get(f"{role} scale")
         if scale is None and not tensor.is_floating_point():
-            self._bad_factor(
-                role, f"holds whole numbers ({tensor.dtype}), and no scale says what they stand for"
-            )
+            self._bad_factor(role, f"contains integers ({tensor.dtype}), but the file has no scale for them")
         if scale is not None:
             self.changes.used.add(scale[0])
-            if self.has_values:  # fp8 holds the numbers divided by it
+            if self.has_values:  # the fp8 numbers are divided by the scale
                 tensor = tensor.to(torch.float32) * self._scale_of(role, tensor, scale[1])
         return tensor
 
     def _scale_of(self, role: str, tensor: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        """One number, or one for each row."""
+        """The scale, as one number or as one number for each row."""
         if scale.numel() == 1:
             return scale.to(torch.float32).reshape(())
         if scale.numel() != tensor.shape[0]:
@@ -301,7 +306,7 @@ class _Reader:
         return self._factor(role, dimensions=dimensions) if role in self.module.tensors else None
 
     def _alpha(self, rank: int | None) -> float | None:
-        """From its tensor, or the metadata. OFT's is no scale but a constraint, which the metadata never says."""
+        """Alpha, from its tensor or the metadata. OFT's is a constraint, not a scale, and is never in the metadata."""
         found = self.module.tensors.get("alpha")
         if found is None:
             return self.alphas.alpha_of(self.module.stem, rank) if rank else None
@@ -315,12 +320,15 @@ class _Reader:
         return alpha
 
     def _needless(self, role: str) -> None:
-        """A tensor that its kind has, and whose number counts for nothing here."""
+        """Marks a tensor as used if it belongs to this kind of adapter but has no effect here."""
         if role in self.module.tensors:
             self.changes.used.add(self.module.tensors[role][0])
 
     def _dora_scale(self) -> torch.Tensor | None:
-        """As the file has it, peft's for a convolution, (1, out, 1, 1), as (out,); see `fitted_magnitudes`."""
+        """The magnitudes as in the file, but peft's for a convolution, (1, out, 1, 1), as (out,).
+
+        See `fitted_magnitudes`.
+        """
         found = self.module.tensors.get("dora_scale")
         if found is None:
             return None
@@ -328,7 +336,7 @@ class _Reader:
         return tensor.reshape(-1) if "lora_magnitude_vector" in found[0] else tensor
 
     def _reshape(self, up: torch.Tensor, down: torch.Tensor) -> list[int] | None:
-        """The shape to which the weight is padded first: what the factors give, and never more than that."""
+        """The shape that the weight is padded to first: always that of the factors."""
         found = self.module.tensors.get("reshape_weight")
         if found is None:
             return None
@@ -337,7 +345,7 @@ class _Reader:
         given = [up.shape[0], *down.shape[1:]]
         if self.has_values and tensor.flatten().tolist()[:9] != given:
             raise Mismatch(
-                f"{name} widens the weight to another shape than its own factors give, {_by(given)}",
+                f"{name} widens the weight to a different shape than its factors have ({_by(given)})",
                 code="shapeClash",
                 remedy=_REMEDY,
             )
@@ -348,7 +356,7 @@ class _Reader:
     def _incomplete(self, role: str) -> NoReturn:
         there = next(iter(self.module.tensors.values()))[0]
         raise Mismatch(
-            f"of the module {self.module.stem} it has {there} and no {role}: half an adapter",
+            f"The module {self.module.stem} is incomplete: it has {there}, but no {role}",
             code="incompleteModule",
             remedy=_REMEDY,
         )
@@ -356,7 +364,7 @@ class _Reader:
     def _differ(self, what: str, *tensors: torch.Tensor) -> NoReturn:
         shapes = ", ".join(_by(tensor.shape) for tensor in tensors)
         raise Mismatch(
-            f"of the module {self.module.stem} {what} do not agree ({shapes})",
+            f"In the module {self.module.stem}, {what} don't match ({shapes})",
             code="shapeClash",
             remedy=_REMEDY,
         )
@@ -365,15 +373,17 @@ class _Reader:
         raise Mismatch(f"{self.module.tensors[role][0]} {what}", code="badFactor", remedy=_REMEDY)
 
     def _bad_alpha(self, name: str, what: str) -> NoReturn:
-        raise Mismatch(f"the alpha {name} {what}, not one finite number", code="badAlpha", remedy=_REMEDY)
+        raise Mismatch(
+            f"The alpha {name} {what}, not a single finite number", code="badAlpha", remedy=_REMEDY
+        )
 
 
 def fitted_magnitudes(value: Any, stem: str, shape: Sequence[int], function: Any) -> Any:
-    """The adapter with its magnitudes in the shape in which they multiply a weight of this shape.
+    """The adapter, with its magnitudes reshaped so that they can multiply a weight of this shape.
 
-    One for each output, (out, 1, …), or for each input, (1, in, 1, …), in whatever shape the file has them. `function`
-    is what is applied to the delta: it sorts the outputs in another way, and theirs with them. Raises Mismatch
-    (`shapeClash`) for magnitudes of no axis.
+    The result has one for each output, (out, 1, …), or one for each input, (1, in, 1, …). The file can have any shape.
+    `function` is applied to the delta: it changes the order of the outputs, so magnitudes of outputs are reordered in
+    the same way. Raises Mismatch (`shapeClash`) for magnitudes that match no axis.
     """
     place = MAGNITUDES.get(getattr(value, "name", ""))
     scale = value.weights[place] if place is not None else None
@@ -388,8 +398,8 @@ def fitted_magnitudes(value: Any, stem: str, shape: Sequence[int], function: Any
         fitted = scale.reshape(1, -1, *ones)
     else:
         raise Mismatch(
-            f"the magnitudes (dora_scale) of {stem} have the shape {_by(scale.shape)}, of no axis of the weight, "
-            f"which is {_by(shape)}",
+            f"The magnitudes (dora_scale) of {stem} have the shape {_by(scale.shape)}, which matches no axis "
+            f"of the weight ({_by(shape)})",
             code="shapeClash",
             remedy=_REMEDY,
         )

@@ -1,8 +1,8 @@
-"""Which weight of the loaded model a module's name means, in whatever spelling it comes.
+"""Finds the weight of the loaded model for a module's name, in any spelling.
 
-ComfyUI's key maps hold each weight under the spellings that it reads. Here the names are compared without their
-prefixes and separators, so that a spelling that is there for one kind of file is there for all; and q, k and v that a
-trainer had apart find their parts of a fused weight.
+ComfyUI's key maps contain each weight in the spellings that ComfyUI reads. This index compares names without prefixes
+and separators, so that a spelling that is known for one kind of file works for all kinds. It also maps separate q, k
+and v to their parts of a fused weight.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class NameIndex:
         self._has_encoders = any(stem.startswith("text_encoders.") for stem in self._key_map)
 
     def slot_of(self, stem: str, *, joint: bool = False) -> Slot | None:
-        """The weight, or the part of one, that a module of a file changes; None where there is none.
+        """The weight, or the part of a weight, that a module of a file changes; None if there is none.
 
-        `joint`: the file is for a transformer with joint attention, by which a few names mean one thing or another.
+        `joint`: the file is for a transformer with joint attention. The meaning of a few names depends on this.
         """
         slot = self._key_map.get(stem)
         if slot is not None:
@@ -56,13 +56,15 @@ class NameIndex:
 
     @cached_property
     def _plain_names(self) -> tuple[_PlainNames, _PlainNames]:
-        """By the model's own names alone, since diffusers' of another family may be spelled like them; and by all.
+        """Two indexes: of the model's own names alone, and of all names.
 
-        Made for the first file that has a name which the key map has not.
+        They are separate because diffusers' names for another family may be spelled like the model's own names. Both
+        are built for the first file with a name that isn't in the key map.
         """
         original: _PlainNames = {}
         every: _PlainNames = {}
-        # Stable Cascade's prefix names the only encoder that it has; beside another it would make both ambiguous.
+        # Stable Cascade's prefix means its only text encoder. If there are others, its names would be ambiguous, so
+        # they come last and replace no other name.
         for stem, slot in sorted(self._key_map.items(), key=lambda item: item[0].startswith("lora_prior_te")):
             plain = plain_name(stem)
             if stem.startswith("lora_prior_te"):
@@ -86,7 +88,7 @@ def _unless_ambiguous(slot: Slot) -> Slot | None:
 
 
 def _is_there(slot: Slot, shapes: Mapping[str, Sequence[int]]) -> bool:
-    """Whether the part lies within a weight that exists: ComfyUI takes thirds of Lumina 2's qkv, which has none."""
+    """Whether the part exists in the weight: ComfyUI's key map has thirds of Lumina 2's qkv, which don't exist."""
     shape = shapes.get(slot if isinstance(slot, str) else slot[0])
     if shape is None:
         return False
@@ -103,7 +105,7 @@ def _add(index: dict[tuple[str, str], Slot], plain: tuple[str, str], slot: Slot)
 
 
 def _norms_by_scale(shapes: Mapping[str, Sequence[int]]) -> Iterator[tuple[tuple[str, str], Slot]]:
-    """Norms whose weight is called `scale`, as FLUX.1's of queries and keys: ComfyUI's key map has no `scale`."""
+    """Norms whose weight is named `scale`, such as FLUX.1's query and key norms: ComfyUI's key map has no `scale`."""
     for key in shapes:
         if key.startswith("diffusion_model.") and key.endswith(".scale"):
             yield plain_name(key.removesuffix(".scale")), key
@@ -112,7 +114,7 @@ def _norms_by_scale(shapes: Mapping[str, Sequence[int]]) -> Iterator[tuple[tuple
 def _parts_of_fused(
     index: Mapping[tuple[str, str], Slot], shapes: Mapping[str, Sequence[int]]
 ) -> Iterator[tuple[tuple[str, str], Slot]]:
-    """q, k and v of each fused `…qkv`: as many rows as inputs for q, and half of the rest for k and for v."""
+    """q, k and v of each fused `…qkv`: q has as many rows as the weight has inputs, k and v have half of the rest."""
     for (part, name), slot in index.items():
         if not isinstance(slot, str) or not name.endswith("qkv"):
             continue
@@ -131,9 +133,9 @@ def _parts_of_fused(
 def _parts_of_first_layers(
     index: Mapping[tuple[str, str], Slot], shapes: Mapping[str, Sequence[int]]
 ) -> Iterator[tuple[tuple[str, str], Slot]]:
-    """The parts of each `single_blocks.N.linear1` of FLUX's kind, which has q, k, v and the feed-forward in one.
+    """The parts of each FLUX-like `single_blocks.N.linear1`, which contains q, k, v and the feed-forward layer.
 
-    OMI numbers them, and XLabs trains qkv.
+    OMI's format numbers the parts. XLabs trains qkv as one part.
     """
     for (part, name), slot in index.items():
         if (

@@ -1,4 +1,4 @@
-"""Are all numbers of a file's factors finite? One that is not turns every picture black."""
+"""Checks that all numbers of a file's factors are finite. A single NaN or infinity makes every picture black."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def check_finite(tensors: Mapping[str, torch.Tensor], names: Iterable[str]) -> None:
-    """Raises Mismatch with code `notFinite` for the first of these tensors that holds NaN or infinity.
+    """Raises Mismatch with code `notFinite` for the first of these tensors that contains NaN or infinity.
 
-    They are read whole, once for each file: patching reads them in any case. A sum tells of a NaN among its numbers in
-    a tenth of the time that looking at each takes; where the sum itself ran over, each is looked at.
+    The tensors are read completely, once for each file: patching reads them anyway. Checking the sum takes a tenth of
+    the time of checking each number. If the sum isn't finite, which can also be an overflow, each number is checked.
     """
     for name in names:
         tensor = tensors.get(name)
@@ -28,12 +28,12 @@ def check_finite(tensors: Mapping[str, torch.Tensor], names: Iterable[str]) -> N
         if not math.isfinite(tensor.sum(dtype=torch.float32).item()) and not _narrow(tensor).isfinite().all():
             kind = "NaN" if tensor.isnan().any() else "infinity"
             raise Mismatch(
-                f"{name} holds {kind}: the picture would be black",
+                f"{name} contains {kind}, so the image would be black",
                 code="notFinite",
-                remedy="The training went wrong: use another epoch of it, or set on_mismatch to skip.",
+                remedy="The training failed. Use a different epoch of the LoRA, or set on_mismatch to skip.",
             )
 
 
 def _narrow(tensor: torch.Tensor) -> torch.Tensor:
-    """As it is multiplied: what fp64 holds and fp32 does not is infinite there."""
+    """The tensor in the dtype in which it is multiplied: an fp64 number outside fp32's range becomes infinite."""
     return tensor.to(torch.float32) if tensor.dtype == torch.float64 else tensor

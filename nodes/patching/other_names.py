@@ -1,7 +1,7 @@
-"""Names of modules that no key map of ComfyUI has, mostly diffusers': a plain name → the weight's plain name.
+"""Module names that ComfyUI's key maps don't have, mostly from diffusers: a plain name → the weight's plain name.
 
-A plain name has no prefix, and underscores for dots (`name_index.py`). What comes out counts only where the loaded
-model has a weight of that name. Sources: diffusers' conversion scripts (`scripts/convert_*_to_diffusers.py` for Wan,
+A plain name has no prefix, and underscores instead of dots (`name_index.py`). A result is used only if the loaded model
+has a weight with that name. Sources: diffusers' conversion scripts (`scripts/convert_*_to_diffusers.py` for Wan,
 Lumina, Cosmos, FLUX.2 and HunyuanVideo) and its class `AceStepTransformer1DModel`; XLabs-AI/x-flux
 (`src/flux/modules/layers.py`).
 """
@@ -63,7 +63,7 @@ _TABLE: tuple[tuple[str, str], ...] = (
     (r"transformer_blocks_(\d+)_attn_to_qkv", r"double_blocks_\1_img_attn_qkv"),
     (r"transformer_blocks_(\d+)_attn_to_added_qkv", r"double_blocks_\1_txt_attn_qkv"),
     (r"single_transformer_blocks_(\d+)_attn_to_qkv", r"single_blocks_\1_linear1_qkv"),
-    # HunyuanVideo and HunyuanImage, diffusers; their blocks are named as FLUX.1's, whose key map has these
+    # HunyuanVideo and HunyuanImage, diffusers; their blocks have the names of FLUX.1's, whose key map has these
     (r"transformer_blocks_(\d+)_attn_to_([qkv])", r"double_blocks_\1_img_attn_\2"),
     (r"transformer_blocks_(\d+)_attn_add_([qkv])_proj", r"double_blocks_\1_txt_attn_\2"),
     (r"transformer_blocks_(\d+)_attn_to_out_0", r"double_blocks_\1_img_attn_proj"),
@@ -118,15 +118,15 @@ _TABLE: tuple[tuple[str, str], ...] = (
     (_COSMOS + r"norm1_linear_([12])", r"blocks_\1_adaln_modulation_self_attn_\2"),
     (_COSMOS + r"norm2_linear_([12])", r"blocks_\1_adaln_modulation_cross_attn_\2"),
     (_COSMOS + r"norm3_linear_([12])", r"blocks_\1_adaln_modulation_mlp_\2"),
-    # ACE-Step 1.5: its decoder alone is trained
+    # ACE-Step 1.5: only its decoder is trained
     *(
         (rf"layers_(\d+)_(self|cross)_attn_{theirs}", rf"decoder_layers_\1_\2_attn_{ours}")
         for theirs, ours in _ACE.items()
     ),
     (r"layers_(\d+)_(.+)", r"decoder_layers_\1_\2"),
 )  # fmt: skip
-# Names that transformers with another kind of attention have as well (LTX-Video, Cosmos, CogVideoX): they are
-# HunyuanVideo's only in a file whose blocks have its joint attention.
+# Names that transformers with another kind of attention also have (LTX-Video, Cosmos, CogVideoX). They mean
+# HunyuanVideo's modules only in a file whose blocks have joint attention.
 _BESIDE_JOINT_ATTENTION: tuple[tuple[str, str], ...] = (
     (r"transformer_blocks_(\d+)_ff_net_0_proj", r"double_blocks_\1_img_mlp_0"),
     (r"transformer_blocks_(\d+)_ff_net_2", r"double_blocks_\1_img_mlp_2"),
@@ -146,7 +146,7 @@ def has_joint_attention(stems: Iterable[str]) -> bool:
 
 
 def other_names(name: str, *, joint: bool) -> Iterator[str]:
-    """The plain names that a weight for this plain name may have; `joint` is what `has_joint_attention` says."""
+    """The plain names that the weight for this plain name may have; `joint` is the result of `has_joint_attention`."""
     for pattern, other in (*_PATTERNS, *_JOINT_PATTERNS) if joint else _PATTERNS:
         match = pattern.fullmatch(name)
         if match:

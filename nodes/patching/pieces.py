@@ -1,4 +1,4 @@
-"""The delta of one weight in parts: low-rank factors where a kind has them, whole matrices where it has none."""
+"""The delta of one weight in parts: low-rank factors if the kind has them, otherwise whole matrices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .slices import corner, part_shape, placed_factors
 
 
 class Piece(NamedTuple):
-    """A part of the delta of a weight, flattened to (out, in): up @ down, or `whole` where it has no factors."""
+    """A part of the delta of a weight, flattened to (out, in): up @ down, or `whole` if it has no factors."""
 
     up: torch.Tensor | None
     down: torch.Tensor | None
@@ -20,7 +20,10 @@ class Piece(NamedTuple):
 
 
 def pieces_of(adapter: Any, weight: torch.Tensor, convert: Any, key: str) -> list[Piece]:
-    """What an adapter adds to its weight, as parts to sum: slices stay low-rank, with rows or columns of zeros."""
+    """What an adapter adds to its weight, as a list of parts to sum.
+
+    Low-rank slices are padded with rows or columns of zeros, so that they stay low-rank.
+    """
     shape = torch.Size(adapter.calculate_shape(key) or weight.shape)
     pieces = []
     for offset, function, low_rank, others in adapter.sections:

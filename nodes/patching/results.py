@@ -1,4 +1,4 @@
-"""Patched clones of a MODEL or a CLIP, remembered: the same array on the same model is the same object again."""
+"""Patched clones of a MODEL or a CLIP. They are remembered: the same array on the same model gives the same object."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 KEPT_RESULTS = 4
-"""How many different arrays on one and the same MODEL or CLIP are remembered."""
+"""How many different arrays are remembered for the same MODEL or CLIP."""
 
 
 _ATTRIBUTE = "_air_lora_results"
@@ -33,41 +33,41 @@ _ATTRIBUTE = "_air_lora_results"
 
 @dataclass(frozen=True)
 class _Result:
-    """One array on one MODEL or CLIP: all but the model itself, which must be free to go when ComfyUI lets go of it."""
+    """One array on one MODEL or CLIP. It doesn't keep the model alive, so that ComfyUI can free it."""
 
     patches: dict[str, Any]
     uuid: Any
-    """`patches_uuid` of the clone: where it is the same, ComfyUI patches no weight again."""
+    """`patches_uuid` of the clone. While it is unchanged, ComfyUI doesn't patch the weights again."""
     clone: weakref.ref[Any]
     rest: Any
-    """What was patched, and at which strengths: another result with the same has the same weights."""
+    """What was patched, and at which strengths. Results with the same value have the same weights."""
     plan: weakref.ref[Plan] | None = None
-    """Its factors are as large as the files: the clone keeps them, and nothing else."""
+    """A weak reference, because the factors are as large as the files. The clone keeps the plan."""
 
 
 @dataclass(frozen=True)
 class Patched:
-    """A MODEL or CLIP to hand on, and what was added to it."""
+    """A MODEL or CLIP to return, and what was added to it."""
 
     patcher: Any
     patches: dict[str, Any]
     weights: int = 0
     bypass_bytes: int = 0
     how: Mapping[str, tuple[int, dict[str, int]]] = field(default_factory=dict)
-    """Place of an entry → how many deltas went beside their layers, and why others did not."""
+    """Place of an entry → how many of its deltas are bypassed, and why the others aren't."""
     hooked: int = 0
-    """How many weights ComfyUI patches again where a schedule changes."""
+    """How many weights ComfyUI patches again when a schedule changes."""
     lost_dynamic: bool = False
-    """Whether ComfyUI's dynamic memory had to be left for that."""
+    """Whether ComfyUI's dynamic memory is off for this model, because weights are hooked."""
 
 
 def patched(
     patcher: Any, entries: list[WeightedPatches], shapes: Mapping[str, Sequence[int]], *, bypass: bool = False
 ) -> Patched:
-    """A clone with the patches; the same object where there are none, and the same clone where nothing has changed.
+    """A clone with the patches: the same clone if nothing has changed, and `patcher` itself if there are no patches.
 
-    `shapes` are those of the weights. With `bypass` what can be goes beside its layer instead, and an entry with a
-    schedule does in any case.
+    `shapes` are those of the weights. With `bypass`, deltas are bypassed where possible. The deltas of an entry with a
+    schedule are bypassed where possible in any case.
     """
     entries = sorted(
         (entry for entry in entries if entry.strength != 0 and entry.patches),
@@ -88,8 +88,8 @@ def patched(
     to_hook = _changing(to_patch)
     if (
         known is None or clone is None or _uuid(clone) != known.uuid
-    ):  # gone, or somebody has added to it since
-        # With a bypass, an entry's patches are fewer than without.
+    ):  # the clone is gone, or other code has added patches to it
+        # With a bypass, an entry has fewer patches than without.
         rest = (key[:2], bypass, tuple((each.identity, each.strength) for each in to_patch if each.patches))
         same = known or next((each for each in results.values() if each.rest == rest and not to_hook), None)
         patches = same.patches if same is not None else stack_patches(_without(to_patch, to_hook))
@@ -116,14 +116,17 @@ def patched(
 
 
 def measured(patcher: Any, entries: Sequence[WeightedPatches]) -> Patched:
-    """What `patched` would add, on no clone: for who needs the entries and their number alone. Raises the same."""
+    """What `patched` would add, without a clone: for callers that only need the entries and their number.
+
+    Raises the same errors as `patched`.
+    """
     present = [entry.at(entry.strength) for entry in entries if entry.strength != 0 and entry.patches]
     patches = stack_patches(present)
     return Patched(patcher, dict(patches), len(patches))
 
 
 def _changing(to_patch: Sequence[WeightedPatches]) -> set[str]:
-    """The weights that a schedule changes and that no bypass takes."""
+    """The weights that a schedule changes and that aren't bypassed."""
     return {target.key for entry in to_patch if entry.schedule is not None for target in entry.patches}
 
 
@@ -145,7 +148,10 @@ def _plan(
     shapes: Mapping[str, Sequence[int]],
     beside: Sequence[bool],
 ) -> Plan | None:
-    """The latest is kept, without the strengths: a changed weight stacks no factor again."""
+    """The plan for these entries, or None if none is bypassed.
+
+    The latest plan is kept, without the strengths: if an entry's weight changes, no factors are stacked again.
+    """
     if not any(beside):
         return None
     key = tuple((entry.identity, own) for entry, own in zip(entries, beside))
@@ -156,13 +162,13 @@ def _plan(
 
 
 def _bypass_bytes(patcher: Any, how: Plan, entries: Sequence[WeightedPatches]) -> int:
-    """What the factors take where the model computes: in fp32 on a CPU or where it computes so, else in 16 bits."""
+    """Bytes of the factors on the model's device: in fp32 on a CPU or if the model computes in it, else in 16 bits."""
     inner = _inner(patcher)
     computes = getattr(inner.model, "manual_cast_dtype", None) or inner.model_dtype()
-    # A text encoder does not say, and computes in fp32.
+    # A text encoder has no such setting, and computes in fp32.
     is_wide = inner.load_device.type == "cpu" or computes in (None, torch.float32)
     numbers = sum(part.numbers for layer in how.layers.values() for part in layer.parts)
-    if any(entry.schedule is not None for entry in entries):  # and the rows that count at a step
+    if any(entry.schedule is not None for entry in entries):  # plus the rows that are active at a step
         numbers += sum(
             part.down.numel()
             for layer in how.layers.values()
@@ -173,7 +179,7 @@ def _bypass_bytes(patcher: Any, how: Plan, entries: Sequence[WeightedPatches]) -
 
 
 def _inner(patcher: Any) -> Any:
-    """The ModelPatcher of a MODEL, which it is, or of a CLIP, where it is inside."""
+    """The ModelPatcher: a MODEL is one, and a CLIP contains one."""
     return getattr(patcher, "patcher", patcher)
 
 
@@ -182,7 +188,7 @@ def _injections_of(patcher: Any) -> tuple[str, ...]:
 
 
 def _uuid(patcher: Any) -> Any:
-    """Of a MODEL or a CLIP."""
+    """The `patches_uuid` of a MODEL or a CLIP."""
     return _inner(patcher).patches_uuid
 
 
@@ -196,7 +202,7 @@ def _clone_with(
     scheduled = any(entry.schedule is not None for entry in entries)
     # ComfyUI's dynamic memory has no weight hooks.
     clone = patcher.get_non_dynamic_delegate() if to_hook and _is_dynamic(patcher) else patcher.clone()
-    # With a schedule in any case: who saves or merges the model is to learn of it.
+    # With a schedule, the bypass is set up even without layers, so that saving or merging the model raises an error.
     bypass = (
         _put_beside(_inner(clone), how, entries) if how is not None and (how.layers or scheduled) else None
     )
@@ -210,21 +216,21 @@ def _clone_with(
     missing = [key for key in patches if key not in added]
     if missing:
         raise Mismatch(
-            f"ComfyUI did not take the patch for {missing[0]} and {len(missing) - 1} more",
+            f"ComfyUI rejected {len(missing)} of {len(patches)} patches, for example the one for {missing[0]}",
             code="patchRefused",
-            remedy="Please report it with the names of the checkpoint and the LoRA.",
+            remedy="Report this as a bug, with the names of the checkpoint and the LoRA.",
         )
     return clone
 
 
 def _is_dynamic(patcher: Any) -> bool:
-    """Whether newer ComfyUI brings its weights as they are needed."""
+    """Whether ComfyUI loads the weights on demand (dynamic memory of newer versions)."""
     return bool(getattr(patcher, "is_dynamic", lambda: False)())
 
 
 def _put_beside(inner: Any, how: Plan, entries: Sequence[WeightedPatches]) -> ArrayBypass:
     key = f"{KEY}_{uuid.uuid4().hex}"
-    inner.is_injected = False  # a clone says so of a patcher in use, in which what is added here is not
+    inner.is_injected = False  # a clone of an injected patcher is marked as injected, but this bypass isn't
     bypass = ArrayBypass(how.layers, [entry.strength for entry in entries])
     inner.set_injections(key, [bypass])
     size = _bypass_bytes(inner, how, entries)
@@ -243,10 +249,10 @@ def _refuse_schedules(entries: Sequence[WeightedPatches]) -> None:
     for entry in entries:
         if entry.schedule is not None:
             raise Mismatch(
-                f"{entry.name} has a schedule, which no weight can have",
+                f"{entry.name} has a schedule, which can't be merged into the weights",
                 code="scheduleInWeights",
                 parameter=entry.place,
-                remedy="Give it one weight, without start and end, to merge or save the model.",
+                remedy="To merge or save the model, give it a single weight, without start and end.",
             )
 
 

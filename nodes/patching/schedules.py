@@ -1,11 +1,12 @@
 """Strengths that change over the steps of a run, on one MODEL.
 
-Low-rank deltas stand beside their layers, so that a step changes a few numbers and no weight. What has no factors is a
-weight hook of ComfyUI's: all entries of such a weight, the constant ones too, are one patch, made again where a
-strength has changed. Added to a weight that is patched and rounded already it would be rounded twice.
+Low-rank deltas are bypassed, so that a step changes a few numbers and no weight. A delta without factors becomes one of
+ComfyUI's weight hooks. All entries that change such a weight, including those without a schedule, form one patch, which
+is applied again when a strength changes. If it were added to an already patched weight, the result would be rounded
+twice.
 
-ComfyUI's wrappers are the clock: SAMPLER_SAMPLE knows the run's noise levels, PREDICT_NOISE each evaluation's, and
-OUTER_SAMPLE the conditionings, which carry the hooks.
+ComfyUI's wrappers give the position in the run: SAMPLER_SAMPLE has the run's noise levels, PREDICT_NOISE has the noise
+level of each evaluation, and OUTER_SAMPLE has the conditionings, which the hooks are added to.
 """
 
 from __future__ import annotations
@@ -37,29 +38,29 @@ WRAPPERS = comfy.patcher_extension.WrappersMP
 
 
 class ScheduledStrengths:
-    """The strengths of an array's entries at the step that a run has come to."""
+    """The strengths of an array's entries at the current step of a run."""
 
     def __init__(
         self, strengths: Sequence[float], schedules: Sequence[Schedule | None], names: Sequence[str] = ()
     ) -> None:
         self._constant, self._schedules, self._names = tuple(strengths), tuple(schedules), tuple(names)
         self._counted: set[int] = set()
-        """Numbers of the entries that counted at some step of the run."""
+        """Numbers of the entries that were active at any step of the run."""
         self._position = RunPosition()
         self._tensors: dict[tuple[float, ...], torch.Tensor] = {}
         self._followers: list[ArrayBypass] = []
         self._in_sampler = False
-        """Whether a sampler is running whose wrappers say where it is."""
+        """Whether a sampler is running, so that the wrappers follow its position."""
         self._levels: Any = None
         self.now: tuple[float, ...] = self._at(lambda _: 0.0)
 
     def drive(self, bypass: ArrayBypass) -> None:
-        """Its strengths are these from now on."""
+        """Makes the bypass use these strengths from now on."""
         self._followers.append(bypass)
         self._hand_on()
 
     def attach(self, patcher: Any, hooks: comfy.hooks.HookGroup | None) -> None:
-        """Puts the clock into a ModelPatcher, and the hooks into what its samplers are given."""
+        """Adds the wrappers to a ModelPatcher, and the hooks to the conditionings of its samplers."""
         key = f"air_lora_{uuid.uuid4().hex}"
         patcher.add_wrapper_with_key(WRAPPERS.SAMPLER_SAMPLE, key, self._sampled)
         patcher.add_wrapper_with_key(WRAPPERS.PREDICT_NOISE, key, self._predicted)
@@ -76,7 +77,7 @@ class ScheduledStrengths:
         )
 
     def _hand_on(self) -> None:
-        if self.now not in self._tensors:  # the same tensor each time: it is on the device already
+        if self.now not in self._tensors:  # the same tensor again, so that factors scaled with it are reused
             self._tensors[self.now] = torch.tensor(self.now, dtype=torch.float32)
         for each in self._followers:
             each.strengths = self._tensors[self.now]
@@ -91,7 +92,7 @@ class ScheduledStrengths:
         *rest: Any,
         **options: Any,
     ) -> Any:
-        """Around a sampler's whole run."""
+        """Wraps a sampler's whole run."""
         sampler = executor.class_obj
         name = getattr(getattr(sampler, "sampler_function", None), "__name__", type(sampler).__name__)
         options_of_sampler = getattr(sampler, "extra_options", None)
@@ -109,11 +110,15 @@ class ScheduledStrengths:
             self._in_sampler = False
         for number, (name, schedule) in enumerate(zip(self._names, self._schedules)):
             if schedule is not None and number not in self._counted:
-                _log.warning("%s counted at none of this run's %d steps", name, len(sigmas) - 1)
+                _log.warning("%s wasn't active at any of this run's %d steps", name, len(sigmas) - 1)
         return made
 
     def _prepared(self, patcher: Any, timestep: torch.Tensor, *rest: Any) -> None:
-        """Before a forward of a model that is not the sampler's main one, as a guider's second: nobody tells of it."""
+        """Called before each forward pass.
+
+        It is needed for a model that isn't the sampler's main one, such as a guider's second model, because the
+        wrappers aren't called for it.
+        """
         options = rest[0] if rest and isinstance(rest[0], dict) else {}
         levels = options.get("transformer_options", {}).get("sample_sigmas")
         if self._in_sampler or levels is None:
@@ -126,17 +131,17 @@ class ScheduledStrengths:
     def _predicted(
         self, executor: Any, x: torch.Tensor, timestep: torch.Tensor, *rest: Any, **options: Any
     ) -> Any:
-        """Around each of its evaluations, of all conditionings together."""
+        """Wraps each evaluation of the sampler, which includes all conditionings."""
         sampling = executor.class_obj.inner_model.model_sampling
         self.go_to(float(timestep.flatten()[0]), sampling.percent_to_sigma)
         return executor(x, timestep, *rest, **options)
 
     def begin(self, levels: Sequence[float]) -> None:
-        """A run through these noise levels begins."""
+        """Starts a run with these noise levels."""
         self._position.begin(levels, "")
 
     def go_to(self, level: float, level_of: Callable[[float], Any]) -> None:
-        """The model is evaluated at this noise level; `level_of` is ComfyUI's `percent_to_sigma`."""
+        """Updates the strengths for an evaluation at this noise level; `level_of` is ComfyUI's `percent_to_sigma`."""
         self._position.evaluate(level)
         shares: dict[str, float] = {}
 
@@ -157,7 +162,7 @@ class ScheduledStrengths:
 
 
 class _AtTheseStrengths(comfy.hooks.HookKeyframeGroup):
-    """Tells ComfyUI when a hook's weights have to be made again."""
+    """Tells ComfyUI when a hook's weights must be patched again."""
 
     def __init__(self, strengths: ScheduledStrengths) -> None:
         super().__init__()
@@ -166,30 +171,30 @@ class _AtTheseStrengths(comfy.hooks.HookKeyframeGroup):
 
     @property
     def strength(self) -> float:
-        """The adapters have their own."""
+        """Always 1, because the adapters have their own strengths."""
         return 1.0
 
     def reset(self) -> None:
-        """At the beginning of a run: the weights are patched again then."""
+        """Called at the beginning of a run, when the weights are patched again."""
         super().reset()
         self._made_at = None
 
     def clone(self) -> _AtTheseStrengths:
-        """It goes by the same strengths."""
+        """Returns a copy that uses the same strengths."""
         return _AtTheseStrengths(self._strengths)
 
     def initialize_timesteps(self, model: Any) -> None:
-        """Nothing is known of the steps before the run."""
+        """Does nothing, because the steps aren't known before the run."""
 
     def prepare_current_keyframe(self, curr_t: Any, transformer_options: Any) -> bool:  # noqa: ARG002 - ComfyUI's
-        """Whether a strength has changed since it was asked last."""
+        """Whether a strength has changed since the last call."""
         changed = self._made_at is not None and self._made_at != self._strengths.now
         self._made_at = self._strengths.now
         return changed
 
 
 class _ByLevel(_AtTheseStrengths):
-    """The same for hooks on conditionings, where no wrapper tells of the run: ComfyUI says the noise level."""
+    """The same for hooks on conditionings. They have no wrappers, so the noise level comes from ComfyUI's arguments."""
 
     def __init__(self, strengths: ScheduledStrengths) -> None:
         super().__init__(strengths)
@@ -197,15 +202,15 @@ class _ByLevel(_AtTheseStrengths):
         self._level_of: Callable[[float], Any] = float
 
     def clone(self) -> _ByLevel:
-        """It goes by the same strengths."""
+        """Returns a copy that uses the same strengths."""
         return _ByLevel(self._strengths)
 
     def initialize_timesteps(self, model: Any) -> None:
-        """A run of this model begins."""
+        """Called when a run of this model begins."""
         self._levels, self._level_of = None, model.model_sampling.percent_to_sigma
 
     def prepare_current_keyframe(self, curr_t: Any, transformer_options: Any) -> bool:
-        """Whether a strength is another one at this noise level."""
+        """Whether a strength is different at this noise level."""
         levels = transformer_options["sample_sigmas"]
         if self._levels is not levels:
             self._levels = levels
@@ -215,7 +220,7 @@ class _ByLevel(_AtTheseStrengths):
 
 
 class _CurrentAdapter(WeightAdapterBase):
-    """One weight's patch, with the strengths of the moment at which ComfyUI makes the weight."""
+    """One weight's patch, at the strengths that are current when ComfyUI computes the weight."""
 
     name = "air_lora_scheduled"
 
@@ -229,7 +234,7 @@ class _CurrentAdapter(WeightAdapterBase):
     def calculate_weight(
         self, weight: torch.Tensor, key: str, strength: float, *rest: Any, **options: Any
     ) -> Any:
-        """As ComfyUI's adapters have it; `strength` is 1."""
+        """Has the signature of ComfyUI's adapters; `strength` is 1."""
         now = self._strengths.now
         adapters = stack_patches([entry.at(now[number]) for number, entry in self._entries])
         if self._key not in adapters:
@@ -240,7 +245,10 @@ class _CurrentAdapter(WeightAdapterBase):
 def hooked_weights(
     patcher: Any, entries: Sequence[tuple[int, WeightedPatches]], strengths: ScheduledStrengths
 ) -> comfy.hooks.HookGroup | None:
-    """All entries' patches as one hook that `patcher` knows already; each with its number among the strengths."""
+    """All entries' patches as one hook, which is registered with `patcher`.
+
+    Each entry comes with its number among the strengths.
+    """
     adapters = _current_adapters(entries, strengths)
     if not adapters:
         return None
@@ -251,7 +259,7 @@ def hooked_weights(
     hook.weights_clip = {}
     patcher.add_hook_patches(
         hook, hook.weights
-    )  # known before the run, where it would have all patched again
+    )  # registered before the run: during the run, ComfyUI would patch everything again
     group = comfy.hooks.HookGroup()
     group.add(hook)
     return group
@@ -260,7 +268,7 @@ def hooked_weights(
 def _current_adapters(
     entries: Sequence[tuple[int, WeightedPatches]], strengths: ScheduledStrengths
 ) -> dict[str, Any]:
-    """Weight name → its patch at the strengths of the moment. Raises Mismatch where entries have no sum."""
+    """Weight name → its patch at the current strengths. Raises Mismatch if entries can't be combined."""
     by_key: dict[str, list[tuple[int, WeightedPatches]]] = {}
     for number, entry in entries:
         parts: dict[str, dict[Any, Any]] = {}
@@ -272,22 +280,23 @@ def _current_adapters(
         for _, entry in own:
             if any(widened_to(value) for value in entry.patches.values()):
                 raise Mismatch(
-                    f"{entry.name} widens the weight {key}, which cannot change over the steps",
+                    f"{entry.name} widens the weight {key}, which can't be scheduled",
                     code="cannotSchedule",
                     parameter=entry.place,
-                    remedy="Give it one weight, and so each LoRA that changes this weight.",
+                    remedy="Give it, and every other LoRA that changes this weight, a single weight without "
+                    "start and end.",
                 )
-        stack_patches([entry.at(1.0) for _, entry in own])  # raises before the run
+        stack_patches([entry.at(1.0) for _, entry in own])  # so that errors are raised before the run
     return {key: _CurrentAdapter(key, own, strengths) for key, own in by_key.items()}
 
 
 def hooks_for_conditionings(
     diffusion: Sequence[WeightedPatches], text_encoder: Sequence[WeightedPatches]
 ) -> comfy.hooks.HookGroup:
-    """All entries as one hook for conditionings, as `Create Hook LoRA` makes one for each file.
+    """All entries as one hook for conditionings, like the hook that `Create Hook LoRA` makes for each file.
 
-    Their sum is one patch for each weight: every order of the entries gives the same bits, and a switch from one region
-    to another patches each weight once. Raises Mismatch where entries have no sum.
+    The sum is one patch for each weight. So every order of the entries gives the same bits, and switching from one
+    region to another patches each weight once. Raises Mismatch if entries can't be combined.
     """
     hook = comfy.hooks.WeightHook()
     hook.need_weight_init = False
@@ -306,14 +315,15 @@ def hooks_for_conditionings(
 
 
 def _with_hooks(hooks: comfy.hooks.HookGroup) -> Callable[..., Any]:
-    """Around a sampler's run: each conditioning gets the hooks, beside those that it has."""
+    """A wrapper of a sampler's run that adds the hooks to those of each conditioning."""
 
     def sampled(executor: Any, *arguments: Any, **options: Any) -> Any:
         together: dict[int, Any] = {}
         for conditionings in executor.class_obj.conds.values():
             for each in conditionings:
                 own = each.get("hooks")
-                # One group for all that had the same one: ComfyUI switches weights between groups.
+                # Conditionings with the same group get the same new one, because ComfyUI patches weights again when
+                # the group changes.
                 if id(own) not in together:
                     together[id(own)] = own.clone_and_combine(hooks) if own is not None else hooks
                 each["hooks"] = together[id(own)]

@@ -1,4 +1,4 @@
-"""Parts of weights: which part, how large it is, and what is in it."""
+"""Parts of weights: their positions, shapes, and contents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Offset = tuple[int, int, int]
 
 
 def corner(weight: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """The part of a padded weight that was there before it was padded, at most so large in each dimension."""
+    """The part of a padded weight that existed before the padding: at most `shape` in each dimension."""
     for dimension, size in enumerate(shape):
         if size < weight.shape[dimension]:
             weight = weight.narrow(dimension, 0, size)
@@ -24,14 +24,14 @@ def corner(weight: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
 
 
 def overlap(first: Offset | None, second: Offset | None) -> bool:
-    """Whether two parts of a weight have numbers in common; None is the whole weight."""
+    """Whether two parts of a weight overlap; None is the whole weight."""
     if first is None or second is None or first[0] != second[0]:
         return True
     return first[1] < second[1] + second[2] and second[1] < first[1] + first[2]
 
 
 def part_of(weight: torch.Tensor, offset: Offset | None) -> torch.Tensor:
-    """A view of that part; of the whole weight for None."""
+    """A view of the part; None is the whole weight."""
     return weight if offset is None else weight.narrow(*offset)
 
 
@@ -46,7 +46,7 @@ def part_shape(shape: Sequence[int], offset: Offset | None) -> Shape:
 def placed_factors(
     factors: tuple[torch.Tensor, torch.Tensor], shape: torch.Size, offset: Offset | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The factors of a part as those of the whole weight: with rows or columns of zeros."""
+    """Pads the factors of a part with rows or columns of zeros, so that they fit the whole weight."""
     up, down = factors
     if offset is None:
         return up, down
@@ -61,7 +61,7 @@ def placed_factors(
 
 
 def beside(factors: list[Any], dimension: int) -> torch.Tensor:
-    """Concatenated along the rank; shorter ones are filled with zeros."""
+    """Concatenates the factors along the rank. Shorter ones are padded with zeros."""
     longest = max(each.shape[1 - dimension] for each in factors)
     filled = []
     for each in factors:

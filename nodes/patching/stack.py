@@ -1,4 +1,4 @@
-"""Weighted files → one patch for each weight, in an order that does not depend on the array's."""
+"""Combines weighted files into one patch for each weight. The result doesn't depend on the array's order."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WeightedPatches:
-    """What one file does to one side of the checkpoint, and how strongly."""
+    """How one file changes one side of the checkpoint, and how strongly."""
 
     place: str
-    """Where the entry stands, such as `lora[1]`."""
+    """The entry's place, such as `lora[1]`."""
     name: str
     """What the user calls the entry."""
     sha256: str
@@ -31,39 +31,39 @@ class WeightedPatches:
     strength: float
     patches: dict[Target, Any]
     schedule: Schedule | None = None
-    """When it counts, and how much; `strength` is its strongest weight then."""
+    """When it is active, and how strongly; `strength` is then its strongest weight."""
     factors: Mapping[str, float] = field(default_factory=dict)
-    """Weight name → its block's factor, where that is not 1."""
+    """Weight name → its block's factor, if that isn't 1."""
 
     @property
     def identity(self) -> tuple[str, str]:
-        """What it does, but for `strength`: the order of summation, which must not be the array's."""
+        """Identifies the change, without `strength`. Entries are summed in this order, not in the array's."""
         return self.sha256, f"{self.schedule}{sorted(self.factors.items())}" if self.is_special else ""
 
     @property
     def is_special(self) -> bool:
-        """Whether it has anything beyond one strength for all its weights."""
+        """Whether it has more than a single strength for all its weights."""
         return self.schedule is not None or bool(self.factors)
 
     def at(self, strength: float) -> WeightedPatches:
-        """The same at one strength all along."""
+        """The same entry at a constant strength, without a schedule."""
         return replace(self, strength=strength, schedule=None)
 
     def only(self, patches: dict[Target, Any]) -> WeightedPatches:
-        """The same with some of its patches."""
+        """The same entry with only these patches."""
         return replace(self, patches=patches)
 
     def strength_of(self, key: str) -> float:
-        """Of one weight."""
+        """The strength for one weight."""
         return self.strength * self.factors.get(key, 1.0) if self.factors else self.strength
 
 
 def stack_patches(entries: Iterable[WeightedPatches]) -> dict[str, StackedAdapter]:
     """Weight name → the one patch that adds all entries' deltas.
 
-    The same set of entries gives the same patches, bit for bit, in whatever order it comes.
-    Raises Mismatch with code `conflictingReplacement`, which names both entries, where one replaces a weight that
-    another changes, or two widen a weight to different shapes.
+    The same set of entries gives the same patches, bit for bit, in any order.
+    Raises Mismatch with code `conflictingReplacement`, which names both entries, if one replaces a weight that another
+    changes, or if two widen a weight to different shapes.
     """
     parts: dict[str, dict[Target, list[tuple[WeightedPatches, Any]]]] = {}
     for entry in sorted(entries, key=lambda entry: (entry.identity, entry.strength)):
@@ -99,24 +99,27 @@ def _as_other(value: Any, strength: float) -> Other:
 
 
 def _refuse_what_has_no_sum(key: str, targets: dict[Target, list[tuple[WeightedPatches, Any]]]) -> None:
-    """Two replacements of one weight have no sum, nor a replacement and a change, nor two shapes to grow to."""
+    """Raises Mismatch for changes of one weight that can't be combined.
+
+    These are two replacements, a replacement and another change, and paddings to two different shapes.
+    """
     changes = [(entry, target, value) for target, values in targets.items() for entry, value in values]
-    alone = [change for change in changes if replaces(change[2]) or widened_to(change[2])]  # hardly ever any
+    alone = [change for change in changes if replaces(change[2]) or widened_to(change[2])]  # usually empty
     for (entry, target, value), (other, other_target, other_value) in product(alone, changes):
         if entry is other or not overlap(target.offset, other_target.offset):
             continue
         shape, other_shape = widened_to(value), widened_to(other_value)
         if replaces(value):
-            what = f"{entry.name} replaces the weight {key}, which {other.name} changes as well"
+            what = f"{entry.name} replaces the weight {key}, which {other.name} also changes"
         elif other_shape and shape and other_shape != shape:
             what = f"{entry.name} widens the weight {key} to {_by(shape)}, and {other.name} to {_by(other_shape)}"
         else:
             continue
         raise Mismatch(
-            f"{what}: the two have no sum",
+            f"{what}. These LoRAs can't be combined",
             code="conflictingReplacement",
             parameter=entry.place,
-            remedy=f"Keep one of the two; {other.name} is {other.place}.",
+            remedy=f"Remove one of the two. {other.name} is {other.place}.",
         )
 
 

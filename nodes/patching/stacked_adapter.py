@@ -1,8 +1,9 @@
-"""One patch for one weight, whatever the number of LoRAs that change it.
+"""One patch for one weight, for any number of LoRAs that change it.
 
-W = W0 + Σ (fᵢ(W0) − W0), where W0 is the weight as it arrives and fᵢ is what entry i alone would make of it. For plain
-low-rank entries fᵢ(W0) − W0 = sᵢ·Bᵢ·Aᵢ, so all of them are one matrix product with the factors stacked along the rank:
-(out, Σr) @ (Σr, in). The other kinds (LoHa, LoKr, DoRA, OFT, BOFT, GLoRA, full differences) keep ComfyUI's formulas.
+W = W0 + Σ (fᵢ(W0) − W0), where W0 is the original weight and fᵢ(W0) is the weight that entry i alone would produce. For
+plain low-rank entries, fᵢ(W0) − W0 = sᵢ·Bᵢ·Aᵢ, so all of them are one matrix product with the factors stacked along the
+rank: (out, Σr) @ (Σr, in). The other kinds (LoHa, LoKr, DoRA, OFT, BOFT, GLoRA, full differences) use ComfyUI's
+formulas.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _NUMBERS_AT_ONCE = 160 * 1024
-"""So many fp32 numbers are in a core's own cache while they are added to: measured, 128 rows of 1,280."""
+"""How many fp32 numbers stay in a core's own cache during the addition. Measured with 128 rows of 1,280."""
 
 
 class _KeptBytes:
-    """How much stacked factors take that adapters keep; they go with the patched model."""
+    """Counts the bytes of the stacked factors that adapters keep. They are freed with the patched model."""
 
     def __init__(self) -> None:
         self.total = 0
 
     def take(self, adapter: StackedAdapter, count: int) -> bool:
-        """Counts them for as long as the adapter lives; False where the bound leaves no room for them.
+        """Counts these bytes for as long as the adapter exists; returns False if they would exceed the limit.
 
-        Nothing is let go for it: what is asked for in turns would push out one another.
+        Nothing is dropped to make room: adapters that are used in turns would evict one another.
         """
         if self.total + count > limit():
             return False
@@ -52,7 +53,7 @@ _kept = _KeptBytes()
 
 
 class Other(NamedTuple):
-    """Any kind whose formula is ComfyUI's own."""
+    """An entry of a kind that uses ComfyUI's formula."""
 
     kind: str  # an adapter's `name`, "diff" or "set"
     weights: tuple[Any, ...]
@@ -63,7 +64,7 @@ class Section(NamedTuple):
     """The deltas of one part of a weight."""
 
     offset: Offset | None  # None for the whole weight
-    function: Any  # what ComfyUI applies to a delta before it is added, None for nothing
+    function: Any  # the function that ComfyUI applies to a delta before it is added, or None
     low_rank: tuple[LowRank, ...]
     others: tuple[Other, ...]
 
@@ -71,9 +72,9 @@ class Section(NamedTuple):
 class StackedAdapter(WeightAdapterBase):
     """All deltas of one weight.
 
-    Newer ComfyUI moves an adapter's tensors to another device by building a new one at each forward,
-    `type(a)(a.loaded_keys, moved(a.weights))`, where nested tuples come back as plain tuples. So everything is in
-    `weights`, by position, and the factors are there as they are multiplied: stacked, once.
+    To move an adapter's tensors to another device, newer ComfyUI builds a new adapter at each forward pass,
+    `type(a)(a.loaded_keys, moved(a.weights))`, which turns nested tuples into plain tuples. So `weights` contains
+    everything, by position, and contains the factors in the form in which they are multiplied: stacked, once.
     """
 
     name = "air_lora"
@@ -82,7 +83,7 @@ class StackedAdapter(WeightAdapterBase):
         self.loaded_keys = loaded_keys
         self._sections = weights
         self._is_settled = False
-        # A cache alone: what newer ComfyUI builds from `weights` starts without it.
+        # Only a cache: the adapters that newer ComfyUI builds from `weights` start without it.
         self._stacks: dict[Any, tuple[torch.Tensor, torch.Tensor] | None] = {}
 
     @property
@@ -92,10 +93,10 @@ class StackedAdapter(WeightAdapterBase):
 
     @property
     def weights(self) -> tuple[tuple[Any, ...], ...]:
-        """The sections, for who patches at each forward: one pair of factors for what several LoRAs add to one part.
+        """The sections, for patching at each forward pass: the LoRAs of one part are stacked into one pair of factors.
 
-        Settled when it is asked for first, since ComfyUI measures it once and fills a buffer of that size later: where
-        the bound leaves no room for the copies, the factors stay as they are for good.
+        The form is decided on the first access, because ComfyUI measures the size once and later fills a buffer of that
+        size. If the copies would exceed the limit, the factors are never stacked.
         """
         if not self._is_settled:
             packed = tuple(
@@ -113,7 +114,7 @@ class StackedAdapter(WeightAdapterBase):
         return self._sections
 
     def calculate_shape(self, key: str) -> tuple[int, ...] | None:  # noqa: ARG002  # newer ComfyUI's signature
-        """The shape that the weight grows to, where an entry says one (BFL's control LoRAs); else None."""
+        """The shape that the weight is padded to, if an entry has one (BFL's control LoRAs); else None."""
         for _offset, _function, _low_rank, others in self._sections:
             for kind, weights, _strength in others:
                 shape = grown_shape(kind, weights)
@@ -126,18 +127,18 @@ class StackedAdapter(WeightAdapterBase):
         weight: torch.Tensor,
         key: str,
         strength: float,
-        strength_model: float,  # noqa: ARG002  # ComfyUI has multiplied the weight with it before this call
+        strength_model: float,  # noqa: ARG002  # ComfyUI has already multiplied the weight by it
         offset: Any,  # noqa: ARG002  # ours are in the sections
         function: Any,  # noqa: ARG002  # likewise
         intermediate_dtype: torch.dtype = torch.float32,
         original_weight: Any = None,
     ) -> torch.Tensor:
-        """The patched weight: in place where the shape stays, as ComfyUI's own adapters do it."""
+        """Returns the patched weight: in place if its shape stays the same, like ComfyUI's own adapters."""
         dtype = _product_dtype(weight, intermediate_dtype)
         if dtype != weight.dtype:
             if weight.device.type == "cpu" and self._is_plain(weight):
                 return self._add_by_rows(weight, strength, dtype)
-            # Low-VRAM mode hands over the weight in its own dtype: sum in the wider one, and round once.
+            # Low-VRAM mode passes the weight in its own dtype: sum in the wider dtype, and round once.
             total = self._sum(weight.to(dtype), key, strength, dtype, original_weight)
             return weight.copy_(total) if total.shape == weight.shape else total.to(weight.dtype)
         return self._sum(weight, key, strength, dtype, original_weight)
@@ -155,7 +156,7 @@ class StackedAdapter(WeightAdapterBase):
         )
 
     def _add_by_rows(self, weight: torch.Tensor, strength: float, dtype: torch.dtype) -> torch.Tensor:
-        """As `_sum`, a few rows at a time: a wide copy of the whole weight would go through main memory four times."""
+        """Like `_sum`, but a few rows at a time: a wide copy of the whole weight would pass main memory four times."""
         for number, (offset, _function, low_rank, _others) in enumerate(self._sections):
             up, down = self._stack(number, low_rank, strength, weight.device, dtype)
             part = part_of(weight, offset)
@@ -173,9 +174,10 @@ class StackedAdapter(WeightAdapterBase):
     def _stack(
         self, number: int, low_rank: Any, strength: float, device: torch.device, dtype: torch.dtype
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The stacked factors of one section: kept from the second time on, when it is asked at each forward.
+        """The stacked factors of one section. They are kept from the second call on: it shows a call per forward pass.
 
-        For a GPU they are kept in main memory, narrow and unscaled: of memory there ComfyUI would not know.
+        For a GPU, they are kept in main memory, in a narrow dtype and unscaled, because ComfyUI wouldn't know of copies
+        in the GPU's memory.
         """
         key = (number, strength, dtype)
         if device.type != "cpu":
@@ -188,14 +190,14 @@ class StackedAdapter(WeightAdapterBase):
             return kept
         stacked = _stack_factors(low_rank, strength, device, dtype)
         if key not in self._stacks:
-            self._stacks[key] = None  # patched once, perhaps never again
+            self._stacks[key] = None  # might be the only call
         elif _kept.take(self, _bytes_of(stacked)):
             self._stacks[key] = stacked
         return stacked
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of the stacked factors that it keeps."""
+        """Bytes of the stacked factors that this adapter keeps."""
         return sum(_bytes_of(stacked) for stacked in self._stacks.values() if stacked is not None)
 
     def _sum(
@@ -205,10 +207,10 @@ class StackedAdapter(WeightAdapterBase):
         if shape is not None:
             weight = pad_tensor_to_shape(weight, shape)
         arrived = weight.clone() if any(others for *_, others in self._sections) else weight
-        summed: list[Any] = []  # the offsets of what has been added to
+        summed: list[Any] = []  # the offsets of the parts that are already changed
         for number, (offset, function, low_rank, others) in enumerate(self._sections):
             for kind, values, own_strength in others:
-                # Who does not know of a weight that others widen changes what was there before.
+                # If another entry widens the weight, an entry that doesn't changes only the original part.
                 widens = shape is None or grown_shape(kind, values) is not None
                 part, start = (
                     each if widens else corner(each, own_shape)
@@ -223,7 +225,7 @@ class StackedAdapter(WeightAdapterBase):
                     dtype,
                     original_weight,
                 )
-                # The first lands as it is: one entry alone is ComfyUI's result to the bit.
+                # The first result is copied, so that a single entry gives ComfyUI's result to the bit.
                 if any(overlap(offset, before) for before in summed):
                     part.add_(alone.sub_(start))
                 else:
@@ -241,7 +243,7 @@ def _bytes_of(tensors: Iterable[torch.Tensor]) -> int:
 
 
 def _product_dtype(weight: torch.Tensor, intermediate_dtype: torch.dtype) -> torch.dtype:
-    """fp16 and bf16 products on a CPU are about 60 times slower than fp32, and less exact."""
+    """The dtype to compute in: fp16 and bf16 products on a CPU are about 60 times slower than fp32, and less exact."""
     if weight.device.type == "cpu" and intermediate_dtype in (torch.float16, torch.bfloat16):
         return torch.float32
     return intermediate_dtype
@@ -250,7 +252,7 @@ def _product_dtype(weight: torch.Tensor, intermediate_dtype: torch.dtype) -> tor
 def _add_low_rank(weight: torch.Tensor, stacked: tuple[torch.Tensor, torch.Tensor], function: Any) -> None:
     """weight += Σ sᵢ·Bᵢ·Aᵢ as one product, in place."""
     up, down = stacked
-    if weight.dim() == 2:  # another LoRA, of this stack or of a loader before, may have widened it
+    if weight.dim() == 2:  # another LoRA, of this stack or of an earlier loader, may have widened it
         weight = corner(weight, (up.shape[0], down.shape[1]))
     if function is None and (weight.dim() == 2 or weight.is_contiguous()):
         rows = weight if weight.dim() == 2 else weight.view(weight.shape[0], -1)
@@ -272,14 +274,17 @@ def _stack_factors(
 
 
 def _scaled(factor: torch.Tensor, scale: torch.Tensor, file_s: torch.Tensor) -> torch.Tensor:
-    """In place where it is a copy of what the file has. fp16 and bf16 have too few digits for a strength: in fp32."""
+    """The factor times `scale`, in place if it is a copy of the file's factor.
+
+    Multiplies in fp32, because fp16 and bf16 have too few digits for a strength.
+    """
     if factor.dtype == scale.dtype and factor.data_ptr() != file_s.data_ptr():
         return factor.mul_(scale)
     return (factor * scale).to(factor.dtype)
 
 
 def _packed(entries: Sequence[Any]) -> tuple[Any, ...]:
-    """Several low-rank entries as one, in the narrowest dtype that holds all their numbers."""
+    """Combines several low-rank entries into one, in the narrowest dtype that holds all their numbers."""
     if len(entries) < 2:
         return tuple(entries)
     dtype = reduce(torch.promote_types, (factor.dtype for entry in entries for factor in entry[:2]))
@@ -289,7 +294,7 @@ def _packed(entries: Sequence[Any]) -> tuple[Any, ...]:
 def _stacked(
     entries: Sequence[Any], device: torch.device, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(out, Σr), (Σr, in) and the strength of each rank, (Σr,) in fp32."""
+    """Returns (out, Σr), (Σr, in), and the strength of each rank, (Σr,) in fp32."""
     if len(entries) == 1:
         up, down, strength = entries[0]
         moved = tuple(factor.flatten(1).to(device=device, dtype=dtype) for factor in (up, down))
@@ -312,14 +317,14 @@ def _strength_of_ranks(strength: float | torch.Tensor, rank: int) -> torch.Tenso
     return torch.full((rank,), strength, dtype=torch.float32)
 
 
-_PRODUCT_BYTES = 4  # the sum is made in fp32
+_PRODUCT_BYTES = 4  # the sum is computed in fp32
 
 
 def peak_extra_bytes(patches: Mapping[str, StackedAdapter], shapes: Mapping[str, Sequence[int]]) -> int:
-    """Bytes for the most costly weight; ComfyUI patches one after the other. 0 where there is nothing to patch.
+    """Temporary bytes for the most costly weight, because ComfyUI patches one weight at a time; 0 without patches.
 
-    Counted are the fp32 copy that ComfyUI hands over, the stacked factors, and for kinds with a formula of their own
-    the weight as it arrived, a copy to work on, and the delta with what it is made from: LoHa multiplies two wholes.
+    Counts the fp32 copy that ComfyUI passes, and the stacked factors. For kinds with their own formula, also counts the
+    original weight, a working copy, and the delta with its intermediate results: LoHa multiplies two full matrices.
     """
     return max((_bytes_for(adapter, prod(shapes[key])) for key, adapter in patches.items()), default=0)
 

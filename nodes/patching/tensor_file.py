@@ -1,10 +1,10 @@
-"""Reads the tensors of a .safetensors file as views of one copy of it, which nothing that happens to the file changes.
+"""Reads the tensors of a .safetensors file as views of one copy in memory. Later changes to the file don't affect them.
 
-A mapping of the file would be quicker by the time of one copy. But whoever writes to a mapped file changes what is
-kept of it, and whoever cuts it short ends ComfyUI with SIGBUS at the next read.
+Mapping the file would save the time of one copy. But a program that writes to a mapped file changes the tensors, and
+one that truncates it stops ComfyUI with SIGBUS at the next read.
 
 Format: https://github.com/huggingface/safetensors#format. The header comes from `lora_resolver.read_header`, which has
-checked that every tensor lies inside the file and is as large as its shape says.
+checked that every tensor is inside the file and is as large as its shape says.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ...lora_resolver import FileState, SafetensorsHeader
 
 Content = mmap.mmap
-_PIECE = 8 << 20  # bytes that are read at once
+_PIECE = 8 << 20  # bytes per read
 _WORTH_TWO = 32 << 20
 
 DTYPES: dict[str, torch.dtype] = {
@@ -47,18 +47,18 @@ DTYPES: dict[str, torch.dtype] = {
 
 
 def read_tensors(content: Content, header: SafetensorsHeader, file_name: str) -> dict[str, torch.Tensor]:
-    """Name → tensor, each with the shape and dtype that the header gives: views of the content.
+    """Name → tensor, a view of the content with the shape and dtype from the header.
 
-    Raises Mismatch where a factor has a dtype that no LoRA is made of.
+    Raises Mismatch if a factor has an unsupported dtype.
     """
     tensors: dict[str, torch.Tensor] = {}
     wholes: dict[
         str, tuple[torch.Tensor, int, int]
-    ] = {}  # dtype → the file as a row of it, bytes before, bytes of one
+    ] = {}  # dtype → the file as a row of it, bytes before the row, bytes of an element
     strides: dict[tuple[int, ...], tuple[int, ...]] = {}
     for name, (dtype_name, shape, start, end) in header.tensors.items():
         if dtype_name not in DTYPES and not split_name(name)[1]:
-            tensors[name] = torch.empty(0)  # no part of an adapter, whatever it is
+            tensors[name] = torch.empty(0)  # isn't part of an adapter
             continue
         if start == end:
             tensors[name] = torch.empty(shape, dtype=_dtype(dtype_name, name, file_name))
@@ -72,23 +72,23 @@ def read_tensors(content: Content, header: SafetensorsHeader, file_name: str) ->
         if shape not in strides:
             strides[shape] = _strides(shape)
         position, rest = divmod(header.data_start + start - before, size)
-        if rest:  # after a tensor of a smaller dtype
+        if rest:  # unaligned, because it follows a tensor of a smaller dtype
             offset = header.data_start + start
             row = torch.frombuffer(content, dtype=row.dtype, count=(end - start) // size, offset=offset)
             position = 0
-        tensors[name] = row.as_strided(shape, strides[shape], position)  # one call, where there are thousands
+        tensors[name] = row.as_strided(shape, strides[shape], position)  # only one call: there are thousands
     return tensors
 
 
 def _whole(content: Content, data_start: int, dtype: torch.dtype) -> tuple[torch.Tensor, int, int]:
-    """The file as a row of this dtype, in step with where the data start; bytes before it; bytes of an element."""
+    """The file as a row of this dtype, aligned with the start of the data; bytes before it; bytes of an element."""
     before = data_start % dtype.itemsize
     count = (len(content) - before) // dtype.itemsize
     return torch.frombuffer(content, dtype=dtype, count=count, offset=before), before, dtype.itemsize
 
 
 def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Of a contiguous tensor, in elements."""
+    """The strides of a contiguous tensor of this shape, in elements."""
     strides = [1]
     for size in shape[:0:-1]:
         strides.append(strides[-1] * size)
@@ -96,7 +96,7 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def outline_tensors(file_name: str, header: SafetensorsHeader) -> dict[str, torch.Tensor]:
-    """Name → tensor of ones with the shape and dtype that the header gives: views of one element, without memory.
+    """Name → tensor of ones with the shape and dtype from the header: a view of one element that takes no memory.
 
     Raises Mismatch as `read_tensors` does.
     """
@@ -112,7 +112,7 @@ def _dtype(text: str, tensor: str, file_name: str) -> torch.dtype:
     dtype = DTYPES.get(text)
     if dtype is None:
         raise Mismatch(
-            f"{file_name}: the tensor {tensor!r} has dtype {text}, which is not supported",
+            f"{file_name}: the tensor {tensor!r} has the unsupported dtype {text}",
             code="unsupportedDtype",
             remedy="Convert the file to fp16, bf16 or fp32, or set on_mismatch to skip.",
         )
@@ -120,13 +120,13 @@ def _dtype(text: str, tensor: str, file_name: str) -> torch.dtype:
 
 
 def read_content(path: Path, size: int) -> tuple[Content, FileState | None]:
-    """A copy of the file in memory of our own, and its state, or None where it was written to meanwhile.
+    """A copy of the file in private memory, and the file's state; None as state if it changed during the read.
 
-    Raises StorageFailed where it cannot be read, or is no longer as large as its header says.
+    Raises StorageFailed if the file can't be read, or is smaller than its header says.
     """
     content = _room(max(size, 1))
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # a kernel without them
+        with contextlib.suppress(OSError):  # a kernel without huge pages
             content.madvise(mmap.MADV_HUGEPAGE)
     try:
         with open_unbuffered(path) as file, memoryview(content) as room:
@@ -135,31 +135,30 @@ def read_content(path: Path, size: int) -> tuple[Content, FileState | None]:
             after = state_of(os.fstat(file.fileno()))
     except OSError as error:
         raise StorageFailed(
-            f"{path} cannot be read: {error.strerror or error}",
+            f"{path} can't be read: {error.strerror or error}",
             code="fileUnreadable",
-            remedy="Check the file, its permissions, and the disk or share that it is on.",
+            remedy="Check the file, its permissions, and its disk or network share.",
         ) from error
     if done < size:
         raise StorageFailed(
-            f"{path} was cut short while it was read: {done:,} of {size:,} bytes are there.",
+            f"{path} was truncated while it was read: it has {done:,} of {size:,} bytes",
             code="fileChanged",
-            remedy="Let the program that writes to it finish, then run again.",
+            remedy="Wait for the program that writes the file to finish, then run again.",
         )
     return content, after if before == after else None
 
 
 def _room(size: int) -> Content:
-    """Memory of our own: private pages, since the system makes huge ones of those alone (Linux,
-    admin-guide/mm/transhuge)."""
+    """Allocates memory as private pages: Linux makes huge pages only of those (admin-guide/mm/transhuge)."""
     if hasattr(mmap, "MAP_ANONYMOUS"):
         return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return mmap.mmap(-1, size)
 
 
 def _fill(file: FileIO, room: memoryview) -> int:
-    """Reads the file into the room from its beginning; how many bytes there are without a gap.
+    """Reads the file into `room` from its beginning. Returns how many bytes were read without a gap.
 
-    By two threads where the system can: most of the time goes into fresh pages of memory, not into the disk.
+    Uses two threads if the system supports it: allocating new pages of memory takes longer than reading the disk.
     """
     if not hasattr(os, "preadv") or len(room) < _WORTH_TWO:
         return _fill_from(lambda view, _: file.readinto(view), room, 0)

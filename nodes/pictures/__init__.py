@@ -1,1 +1,1 @@
-"""Pictures that are drawn here."""
+"""Code that draws pictures: the analysis chart and the picture grid."""

@@ -1,4 +1,4 @@
-"""The picture of an analysis: each LoRA's strength, how much each pair competes, and where in the model each acts."""
+"""The picture of an analysis: each LoRA's strength, how much each pair competes, and which blocks each LoRA changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WIDTH = 1280
 MARGIN = 32
 _TITLE, _TEXT, _SMALL = 24, 17, 13
-_HEAT = 420  # of the whole map, whatever the number of entries
+_HEAT = 420  # size of the whole heat map, for any number of entries
 _ROW = 34
 _LEAST_CELL = 22
 _BAND = 62  # height of one entry's bars by block
@@ -29,14 +29,14 @@ def analysis_picture(
     blocks: Sequence[str],
     block_strengths: Sequence[Sequence[float]],
 ) -> Image.Image:
-    """Of N entries: their strengths as bars, N × N cosines as a heat map, and N rows of bars over the blocks.
+    """Draws N entries: their strengths as bars, N × N cosines as a heat map, and N rows of bars over the blocks.
 
-    Numbers stand for the names on the map's edges; entries keep their colour.
+    The heat map's edges show the entries' numbers instead of their names. Each entry has the same color everywhere.
     """
     count = len(names)
     if not count:
         image, draw = sheet(WIDTH, 160)
-        draw.text((MARGIN, 60), "No LoRA of this array is on.", font=font(_TITLE), fill=INK)
+        draw.text((MARGIN, 60), "No LoRA in this array is enabled.", font=font(_TITLE), fill=INK)
         return image
     cell = max(_LEAST_CELL, min(84, _HEAT // count))
     top = max(cell * count + 60, _ROW * count + 10)
@@ -58,7 +58,7 @@ def _draw_strengths(
     strengths: Sequence[float],
 ) -> None:
     left, top = place
-    draw.text((left, top), "Strength, in per cent of the weights changed", font=font(_TITLE), fill=INK)
+    draw.text((left, top), "How much each LoRA changes the weights", font=font(_TITLE), fill=INK)
     largest = max(strengths) or 1.0
     for number, (name, weight, strength) in enumerate(zip(names, weights, strengths)):
         y = top + 44 + number * _ROW
@@ -96,7 +96,7 @@ def _draw_map(
                     anchor="mm",
                 )
     bottom = top + len(cosines) * cell + 8
-    for line, text in enumerate(("1: the same change, -1: the opposite,", "0: neither touches the other")):
+    for line, text in enumerate(("1: same change, -1: opposite change,", "0: no overlap")):
         draw.text((WIDTH - MARGIN, bottom + 17 * line), text, font=font(_SMALL), fill=FAINT, anchor="ra")
 
 
@@ -108,7 +108,7 @@ def _draw_blocks(
     block_strengths: Sequence[Sequence[float]],
 ) -> None:
     largest = max((value for each in block_strengths for value in each), default=0.0) or 1.0
-    title = f"Where in the model each one acts (the highest bar is {percent(largest)})"
+    title = f"Where each LoRA changes the model (highest bar: {percent(largest)})"
     draw.text((MARGIN, top), title, font=font(_TITLE), fill=INK)
     top += 44
     step = (WIDTH - 2 * MARGIN - 40) / len(blocks)
@@ -123,7 +123,7 @@ def _draw_blocks(
                 draw.rectangle((x, floor - max(1.0, bar), x + step * 0.7, floor), fill=_colour(number))
     under = top + len(block_strengths) * _BAND
     size = max(9, min(_SMALL, int(step)))
-    every = max(1, round((size + 1) / step))  # more blocks than there is room for: some stay without a label
+    every = max(1, round((size + 1) / step))  # if there are too many blocks, some have no label
     for position, block in enumerate(blocks):
         if position % every == 0:
             name = fitted(shortened(block), size, 84)
@@ -137,7 +137,7 @@ def percent(share: float) -> str:
 
 
 def shortened(block: str) -> str:
-    """`input_blocks.4` → `in.4`; other families' names as they are."""
+    """`input_blocks.4` → `in.4`; other families' names unchanged."""
     for long, short in (
         ("input_blocks.", "in."),
         ("middle_block.", "mid."),

@@ -1,1 +1,1 @@
-"""A whole request as nodes have it."""
+"""Code of the node for a whole request."""

@@ -1,4 +1,4 @@
-"""The checkpoint and the VAE that a request names, as files that ComfyUI's own loaders take."""
+"""Finds the checkpoint and the VAE of a request, as file names for ComfyUI's own loaders."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from ..server.model_folders import config_for, folder_with, loader_place
 from ..server.routes.checkpoints import known_checkpoint
 
 if TYPE_CHECKING:
-    from ...lora_resolver import Identifier, ImageRequest, PeekedLora
-    from ..server.progress import NodeProgress
+    from collections.abc import Callable
+
+    from ...lora_resolver import Identifier, ImageRequest, PeekedLora, Progress
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,11 @@ class FoundFile:
     """A file in one of ComfyUI's model folders."""
 
     model: str
-    """As the request names it; empty for a file that was chosen in its place."""
+    """The request's identifier; empty if another file was chosen on the node."""
     folder: str
     name: str
     families: tuple[str, ...] = ()
-    """Of a checkpoint, as far as its header tells."""
+    """A checkpoint's families, if its header shows them."""
 
     def as_dict(self) -> dict[str, Any]:
         """For a report."""
@@ -36,8 +37,8 @@ class FoundFile:
         }
 
 
-def find_checkpoint(asked: ImageRequest, chosen: str, progress: NodeProgress) -> FoundFile:
-    """The file that was chosen on the node, else the request's model, downloaded if need be.
+def find_checkpoint(asked: ImageRequest, chosen: str, progress: Callable[[Progress], None]) -> FoundFile:
+    """The file that was chosen on the node, or else the request's model, which is downloaded if it's missing.
 
     Raises LoraResolverError at `checkpoint` or `model`.
     """
@@ -45,51 +46,51 @@ def find_checkpoint(asked: ImageRequest, chosen: str, progress: NodeProgress) ->
         folder = folder_with("checkpoint", chosen)
         if folder is None:
             raise NotFound(
-                f"there is no checkpoint {chosen!r}",
+                f"There is no checkpoint {chosen!r}",
                 code="notFound",
                 parameter="checkpoint",
-                remedy="Choose another one.",
+                remedy="Choose a different checkpoint.",
             )
         return FoundFile("", folder, chosen, _families(folder, chosen))
     if asked.model is None:
         raise InvalidInput(
-            "the request names no model",
+            "The request has no model",
             code="missingModel",
             parameter="model",
-            remedy='Add "model": "civitai:…@…" to it, or choose a file as checkpoint on this node.',
+            remedy='Add "model": "civitai:…@…" to the request, or choose a checkpoint file on this node.',
         )
     try:
-        folder, name = _find(asked.model, "checkpoint", progress)
+        folder, name = find_file(asked.model, "checkpoint", progress)
     except HostedOnly as error:
         raise HostedOnly(
             error.message,
             code=error.code,
             parameter="model",
-            remedy=f"{error.remedy} Or choose a file as checkpoint on this node.",
+            remedy=f"{error.remedy} Or choose a checkpoint file on this node.",
         ) from error
     return FoundFile(str(asked.model), folder, name, _families(folder, name))
 
 
-def find_vae(asked: ImageRequest, progress: NodeProgress) -> FoundFile:
-    """The request's VAE, downloaded if need be. Raises LoraResolverError at `vae`."""
+def find_vae(asked: ImageRequest, progress: Callable[[Progress], None]) -> FoundFile:
+    """The request's VAE, which is downloaded if it's missing. Raises LoraResolverError at `vae`."""
     if asked.vae is None:
         raise InvalidInput(
-            "the request names no VAE",
+            "The request has no VAE",
             code="missingModel",
             parameter="vae",
-            remedy="Disconnect this output and use the VAE of the checkpoint.",
+            remedy="Disconnect this output, and use the checkpoint's VAE.",
         )
-    return FoundFile(str(asked.vae), *_find(asked.vae, "vae", progress))
+    return FoundFile(str(asked.vae), *find_file(asked.vae, "vae", progress))
 
 
-def _find(identifier: Identifier, kind: str, progress: NodeProgress) -> tuple[str, str]:
-    """(folder, name) of a file that is on this disk, or is then."""
+def find_file(identifier: Identifier, kind: str, progress: Callable[[Progress], None]) -> tuple[str, str]:
+    """Returns (folder, name) of a file, which is downloaded if it's missing."""
     from ...lora_resolver import (
-        Resolver,  # late: it needs an HTTP client, which no start of ComfyUI waits for
+        Resolver,  # late, so that ComfyUI starts without loading an HTTP client
     )
 
     config = config_for(kind)
-    path = Resolver(config).find_local(identifier)  # what is known already needs no hashing of gigabytes
+    path = Resolver(config).find_local(identifier)  # avoids hashing gigabytes for known files
     if path is None:
         if kind == "checkpoint" and _is_diffusion_model_alone(
             Resolver(config).peek(identifier, on_progress=progress)
@@ -100,7 +101,7 @@ def _find(identifier: Identifier, kind: str, progress: NodeProgress) -> tuple[st
 
 
 def _is_diffusion_model_alone(file: PeekedLora) -> bool:
-    """Whether Load Checkpoint would find neither text encoder nor VAE in it; Load Diffusion Model is for those."""
+    """Whether the file has neither a text encoder nor a VAE, so that it needs Load Diffusion Model."""
     if file.header is None:
         return False
     checkpoint = detect_checkpoint(file.header)

@@ -1,4 +1,4 @@
-"""Runware Request: a whole image request as the values of a workflow's own nodes."""
+"""Runware Request: splits an image request into values for the nodes of a workflow."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ EXAMPLE = """[
   }
 ]"""
 
-POSITIVE, CHECKPOINT, VAE = 0, 11, 12
-"""Numbers of the outputs that may cost a look-up or a download."""
+POSITIVE, NEGATIVE, CHECKPOINT, VAE = 0, 1, 11, 12
+"""Numbers of the outputs that might need a lookup or a download."""
 
 SIZE_STEP = 8
-"""Pixels that one unit of a latent stands for."""
+"""Pixels for each unit of a latent."""
 
 GUIDED = frozenset({"flux1", "flux2"})
-"""Families that were distilled to take guidance as a number, in place of a second run for the negative prompt."""
+"""Families that are distilled to take guidance as a number, instead of a second pass for the negative prompt."""
 
 
 class AirLoraRequest(io.ComfyNode):
-    """What a Runware image request says, one output for each thing that a workflow's nodes take."""
+    """Outputs the parts of a Runware image request, one output for each value that a workflow's nodes need."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Ids are part of every saved workflow: they stay."""
+        """Saved workflows contain these IDs, so they never change."""
         return io.Schema(
             node_id="AirLoraRequest",
             display_name="Runware Request",
             category="loaders/AIR LoRA",
             description=(
-                "A whole image request of the Runware API as prompts, size, steps, CFG, seed, sampler, checkpoint, VAE "
-                "and LoRAs. The report lists what the request says and these outputs do not."
+                "Splits an image request of the Runware API into prompts, size, steps, CFG, seed, sampler, "
+                "checkpoint, VAE, and LoRAs. The report lists the parts of the request that the outputs don't cover."
             ),
             inputs=[
                 io.String.Input(
@@ -62,11 +62,16 @@ class AirLoraRequest(io.ComfyNode):
                     multiline=True,
                     default="",
                     placeholder=EXAMPLE,
-                    tooltip="A task object, or an array of them. Comments and trailing commas are fine. "
-                    "Leave the API key out.",
+                    tooltip="A task object, or an array of task objects. Comments and trailing commas are allowed. "
+                    "Don't include your API key.",
                 ),
                 io.Int.Input(
-                    "task", default=1, min=1, max=1000, optional=True, tooltip="Which of several image tasks."
+                    "task",
+                    default=1,
+                    min=1,
+                    max=1000,
+                    optional=True,
+                    tooltip="Which image task to use if there are several.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -75,21 +80,21 @@ class AirLoraRequest(io.ComfyNode):
                     max=2**64 - 1,
                     control_after_generate=True,
                     optional=True,
-                    tooltip="For a request without a seed.",
+                    tooltip="The seed to use if the request has none.",
                 ),
                 io.Combo.Input(
                     "checkpoint",
                     options=[FROM_REQUEST, *listed_files("checkpoint")],
                     default=FROM_REQUEST,
                     optional=True,
-                    tooltip="A file of yours in place of the request's model: many models run on Runware only.",
+                    tooltip="A file to use instead of the request's model. Many models run only on Runware.",
                 ),
                 io.Combo.Input(
                     "trigger_words",
                     options=["as written", "append missing"],
                     default="as written",
                     optional=True,
-                    tooltip="Whether the LoRAs' trigger words are put behind the prompt, where it does not have them.",
+                    tooltip="Whether to append the LoRAs' missing trigger words to the prompt.",
                 ),
             ],
             outputs=[
@@ -102,27 +107,27 @@ class AirLoraRequest(io.ComfyNode):
                 io.Int.Output(display_name="steps"),
                 io.Float.Output(
                     display_name="cfg",
-                    tooltip="The request's CFGScale. For FLUX, connect it to FluxGuidance and leave the sampler's "
-                    "at 1.",
+                    tooltip="The request's CFGScale. For FLUX, connect it to FluxGuidance, and leave the sampler's "
+                    "cfg at 1.",
                 ),
                 LoaderName.Output(display_name="sampler_name"),
                 LoaderName.Output(display_name="scheduler"),
                 io.Float.Output(
                     display_name="denoise",
-                    tooltip="The request's strength, if it starts from a picture; else 1.",
+                    tooltip="The request's strength if it starts from an image, otherwise 1.",
                 ),
                 LoaderName.Output(
                     display_name="checkpoint",
-                    tooltip="For Load Checkpoint, or Load Diffusion Model for a file of that folder. "
-                    "Connecting it downloads what is not on this disk.",
+                    tooltip="For Load Checkpoint, or for Load Diffusion Model if the file is in that folder. "
+                    "Connecting this output downloads the file if it's missing.",
                 ),
                 LoaderName.Output(
                     display_name="vae",
-                    tooltip="For Load VAE, if the request has one. Connecting it downloads it.",
+                    tooltip="For Load VAE, if the request has a VAE. Connecting this output downloads the VAE.",
                 ),
                 io.String.Output(display_name="lora", tooltip="The array, for Apply LoRA Array."),
                 io.String.Output(
-                    display_name="report", tooltip="What became of each part of the request, as JSON."
+                    display_name="report", tooltip="What happened to each part of the request, as JSON."
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -130,7 +135,7 @@ class AirLoraRequest(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, request: str | None, task: int | None = 1) -> bool | str:
-        """Refuses a malformed request when the prompt is queued. A wired-in text is not known yet: None."""
+        """Rejects an invalid request when the prompt is queued. A connected text is still None then."""
         if request is None or task is None:
             return True
         try:
@@ -141,9 +146,9 @@ class AirLoraRequest(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_values: Any) -> str:
-        """Runs again when an output is wired that was not filled before."""
+        """Changes when an output is connected that wasn't computed before."""
         wired = wired_outputs()
-        return "all" if wired is None else str(sorted(wired & {POSITIVE, CHECKPOINT, VAE}))
+        return "all" if wired is None else str(sorted(wired & {POSITIVE, NEGATIVE, CHECKPOINT, VAE}))
 
     @classmethod
     @tells_programs
@@ -155,12 +160,13 @@ class AirLoraRequest(io.ComfyNode):
         checkpoint: str = FROM_REQUEST,
         trigger_words: str = "as written",
     ) -> io.NodeOutput:
-        """All that the request says, then the report."""
+        """Returns the request's values, and the report."""
         from ...lora_resolver import (
             Resolver,
-        )  # late: it needs an HTTP client, which no start of ComfyUI waits for
+        )  # late, so that ComfyUI starts without loading an HTTP client
 
-        # Late: no start of ComfyUI waits for these.
+        # Imported late, so that ComfyUI starts faster.
+        from .embeddings import with_embeddings
         from .files import find_checkpoint, find_vae
         from .samplers import sampling_for
 
@@ -195,13 +201,18 @@ class AirLoraRequest(io.ComfyNode):
             positive, report["appended"] = with_missing_words(
                 positive, words_of(found, [f"{entry.place}.model" for entry in active], active)
             )
+        negative = asked.negative
+        if asked.embeddings and (wired is None or wired & {POSITIVE, NEGATIVE}):
+            families = model.families if model else ()
+            positive, negative = with_embeddings(positive, negative, asked.embeddings, families, progress)
+            report["embeddings"] = [str(each.identifier) for each in asked.embeddings]
         report["left_out"] = [
             *_limits(asked, model.families if model else ()),
             *(each.as_dict() for each in asked.left_out),
         ]
         return io.NodeOutput(
             positive,
-            asked.negative,
+            negative,
             asked.width // SIZE_STEP * SIZE_STEP,
             asked.height // SIZE_STEP * SIZE_STEP,
             asked.number_results,
@@ -219,9 +230,9 @@ class AirLoraRequest(io.ComfyNode):
 
 
 def _limits(asked: ImageRequest, families: Sequence[str]) -> list[dict[str, Any]]:
-    """What these outputs hold only in part. `families` of the checkpoint, if known."""
+    """The parts of the request that the outputs cover only partly. `families` are the checkpoint's, if known."""
     told = [
-        {"parameter": name, "value": size, "reason": f"Sizes go in steps of {SIZE_STEP} here."}
+        {"parameter": name, "value": size, "reason": f"Sizes are rounded down to a multiple of {SIZE_STEP}."}
         for name, size in (("width", asked.width), ("height", asked.height))
         if size % SIZE_STEP
     ]
@@ -230,8 +241,8 @@ def _limits(asked: ImageRequest, families: Sequence[str]) -> list[dict[str, Any]
             {
                 "parameter": "CFGScale",
                 "value": asked.cfg_scale,
-                "reason": "This model takes it as guidance: connect cfg to FluxGuidance, and leave the "
-                "sampler's at 1.",
+                "reason": "This model uses it as guidance. Connect cfg to FluxGuidance, and leave the "
+                "sampler's cfg at 1.",
             }
         )
     if asked.number_results > 1:
@@ -239,7 +250,7 @@ def _limits(asked: ImageRequest, families: Sequence[str]) -> list[dict[str, Any]
             {
                 "parameter": "numberResults",
                 "value": asked.number_results,
-                "reason": "One seed makes the whole batch; Runware gives each result a seed of its own.",
+                "reason": "One seed makes the whole batch. Runware uses a separate seed for each result.",
             }
         )
     if asked.clip_skip:
@@ -247,8 +258,9 @@ def _limits(asked: ImageRequest, families: Sequence[str]) -> list[dict[str, Any]
             {
                 "parameter": "clipSkip",
                 "value": asked.clip_skip,
-                "reason": f"Put CLIP Set Last Layer behind the checkpoint: {-1 - asked.clip_skip} for SD 1.5, "
-                f"{-2 - asked.clip_skip} for SDXL, which skips one layer already.",
+                "reason": f"Connect CLIP Set Last Layer after the checkpoint, and set it to "
+                f"{-1 - asked.clip_skip} for SD 1.5 or {-2 - asked.clip_skip} for SDXL, which already skips "
+                "one layer.",
             }
         )
     return told

@@ -1,7 +1,7 @@
-"""Runware's schedulers, as ComfyUI's pairs of sampler and scheduler.
+"""Maps Runware's schedulers to ComfyUI's pairs of sampler and scheduler.
 
 Runware's names are diffusers classes or short forms of them: https://runware.ai/docs/image-inference/schedulers.
-One name there says the method and how the noise levels are spaced; ComfyUI asks for both apart.
+Such a name includes the method and the spacing of the noise levels. ComfyUI has separate inputs for the two.
 """
 
 from __future__ import annotations
@@ -15,35 +15,38 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 NOISE_PREDICTORS = frozenset({"sd1", "sd2", "sdxl", "sdxl_refiner", "kolors", "pixart", "hunyuan_dit"})
-"""Families that do not sample along a flow; ComfyUI's own examples use "normal" for them, "simple" for flows."""
+"""Families that aren't flow models. ComfyUI's own examples use "normal" for them, and "simple" for flow models."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Names for a KSampler. `note` says where they are not just what was asked for; empty where they are."""
+    """Names for a KSampler. `note` explains differences from the request; it is empty if there are none."""
 
     sampler: str
     scheduler: str
     note: str = ""
+    is_known: bool = True
+    """Whether the requested scheduler exists."""
 
 
 def sampling_for(asked: str, families: Sequence[str]) -> Sampling:
-    """The closest pair to a scheduler of Runware's; empty: the model's own. `families` of the checkpoint, if known."""
+    """The closest pair for one of Runware's schedulers. An empty name means the model's own scheduler.
+
+    `families` are the checkpoint's, if known.
+    """
     plain = "normal" if not families or NOISE_PREDICTORS.intersection(families) else "simple"
     if asked.lower() in ("", "default"):
-        return Sampling(
-            "euler", plain, "The model's own scheduler is not known here; this is ComfyUI's first choice."
-        )
+        return Sampling("euler", plain, "The model's own scheduler is unknown. This is ComfyUI's default.")
     match = _SPELLING.fullmatch(asked.strip().lower())
     method = _METHODS.get(match["method"]) if match else None
     if match is None or method is None:
         close = difflib.get_close_matches(asked.lower(), _METHODS, n=1, cutoff=0.7)
         guess = f' Did you mean "{close[0]}"?' if close else ""
-        return Sampling("euler", plain, f"There is no such scheduler.{guess}")
+        return Sampling("euler", plain, f"Unknown scheduler.{guess}", is_known=False)
     notes = [method.note] if method.note else []
     scheduler = match["sigmas"] or method.scheduler or plain
     if match["uniform"]:
-        notes.append("The uniform variants have no counterpart; the noise levels are ComfyUI's own.")
+        notes.append("ComfyUI has no uniform variants. It uses its own noise levels.")
     return Sampling(method.sampler, scheduler, " ".join(notes))
 
 
@@ -51,7 +54,7 @@ def sampling_for(asked: str, families: Sequence[str]) -> Sampling:
 class _Method:
     sampler: str
     scheduler: str = ""
-    """Where the method comes with noise levels of its own."""
+    """ComfyUI's scheduler, if the method has its own noise levels."""
     note: str = ""
 
 
@@ -65,7 +68,7 @@ _DPMPP_2M, _HEUN, _LMS, _LCM = (
     _Method("lcm", "sgm_uniform"),
 )
 _DDIM, _IPNDM = _Method("ddim", "ddim_uniform"), _Method("ipndm")
-_UNIPC = _Method("uni_pc_bh2")  # the solver that diffusers takes without being told
+_UNIPC = _Method("uni_pc_bh2")  # diffusers' default solver
 
 _METHODS: Mapping[str, _Method] = {
     "euler": _EULER,
@@ -78,18 +81,16 @@ _METHODS: Mapping[str, _Method] = {
     "ddimscheduler": _DDIM,
     "ddpmscheduler": _Method("ddpm"),
     "deismultistepscheduler": _Method("deis"),
-    "dpm++": _Method(
-        "dpmpp_2m", note="Runware does not say of which order this one is; this one is of the second."
-    ),
+    "dpm++": _Method("dpmpp_2m", note="Runware doesn't specify the order. This one is second order."),
     "dpm++ 2m": _DPMPP_2M,
     "dpmsolvermultistepscheduler": _DPMPP_2M,
     "edmdpmsolvermultistepscheduler": _Method("dpmpp_2m", "karras"),
     "dpmsolversinglestepscheduler": _Method(
-        "dpmpp_2m", note="The single-step solver without noise is not in ComfyUI."
+        "dpmpp_2m", note="ComfyUI doesn't have the single-step solver without noise."
     ),
-    "dpmsolvermultistepinverse": _Method("dpmpp_2m", note="The inverse solver is not in ComfyUI."),
+    "dpmsolvermultistepinverse": _Method("dpmpp_2m", note="ComfyUI doesn't have the inverse solver."),
     "dpm++ 2m sde": _Method("dpmpp_2m_sde"),
-    "dpm++ 3m": _Method("dpmpp_2m", note="The third order is in ComfyUI with noise only (dpmpp_3m_sde)."),
+    "dpm++ 3m": _Method("dpmpp_2m", note="ComfyUI has the third order only with noise (dpmpp_3m_sde)."),
     "dpm++ 3m sde": _Method("dpmpp_3m_sde"),
     "dpm++ sde": _Method("dpmpp_sde"),
     "heun": _HEUN,
@@ -102,8 +103,8 @@ _METHODS: Mapping[str, _Method] = {
     "lcmscheduler": _LCM,
     "lms": _LMS,
     "lmsdiscretescheduler": _LMS,
-    "pndmscheduler": _Method("ipndm", note="PNDM is not in ComfyUI; its improved form is."),
-    "tcdscheduler": _Method("lcm", "sgm_uniform", "TCD needs a node pack of its own."),
+    "pndmscheduler": _Method("ipndm", note="ComfyUI doesn't have PNDM. This is its improved form."),
+    "tcdscheduler": _Method("lcm", "sgm_uniform", "TCD needs a separate node pack."),
     "unipc": _UNIPC,
     "unipcmultistepscheduler": _UNIPC,
     "unipc 2m": _UNIPC,

@@ -1,1 +1,1 @@
-"""Where the pack meets the server: settings, folders, progress. It alone reads folder_paths and the environment."""
+"""The pack's interface to the server: settings, folders, progress. Only it reads folder_paths and the environment."""

@@ -1,4 +1,4 @@
-"""The event `air_lora.progress`, as every open page of ComfyUI hears it over its websocket.
+"""The event `air_lora.progress`, which is sent to every open ComfyUI page over its WebSocket.
 
 {"job" | null, "node" | null, "model", "file_name", "phase", "done", "total" | null, "bytes_per_second" | null,
  "seconds_left" | null, "state"?: "done" | "failed", "error"?: {code, parameter, message, remedy}}
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 EVENT = "air_lora.progress"
 INTERVAL = 0.25
-"""Seconds between two events of one LoRA in one phase."""
+"""Minimum seconds between two events of one LoRA in one phase."""
 
 
 class ProgressEvents:
-    """Tells the pages how far the files of one job, or of one node, are. For one thread."""
+    """Sends the progress of the files of one job, or of one node, to the pages. For use in one thread."""
 
     def __init__(self, *, job: str | None = None, node: str | None = None) -> None:
         self._job = job
@@ -29,13 +29,13 @@ class ProgressEvents:
         self._ended: set[Identifier] = set()
 
     def __call__(self, progress: Progress) -> None:
-        """Sends where it is, unless that was said a moment ago."""
+        """Sends the progress, unless it was sent a moment ago."""
         phase, when = self._sent.get(progress.identifier, ("", 0.0))
         now = time.monotonic()
         if progress.identifier in self._ended or (phase == progress.phase and now - when < INTERVAL):
             return
         self._sent[progress.identifier] = (progress.phase, now)
-        from .routes.items import MAX_FILE_NAME, plain  # late: no start of ComfyUI waits for what shows files
+        from .routes.items import MAX_FILE_NAME, plain  # late: must not slow down ComfyUI's start
 
         facts: dict[str, Any] = {
             "file_name": plain(progress.file_name, MAX_FILE_NAME),
@@ -50,7 +50,7 @@ class ProgressEvents:
         self._send(str(progress.identifier), progress.phase, facts)
 
     def failed(self, identifier: Identifier, error: LoraResolverError) -> None:
-        """Sends why a file cannot be had, unless its end was told before."""
+        """Sends why a file isn't available, unless its end has already been sent."""
         if identifier in self._ended:
             return
         self._ended.add(identifier)

@@ -1,7 +1,7 @@
 """GET /air_lora/failures, and the event `air_lora.failures`: why a run of this server failed, for programs.
 
-ComfyUI's `execution_error` has one text, which is for people. What a program needs to act on (code, place, facts) is
-kept here for the latest runs, by the prompt's id.
+ComfyUI's `execution_error` has only one text, for people. For the latest runs, this module stores by prompt ID what a
+program needs: code, place, and facts.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _T = TypeVar("_T")
 EVENT = "air_lora.failures"
 MOST_RUNS = 200
 MOST_ERRORS = 100
-"""Of one node's; the message counts the rest."""
+"""For one node. The message says how many more there are."""
 
 _failures: OrderedDict[str, dict[str, Any]] = OrderedDict()
 _lock = Lock()
 
 
 def tells_programs(execute: Callable[_P, _T]) -> Callable[_P, _T]:
-    """A node's `execute`: an error of the pack's is kept with its facts, and passes as people read it."""
+    """Wraps a node's `execute`: stores the facts of the pack's errors, and raises them again for people to read."""
 
     @functools.wraps(execute)
     def telling(*arguments: _P.args, **options: _P.kwargs) -> _T:
@@ -50,7 +50,7 @@ def tells_programs(execute: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def _keep(prompt_id: str, node_id: str, error: LoraResolverError) -> None:
-    from .routes.items import error_facts  # late: no start of ComfyUI waits for what shows files
+    from .routes.items import error_facts  # late: must not slow down ComfyUI's start
 
     failure = {
         "prompt_id": prompt_id,
@@ -68,8 +68,15 @@ def _keep(prompt_id: str, node_id: str, error: LoraResolverError) -> None:
         server.send_sync(EVENT, failure)
 
 
+def failures_of(prompt_id: str) -> list[dict[str, Any]]:
+    """The errors of that run: code, parameter, message, remedy, facts. Empty if no node of this pack failed."""
+    with _lock:
+        errors: list[dict[str, Any]] = _failures.get(prompt_id, {}).get("errors", [])
+    return errors
+
+
 async def failures(request: web.Request) -> dict[str, Any]:
-    """?prompt_id → {prompt_id, node, errors: [{code, parameter, message, remedy, facts}]}; empty if none is known."""
+    """?prompt_id → {prompt_id, node, errors: [{code, parameter, message, remedy, facts}]}; no errors if unknown."""
     prompt_id = request.query.get("prompt_id", "")
     with _lock:
         return _failures.get(prompt_id) or {"prompt_id": prompt_id[:100], "node": None, "errors": []}

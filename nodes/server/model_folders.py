@@ -1,4 +1,4 @@
-"""ComfyUI's model folders: from files to the names that its own loaders take, and back."""
+"""ComfyUI's model folders: from files to the names that its own loaders use, and back."""
 
 from __future__ import annotations
 
@@ -22,14 +22,20 @@ if TYPE_CHECKING:
 
     from ...lora_resolver import LibraryFile, ResolverConfig
 
-FOLDERS_OF = {"lora": ("loras",), "checkpoint": ("checkpoints", "diffusion_models"), "vae": ("vae",)}
-"""Kind of a file → ComfyUI's names of the folders for it; downloads go to the first."""
+FOLDERS_OF = {
+    "lora": ("loras",),
+    "checkpoint": ("checkpoints", "diffusion_models"),
+    "vae": ("vae",),
+    "text_encoder": ("text_encoders",),
+    "embedding": ("embeddings",),
+}
+"""Kind of file → ComfyUI's names of its folders. Downloads go to the first."""
 
 
 def config_for(kind: str, download_to: str | None = None) -> ResolverConfig:
-    """The resolver's configuration for files of this kind; `download_to` is another of its folders than the first.
+    """The resolver's configuration for files of this kind. `download_to` names a folder to use instead of the first.
 
-    Raises InvalidInput for a setting that cannot be.
+    Raises InvalidInput for an invalid setting.
     """
     config = resolver_config()
     if kind == "lora":
@@ -40,49 +46,54 @@ def config_for(kind: str, download_to: str | None = None) -> ResolverConfig:
 
 
 def listed_files(kind: str) -> list[str]:
-    """The names that ComfyUI's own loaders of this kind of file list."""
+    """The names that ComfyUI's own loaders list for this kind of file."""
     return list(
         dict.fromkeys(file for name in FOLDERS_OF[kind] for file in folder_paths.get_filename_list(name))
     )
 
 
 def folder_with(kind: str, name: str) -> str | None:
-    """The folder, in ComfyUI's words, in which a loader finds this name."""
+    """ComfyUI's name of the folder in which a loader finds this file; None if there is none."""
     found = (folder for folder in FOLDERS_OF[kind] if folder_paths.get_full_path(folder, name) is not None)
     return next(found, None)
 
 
+def model_file(folder: str, name: str) -> Path | None:
+    """The path of this file in the folder that ComfyUI calls `folder`; None if it doesn't exist."""
+    found = folder_paths.get_full_path(folder, name)
+    return None if found is None else Path(found)
+
+
 def loader_place(path: Path, kind: str) -> tuple[str, str]:
-    """(folder, name) under which a loader of this kind of file finds it. Raises StorageFailed where none does."""
+    """(folder, name) under which a loader of this kind of file finds it. Raises StorageFailed if none does."""
     *others, last = FOLDERS_OF[kind]
     for folder in others:
         try:
             return folder, loader_name(path, folder)
-        except StorageFailed:  # noqa: PERF203 - it may lie in the next one
+        except StorageFailed:  # noqa: PERF203 - it may be in the next one
             continue
     return last, loader_name(path, last)
 
 
 def loader_name(path: Path, folder_name: str = "loras") -> str:
-    """The name that ComfyUI's own loaders take for this file, letter for letter as they list it, with this system's
-    separators.
+    """The name that ComfyUI's own loaders use for this file, exactly as they list it, with this system's separators.
 
-    Raises StorageFailed for a file that lies in no folder of theirs.
+    Raises StorageFailed for a file outside their folders.
     """
     name = name_below(path, map(Path, folder_paths.get_folder_paths(folder_name)))
     if name is not None:
         return as_listed(name.replace("/", os.sep), folder_paths.get_filename_list(folder_name))
     raise StorageFailed(
-        f"{path.name} lies outside the {folder_name} folders, so ComfyUI's own loaders cannot load it",
+        f"{path.name} is outside the {folder_name} folders, so ComfyUI's own loaders can't load it",
         code="outsideModelFolders",
-        remedy=f"Set AIR_LORA_DIR to a folder inside {folder_name}, or name its folder in extra_model_paths.yaml.",
+        remedy=f"Set AIR_LORA_DIR to a folder inside {folder_name}, or add its folder to extra_model_paths.yaml.",
     )
 
 
 def lora_folder_of(name: str) -> tuple[str, Path | None]:
     """A file as another pack names it → its name as ComfyUI's own loaders list it, with forward slashes, and None.
 
-    A whole path to a file outside the `loras` folders gives its file name and its folder.
+    For an absolute path to a file outside the `loras` folders, returns its file name and its folder.
     """
     if not Path(name).is_absolute():
         return name.replace("\\", "/").removeprefix("./"), None
@@ -91,7 +102,7 @@ def lora_folder_of(name: str) -> tuple[str, Path | None]:
 
 
 def as_listed(name: str, listed: Sequence[str]) -> str:
-    """`name`, in the letters in which it is listed: Windows and macOS find a file under others too, a list does not."""
+    """`name`, spelled as it is listed. Windows and macOS also find a file under other spellings; a list doesn't."""
     if name in listed:
         return name
     alike = [each for each in listed if folded(each) == folded(name)]
@@ -102,7 +113,7 @@ KEEP_SECONDS = 3.0
 
 
 PATIENCE_SECONDS = 0.03
-"""What a key that is typed waits for a new walk of the folders."""
+"""How long a search waits for a new scan of the folders after each typed key."""
 
 
 _UNUSABLE = ("unsound", "not_a_diffusion_lora")
@@ -110,21 +121,21 @@ _UNUSABLE = ("unsound", "not_a_diffusion_lora")
 
 @dataclass(frozen=True)
 class FolderListing:
-    """Every LoRA file, by name."""
+    """All LoRA files, sorted by name."""
 
     files: list[LibraryFile]
     stamp: str | None
-    """As `Resolver.library_stamp`."""
+    """The value of `Resolver.library_stamp`."""
 
     @cached_property
     def _texts(self) -> list[tuple[str, str]]:
-        """Of each file: its names, and all that is searched."""
+        """For each file: its names, and all text that is searched."""
         return [_texts_of(file) for file in self.files]
 
     def search(self, query: str, families: Collection[str]) -> list[LibraryFile]:
-        """The files with all these words that fit one of the families, or may; all families where there is none.
+        """The files that contain all these words and fit, or might fit, one of the families. No families means all.
 
-        What has the words in its name comes before what has them in its trigger words alone.
+        Files with the words in their names come before files that have them only in identifiers or trigger words.
         """
         words = query.casefold().split()
         wanted = set(families)
@@ -156,20 +167,20 @@ _walk: tuple[ResolverConfig, Future[FolderListing]] | None = None
 
 
 def forget_listing() -> None:
-    """After a download, the next one to ask sees it."""
+    """Drops the stored listing, so that the next request sees a new download."""
     global _kept, _walk
     with _lock:
         _kept = _walk = None
 
 
 def listing(config: ResolverConfig) -> FolderListing:
-    """The folders as they are, or were a moment ago. Whoever asks while they are walked waits for the same list."""
+    """The files, at most KEEP_SECONDS old. Calls during a scan of the folders wait for the same list."""
     found = _begin(config)
     return found.result() if isinstance(found, Future) else found
 
 
 def listing_soon(config: ResolverConfig) -> tuple[FolderListing, bool]:
-    """What `listing` gives, or the last list where that takes a while; and whether it is the first of the two."""
+    """The result of `listing` and True; or the last list and False if a scan takes longer than PATIENCE_SECONDS."""
     with _lock:
         last = _kept.listing if _kept is not None and _kept.config == config else None
     found = _begin(config)
@@ -184,7 +195,7 @@ def listing_soon(config: ResolverConfig) -> tuple[FolderListing, bool]:
 
 
 def _begin(config: ResolverConfig) -> FolderListing | Future[FolderListing]:
-    """What is kept and young enough, or the walk that is under way, which begins now where there is none."""
+    """The stored listing if it is recent enough; otherwise the running scan, which is started if there is none."""
     global _walk
     with _lock:
         if _kept is not None and _kept.config == config and time.monotonic() - _kept.read_at < KEEP_SECONDS:
@@ -207,7 +218,7 @@ def _finish(config: ResolverConfig, future: Future[FolderListing], before: Folde
     except BaseException as raised:
         error = raised
     with _lock:
-        # `forget` was called meanwhile: this walk may have missed what the next one to ask must see.
+        # If `forget_listing` was called meanwhile, this scan may have missed a new file, so it isn't stored.
         if _walk is not None and _walk[1] is future:
             _walk = None
             if found is not None:

@@ -1,19 +1,22 @@
-"""What each picture was made with goes into its metadata, with a browser or without one.
+"""Records in each picture's metadata what it was made with. This works with or without a browser.
 
-ComfyUI's nodes that save write every member of `extra_pnginfo` into the file; ComfyUI takes it from the request's
-`extra_data` for each node that asks. So the request gets an `extra_data` of ours, which adds the records when a node
-asks: of the prompt as it runs, whatever other packs' hooks have made of it. Apply LoRA Array remembers its entries when
-it runs, and LoRA Array and Resolve LoRA do so where nodes of other packs load what they found, by all that their result
-depends on in the workflow: when ComfyUI takes a result from the cache, nothing runs.
+ComfyUI's save nodes write every member of `extra_pnginfo` into the file. ComfyUI reads it from the request's
+`extra_data` for each node that asks for it. This module replaces `extra_data` with its own object, which adds the
+records when a node asks. They describe the prompt as it runs, including what other packs' hooks have changed.
 
-Where the request has no `extra_pnginfo`, ComfyUI's own nodes and ours alone get one: others may take it for a sign that
-there is a workflow in it.
+Apply LoRA Array stores its entries when it runs. LoRA Array and Resolve LoRA do the same if nodes of other packs load
+what they found. The entries are stored under a signature of everything in the workflow that the result depends on,
+because no node runs when ComfyUI takes a result from its cache.
+
+If the request has no `extra_pnginfo`, only ComfyUI's own nodes and this pack's get one. Other nodes might assume that
+it contains a workflow.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import sys
 from collections import OrderedDict
 from threading import Lock
@@ -26,8 +29,10 @@ from ...lora_resolver import (
     HASHES_NAME,
     RECORD_NAME,
     format_record,
+    is_for_sites,
     loaders_of_others,
     lora_hashes,
+    with_loaders_for_sites,
 )
 from .running import running_server
 from .settings import listed_name
@@ -41,9 +46,10 @@ if TYPE_CHECKING:
 
 RECORDING = frozenset({"AirLoraApply", "AirLoraHooks"})
 HANDING_ON = {"AirLoraArray": frozenset({1}), "AirLoraResolve": frozenset({0, 1})}
-"""Our nodes whose files other packs' nodes load → the outputs that name them."""
+"""This pack's nodes whose files other packs' nodes can load → the outputs with the file names."""
 
 _OURS = "AirLora"
+_log = logging.getLogger(__name__)
 _ONLY_SHOW = frozenset({"PreviewAny"})
 _MOST_KEPT = 500
 
@@ -52,17 +58,19 @@ _lock = Lock()
 
 
 def register_picture_records() -> None:
-    """Has the running server ask for every run that is queued; does nothing where there is none."""
+    """Has the running server call `with_known_records` for every queued run. Does nothing without a server."""
     server = running_server()
     if server is not None:
         server.add_on_prompt_handler(with_known_records)
 
 
 def with_known_records(request: dict[str, Any]) -> dict[str, Any]:
-    """The body of POST /prompt, whose nodes will find records if one of them makes any."""
+    """The body of POST /prompt. If one of its nodes makes records, its `extra_data` becomes an `ExtraData`."""
     workflow = request.get("prompt")
     if not isinstance(workflow, dict):
         return request
+    for key in [key for key, node in workflow.items() if is_for_sites(node)]:
+        del workflow[key]  # it came with a saved picture's prompt, and describes another run
     taken = _taken_by_others(workflow)
     if any(_is_told(workflow, node_id, taken) for node_id in workflow):
         extra = request.get("extra_data")
@@ -71,21 +79,21 @@ def with_known_records(request: dict[str, Any]) -> dict[str, Any]:
 
 
 class ExtraData(dict[str, Any]):
-    """A run's `extra_data`, as the request gives it; a node that asks for `extra_pnginfo` gets the records as well."""
+    """The `extra_data` of a request. A node that asks for `extra_pnginfo` also gets the records."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         super().__init__(given)
         self.ran: dict[str, list[Rows]] = {}
-        """What ran that is not in the prompt: nodes that other nodes were expanded to."""
+        """Rows of nodes that ran but aren't in the prompt, because other nodes were expanded to them."""
 
     def copy(self) -> ExtraData:
-        """ComfyUI makes one before the run."""
+        """A copy that shares `ran`. ComfyUI makes one before the run."""
         made = ExtraData(self)
         made.ran = self.ran
         return made
 
     def get(self, key: str, default: Any = None) -> Any:
-        """As a dict's. ComfyUI's `get_input_data` asks here for each node; who asks is in its own variables."""
+        """Like `dict.get`. ComfyUI's `get_input_data` calls it for each node; its local variables show which node."""
         given = super().get(key, default)
         if key != "extra_pnginfo":
             return given
@@ -94,7 +102,15 @@ class ExtraData(dict[str, Any]):
         workflow = getattr(dynprompt, "original_prompt", None)
         if not isinstance(workflow, dict) or not (isinstance(given, dict) or _knows_of_records(node)):
             return given
-        return self._with_records(given if isinstance(given, dict) else {}, workflow)
+        saved = self._with_records(given if isinstance(given, dict) else {}, workflow)
+        if _is_core_s(node) and saved.nodes:
+            try:
+                _name_for_sites(asking, workflow, saved.nodes)
+            except Exception as error:  # it must not cost the picture
+                _log.warning(
+                    "[AIR LoRA] Couldn't add the LoRAs of an image to its CivitAI metadata: %s", error
+                )
+        return saved
 
     def _with_records(self, given: dict[str, Any], workflow: dict[str, Any]) -> _Saved:
         taken = _taken_by_others(workflow)
@@ -107,7 +123,7 @@ class ExtraData(dict[str, Any]):
                     if runs:
                         nodes[node_id] = list(runs)
         saved = _Saved(given)
-        saved.extra = self
+        saved.extra, saved.nodes = self, nodes
         _write(saved, nodes, loaders_of_others(workflow) if nodes else ())
         return saved
 
@@ -116,19 +132,84 @@ class _Saved(dict[str, Any]):
     """An `extra_pnginfo` with records, and the `extra_data` that it is a part of."""
 
     extra: ExtraData
+    nodes: Mapping[str, list[Rows]]
+
+
+def _name_for_sites(
+    asking: Mapping[str, Any], workflow: dict[str, Any], nodes: Mapping[str, list[Rows]]
+) -> None:
+    """Gives ComfyUI's own save node a prompt in which CivitAI finds the LoRAs. The workflow that runs doesn't change.
+
+    `asking` are the local variables of `get_input_data`, which has already added the prompt when it asks for the rest.
+    Only nodes upstream of the save node count. If the save node runs once for each picture of a list, each picture
+    gets the prompt of its own run. A V3 node has one prompt for all pictures.
+    """
+    inputs: dict[str, Any] = asking.get("input_data_all") or {}
+    hidden: dict[Any, Any] = asking.get("hidden_inputs_v3") or {}
+    before = _before(workflow, {str(asking.get("unique_id")), *nodes})
+    seen = before[str(asking.get("unique_id"))]
+    runs = {
+        node: several for node, several in nodes.items() if several and (node in seen or node not in workflow)
+    }
+    if not runs:
+        return
+    given = [
+        key
+        for key, value in inputs.items()
+        if isinstance(value, list) and len(value) == 1 and value[0] is workflow
+    ]
+    pictures = max((len(each) for name, each in inputs.items() if name not in given), default=1)
+    named = [
+        with_loaders_for_sites(
+            workflow,
+            {
+                node: several[number % len(several)]
+                for node, several in runs.items()
+                if len(several) in (1, pictures)
+            },
+            before,
+        )
+        for number in range(pictures)
+    ]
+    for key in given:
+        inputs[key] = named
+    alike = {json.dumps(each, sort_keys=True, default=str) for each in named}
+    for key, value in hidden.items():
+        if value is workflow and len(alike) == 1:
+            hidden[key] = named[0]
+
+
+def _before(workflow: Mapping[str, Any], node_ids: set[str]) -> dict[str, set[str]]:
+    """Each of these nodes → all nodes that its inputs come from, directly or indirectly."""
+    found: dict[str, set[str]] = {}
+    for node_id in node_ids:
+        seen: set[str] = set()
+        waiting = [node_id]
+        while waiting:
+            node = workflow.get(waiting.pop())
+            if isinstance(node, dict):
+                new = {origin for origin, _ in _links_into(node)} - seen
+                seen |= new
+                waiting += new
+        found[node_id] = seen
+    return found
+
+
+def _is_core_s(node: Any) -> bool:
+    """Whether this class is ComfyUI's own."""
+    return not str(getattr(node, "RELATIVE_PYTHON_MODULE", "nodes")).startswith("custom_nodes.")
 
 
 def _knows_of_records(node: Any) -> bool:
-    """Whether this class is ComfyUI's own or ours: it takes an `extra_pnginfo` without a workflow in it."""
-    of_pack = str(getattr(node, "RELATIVE_PYTHON_MODULE", "nodes")).startswith("custom_nodes.")
-    return not of_pack or str(getattr(node, "__module__", "")).startswith(f"{_OUR_PACKAGE}.")
+    """Whether this class is ComfyUI's own or this pack's, and so accepts an `extra_pnginfo` without a workflow."""
+    return _is_core_s(node) or str(getattr(node, "__module__", "")).startswith(f"{_OUR_PACKAGE}.")
 
 
 _OUR_PACKAGE = __name__.rpartition(".nodes.")[0]
 
 
 def record_run(hidden: Any, rows: Rows) -> None:
-    """Adds the entries of one run of this node; `hidden` are the node's hidden inputs, `rows` those of its report."""
+    """Stores the entries of one run of this node. `hidden` are its hidden inputs, `rows` the rows of its report."""
     node_id, workflow, saved = str(hidden.unique_id), hidden.prompt, hidden.extra_pnginfo
     there = isinstance(workflow, dict) and node_id in workflow
     signature = _signature(workflow, node_id, {}) if there else ""
@@ -146,17 +227,19 @@ def record_run(hidden: Any, rows: Rows) -> None:
         if not there:
             saved.extra.ran[node_id] = runs
     elif isinstance(saved, dict) and (not there or _is_told(workflow, node_id, _taken_by_others(workflow))):
-        _write(saved, {**_rows_in(saved), node_id: runs})  # somebody has replaced our `extra_data`
+        _write(saved, {**_rows_in(saved), node_id: runs})  # our `extra_data` has been replaced
 
 
 def handed_on(identifier: object, file: ResolvedLora) -> dict[str, Any]:
-    """The row of a file that a node of another pack loads; that node alone knows what became of it."""
+    """The row of a file that another pack's node loads. Only that node knows how the file was used."""
     return {
         "model": str(identifier),
         "status": HANDED_ON,
         "name": file.record.name if file.record else file.path.stem,
         "sha256": file.sha256,
         "file": listed_name(file.path),
+        "architecture": list(file.architecture.families),
+        **({"published_as": file.record.identifier} if file.record else {}),
     }
 
 
@@ -164,7 +247,7 @@ _Taken = dict[str, set[int]]
 
 
 def _taken_by_others(workflow: Mapping[str, Any]) -> _Taken:
-    """Node → numbers of its outputs that nodes of other packs take. Linear in the links."""
+    """Node → indexes of its outputs that are linked to other packs' nodes. Linear in the number of links."""
     taken: _Taken = {}
     for taker in workflow.values():
         if isinstance(taker, dict) and _is_foreign(str(taker.get("class_type"))):
@@ -175,7 +258,7 @@ def _taken_by_others(workflow: Mapping[str, Any]) -> _Taken:
 
 
 def _is_told(workflow: Mapping[str, Any], node_id: str, taken: _Taken) -> bool:
-    """Whether the node's LoRAs change the picture, and no node behind it tells of them."""
+    """Whether the node's LoRAs are to be recorded: they change the picture, and no later node records them."""
     node = workflow.get(node_id)
     kind = node.get("class_type") if isinstance(node, dict) else None
     if kind in RECORDING:
@@ -201,7 +284,7 @@ def _inputs(node: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class _Record(dict[str, Any]):
-    """The record as it is saved, and the whole rows that it was made from."""
+    """The record as it is saved, and the complete rows that it was made from."""
 
     nodes: Mapping[str, list[Rows]]
 
@@ -214,7 +297,7 @@ def _rows_in(saved: dict[str, Any]) -> Mapping[str, list[Rows]]:
 def _write(
     saved: dict[str, Any], nodes: Mapping[str, list[Rows]], others: Sequence[Mapping[str, str]] = ()
 ) -> None:
-    """Replaces what the request may have brought under our names: it is of another run."""
+    """Adds the records. Replaces those that came with the request, which describe another run."""
     saved.pop(RECORD_NAME, None)
     saved.pop(HASHES_NAME, None)
     if not nodes:
@@ -228,9 +311,9 @@ def _write(
 
 
 def _signature(workflow: Mapping[str, Any], node_id: str, known: dict[str, str]) -> str:
-    """Of a node and all nodes before it, with their inputs. `known` are signatures of this workflow's nodes.
+    """The signature of a node and all nodes upstream, with their inputs. `known` are this workflow's signatures so far.
 
-    Each node's holds those of the nodes before it, so a whole workflow takes one step for each node.
+    Each signature includes those of the nodes directly upstream, so a whole workflow takes one step for each node.
     """
     waiting = [node_id]
     entered: set[str] = set()
@@ -246,7 +329,7 @@ def _signature(workflow: Mapping[str, Any], node_id: str, known: dict[str, str])
             entered.add(current)
             waiting += [
                 origin for origin in before if origin not in entered
-            ]  # one that is, is part of a circle
+            ]  # entered ones are part of a cycle
             continue
         described = [
             str(node.get("class_type")),
@@ -259,7 +342,7 @@ def _signature(workflow: Mapping[str, Any], node_id: str, known: dict[str, str])
 
 
 def _plain(value: Any) -> Any:
-    """ComfyUI turns 1 and "1" into 1.0 where an input is a FLOAT, after the run was queued."""
+    """The value, as a float if possible: after the run is queued, ComfyUI turns 1 and "1" of a FLOAT input into 1.0."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return value
     try:

@@ -37,7 +37,7 @@ class NodeProgress:
         self._announce(progress)
         self._events(progress)
         if progress.phase == "done" and self._bar is not None:
-            # What was shown last stays on the node when the run is over.
+            # The last text stays on the node after the run.
             self._show_text(f"{progress.file_name or progress.identifier}: on disk")
         if progress.phase not in ("download", "verify", "wait", "store"):
             return
@@ -47,13 +47,13 @@ class NodeProgress:
         self._show_text(describe(progress))
 
     def _fraction(self) -> float:
-        """Of all files' bytes together, as far as their sizes are known."""
+        """The fraction of all bytes that is done, over the files whose sizes are known."""
         known = [progress for progress in self._latest.values() if progress.total]
         total = sum(progress.total or 0 for progress in known)
         return sum(progress.done for progress in known) / total if total else 0.0
 
     def _announce(self, progress: Progress) -> None:
-        """One log line for each phase of each file: a terminal that is no terminal gets no moving bar."""
+        """Logs one line for each phase of each file, because a log that isn't a terminal has no progress bar."""
         step = (progress.identifier, progress.phase)
         if step not in self._announced and progress.phase in ("download", "wait"):
             self._announced.add(step)
@@ -66,10 +66,10 @@ class NodeProgress:
 
 
 def describe(progress: Progress) -> str:
-    """ "pixel-art-xl.safetensors: 12.0 of 170.5 MB, 8.3 MB/s, 19 s left"."""
+    """A text such as "pixel-art-xl.safetensors: 12.0 of 170.5 MB, 8.3 MB/s, 19 s left"."""
     parts = []
     if progress.phase == "wait":
-        parts.append("another download of this file is under way")
+        parts.append("waiting for another download of this file")
     elif progress.total:
         parts.append(f"{progress.done / MEGABYTE:.1f} of {progress.total / MEGABYTE:.1f} MB")
     else:

@@ -1,4 +1,4 @@
-"""The ComfyUI server that runs, for whoever adds routes to it, sends it events, or asks for its queue."""
+"""The running ComfyUI server, for code that adds routes, sends events, or reads the queue."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 
 def running_server() -> Any:
-    """ComfyUI's PromptServer; None where the nodes are used as a library, without one."""
-    from server import PromptServer  # late: its import starts half of ComfyUI
+    """ComfyUI's PromptServer; None if the nodes are used as a library, without a server."""
+    from server import PromptServer  # late: importing it starts half of ComfyUI
 
     return getattr(PromptServer, "instance", None)
 
 
 def wired_outputs() -> frozenset[int] | None:
-    """Numbers of this node's outputs that are linked to an input; None where that cannot be known, so all may be.
+    """Indexes of this node's outputs that are linked to an input; None if that is unknown, so that all might be.
 
-    To be called in `fingerprint_inputs` and `execute`, where the answer is the same: a node that leaves out an output
-    must make that part of its fingerprint, or ComfyUI would take the empty output for the one that is wired later.
+    Call it in `fingerprint_inputs` and in `execute`, where it returns the same. A node that leaves out an output must
+    make that part of its fingerprint. Otherwise ComfyUI reuses the empty output when the output is linked later.
     """
     context = get_executing_context()
     queue = getattr(running_server(), "prompt_queue", None)

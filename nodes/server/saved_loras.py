@@ -1,4 +1,4 @@
-"""Where a LoRA that a node makes is written: inside ComfyUI's first `loras` folder, seen whole or not at all."""
+"""Writes LoRAs that nodes create to ComfyUI's first `loras` folder, atomically."""
 
 from __future__ import annotations
 
@@ -30,17 +30,18 @@ class Target:
 
     temporary: Path
     path: Path
-    """Where it lies in the end; known for sure when the `with` block has ended."""
+    """The final path, which is certain only after the `with` block."""
     listed: str
     """The name under which ComfyUI's own loaders list it, with forward slashes."""
 
 
 def checked_name(name: str) -> str:
-    """`name`, which may have folders in it, with forward slashes and its ending.
+    """`name`, which may contain folders, with forward slashes and its ending.
 
-    Raises InvalidInput with code `invalidFileName` for one that leads out of the folder, or that not every system has.
+    Raises InvalidInput with code `invalidFileName` for a name that leads out of the folder or isn't valid on every
+    system.
     """
-    # One may type an accent as one character or as two; they are one name.
+    # An accented letter may be typed as one character or as two. Both are the same name.
     parts = unicodedata.normalize("NFC", name).strip().replace("\\", "/").split("/")
     *folders, last = parts
     last = without_ending(last) + ENDING
@@ -49,20 +50,20 @@ def checked_name(name: str) -> str:
     )
     if not sound or safe_file_name(last) != last:
         raise InvalidInput(
-            f"{name[:80]!r} is no name for a file in the loras folder",
+            f"{name[:80]!r} isn't a valid name for a file in the loras folder",
             code="invalidFileName",
             parameter="file_name",
-            remedy="Write a name such as my-style, or styles/my-style.",
+            remedy="Enter a name such as my-style or styles/my-style.",
         )
     return "/".join([*folders, last])
 
 
 @contextlib.contextmanager
 def new_lora_file(name: str, if_exists: str) -> Iterator[Target]:
-    """Gives a temporary file to write; at the end of the block it is renamed to `name`, below the `loras` folder.
+    """Yields a temporary file to write. At the end of the block it is renamed to `name`, below the `loras` folder.
 
-    Where there is such a file already: "keep both" numbers the new one, "stop" raises StorageFailed with code
-    `fileExists`, before the block and after it, "replace" replaces it. Raises InvalidInput for an impossible name.
+    If the file already exists, "keep both" adds a number to the new name, "stop" raises StorageFailed with code
+    `fileExists`, before the block or after it, and "replace" replaces it. Raises InvalidInput for an invalid name.
     """
     listed = checked_name(name)
     folder = lora_folders()[0]
@@ -73,10 +74,10 @@ def new_lora_file(name: str, if_exists: str) -> Iterator[Target]:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.parent.resolve().is_relative_to(folder.resolve()):
             raise StorageFailed(
-                f"{listed} leads out of the loras folder, over a link",
+                f"{listed} is outside the loras folder, because its folder is a link",
                 code="outsideModelFolders",
                 parameter="file_name",
-                remedy="Name another folder.",
+                remedy="Choose a different folder.",
             )
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}.", suffix=".tmp")
         os.close(handle)
@@ -95,7 +96,7 @@ def new_lora_file(name: str, if_exists: str) -> Iterator[Target]:
 def _into_place(target: Target, folder: Path, if_exists: str) -> None:
     with target.temporary.open("rb+") as file:
         os.fsync(file.fileno())
-    mask = os.umask(0o022)  # mkstemp makes files for the owner alone
+    mask = os.umask(0o022)  # mkstemp creates files that only the owner can access
     os.umask(mask)
     target.temporary.chmod(0o666 & ~mask)
     if if_exists != REPLACE:
@@ -105,7 +106,7 @@ def _into_place(target: Target, folder: Path, if_exists: str) -> None:
 
 
 def _reserved(target: Target, if_exists: str) -> Path:
-    """A name that nothing had: two that are written at once do not meet."""
+    """Reserves an unused name, so that two files that are written at the same time don't collide."""
     first = target.path
     for number in range(1, _MOST_NUMBERS):
         path = first if number == 1 else first.with_name(f"{first.stem}-{number}{ENDING}")
@@ -121,8 +122,8 @@ def _reserved(target: Target, if_exists: str) -> Path:
 
 def _exists(listed: str) -> StorageFailed:
     return StorageFailed(
-        f"there is a file {listed} already",
+        f"The file {listed} already exists",
         code="fileExists",
         parameter="file_name",
-        remedy=f"Choose another name, or set if_exists to {KEEP_BOTH} or {REPLACE}.",
+        remedy=f"Choose a different name, or set if_exists to {KEEP_BOTH} or {REPLACE}.",
     )

@@ -1,23 +1,25 @@
-"""The pack's routes in ComfyUI's server. ComfyUI serves each below /api too.
+"""The pack's routes in ComfyUI's server. ComfyUI also serves each of them below /api.
 
     POST /air_lora/parse             pasted text → entries                         pasting
     POST /air_lora/dropped           a dropped file → entries                      pasting
     POST /air_lora/info              what rows show, and whether they fit          info, lookups, checkpoints, items
     POST /air_lora/search            the loras folders, or CivitAI                 searching, listing
     POST /air_lora/versions          every version of a model                      searching
+    POST /air_lora/newer             newer versions for the same base model        newer
+    POST /air_lora/details           everything known about one LoRA               details
     GET  /air_lora/library           the loras folders, page by page               searching, listing
     GET  /air_lora/thumbnail         a preview picture                             thumbnails
     GET  /air_lora/failures          why a run failed, for programs                failures
     POST /air_lora/prefetch          starts a download                         *   prefetch, events
-    POST /air_lora/prefetch/cancel   ends it                                   *   prefetch
+    POST /air_lora/prefetch/cancel   cancels it                                *   prefetch
     GET  /air_lora/settings          what is set; POST sets one                *   preferences
-    POST /air_lora/token             takes a token                             *   preferences
+    POST /air_lora/token             saves a token                             *   preferences
     GET  /air_lora/presets           arrays by name; POST saves one            *   saved_presets
-    POST /air_lora/presets/delete    forgets one                               *   saved_presets
+    POST /air_lora/presets/delete    deletes one                               *   saved_presets
 
 * changes something
 
-Who may ask, and how: `guard`. Nothing heavy is imported before somebody asks.
+`guard` checks who may send requests, and how. Heavy modules are imported only when a request needs them.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ _ROUTES = (
     ("POST", "/air_lora/info", READ, "info", "info"),
     ("POST", "/air_lora/search", READ, "searching", "search"),
     ("POST", "/air_lora/versions", READ, "searching", "versions"),
+    ("POST", "/air_lora/newer", READ, "newer", "newer"),
+    ("POST", "/air_lora/details", READ, "details", "details"),
     ("GET", "/air_lora/library", PRIVATE, "searching", "library"),
     ("GET", "/air_lora/thumbnail", READ, "thumbnails", "thumbnail"),
     ("GET", "/air_lora/failures", PRIVATE, ".failures", "failures"),
@@ -51,11 +55,11 @@ _ROUTES = (
     ("POST", "/air_lora/presets", CHANGE, "saved_presets", "post_preset"),
     ("POST", "/air_lora/presets/delete", CHANGE, "saved_presets", "delete"),
 )
-"""Method, path, whether it shows what is the user's own or changes anything, and where its handler is."""
+"""Method, path, kind (PRIVATE shows the user's own data, CHANGE changes something), module and name of the handler."""
 
 
 def register_routes() -> None:
-    """Adds the routes to the running server; does nothing where there is none (nodes used as a library)."""
+    """Adds the routes to the running server. Does nothing without a server (nodes used as a library)."""
     server = running_server()
     if server is None:
         return
@@ -64,7 +68,7 @@ def register_routes() -> None:
 
 
 def _handler(module: str, name: str, kind: str) -> Callable[[web.Request], Awaitable[Any]]:
-    """The handler, imported by the first request for it."""
+    """A handler that imports the real one at the first request."""
 
     async def handler(request: web.Request) -> Any:
         from importlib import import_module

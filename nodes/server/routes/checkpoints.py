@@ -1,4 +1,4 @@
-"""What the checkpoint is that a loader names, read from its header once."""
+"""Recognizes the checkpoint that a loader names. Its header is read once."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ MAX_KEPT = 64
 
 @dataclass(frozen=True)
 class KnownCheckpoint:
-    """A checkpoint's verdict; `families` are empty where its header does not tell."""
+    """What is known about a checkpoint. `families` is empty if its header doesn't show the family."""
 
     families: tuple[str, ...]
     blocks: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    """Name of a row of blocks → their numbers; none where the header has them in another spelling."""
+    """Name of a row of blocks → their numbers; empty if the header names them differently."""
+    parts: tuple[str, ...] = ()
+    """What is in the file besides the diffusion model: "text_encoders", "vae"."""
 
     def as_dict(self) -> dict[str, Any]:
-        """As answers show it."""
+        """The checkpoint as responses show it."""
         return {
             "families": list(self.families),
             "family_names": [family_name(family) for family in self.families],
@@ -49,15 +51,15 @@ _lock = threading.Lock()
 
 
 def named_checkpoint(fields: Fields) -> tuple[str, str] | None:
-    """(folder, name) that the request's `checkpoint` says, if it has one. Raises Refused."""
+    """(folder, name) from the request's `checkpoint`, if it has one. Raises Refused."""
     named = fields.object("checkpoint")
     return None if named is None else (named.text("folder", 40), named.text("name", 1000, least=1))
 
 
 def known_checkpoint(named: tuple[str, str] | None) -> KnownCheckpoint | None:
-    """What it is; None where there is no such file, or nothing can be read from it. Reads the disk.
+    """What is known about the checkpoint; None if it doesn't exist or can't be read. Reads the disk.
 
-    Raises InvalidInput for a name that cannot be one.
+    Raises InvalidInput for an invalid name.
     """
     path = None if named is None else model_path(*named)
     if path is None:
@@ -70,7 +72,7 @@ def known_checkpoint(named: tuple[str, str] | None) -> KnownCheckpoint | None:
                 _kept.move_to_end(key)
                 return _kept[key]
         checkpoint = _read(path)
-    except (LoraResolverError, OSError):  # of a kind that is not known, or one that nobody may read
+    except (LoraResolverError, OSError):  # an unknown kind of file, or one without read permission
         return None
     with _lock:
         _kept[key] = checkpoint
@@ -84,4 +86,6 @@ def _read(path: Path) -> KnownCheckpoint:
         first = file.read(4)
     read = {b"GGUF": read_gguf_header, b"PK\x03\x04": read_pickle_header}.get(first, read_header)
     header = read(path)
-    return KnownCheckpoint(detect_checkpoint(header).families, tuple(block_rows(header.tensors).items()))
+    checkpoint = detect_checkpoint(header)
+    blocks = tuple(block_rows(header.tensors).items())
+    return KnownCheckpoint(checkpoint.families, blocks, tuple(checkpoint.parts))

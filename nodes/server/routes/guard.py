@@ -1,9 +1,9 @@
-"""Who may ask what, and how answers leave: what every route of the pack has in common.
+"""Access control and the form of responses, for all routes of the pack.
 
-foreign page       refused: a page of another site must not use the browser as a way in (Origin, Sec-Fetch-Site)
-change             from this computer alone, under its own name, unless AIR_LORA_ALLOW_REMOTE is set
-body               JSON that says so (a plain form of another site cannot), of a size that makes sense
-answer             JSON without tokens and without places on this disk; errors as {"error": {code, parameter, …}}
+foreign page       rejected: a page of another site must not get in through the browser (Origin, Sec-Fetch-Site)
+change             only from this computer, under its own name, unless AIR_LORA_ALLOW_REMOTE is set
+body               JSON with its content type (which another site's plain form can't send), of a limited size
+answer             JSON without tokens and without paths on this disk; errors as {"error": {code, parameter, …}}
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SMALL_BODY = 64 * 1024
 
 _log = logging.getLogger(__name__)
 
-# What proxies and tunnels add to say for whom they ask.
+# Headers with which proxies and tunnels name their client.
 _PROXYS_HEADER = re.compile(
     r"(?:forwarded|via|x-forwarded-.*|x-original-.*|x-real-ip|(?:x|true|fly|fastly)-client-ip|cf-connecting-ip.*)$",
     re.IGNORECASE,
@@ -59,7 +59,7 @@ _STATUS: tuple[tuple[type[LoraResolverError], int], ...] = (
 
 
 class Refused(LoraResolverError):
-    """The request itself is not one to answer."""
+    """The request itself is rejected."""
 
     def __init__(self, status: int, code: str, message: str, remedy: str = "", parameter: str = "") -> None:
         super().__init__(message, code=code, parameter=parameter, remedy=remedy)
@@ -67,7 +67,7 @@ class Refused(LoraResolverError):
 
 
 def guarded(handler: Handler, *, changes: bool = False, private: bool = False) -> Handler:
-    """The handler behind all checks. It may return a document, which becomes the JSON answer, or a whole answer."""
+    """The handler behind all checks. It returns a document, which is sent as JSON, or a complete response."""
 
     async def guarded_handler(request: web.Request) -> web.StreamResponse:
         try:
@@ -84,7 +84,7 @@ def guarded(handler: Handler, *, changes: bool = False, private: bool = False) -
         except Exception:
             _log.exception("[AIR LoRA] %s failed", request.path)
             return error_answer(
-                Refused(500, "internalError", "something went wrong", "ComfyUI's log says what.")
+                Refused(500, "internalError", "Something went wrong", "For details, see ComfyUI's log.")
             )
         return answer if isinstance(answer, web.StreamResponse) else json_answer(answer)
 
@@ -92,36 +92,40 @@ def guarded(handler: Handler, *, changes: bool = False, private: bool = False) -
 
 
 def refuse_foreign_pages(request: web.Request) -> None:
-    """Raises Refused for what a page of another origin sends. Programs send no such headers."""
+    """Raises Refused for requests from a page of another origin. Programs don't send these headers."""
     site = request.headers.get("Sec-Fetch-Site", "none").lower()
     origin = request.headers.get("Origin")
     same = origin is None or _place(origin) == request.host.lower()
     if not same or site not in ("none", "same-origin"):
         raise Refused(
-            403, "foreignOrigin", "this was sent by a page of another site", "Use ComfyUI's own page."
+            403, "foreignOrigin", "The request came from a page of another site", "Use ComfyUI's own page."
         )
 
 
-def refuse_other_computers(request: web.Request) -> None:
-    """Raises Refused where the one who asks may not change things.
-
-    The name that was asked for counts too: a foreign name that leads to this computer is an attack (DNS rebinding), or
-    a proxy in front of it, behind which anybody may be.
-    """
+def is_from_here(request: web.Request) -> bool:
+    """Whether the request comes from this computer, without a proxy, and uses one of its own host names."""
     forwarded = any(_PROXYS_HEADER.match(name) for name in request.headers)
-    here = _is_here(request.remote or "") and _is_here(_host(request)) and not forwarded
-    if not here and not remote_changes_allowed():
+    return _is_here(request.remote or "") and _is_here(_host(request)) and not forwarded
+
+
+def refuse_other_computers(request: web.Request) -> None:
+    """Raises Refused if the client may not change anything.
+
+    The requested host name counts too: a foreign name that leads to this computer is either an attack (DNS rebinding)
+    or a proxy, whose client can be anyone.
+    """
+    if not is_from_here(request) and not remote_changes_allowed():
         raise Refused(
             403,
             "notFromHere",
-            "changes are taken from the computer that ComfyUI runs on alone",
-            "Open ComfyUI as http://127.0.0.1 there, or start it with AIR_LORA_ALLOW_REMOTE=1.",
+            "Changes are only allowed from the computer that runs ComfyUI",
+            "Open ComfyUI as http://127.0.0.1 on that computer, or start it with AIR_LORA_ALLOW_REMOTE=1.",
         )
 
 
 def refuse_rebound_names(request: web.Request) -> None:
-    """Raises Refused where a foreign name leads to this very computer: a page of that name would read what is the
-    user's own (DNS rebinding). Where a proxy on this computer has such a name, AIR_LORA_ALLOW_REMOTE says that it may.
+    """Raises Refused if a foreign name leads to this computer: a page of that name could read the user's own data (DNS
+    rebinding). AIR_LORA_ALLOW_REMOTE allows it, for a proxy on this computer that has such a name.
     """
     rebound = _is_here(request.remote or "") and not _is_here(_host(request))
     forwarded = any(_PROXYS_HEADER.match(name) for name in request.headers)
@@ -129,13 +133,13 @@ def refuse_rebound_names(request: web.Request) -> None:
         raise Refused(
             403,
             "notFromHere",
-            "this computer was asked under a name that is not its own",
+            "The request used a host name that isn't this computer's own",
             "Open ComfyUI as http://127.0.0.1, or start it with AIR_LORA_ALLOW_REMOTE=1.",
         )
 
 
 def _place(origin: str) -> str | None:
-    """Host and port of an origin; None for "null" and for what is none."""
+    """Host and port of an origin; None for "null" and for an invalid one."""
     try:
         return urlsplit(origin).netloc.lower() or None
     except ValueError:
@@ -143,7 +147,7 @@ def _place(origin: str) -> str | None:
 
 
 def _host(request: web.Request) -> str:
-    if "Host" not in request.headers:  # HTTP/1.0: aiohttp would say the name of this computer
+    if "Host" not in request.headers:  # HTTP/1.0: aiohttp would return this computer's name
         return ""
     try:
         parts = urlsplit(f"//{request.host}")
@@ -164,7 +168,7 @@ def _is_here(host: str) -> bool:
 
 
 async def read_body(request: web.Request, limit: int) -> bytes:
-    """The whole body. Raises Refused for one of more than `limit` bytes, before it is read to its end."""
+    """The whole body. Raises Refused as soon as it exceeds `limit` bytes."""
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
     body = bytearray()
@@ -178,19 +182,19 @@ async def read_body(request: web.Request, limit: int) -> bytes:
 async def read_fields(request: web.Request, limit: int = SMALL_BODY) -> Fields:
     """The JSON object that was sent. Raises Refused for anything else."""
     if request.content_type != "application/json":
-        raise Refused(415, "notJson", "the body must be JSON", "Send it with Content-Type: application/json.")
+        raise Refused(415, "notJson", "The body must be JSON", "Send it with Content-Type: application/json.")
     try:
-        # Not `parse_json`: what is sent is checked as it is, and a half of a surrogate pair in a token is refused.
+        # Not `parse_json`: values are checked exactly as sent, and half of a surrogate pair in a token is rejected.
         document = json.loads(await read_body(request, limit))
     except (ValueError, RecursionError):
-        raise Refused(400, "notJson", "the body is not JSON", "Send one JSON object.") from None
+        raise Refused(400, "notJson", "The body isn't valid JSON", "Send a single JSON object.") from None
     if not isinstance(document, dict):
-        raise Refused(400, "notJson", "the body is not an object", "Send one JSON object.")
+        raise Refused(400, "notJson", "The body isn't a JSON object", "Send a single JSON object.")
     return Fields(document)
 
 
 class Fields:
-    """What was sent, read by name. Raises Refused for values of another type or size than they may have."""
+    """The fields of a request, read by name. Raises Refused for values of the wrong type or size."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
@@ -200,27 +204,27 @@ class Fields:
         return self._document.get(name)
 
     def text(self, name: str, most: int, *, least: int = 0) -> str:
-        """A text of `least` to `most` characters."""
+        """A string of `least` to `most` characters."""
         value = self._document.get(name)
         if not isinstance(value, str) or not least <= len(value) <= most:
-            raise wrong(name, f"a text of {least} to {most:,} characters")
+            raise wrong(name, f"a string of {least} to {most:,} characters")
         return value
 
     def optional_text(self, name: str, most: int) -> str | None:
-        """The same; None where it is missing or null."""
+        """Like `text`; None if the field is missing or null."""
         return None if self._document.get(name) is None else self.text(name, most)
 
     def texts(self, name: str, most: int, longest: int = 4096) -> list[str]:
-        """A list of at most `most` texts."""
+        """A list of at most `most` strings of at most `longest` characters."""
         value = self._document.get(name)
         if not isinstance(value, list) or len(value) > most:
-            raise wrong(name, f"a list of at most {most} texts")
+            raise wrong(name, f"a list of at most {most} strings")
         if not all(isinstance(each, str) and len(each) <= longest for each in value):
-            raise wrong(name, f"a list of texts of at most {longest:,} characters")
+            raise wrong(name, f"a list of strings of at most {longest:,} characters")
         return value
 
     def object(self, name: str) -> Fields | None:
-        """An object; None where it is missing or null."""
+        """An object; None if the field is missing or null."""
         value = self._document.get(name)
         if value is not None and not isinstance(value, dict):
             raise wrong(name, "an object")
@@ -228,7 +232,7 @@ class Fields:
 
 
 def query_number(request: web.Request, name: str, default: int | None, most: int) -> int:
-    """A whole number from 0 to `most` in the address. Raises Refused."""
+    """A whole number from 0 to `most` in the query string. Raises Refused."""
     text = request.query.get(name)
     if text is None and default is not None:
         return default
@@ -239,26 +243,27 @@ def query_number(request: web.Request, name: str, default: int | None, most: int
 
 
 def query_text(request: web.Request, name: str, most: int) -> str:
-    """A text in the address. Raises Refused."""
+    """A text in the query string. Raises Refused."""
     text: str = request.query.get(name, "")
     if not 0 < len(text) <= most:
-        raise wrong(name, f"a text of 1 to {most:,} characters")
+        raise wrong(name, f"a string of 1 to {most:,} characters")
     return text
 
 
 def wrong(name: str, wanted: str) -> Refused:
-    """The error for a value that is not what it must be."""
-    return Refused(400, "invalidType", f"{name} must be {wanted}", "Reload the page.", parameter=name)
+    """The error for a value that isn't what is `wanted`."""
+    remedy = "Change the request. In the browser, reload the page."
+    return Refused(400, "invalidType", f"{name} must be {wanted}", remedy, parameter=name)
 
 
 def _too_large(limit: int) -> Refused:
-    return Refused(413, "tooLarge", f"there are more than {limit:,} bytes", "Send less at a time.")
+    return Refused(413, "tooLarge", f"The body is larger than {limit:,} bytes", "Send less data at a time.")
 
 
 def json_answer(document: Any, status: int = 200) -> web.Response:
-    """The document as JSON, without what must not leave this computer."""
+    """The document as JSON, without tokens and paths, which must not leave this computer."""
     text = json.dumps(discreet(document), ensure_ascii=False)
-    # A file's name may hold what UTF-8 cannot; as an escape it is JSON still.
+    # A file name may contain characters that UTF-8 can't encode. Escaped, they are still valid JSON.
     body = text.encode("utf-8", "backslashreplace")
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     return web.Response(
@@ -267,7 +272,7 @@ def json_answer(document: Any, status: int = 200) -> web.Response:
 
 
 def error_answer(error: LoraResolverError) -> web.Response:
-    """The error as JSON with the status that fits it."""
+    """The error as JSON, with the matching status."""
     status = getattr(error, "status", 0) or next(
         (code for kind, code in _STATUS if isinstance(error, kind)), 400
     )
@@ -275,12 +280,12 @@ def error_answer(error: LoraResolverError) -> web.Response:
 
 
 def discreet(document: Any) -> Any:
-    """The document without tokens and places on this disk, wherever they came from."""
+    """The document without tokens and paths on this disk, wherever they came from."""
     return _Discretion().clean(document)
 
 
 class _Discretion:
-    """Takes tokens and places on this disk out of a document, wherever they came from."""
+    """Removes tokens and paths on this disk from a document, wherever they came from."""
 
     def __init__(self) -> None:
         self._cuts = [(token, "…") for token in private_texts() if len(token) >= SHORTEST_TOKEN]

@@ -1,6 +1,6 @@
 """POST /air_lora/info: what the rows of the page show, and whether each fits the checkpoint.
 
-Files on this disk answer without the network. Others are looked up, for as long as an answer may wait; those that take
+Files on this disk don't need the network. Others are looked up for as long as a response may wait. Those that take
 longer are marked "pending", and are known when the page asks again.
 """
 
@@ -18,7 +18,7 @@ from .items import item_of_error, item_of_file, item_of_peek, item_of_record, pl
 from .lookups import lookups, still_looking
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from aiohttp import web
 
@@ -57,6 +57,15 @@ async def items_of(models: Sequence[str]) -> list[Item]:
     }
     if looks:
         await asyncio.wait(looks.values(), timeout=WAIT_SECONDS)
+    return await workers.disk.do(lambda: _made(models, parsed, files, looks))
+
+
+def _made(
+    models: Sequence[str],
+    parsed: Mapping[str, Identifier | InvalidIdentifier],
+    files: Mapping[Identifier, LibraryFile | None],
+    looks: Mapping[Identifier, asyncio.Future[Looked]],
+) -> list[Item]:
     items = []
     for model in models:
         identifier = parsed[model]
@@ -76,7 +85,7 @@ async def items_of(models: Sequence[str]) -> list[Item]:
 def local_files(
     identifiers: Sequence[Identifier], config: ResolverConfig
 ) -> dict[Identifier, LibraryFile | None]:
-    """The files of these on this disk, if they are there."""
+    """Each identifier → its file on this disk, or None."""
     from ....lora_resolver import Resolver
 
     distinct = list(dict.fromkeys(identifiers))
@@ -84,7 +93,7 @@ def local_files(
 
 
 def item_of_look(identifier: Identifier, looked: Looked) -> Item:
-    """The ITEM of one that was looked up."""
+    """The ITEM of a LoRA that was looked up."""
     model = str(identifier)
     if looked.lora is not None:
         made = item_of_peek(model, looked.lora)

@@ -3,16 +3,18 @@
     {"model": "civitai:1@2", "state": "on_disk" | "available" | "needs_token" | "hosted_only" | "not_found" |
      "offline" | "error", "title", "version", "file_name", "local_name" | null, "size" | null, "sha256" | null,
      "families": [ids], "family_names": [names], "families_from": "file" | "page" | null, "base_model", "kind" | null,
-     "rank" | null, "trigger_words": [texts], "page" | null, "thumbnail" | null, "error": {…} | null, "pending": bool}
+     "rank" | null, "trigger_words": [texts], "suggested_weight": {"weight", "least", "most", "source"} | null,
+     "page" | null, "thumbnail" | null, "error": {…} | null, "pending": bool}
 
-What services and sidecars say is text from strangers: it is cut to sane lengths, and what steers a screen (controls,
-marks that turn the writing direction) is taken out. Addresses are built here from the identifier, never passed on.
+Text from services and sidecars is untrusted. It is cut to sane lengths, and control characters and marks that change
+the writing direction are removed. Addresses are built here from the identifier, never passed on.
 """
 
 from __future__ import annotations
 
 import contextlib
 import unicodedata
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -33,7 +35,7 @@ from ..settings import resolver_config
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ....lora_resolver import FileRecord, LibraryFile, LoraRecord, PeekedLora
+    from ....lora_resolver import FileRecord, LibraryFile, LoraRecord, PeekedLora, SuggestedWeight
     from .checkpoints import KnownCheckpoint
 
 Item = dict[str, Any]
@@ -45,7 +47,7 @@ MAX_WORD = 500
 MAX_MESSAGE = 2000
 
 _HOSTED_CODES = frozenset({"downloadsDisabled"})
-# Marks that turn the writing direction, spaces and hyphens of no width, and letters that nobody sees (tags).
+# Marks that change the writing direction, zero-width spaces and hyphens, and invisible letters (tags).
 _STEERING = frozenset(
     map(
         chr,
@@ -60,7 +62,7 @@ _STEERING = frozenset(
 
 
 def plain(text: str, limit: int = MAX_TITLE) -> str:
-    """The text on one line, of at most `limit` characters, without anything that is not written to be read."""
+    """The text on one line of at most `limit` characters, without control characters and invisible marks."""
     kept = "".join(
         " " if character in "\t\n\r\u2028\u2029" else character
         for character in text[: limit * 4]
@@ -71,14 +73,20 @@ def plain(text: str, limit: int = MAX_TITLE) -> str:
     return tidy if len(tidy) <= limit else tidy[: limit - 1] + "…"
 
 
+def plain_paragraphs(text: str, limit: int) -> str:
+    """Like `plain`, for a text of several lines."""
+    whole = "\n".join(plain(line, limit) for line in text[: limit * 2].split("\n")).strip()
+    return whole if len(whole) <= limit else whole[: limit - 1] + "…"
+
+
 def plain_words(words: Iterable[str]) -> list[str]:
-    """Trigger words, each once."""
+    """The trigger words, without duplicates."""
     tidy = (plain(word, MAX_WORD) for word, _ in zip(words, range(MAX_WORDS)))
     return list(dict.fromkeys(word for word in tidy if word))
 
 
 def error_facts(error: LoraResolverError) -> dict[str, Any]:
-    """The error as answers show it; what it quotes may be a stranger's."""
+    """The error as responses show it. The texts that it quotes may be untrusted."""
     facts = error.as_dict()
     return {
         key: plain(value, MAX_MESSAGE) if isinstance(value, str) else value for key, value in facts.items()
@@ -86,7 +94,7 @@ def error_facts(error: LoraResolverError) -> dict[str, Any]:
 
 
 def item(model: str, state: str, **facts: Any) -> Item:
-    """An ITEM with these facts, and nothing known for the rest."""
+    """An ITEM with these facts. All other members are empty."""
     families: Sequence[str] = facts.pop("families", ())
     return {
         "model": model,
@@ -105,6 +113,7 @@ def item(model: str, state: str, **facts: Any) -> Item:
         "kind": None,
         "rank": None,
         "trigger_words": [],
+        "suggested_weight": None,
         "page": page_of(model),
         "thumbnail": None,
         "thumbnail_hidden": False,
@@ -116,7 +125,7 @@ def item(model: str, state: str, **facts: Any) -> Item:
 
 
 def item_of_file(model: str, file: LibraryFile) -> Item:
-    """A file on this disk."""
+    """The ITEM of a file on this disk."""
     facts: dict[str, Any] = {
         **_said_by(file.record),
         "file_name": plain(file.path.name, MAX_FILE_NAME),
@@ -126,6 +135,7 @@ def item_of_file(model: str, file: LibraryFile) -> Item:
         "kind": file.kind or None,
         "rank": file.rank,
         "trigger_words": plain_words(file.trigger_words),
+        "suggested_weight": weight_facts(file.suggested_weight()),
     }
     if not facts.get("title"):
         facts["title"] = _repository_of(file) or plain(file.path.stem)
@@ -139,8 +149,8 @@ def item_of_file(model: str, file: LibraryFile) -> Item:
         facts["error"] = {
             "code": "unsoundFile",
             "parameter": "",
-            "message": "this file's header cannot be believed",
-            "remedy": "Download it again.",
+            "message": "The file's header is invalid",
+            "remedy": "Download the file again.",
         }
         return item(model, "error", **facts)
     made = item(model, "on_disk", **facts)
@@ -148,7 +158,7 @@ def item_of_file(model: str, file: LibraryFile) -> Item:
 
 
 def _repository_of(file: LibraryFile) -> str:
-    """Half of the files at Hugging Face are called "lora": the repository is what tells them apart."""
+    """The file's Hugging Face repository, which is a better title: half of the files there are called "lora"."""
     for text in file.identifiers:
         with contextlib.suppress(LoraResolverError):
             identifier = parse_identifier(text)
@@ -158,7 +168,7 @@ def _repository_of(file: LibraryFile) -> str:
 
 
 def item_of_peek(model: str, lora: PeekedLora) -> Item:
-    """What a look at its source brought."""
+    """The ITEM of a LoRA that was looked up at its source."""
     architecture = lora.architecture
     facts: dict[str, Any] = {
         **_said_by(lora.record),
@@ -166,6 +176,7 @@ def item_of_peek(model: str, lora: PeekedLora) -> Item:
         "size": lora.size,
         "sha256": lora.sha256,
         "trigger_words": plain_words(lora.trigger_words),
+        "suggested_weight": weight_facts(lora.suggested_weight),
     }
     facts |= _picture_of(model, lora.record)
     if not facts.get("title"):
@@ -180,7 +191,7 @@ def item_of_peek(model: str, lora: PeekedLora) -> Item:
 
 
 def item_of_record(model: str, record: LoraRecord, error: LoraResolverError | None = None) -> Item:
-    """What a list of its source says, or all that can be said of one that cannot be had."""
+    """The ITEM of a LoRA from a source's list; with `error`, what is known about one that isn't available."""
     file: FileRecord | None = next((file for file in record.files if file.primary), None)
     facts = {
         **_said_by(record),
@@ -195,7 +206,7 @@ def item_of_record(model: str, record: LoraRecord, error: LoraResolverError | No
 
 
 def item_of_error(model: str, error: LoraResolverError, *, pending: bool = False) -> Item:
-    """One of which nothing is known but why."""
+    """The ITEM of a LoRA about which only the error is known."""
     return item(model, state_of(error), error=error_facts(error), pending=pending)
 
 
@@ -212,12 +223,18 @@ def _said_by(record: LoraRecord | None) -> dict[str, Any]:
         "families": families,
         "families_from": "page" if families else None,
         "trigger_words": plain_words(record.trigger_words),
+        "suggested_weight": weight_facts(record.suggested_weight),
         "page": page_of(record.identifier),
     }
 
 
+def weight_facts(suggested: SuggestedWeight | None) -> dict[str, Any] | None:
+    """The suggested weight, as responses show it."""
+    return None if suggested is None else {**asdict(suggested), "source": plain(suggested.source, 40)}
+
+
 def state_of(error: LoraResolverError) -> str:
-    """The state of a LoRA that cannot be had for this reason."""
+    """The state of a LoRA that isn't available for this reason."""
     if isinstance(error, HostedOnly) or error.code in _HOSTED_CODES:
         return "hosted_only"
     if isinstance(error, AccessDenied) and error.needs_token:
@@ -228,7 +245,7 @@ def state_of(error: LoraResolverError) -> str:
 
 
 def name_of_file(file: LibraryFile) -> str | None:
-    """What to call a file on this disk in an array: as its source does, so that it means the same elsewhere too.
+    """The identifier of a file on this disk for an array: its source's if possible, which works on any computer.
 
     None for a file that no identifier can name.
     """
@@ -243,9 +260,10 @@ def _canonical(text: str) -> str | None:
 
 
 def _picture_of(model: str, record: LoraRecord | None, *, beside: bool = False) -> dict[str, Any]:
-    """Our own address of its preview picture, and whether the page blurs it: it shows more than the settings allow.
+    """This server's address of its preview picture, and whether the page blurs it: it shows more than the settings
+    allow.
 
-    The address also has the level, so that no browser shows an older answer after a change of the settings.
+    The address contains the level, so that browsers don't show a cached answer after a change of the settings.
     """
     level = resolver_config().picture_level
     if beside:
@@ -259,7 +277,7 @@ def _picture_of(model: str, record: LoraRecord | None, *, beside: bool = False) 
 
 
 def page_of(model: str) -> str | None:
-    """The address of the model's page, from the identifier alone; None for those that have none."""
+    """The address of the model's page, built only from the identifier; None if it has no page."""
     try:
         identifier = parse_identifier(model)
     except LoraResolverError:
@@ -276,15 +294,15 @@ def page_of(model: str) -> str | None:
 
 
 def with_fit(made: Item, checkpoint: KnownCheckpoint | None) -> Item:
-    """The ITEM with "fits" ("yes", "no", "unknown") and the reason of a no."""
+    """The ITEM with "fits" ("yes", "no", "unknown") and the reason for a "no"."""
     verdict = made.pop("verdict", "")
     fits, reason = "unknown", None
     if verdict == "not_a_diffusion_lora":
-        fits, reason = "no", "This file is not a LoRA for a diffusion model."
+        fits, reason = "no", "This file isn't a LoRA for a diffusion model."
     elif checkpoint is not None and checkpoint.families and made["families_from"] == "file":
         fits = "yes" if set(made["families"]) & set(checkpoint.families) else "no"
         if fits == "no":
             made_for = " or ".join(made["family_names"])
             loaded = " or ".join(map(family_name, checkpoint.families))
-            reason = f"It was made for {made_for}; the checkpoint is {loaded}."
+            reason = f"It was trained for {made_for}, but the checkpoint is {loaded}."
     return made | {"fits": fits, "reason": reason}

@@ -1,4 +1,4 @@
-"""What sources say of LoRAs that are not on this disk: asked once, kept for minutes, bounded in time and number."""
+"""Lookups of LoRAs that aren't on this disk: requested once, kept for minutes, limited in time and number."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ from . import workers
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from ....lora_resolver import Identifier, LoraRecord, PeekedLora, Progress, ResolverConfig
+    from ....lora_resolver import (
+        Identifier,
+        LoraRecord,
+        PeekedLora,
+        Progress,
+        ResolverConfig,
+        SafetensorsHeader,
+    )
 
 SECONDS = 25.0
-"""A look at one LoRA ends after this time, whatever its source does."""
+"""Time limit for the lookup of one LoRA, whatever its source does."""
 
 MAX_KEPT = 2000
 KEEP_FOUND = 600.0
@@ -27,7 +34,7 @@ KEEP_FAILED = 10.0
 
 @dataclass(frozen=True)
 class Looked:
-    """What a look brought: the LoRA, or why it cannot be had with what is known of it all the same."""
+    """The result of a lookup: the LoRA, or why it isn't available, with what is known about it nevertheless."""
 
     lora: PeekedLora | None = None
     record: LoraRecord | None = None
@@ -35,21 +42,21 @@ class Looked:
 
     @property
     def keep_seconds(self) -> float:
-        """For how long the answer may stand."""
+        """How long the result stays valid."""
         if self.error is None:
             return KEEP_FOUND
         return KEEP_FAILED if isinstance(self.error, (TransferFailed, Offline)) else KEEP_REFUSED
 
 
 class Lookups:
-    """Looks that are under way or were had."""
+    """Running and finished lookups."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._futures: OrderedDict[tuple[object, ...], tuple[float, Future[Looked]]] = OrderedDict()
 
     def look(self, identifier: Identifier, config: ResolverConfig) -> Future[Looked]:
-        """The look at this LoRA; the same one for whoever asks while its answer stands. Raises Refused when busy."""
+        """The lookup of this LoRA. All callers share it while its result is valid. Raises Refused when busy."""
         key = (str(identifier), config.civitai_url, config.hf_endpoint, config.offline)
         with self._lock:
             until, future = self._futures.get(key, (0.0, None))
@@ -60,19 +67,29 @@ class Lookups:
             return future
 
     def forget(self) -> None:
-        """After a change of settings or tokens, everything may be different."""
+        """Drops all results. Call it after a change of settings or tokens, which may change every result."""
         with self._lock:
             self._futures.clear()
 
     def record(self, identifier: Identifier, config: ResolverConfig) -> LoraRecord | None:
-        """What is known already, without asking anybody."""
+        """The record that is already known, without a request."""
+        looked = self._had(identifier, config)
+        if looked is None:
+            return None
+        return looked.lora.record if looked.lora is not None else looked.record
+
+    def header(self, identifier: Identifier, config: ResolverConfig) -> SafetensorsHeader | None:
+        """The file's header, if a lookup has already read it."""
+        looked = self._had(identifier, config)
+        return looked.lora.header if looked is not None and looked.lora is not None else None
+
+    def _had(self, identifier: Identifier, config: ResolverConfig) -> Looked | None:
         key = (str(identifier), config.civitai_url, config.hf_endpoint, config.offline)
         with self._lock:
             _, future = self._futures.get(key, (0.0, None))
-        if future is None or not future.done() or future.exception() is not None:
-            return None
-        looked = future.result()
-        return looked.lora.record if looked.lora is not None else looked.record
+        return (
+            None if future is None or not future.done() or future.exception() is not None else future.result()
+        )
 
     def _looked(self, key: tuple[object, ...], identifier: Identifier, config: ResolverConfig) -> Looked:
         looked = look_now(identifier, config)
@@ -89,11 +106,11 @@ class Lookups:
 
 
 class _TooLong(Exception):
-    """Raised out of the resolver's progress call, which ends its work."""
+    """Raised in the resolver's progress callback, to stop its work."""
 
 
 def look_now(identifier: Identifier, config: ResolverConfig) -> Looked:
-    """Looks, in this thread. Never raises what a source can cause."""
+    """Runs the lookup in this thread. Never raises an error that a source can cause."""
     from ....lora_resolver import Resolver, search
 
     patience = replace(config, tries=2, retry_delay=0.5, connect_timeout=min(config.connect_timeout, 5.0))
@@ -111,22 +128,24 @@ def look_now(identifier: Identifier, config: ResolverConfig) -> Looked:
         return Looked(error=error)
     except LoraResolverError as error:
         refused = error
-    try:  # its name and picture are worth a second question
+    try:  # its name and picture are worth a second request
         return Looked(record=search.describe(patience, identifier, seconds=5), error=refused)
     except LoraResolverError:
         return Looked(error=refused)
 
 
 def still_looking() -> TransferFailed:
-    """What to say of a look that takes longer than an answer may wait."""
+    """The error for a lookup that takes longer than a response may wait."""
     return TransferFailed(
-        "its source has not answered yet", code="stillLooking", remedy="It is asked for again."
+        "Its source hasn't responded yet",
+        code="stillLooking",
+        remedy="The request is repeated automatically.",
     )
 
 
 def _timed_out() -> TransferFailed:
     return TransferFailed(
-        f"its source did not answer within {SECONDS:.0f} s", code="timedOut", remedy="Try again later."
+        f"Its source didn't respond within {SECONDS:.0f} s", code="timedOut", remedy="Try again later."
     )
 
 

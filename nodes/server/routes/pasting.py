@@ -1,4 +1,4 @@
-"""POST /air_lora/parse and /air_lora/dropped: what somebody pasted or dropped → entries of an array."""
+"""POST /air_lora/parse and /air_lora/dropped: a pasted text or a dropped file → entries of an array."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAX_FILE = 64 * 1024**2
 MAX_FILE_SIZE = 2**50
 LEAST_BEGINNING = 1024
 LEAST_NUMBERS = 4096
-"""Bytes behind the header that tell a file from others of its kind."""
+"""Bytes after the header that distinguish a file from others with the same header."""
 
 _COMPARED = 16 * 1024**2
 
@@ -51,11 +51,11 @@ async def parse(request: web.Request) -> dict[str, Any]:
 async def dropped(request: web.Request) -> dict[str, Any]:
     """?name=…&size=…, and the file's bytes → {entries, errors}.
 
-    Of a .safetensors, its header is enough; with 4 KiB of what follows, a renamed one is found too.
+    For a .safetensors file, the header is enough. With 4 KiB of the data after it, a renamed file is found too.
     """
     if request.content_type != "application/octet-stream":
         raise Refused(
-            415, "notAFile", "the body must be the file's bytes", "Send it as application/octet-stream."
+            415, "notAFile", "The body must be the file's bytes", "Send it as application/octet-stream."
         )
     name = query_text(request, "name", 1000)
     size = query_number(request, "size", None, MAX_FILE_SIZE)
@@ -72,14 +72,14 @@ def _found(found: Pasted) -> dict[str, Any]:
 
 def _read_file(name: str, size: int, content: bytes) -> dict[str, Any]:
     if len(content) > size:
-        raise Refused(400, "invalidValue", "there are more bytes than the file has", "Drop it again.", "size")
+        raise Refused(400, "invalidValue", "More bytes were sent than the file has", "Drop it again.", "size")
     if content[8:9] == b"{" and (is_safetensors(name) or name.lower().endswith(".latent")):
         saved = _workflow_of_latent(content, size)
         if saved:
             return _found(read_pasted(saved, lora_names()))
         return _read_lora(name, size, content)
     if len(content) < size:
-        raise Refused(400, "invalidValue", "only a part of the file was sent", "Drop it again.", "size")
+        raise Refused(400, "invalidValue", "Only part of the file was sent", "Drop it again.", "size")
     return _found(read_dropped(io.BytesIO(content), lora_names()))
 
 
@@ -92,7 +92,7 @@ def _workflow_of_latent(content: bytes, size: int) -> str:
 
 
 def _read_lora(name: str, size: int, content: bytes) -> dict[str, Any]:
-    """The file in the `loras` folders that begins with these bytes; a page cannot say where it took a file from."""
+    """Finds the file in the `loras` folders that begins with these bytes. A page can't see a dropped file's path."""
     for listed in _same_beginning(name, size, content[:_COMPARED]):
         from ....lora_resolver import Resolver
 
@@ -105,7 +105,7 @@ def _read_lora(name: str, size: int, content: bytes) -> dict[str, Any]:
             return {**found, "items": [with_fit(item_of_file(model, file), None)]}
     shown = plain(PurePosixPath(name.replace("\\", "/")).name, 100)
     error = InvalidInput(
-        f"{shown} lies in none of ComfyUI's loras folders{_what_it_is(content, size)}",
+        f"{shown} isn't in any of ComfyUI's loras folders{_what_it_is(content, size)}",
         code="notInFolder",
         remedy="Put the file there, then drop it again.",
     )
@@ -113,13 +113,14 @@ def _read_lora(name: str, size: int, content: bytes) -> dict[str, Any]:
 
 
 def _same_beginning(name: str, size: int, content: bytes) -> Iterator[str]:
-    """Files of this size that begin with these bytes; of another name, only where numbers are among the bytes.
+    """Files of this size that begin with these bytes.
 
-    Two LoRAs of one trainer's settings may have the very same header.
+    A file with another name counts only if the bytes include tensor data, because two LoRAs that were trained with the
+    same settings may have identical headers.
     """
     own = name.replace("\\", "/").rpartition("/")[2]
     is_proof = len(content) >= min(size, 8 + int.from_bytes(content[:8], "little") + LEAST_NUMBERS)
-    # The same name first: most files are dropped as they lie there.
+    # The same name first: most dropped files haven't been renamed.
     for listed in sorted(lora_names(), key=lambda each: each.rpartition("/")[2] != own):
         if not (is_proof or listed.rpartition("/")[2] == own) or not is_safetensors(listed):
             continue

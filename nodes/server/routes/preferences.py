@@ -1,7 +1,7 @@
-"""GET and POST /air_lora/settings, POST /air_lora/token: the settings file, as far as the page may see and change it.
+"""GET and POST /air_lora/settings, POST /air_lora/token: the settings that the page may see and change.
 
-A token goes in and never comes out. Base addresses are shown and not taken: a token would travel to them. The folder
-for downloads is one of ComfyUI's `loras` folders, by number, so that no place on this disk is named here.
+A token can be set but is never returned. Base addresses are shown but can't be set, because tokens are sent to them.
+The download folder is one of ComfyUI's `loras` folders, given by number, so that no path on this disk is shown.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ....lora_resolver import (
 )
 from ..settings import (
     ALLOW_REMOTE,
+    checked_key,
     from_environment,
     lora_folders,
     resolver_config,
@@ -35,11 +36,11 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-TOKENS = {"civitai": "CIVITAI_API_TOKEN", "huggingface": "HF_TOKEN"}
+TOKENS = {"civitai": "CIVITAI_API_TOKEN", "huggingface": "HF_TOKEN", "endpoint": "AIR_LORA_API_KEY"}
 FOLDER = "AIR_LORA_DIR"
 STORE = "AIR_LORA_STORE"
 ELSEWHERE = "elsewhere"
-SWITCHES = frozenset({"AIR_LORA_ARCHIVE", "AIR_LORA_OFFLINE", ALLOW_REMOTE})
+SWITCHES = frozenset({"AIR_LORA_API", "AIR_LORA_ARCHIVE", "AIR_LORA_OFFLINE", ALLOW_REMOTE})
 NUMBERS = frozenset({"AIR_LORA_CONNECTIONS", "AIR_LORA_KEPT_BYTES", "AIR_LORA_MAX_BYTES"})
 PICTURES = "AIR_LORA_PICTURES"
 MAX_VALUE = 200
@@ -52,12 +53,16 @@ async def get_settings(_: web.Request) -> dict[str, Any]:
 
 
 async def post_setting(request: web.Request) -> dict[str, Any]:
-    """{key, value: text or null} → the same as GET. Raises Refused or InvalidInput for a value that cannot be."""
+    """{key, value: text or null} → the same as GET. Raises Refused or InvalidInput for an invalid value."""
     fields = await read_fields(request)
     key, value = fields.text("key", 60), fields.optional_text("value", MAX_VALUE)
     if key not in SWITCHES | NUMBERS | {FOLDER, PICTURES}:
         raise Refused(
-            400, "unknownSetting", f"{key[:60]!r} is not set here", "Set it in the environment.", "key"
+            400,
+            "unknownSetting",
+            f"{key[:60]!r} can't be set here",
+            "Set it as an environment variable.",
+            "key",
         )
     return await workers.disk.do(lambda: _save(key, _checked(key, (value or "").strip())))
 
@@ -85,7 +90,11 @@ def _shown() -> dict[str, Any]:
     return {
         "values": values,
         "from_environment": [key for key in sorted(SETTING_KEYS) if from_environment(key)],
-        "tokens": {"civitai": config.civitai_token is not None, "huggingface": config.hf_token is not None},
+        "tokens": {
+            "civitai": config.civitai_token is not None,
+            "huggingface": config.hf_token is not None,
+            "endpoint": bool(settings.get(TOKENS["endpoint"], "").strip()),
+        },
         "choices": {
             FOLDER: [
                 {"value": str(number), "label": _label(folder)} for number, folder in enumerate(folders)
@@ -101,8 +110,8 @@ def _save(key: str, value: str | None) -> dict[str, Any]:
         raise Refused(
             409,
             "setByEnvironment",
-            f"{key} is set where ComfyUI was started",
-            "Change it there, and restart.",
+            f"{key} is set in ComfyUI's environment",
+            "Change it there, and restart ComfyUI.",
             "key",
         )
     save_settings(settings_file(), {key: value})
@@ -112,14 +121,14 @@ def _save(key: str, value: str | None) -> dict[str, Any]:
 
 
 def _checked(key: str, value: str) -> str | None:
-    """The value as the file keeps it. Raises InvalidInput."""
+    """The value as it is stored in the file. Raises InvalidInput."""
     if not value:
         return None
     if key == FOLDER:
         folders = lora_folders()
         if whole_number(value, len(folders) - 1) is None:
             raise InvalidInput(
-                f"{value[:40]!r} is none of ComfyUI's loras folders",
+                f"{value[:40]!r} isn't one of ComfyUI's loras folders",
                 code="invalidSetting",
                 parameter="value",
                 remedy="Add a folder in extra_model_paths.yaml, then choose it here.",
@@ -128,10 +137,10 @@ def _checked(key: str, value: str) -> str | None:
     if key in SWITCHES:
         if value.lower() not in ("0", "1", "true", "false", "on", "off", "yes", "no"):
             raise InvalidInput(
-                f"{value[:40]!r} is neither 1 nor 0",
+                f"{value[:40]!r} isn't 1 or 0",
                 code="invalidSetting",
                 parameter="value",
-                remedy="Write 1 or 0.",
+                remedy="Enter 1 or 0.",
             )
         return value
     if key == "AIR_LORA_KEPT_BYTES":
@@ -142,9 +151,11 @@ def _checked(key: str, value: str) -> str | None:
 
 
 def _checked_token(service: str, token: str | None) -> str | None:
-    """Raises InvalidInput for characters that no token has; the message does not repeat them."""
+    """The token as it is stored. Raises InvalidInput for invalid characters; the message doesn't repeat them."""
     if token is None or not token.strip():
         return None
+    if service == "endpoint":
+        return checked_key(token)
     ResolverConfig.from_environment({TOKENS[service]: token}, download_dir=lora_folders()[0])
     return token.strip()
 
@@ -160,5 +171,5 @@ def _is_remote(address: str) -> bool:
 
 
 def _label(folder: Path) -> str:
-    """The last two parts of its place: enough to know it by."""
+    """The last two parts of its path, which are enough to recognize it."""
     return "/".join(folder.parts[-2:]) if len(folder.parts) > 2 else folder.name

@@ -1,4 +1,4 @@
-"""POST /air_lora/prefetch and /air_lora/prefetch/cancel: downloads that nobody has to wait for."""
+"""POST /air_lora/prefetch and /air_lora/prefetch/cancel: downloads in the background."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MAX_MODELS = 200
 MAX_JOBS = 300
-"""Under way or in line: a page with as many rows may ask for each."""
+"""Running or queued. A page with that many rows may start one for each."""
 
 _log = logging.getLogger(__name__)
 _jobs: dict[str, threading.Event] = {}
@@ -31,17 +31,19 @@ _lock = threading.Lock()
 
 
 async def start(request: web.Request) -> dict[str, Any]:
-    """{models} → {job}; how it goes comes as events."""
+    """{models} → {job}. Its progress is sent as events."""
     fields = await read_fields(request, 1024**2)
     identifiers = [
         _parsed(position, text) for position, text in enumerate(fields.texts("models", MAX_MODELS))
     ]
     if not identifiers:
-        raise Refused(400, "invalidValue", "models is empty", "Name one.", "models")
+        raise Refused(400, "invalidValue", "The list models is empty", "Add at least one model.", "models")
     job, stop = secrets.token_urlsafe(9), threading.Event()
     with _lock:
         if len(_jobs) >= MAX_JOBS:
-            raise Refused(429, "busy", f"{MAX_JOBS} downloads are under way", "Wait until some have ended.")
+            raise Refused(
+                429, "busy", f"{MAX_JOBS} downloads are already running", "Wait until some of them finish."
+            )
         _jobs[job] = stop
     try:
         workers.downloads.submit(lambda: _run(job, stop, identifiers))
@@ -53,21 +55,21 @@ async def start(request: web.Request) -> dict[str, Any]:
 
 
 async def cancel(request: web.Request) -> dict[str, Any]:
-    """{job} → {job}. What has arrived is kept, and goes on from there the next time."""
+    """{job} → {job}. Interrupted downloads are kept, and resume the next time."""
     fields = await read_fields(request)
     job = fields.text("job", 100, least=1)
     with _lock:
         stop = _jobs.get(job)
     if stop is None:
         raise NotFound(
-            "there is no such download", code="notFound", parameter="job", remedy="It may have ended."
+            "There is no such download", code="notFound", parameter="job", remedy="It might have finished."
         )
     stop.set()
     return {"job": job}
 
 
 class _Cancelled(Exception):
-    """Raised out of the resolver's progress call, which ends its work."""
+    """Raised in the resolver's progress callback, to stop its work."""
 
 
 def _run(job: str, stop: threading.Event, identifiers: Sequence[Identifier]) -> None:
@@ -80,11 +82,13 @@ def _run(job: str, stop: threading.Event, identifiers: Sequence[Identifier]) -> 
     except LoraResolverError as refusal:
         error = refusal
     except _Cancelled:
-        error = LoraResolverError("the download was cancelled", code="cancelled", remedy="Start it again.")
-    except Exception:
-        _log.exception("[AIR LoRA] a download failed")
         error = LoraResolverError(
-            "something went wrong", code="internalError", remedy="ComfyUI's log says what."
+            "The download was canceled", code="cancelled", remedy="Start the download again."
+        )
+    except Exception:
+        _log.exception("[AIR LoRA] A download failed")
+        error = LoraResolverError(
+            "Something went wrong", code="internalError", remedy="For details, see ComfyUI's log."
         )
     finally:
         with _lock:

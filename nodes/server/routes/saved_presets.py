@@ -1,6 +1,6 @@
-"""GET and POST /air_lora/presets, POST /air_lora/presets/delete: arrays that the user has given a name.
+"""GET and POST /air_lora/presets, POST /air_lora/presets/delete: arrays that the user has saved under a name.
 
-Each user of a ComfyUI that was started with --multi-user has presets of their own.
+If ComfyUI was started with --multi-user, each user has their own presets.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_BODY = 512 * 1024
 MAX_NAME = 200
 ONLY_USER = "default"
-"""As ComfyUI calls the user where there are no others."""
+"""ComfyUI's name for the user if there is only one."""
 
 _USER = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
@@ -57,7 +57,7 @@ def _all(path: Path) -> dict[str, Any]:
 
 
 def _file(request: web.Request) -> Path:
-    """Of the user whom ComfyUI takes the request for. Raises Refused for one whom it does not know."""
+    """The presets file of the user who sent the request. Raises Refused for an unknown user."""
     manager = getattr(running_server(), "user_manager", None)
     try:
         user = str(manager.get_request_user_id(request)) if manager is not None else ONLY_USER
@@ -66,5 +66,7 @@ def _file(request: web.Request) -> Path:
     if user == ONLY_USER:
         return state_folder() / PRESETS_FILE
     if not _USER.fullmatch(user):
-        raise Refused(403, "unknownUser", "ComfyUI knows no such user", "Reload the page and choose a user.")
+        raise Refused(
+            403, "unknownUser", "ComfyUI doesn't know this user", "Reload the page and choose a user."
+        )
     return state_folder() / "presets" / f"{user}.json"

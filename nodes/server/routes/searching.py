@@ -1,4 +1,4 @@
-"""POST /air_lora/search, POST /air_lora/versions, GET /air_lora/library: which LoRAs there are to choose from."""
+"""POST /air_lora/search, POST /air_lora/versions, GET /air_lora/library: the LoRAs to choose from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from . import workers
 from .checkpoints import known_checkpoint, named_checkpoint
 from .guard import query_number, read_fields, wrong
 from .info import local_files
-from .items import item_of_file, item_of_record, name_of_file, plain, with_fit
+from .items import item_of_file, item_of_record, name_of_file, plain, plain_paragraphs, with_fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,15 +27,16 @@ PAGE = 24
 MAX_PAGE = 200
 MAX_QUERY = 200
 MAX_OFFSET = 10_000_000
+MAX_ABOUT = 1000
 
 _CURSOR = re.compile(r"[\w|.:=+/ -]{1,200}", re.ASCII)
 
 
 async def search(request: web.Request) -> dict[str, Any]:
-    """{query, source: "local" | "civitai", checkpoint?, sort?, cursor?} → {items, next}: what fits the checkpoint.
+    """{query, source: "local" | "civitai", checkpoint?, sort?, cursor?} → {items, next}: LoRAs that fit.
 
-    `sort` is for CivitAI: "relevance", "downloads" or "newest". What is on this disk comes by name; `current` is false
-    where the folders are being walked again, and this is what they held before.
+    `sort` is for CivitAI: "relevance", "downloads" or "newest". Files on this disk are sorted by name; `current` is
+    false if the folders are being scanned again and the items are from the previous scan.
     """
     fields = await read_fields(request)
     query = plain(fields.text("query", MAX_QUERY))
@@ -46,7 +47,7 @@ async def search(request: web.Request) -> dict[str, Any]:
     if source not in ("local", "civitai"):
         raise wrong("source", '"local" or "civitai"')
     if cursor is not None and not _CURSOR.fullmatch(cursor):
-        raise wrong("cursor", "what the last answer said")
+        raise wrong("cursor", "the value from the last response")
     checkpoint = await workers.disk.do(lambda: known_checkpoint(named))
     if source == "local":
         start = whole_number(cursor or "", 10**8) or 0
@@ -100,8 +101,23 @@ def _search_local(query: str, checkpoint: KnownCheckpoint | None, start: int) ->
     }
 
 
+def find_local(query: str) -> list[Item]:
+    """ITEMs of the files in the loras folders that contain these words, for programs."""
+    files, _ = listing_soon(resolver_config())
+    return items_of_files(files.search(query, ()), None)
+
+
+def find_civitai(query: str, limit: int) -> list[Item]:
+    """ITEMs of CivitAI's first page of results, for programs. Raises LoraResolverError."""
+    from ....lora_resolver import search as services
+
+    config = resolver_config()
+    found, _ = services.search_civitai(config, query, limit=limit)
+    return _listed(found, config, None)
+
+
 def items_of_files(files: Iterable[LibraryFile], checkpoint: KnownCheckpoint | None) -> list[Item]:
-    """For the page; a file whose name no identifier can hold is left out."""
+    """ITEMs for the page, without files that no identifier can name."""
     named = ((name_of_file(file), file) for file in files)
     return [with_fit(item_of_file(name, file), checkpoint) for name, file in named if name is not None]
 
@@ -124,7 +140,7 @@ def _search_civitai(
 def _listed(
     found: Sequence[Listing], config: ResolverConfig, checkpoint: KnownCheckpoint | None
 ) -> list[Item]:
-    """ITEMs of what a service lists; those that are on this disk say so."""
+    """ITEMs of a service's results. Those that are on this disk are marked so."""
     from .thumbnails import pictures
 
     identifiers = [parse_identifier(each.record.identifier) for each in found]
@@ -141,5 +157,6 @@ def _listed(
             }
             if here["families_from"] == "file":
                 made |= {key: here[key] for key in ("families", "family_names", "families_from")}
+        made |= {"published": each.published, "about": plain_paragraphs(each.about, MAX_ABOUT)}
         items.append(with_fit(made, checkpoint))
     return items

@@ -1,7 +1,9 @@
 """GET /air_lora/thumbnail?model=…&size=96|512: a LoRA's preview picture, from this disk or its source.
 
-The page never hears a remote address. What comes is small, and made anew from the pixels: whatever else was in the file
-stays out. Pictures are kept in the pack's own folder, the ones that were shown last.
+With `number`, it is one of the pictures that its source shows, counted from 0.
+
+The page never gets a remote address. The picture is small and re-encoded from its pixels, without anything else that
+was in the file. The pictures that were shown last are kept in the pack's own folder.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from ....lora_resolver import (
 )
 from ..settings import resolver_config, state_folder
 from . import workers
-from .guard import Refused, query_text, wrong
+from .guard import Refused, query_number, query_text, wrong
 from .info import local_files
 from .lookups import lookups
 
@@ -39,10 +41,11 @@ if TYPE_CHECKING:
     from ....lora_resolver import Identifier, ResolverConfig
 
 SIZES = ("96", "512")
+MAX_NUMBER = 99
 MAX_FILE_BYTES = 32 * 1024**2
 MAX_PIXELS = 50_000_000
 MAX_KEPT = 3000
-"""Files in the folder; of 512 pixels each takes about 40 KB."""
+"""Files in the folder. One of 512 pixels takes about 40 KB."""
 
 MISSING_SECONDS = 120.0
 QUALITY = 82
@@ -61,7 +64,8 @@ async def thumbnail(request: web.Request) -> web.Response:
         identifier = parse_identifier(model)
     except InvalidIdentifier as error:
         raise error.at("model") from None
-    content = await workers.pictures.do(lambda: pictures.get(identifier, int(size)))
+    number = query_number(request, "number", None, MAX_NUMBER) if "number" in request.query else None
+    content = await workers.pictures.do(lambda: pictures.get(identifier, int(size), number))
     return web.Response(
         body=content,
         content_type="image/webp",
@@ -74,7 +78,7 @@ async def thumbnail(request: web.Request) -> web.Response:
 
 
 class Pictures:
-    """Where previews are, and those that were made already."""
+    """Makes previews, and remembers their addresses and which ones are missing."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -83,30 +87,36 @@ class Pictures:
         self._addresses: OrderedDict[Identifier, str] = OrderedDict()
 
     def remember(self, identifier: Identifier, url: str) -> None:
-        """What a service said of where the picture is, so that it need not be asked again."""
+        """Stores the address of a picture from a service, so that it isn't requested again."""
         if url:
             with self._lock:
                 self._addresses[identifier] = url
                 _limit(self._addresses, MAX_KEPT)
 
-    def get(self, identifier: Identifier, size: int) -> bytes:
-        """The picture, `size` wide and high at most. Raises Refused where there is none."""
+    def get(self, identifier: Identifier, size: int, number: int | None = None) -> bytes:
+        """The picture, at most `size` pixels wide and high; with `number`, that one of its source.
+
+        Raises Refused if there is none.
+        """
         config = resolver_config()
+        key = str(identifier) if number is None else f"{identifier} {number}"
         with self._lock:
-            if self._missing.get(str(identifier), 0) > time.monotonic():
+            if self._missing.get(key, 0) > time.monotonic():
                 raise _missing()
         try:
+            if number is not None:
+                return self._numbered(identifier, size, number, config)
             return self._get(identifier, size, config)
         except LoraResolverError as error:
             if getattr(error, "status", 0) != 404:
-                _log.info("[AIR LoRA] no preview of %s: %s", identifier, error.message)
+                _log.info("[AIR LoRA] No preview for %s: %s", identifier, error.message)
             with self._lock:
-                self._missing[str(identifier)] = time.monotonic() + MISSING_SECONDS
+                self._missing[key] = time.monotonic() + MISSING_SECONDS
                 _limit(self._missing, MAX_KEPT)
             raise _missing() from None
 
     def forget_missing(self) -> None:
-        """After a change of settings, what was missing may be there, and another picture may be the one to show."""
+        """Call it after a change of settings: missing pictures may exist then, and other ones may be allowed."""
         with self._lock:
             self._missing.clear()
             self._addresses.clear()
@@ -126,6 +136,22 @@ class Pictures:
 
         return self._made(url, size, lambda: search.fetch_picture(config, url))
 
+    def _numbered(self, identifier: Identifier, size: int, number: int, config: ResolverConfig) -> bytes:
+        file = local_files([identifier], config)[identifier]
+        record = file.record if file is not None else lookups.record(identifier, config)
+        if record is None or number >= len(record.previews):
+            raise _missing()
+        url, level = record.previews[number]
+
+        def fetched() -> bytes:
+            if config.offline:
+                raise _missing()
+            from ....lora_resolver import search
+
+            return search.fetch_picture(config, url)
+
+        return shrink(fetched(), size) if level > config.picture_level else self._made(url, size, fetched)
+
     def _address(self, identifier: Identifier, config: ResolverConfig) -> str:
         if identifier.source == "local":
             return ""
@@ -142,7 +168,7 @@ class Pictures:
         return url
 
     def _made(self, key: str, size: int, source: Callable[[], bytes]) -> bytes:
-        """The picture of this key; made once, whoever asks at the same time."""
+        """The picture of this key, made only once for simultaneous requests."""
         name = f"{hashlib.sha256(key.encode()).hexdigest()[:40]}-{size}.webp"
         path = state_folder() / "thumbnails" / name
         with self._lock:
@@ -160,16 +186,16 @@ class Pictures:
 
 
 def shrink(content: bytes, size: int) -> bytes:
-    """The first picture in it as WebP of at most `size` × `size` pixels. Raises Refused for what is no picture."""
+    """The first picture in it as WebP of at most `size` × `size` pixels. Raises Refused if it isn't a picture."""
     from PIL import Image, ImageOps
 
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise _missing()
-            picture.draft("RGB", (size * 2, size * 2))  # a JPEG is decoded no larger than is needed
+            picture.draft("RGB", (size * 2, size * 2))  # decodes a JPEG no larger than needed
             picture.load()
-            # Between the colours of a palette there is nothing to mix; all other pictures are made small first.
+            # The colors of a palette can't be interpolated. All other pictures are shrunk before they are converted.
             small = _in_plain_colours(picture) if picture.mode in ("1", "P", "PA") else picture
             small.thumbnail((size, size))
             small = _in_plain_colours(ImageOps.exif_transpose(small))
@@ -178,8 +204,8 @@ def shrink(content: bytes, size: int) -> bytes:
         bare.save(made, "WEBP", quality=QUALITY)
     except Refused:
         raise
-    except Exception as error:  # a decoder may raise anything at bytes that were made to harm it
-        _log.debug("[AIR LoRA] a preview cannot be read: %s", type(error).__name__)
+    except Exception as error:  # a decoder may raise anything for malicious bytes
+        _log.debug("[AIR LoRA] Couldn't read a preview: %s", type(error).__name__)
         raise _missing() from None
     return made.getvalue()
 
@@ -205,7 +231,7 @@ def _kept(path: Path) -> bytes | None:
 
 
 def _keep(path: Path, content: bytes) -> None:
-    """A picture that cannot be kept is made again next time."""
+    """Saves the picture. If that fails, it is made again next time."""
     part = path.with_suffix(f".{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -215,7 +241,7 @@ def _keep(path: Path, content: bytes) -> None:
         for old in files[: len(files) - MAX_KEPT] if len(files) > MAX_KEPT else ():
             old.unlink(missing_ok=True)
     except OSError as error:
-        _log.info("[AIR LoRA] a preview cannot be kept: %s", error.strerror)
+        _log.info("[AIR LoRA] Couldn't save a preview: %s", error.strerror)
 
 
 def _limit(kept: OrderedDict[Any, Any], most: int) -> None:
@@ -224,7 +250,7 @@ def _limit(kept: OrderedDict[Any, Any], most: int) -> None:
 
 
 def _missing() -> Refused:
-    return Refused(404, "notFound", "there is no preview picture", "Open the model's page to see it.")
+    return Refused(404, "notFound", "There is no preview image", "Open the model's page to look for images.")
 
 
 pictures = Pictures()

@@ -1,4 +1,4 @@
-"""Threads for what would hold up ComfyUI's event loop: disks and networks."""
+"""Threads for disk and network access, which would block ComfyUI's event loop."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _T = TypeVar("_T")
 
 
 class Workers:
-    """At most `threads` pieces of work at once, and at most `waiting` more in line.
+    """Runs at most `threads` jobs at once, and queues at most `waiting` more.
 
-    The threads are daemons, and start with the first work: ComfyUI's start and its end wait for none of them.
+    The threads are daemons and start with the first job, so that neither ComfyUI's start nor its end waits for them.
     """
 
     def __init__(self, name: str, threads: int, waiting: int = 1000) -> None:
@@ -31,14 +31,12 @@ class Workers:
         self._queue: queue.Queue[tuple[Future[Any], Callable[[], Any]]] = queue.Queue(waiting)
 
     def submit(self, work: Callable[[], _T]) -> Future[_T]:
-        """Has the work done. Raises Refused where too much is in line already."""
+        """Queues the job. Raises Refused if the queue is full."""
         future: Future[_T] = Future()
         try:
             self._queue.put_nowait((future, work))
         except queue.Full:
-            raise Refused(
-                429, "busy", "there is too much to do at the moment", "Try again in a minute."
-            ) from None
+            raise Refused(429, "busy", "The server is busy", "Try again in a minute.") from None
         with self._lock:
             if self._idle < self._queue.qsize() and self._threads < self._most:
                 self._threads += 1
@@ -46,7 +44,7 @@ class Workers:
         return future
 
     async def do(self, work: Callable[[], _T]) -> _T:
-        """Has the work done and waits for it. Raises what it raises, or Refused."""
+        """Runs the job and waits for its result. Raises what the job raises, or Refused."""
         return await asyncio.wrap_future(self.submit(work))
 
     def _run(self) -> None:
@@ -65,19 +63,29 @@ class Workers:
 
 
 disk = Workers("disk", 4)
-"""For what takes milliseconds."""
+"""For work that takes milliseconds."""
 
 library = Workers("library", 2)
-"""For the whole of the loras folders, which takes minutes when thousands of files are read for the first time."""
+"""For scans of the loras folders, which take minutes when thousands of files are read for the first time."""
 
 lookups = Workers("lookups", 8)
-"""For looks at LoRAs that are not on this disk; a page may need a hundred."""
+"""For lookups of LoRAs that aren't on this disk. A page may need a hundred."""
 
 network = Workers("network", 4)
-"""For searches, which somebody is waiting for."""
+"""For searches, which a user waits for."""
+
+details = Workers("details", 3)
+"""For the details of one LoRA, which a user reads."""
+
+versions = Workers("versions", 2)
+"""For checks for newer versions, which can wait."""
+
+tasks = Workers("tasks", 32)
+"""For preparing the endpoint's tasks: a task may wait here for the download of its checkpoint, and must not delay
+the others."""
 
 downloads = Workers("downloads", 6)
-"""For jobs of downloads, each of which has eight files at work already."""
+"""For download jobs, each of which already downloads eight files at once."""
 
 pictures = Workers("pictures", 4)
-"""For previews: a page asks for fifty at once, and its other questions must not wait behind them."""
+"""For previews: a page requests fifty at once, and its other requests must not wait for them."""

@@ -1,0 +1,1 @@
+"""The request endpoint, `/air_lora/v1`: Runware's protocol on this ComfyUI."""
