@@ -1,8 +1,8 @@
 /**
- * The widget of AIR LoRA. The only module that touches ComfyUI's `app`.
+ * The widget of AIR LoRA. The only module that uses ComfyUI's `app`.
  *
- * The STRING input `lora` keeps its type, its socket and its value. Only the widget that shows it is ours, one DOM widget
- * whose value is the text: so workflows, API export, clones, undo and subgraphs treat it as any other text.
+ * The STRING input `lora` keeps its type, its socket and its value. Only the widget that shows it is ours: a DOM widget
+ * whose value is the text. So workflows, API export, clones, undo and subgraphs treat it like any other text.
  */
 
 import { api } from "../../scripts/api.js";
@@ -34,15 +34,15 @@ function toast(severity, summary, detail) {
   app.extensionManager?.toast?.add?.({ severity, summary, detail, life: severity === "error" ? 10000 : 4000 });
 }
 
-/** Ends a step of undo. The front end's name for it changed between releases. */
+/** Ends an undo step. The front end renamed this function between releases. */
 function settled() {
   const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
   (tracker?.captureCanvasState ?? tracker?.checkState)?.call(tracker);
 }
 
-/** The run that is under way, as ComfyUI numbers it. */
+/** The prompt ID of the current run. */
 let running = null;
-/** Cancels the run that downloads, and no other that may come next. */
+/** Cancels the run that downloads, but not the next one. */
 const interrupt = () => server.post("/interrupt", running ? { prompt_id: running } : {});
 
 const rows = new RowsWidgets({
@@ -55,8 +55,12 @@ const rows = new RowsWidgets({
   interrupt,
   openSetting: (id) => openSetting(app, id),
 });
-const settingsOfPage = settingsPage(server, () => knowledge.forgetAll());
-/** What the pack says in the page's language; empty where that is English. */
+const settingsOfPage = settingsPage(
+  server,
+  () => knowledge.forgetAll(),
+  () => rows.renderAll(),
+);
+/** The pack's texts in the page's language; empty for English. */
 let texts = {};
 
 app.registerExtension({
@@ -68,7 +72,7 @@ app.registerExtension({
       href: new URL("./air_lora.css", import.meta.url).href,
     });
     document.head.append(style);
-    // Before ComfyUI's own: it would take the text for a note or a workflow.
+    // Before ComfyUI's own handler, which would take the text for a note or a workflow.
     document.addEventListener("paste", (event) => rows.pasteOnNode(event), { capture: true });
     api.addEventListener("air_lora.progress", ({ detail }) => {
       for (const editor of rows.editors) editor.onProgress(detail ?? {});
@@ -87,7 +91,7 @@ app.registerExtension({
         for (const editor of rows.editors) editor.endProgress(isAll);
       });
     }
-    api.addEventListener("reconnected", () => knowledge.forgetAll()); // what arrived meanwhile, nobody said
+    api.addEventListener("reconnected", () => knowledge.forgetAll()); // events were missed meanwhile
     api.addEventListener("execution_error", ({ detail }) => {
       if (!String(detail?.node_type ?? "").startsWith("AirLora")) return;
       const node = nodeAt(app.rootGraph ?? app.graph, detail.node_id);
@@ -96,8 +100,8 @@ app.registerExtension({
   },
 
   async setup() {
-    // What is behind MODEL changes far from here (another checkpoint chosen, a link moved): looked at now and then,
-    // only while the page is seen.
+    // The checkpoint behind MODEL can change without an event (another checkpoint is chosen, a link is moved), so it is
+    // checked every second, but only while the page is visible.
     let last = "";
     setInterval(() => {
       if (document.hidden || !rows.editors.size) return;
@@ -110,15 +114,15 @@ app.registerExtension({
 
   settings: settingsOfPage,
 
-  /** ComfyUI's settings are read by now, and nothing of ours was shown yet. */
+  /** At this point, ComfyUI's settings have been read, and nothing of ours has been shown yet. */
   async addCustomNodeDefs(definitions) {
     texts = await loadStrings((path) => api.fetchApi(path), app.extensionManager?.setting?.get?.("Comfy.Locale"));
     translateDefinitions(definitions, texts.nodeDefs);
-    const taken = app.extensionManager?.setting?.settings ?? {}; // some releases copy what they are given
+    const taken = app.extensionManager?.setting?.settings ?? {}; // some releases copy the settings
     translateSettings([...settingsOfPage, ...settingsOfPage.flatMap(({ id }) => taken[id] ?? [])], texts.settings);
   },
 
-  /** A new node starts with the policy of the settings; one of a workflow gets its own back right after this. */
+  /** A new node starts with the policy from the settings. A workflow's node gets its own value right after this. */
   nodeCreated(node) {
     translateNode(node, texts.nodeDefs);
     rows.adopt(node);

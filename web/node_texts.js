@@ -1,7 +1,7 @@
 /**
- * The pack's own texts in the page's language, where the front end does not put them in: 1.32 loses those of packs when
- * it loads a language, and no release knows every language that the pack does. What is put in here is only what the
- * front end falls back to, so where it does translate, it wins.
+ * Inserts the pack's texts in the page's language if the front end doesn't: 1.32 loses the texts of packs when it loads
+ * a language, and no release supports every language of the pack. Only sets the texts that the front end falls back to,
+ * so its own translations take precedence.
  */
 
 const OURS = "AirLora";
@@ -32,7 +32,7 @@ export function translateDefinitions(definitions, texts = {}) {
   }
 }
 
-/** For `nodeCreated`: sockets and widgets that still show the name that programs use. */
+/** For `nodeCreated`: sockets and widgets that still show their internal names. */
 export function translateNode(node, texts = {}) {
   const said = String(node.comfyClass ?? "").startsWith(OURS) ? texts[node.comfyClass] : null;
   if (!said) return;
@@ -51,7 +51,7 @@ export function translateNode(node, texts = {}) {
   }
 }
 
-/** Names and hints of our settings. `settings` are the objects that `registerExtension` was given. */
+/** Names and hints of our settings. `settings` are the objects that were passed to `registerExtension`. */
 export function translateSettings(settings, texts = {}) {
   for (const setting of settings) {
     const said = texts[setting.id.replaceAll(".", "_")];

@@ -1,9 +1,9 @@
 /**
- * Rows in the panels beside the graph: the front end's right panel on *Parameters*, and what else draws a single widget.
+ * Rows in panels beside the graph: the front end's right panel (*Parameters*), and others that draw single widgets.
  *
- * Such a panel knows no DOM widgets. It gives each widget a canvas to draw on, and leaves the panel's width in the widget, where the
- * canvas renderer takes it for the width of the rows in the node. So the width is not taken, and rows of their own are put
- * over that canvas.
+ * Such a panel doesn't support DOM widgets. It gives each widget a canvas to draw on, and sets the panel's width on the
+ * widget, where the canvas renderer would use it as the width of the rows in the node. So the width is ignored, and
+ * separate rows replace that canvas.
  */
 
 /**

@@ -1,8 +1,8 @@
 /**
- * The rows as a widget: on the node that has the text, and on each subgraph node that shows it as its own.
+ * The rows as a widget: on the node that has the text, and on each subgraph node to which it is promoted.
  *
- * Every node has an editor and an element of its own. ComfyUI's way with promoted widgets differs between releases: older ones
- * copy the widget (`createCopyForNode`), newer ones ask the subgraph node for one (`createPromotedHostWidget`).
+ * Every node has its own editor and its own element. ComfyUI's releases handle promoted widgets differently: older ones
+ * copy the widget (`createCopyForNode`), newer ones request one from the subgraph node (`createPromotedHostWidget`).
  */
 
 import { checkpointAbove } from "./graph/checkpoint_above.js";
@@ -17,7 +17,7 @@ import { putRowsInPlace } from "./vue_mounts.js";
 
 const TYPE = "air_lora_rows";
 const LEAST_WIDTH = 440;
-/** Names and weights still have room; see the style sheet. */
+/** The minimum width for names and weights; see the style sheet. */
 const NARROWEST = 300;
 const LEAST_HEIGHT = 160;
 
@@ -34,15 +34,15 @@ export class RowsWidgets {
     this.settled = settled;
     this.interrupt = interrupt;
     this.openSetting = openSetting;
-    /** @type {Set<LoraEditor>} those of nodes that are in a graph */
+    /** @type {Set<LoraEditor>} editors of nodes that are in a graph */
     this.editors = new Set();
-    /** Which node shows an editor's rows, through which widget. @type {WeakMap<LoraEditor, Place>} */
+    /** The node and the widget that show an editor's rows. @type {WeakMap<LoraEditor, Place>} */
     this.places = new WeakMap();
     /** @type {WeakMap<object, LoraEditor>} the rows of each node */
     this.ofNode = new WeakMap();
-    /** @type {Set<LoraEditor>} those of nodes that are gone, which a page beside the graph may still show */
+    /** @type {Set<LoraEditor>} editors of removed nodes, which the page may still show beside the graph */
     this.gone = new Set();
-    /** @type {WeakSet<LoraEditor>} those beside the graph, for a node that has another */
+    /** @type {WeakSet<LoraEditor>} additional editors in panels beside the graph */
     this.inPanels = new WeakSet();
   }
 
@@ -50,7 +50,7 @@ export class RowsWidgets {
     return this.app.rootGraph ?? this.app.graph;
   }
 
-  /** For `getCustomWidgets`: the widget of a node's own STRING. */
+  /** For `getCustomWidgets`: the widget for a node's own STRING. */
   make(node, name, spec) {
     const editor = this.#editorFor(node, name, () => node);
     editor.setText(spec?.[1]?.default ?? "[]");
@@ -60,7 +60,7 @@ export class RowsWidgets {
     this.#settle(editor, node, widget);
 
     const { onAdded, onRemoved, onExecuted, onConnectionsChange } = node;
-    // A node that is put into a subgraph is removed and added again, with the same widget.
+    // A node that is moved into a subgraph is removed and added again, with the same widget.
     node.onAdded = (...args) => {
       this.#settle(editor, node, widget);
       editor.watch();
@@ -84,7 +84,7 @@ export class RowsWidgets {
     return { widget, minWidth: LEAST_WIDTH, minHeight: LEAST_HEIGHT };
   }
 
-  /** For `nodeCreated`: a subgraph node of a newer front end shows our rows when an input of it is promoted. */
+  /** For `nodeCreated`: makes a subgraph node of a newer front end show our rows for a promoted input. */
   adopt(host) {
     if (
       !host.subgraph ||
@@ -103,13 +103,13 @@ export class RowsWidgets {
     };
   }
 
-  /** A subgraph node that came back without its rows (moved into another subgraph) gets them again. */
+  /** Restores the rows of a subgraph node that was added again without them (moved into another subgraph). */
   #complete(host) {
     const lacks = (input) => input.widgetId && !input._widget?.element && this.ofNode.has(innermost(host, input.name));
     if (host.graph && (host.inputs ?? []).some(lacks)) host.rebuildInputWidgetBindings?.();
   }
 
-  /** Text that names LoRAs, pasted while one of our nodes is selected and no text is edited, is for its rows. */
+  /** Adds pasted text that names LoRAs to the rows of the selected node, unless the user edits a text. */
   async pasteOnNode(event) {
     if (document.activeElement?.closest("input, textarea, [contenteditable=true], .air-lora, .air-lora-dialog")) return;
     const [node, ...others] = Object.values(this.app.canvas?.selected_nodes ?? {});
@@ -122,7 +122,7 @@ export class RowsWidgets {
     if (reason !== null) this.toast("warn", t("addLora"), reason);
   }
 
-  /** Marks in the rows of a node, and of the subgraph nodes that show them, what the last run could not use. */
+  /** Marks the rows that the last run couldn't use, in a node and in the subgraph nodes that show its rows. */
   setFailures(node, failures) {
     const editor = this.ofNode.get(node);
     const name = editor && this.#placeOf(editor)?.widget.name;
@@ -130,11 +130,11 @@ export class RowsWidgets {
     return said[0] ?? failures.map(() => null);
   }
 
-  /** Looks after what no event tells: rows of nodes that are gone, and those that Nodes 2.0 draws no more. */
+  /** Handles changes without events: rows of removed nodes, and rows that Nodes 2.0 no longer draws. */
   check() {
     for (const editor of [...this.editors]) {
       const { node, widget } = this.#placeOf(editor);
-      // A subgraph node that undo took away still says that it lies in the graph, where another has its number by now.
+      // A subgraph node that undo removed still has its `graph`, but another node has its ID there by now.
       const isThere = node.graph && node.graph.getNodeById?.(node.id) === node && (node.widgets ?? []).includes(widget);
       const isShut = this.inPanels.has(editor) && !editor.element.isConnected;
       if (!isThere || isShut) this.#forget(editor);
@@ -145,13 +145,14 @@ export class RowsWidgets {
       putRowsInPlace(inNodes, (editor) => this.#placeOf(editor).node, this.app.canvas?.graph);
   }
 
-  /** All that the rows depend on outside of themselves: rows are drawn anew when it changes. */
+  /** Everything outside the rows that they depend on. When it changes, they are rendered again. */
   state() {
     return [...this.editors].map(({ host, readOnly }) => [
       host.checkpoint(),
       readOnly,
       host.isMeasured(),
       host.outside(),
+      host.settings(),
     ]);
   }
 
@@ -161,15 +162,15 @@ export class RowsWidgets {
 
   // ------------------------------------------------------------------------------------------------- inside
 
-  /** The widget of a subgraph node in a newer front end. The text lies where that keeps the values of promoted inputs. */
+  /** The widget of a subgraph node in a newer front end, which stores the text with the values of promoted inputs. */
   #promoted(host, input, source) {
-    // Nodes that are being copied have no place yet, and are thrown away.
+    // Temporary nodes during a copy aren't in a graph, and are discarded.
     if (host.graph?.getNodeById?.(host.id) !== host) return undefined;
     const kept = host._projectPromotedWidget(input);
     input._widget = undefined;
     if (!kept || !("value" in kept)) return undefined;
     const editor = this.#editorFor(host, input.name, (name) => innermost(host, name) ?? source.node, kept);
-    // Drawn as any DOM widget, listed through the input alone: it is no second widget of the node.
+    // Drawn like any DOM widget, but listed only through the input: it isn't a second widget of the node.
     const before = Object.getOwnPropertyDescriptors(host);
     host.addCustomWidget = (widget) => widget;
     const widget = host.addDOMWidget(input.name, TYPE, editor.element, this.#optionsOf(editor, kept));
@@ -220,7 +221,7 @@ export class RowsWidgets {
     return place;
   }
 
-  /** @param {(name: string) => any} source the node whose text it is: the node itself, or one inside the subgraph */
+  /** @param {(name: string) => any} source returns the node that the text belongs to: `node`, or one in its subgraph */
   #editorFor(node, name, source, /** @type {any} */ kept = null) {
     const { app, server, knowledge, settings, settled, toast } = this;
     /** @type {Place} */
@@ -262,7 +263,7 @@ export class RowsWidgets {
       interrupt: this.interrupt,
       openSetting: this.openSetting,
       pan: (event) => {
-        if (globalThis.LiteGraph?.vueNodesMode) return; // the page does it itself
+        if (globalThis.LiteGraph?.vueNodesMode) return; // then the page does it
         event.stopPropagation();
         event.preventDefault();
         panWith(app.canvas, event);
@@ -299,11 +300,11 @@ export class RowsWidgets {
       fit(node);
     });
     requestAnimationFrame(() => this.check());
-    // Nodes 2.0 measures a new node a moment later, and gives it its own size.
+    // Nodes 2.0 measures a new node a moment later, and then sets its size.
     if (node.subgraph) setTimeout(() => fit(node), 300);
   }
 
-  /** Rows beside the graph, of a widget that has its own in the node. */
+  /** Additional rows beside the graph, for a widget that also has rows in the node. */
   #inPanel(node, widget) {
     const editor = this.#editorFor(node, widget.name, (name) => (node.subgraph ? innermost(node, name) : node), widget);
     Object.assign(editor.host, { isMeasured: () => true, pan: () => {}, wheel: () => {}, resized: () => {} });
@@ -314,7 +315,7 @@ export class RowsWidgets {
     return editor.element;
   }
 
-  /** What ComfyUI keeps of the last run, also for nodes that undo or another tab of the page made anew. */
+  /** The text of the last run, which ComfyUI also keeps for nodes that undo or another workflow tab recreated. */
   #ranOf(node) {
     if (!node?.graph) return null;
     const id = node.graph === this.#root ? String(node.id) : `${node.graph.id}:${node.id}`;
@@ -357,7 +358,7 @@ export class RowsWidgets {
     heir.render();
   }
 
-  /** The rows of this node, and those of panels and of subgraph nodes that show them. */
+  /** The rows of this node, and the rows in panels and subgraph nodes that show the same text. */
   #shownFor(node, name) {
     const own = this.ofNode.get(node);
     const others = [...this.editors].filter((each) => {
@@ -369,14 +370,14 @@ export class RowsWidgets {
   }
 }
 
-/** ComfyUI dims or hides a widget whose text comes over a wire. Rows stay: they show what ran last, and let nothing be changed. */
+/** ComfyUI dims or hides a widget whose text comes from a link. Rows stay visible, and show the last run read-only. */
 function keepShown(widget) {
   for (const name of ["computedDisabled", "connectionSuppressed"]) {
     Object.defineProperty(widget, name, { configurable: true, get: () => false, set: () => {} });
   }
 }
 
-/** Whether the page asks the element for its height, as Nodes 2.0 and app mode do. The canvas renderer asks the widget. */
+/** Whether the page measures the element's height, like Nodes 2.0 and app mode. The canvas renderer asks the widget. */
 function isMeasured(element) {
   return (
     Boolean(globalThis.LiteGraph?.vueNodesMode) || Boolean(element?.isConnected && !element.closest(".dom-widget"))
@@ -397,15 +398,15 @@ function keepWide(node) {
   };
 }
 
-/** Heights that nodes got from their rows, not from the user. @type {WeakMap<object, number>} */
+/** Node → the height that it got from its rows, not from the user. @type {WeakMap<object, number>} */
 const fitted = new WeakMap();
 
-/** The node grows and shrinks with its rows; what the user made larger stays as large. */
+/** Resizes the node with its rows. If the user has made it larger, it keeps that height. */
 function fit(node) {
   if (!node.graph) return;
   const [width, height] = node.computeSize();
   const isOurs = Math.abs(node.size[1] - (fitted.get(node) ?? Number.NaN)) < 1;
-  // A node that never had rows gets room for them; what somebody has made narrower stays so.
+  // A node that never had rows gets room for them. A node that the user made narrower stays narrow.
   const least =
     node.size[0] < NARROWEST && !fitted.has(node) ? LEAST_WIDTH : Math.max(NARROWEST, Math.min(width, LEAST_WIDTH));
   if (node.size[0] < least || node.size[1] < height || (isOurs && node.size[1] > height)) {
@@ -415,7 +416,7 @@ function fit(node) {
   node.graph.setDirtyCanvas?.(true, true);
 }
 
-/** Drags the canvas until the button is let go, as ComfyUI's own text fields do. */
+/** Drags the canvas until the button is released, like ComfyUI's own text fields. */
 function panWith(canvas, event) {
   canvas?.processMouseDown?.(event);
   const move = (moved) => canvas?.processMouseMove?.(moved);

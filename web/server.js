@@ -1,6 +1,6 @@
 /**
- * Asks the pack's own routes. Never throws: an answer is `{ok: true, data}` or `{ok: false, error: {code, message, …}}`.
- * A route that is not there (an older server) answers with code "noRoute".
+ * Calls the pack's own routes. Never throws: a response is `{ok: true, data}` or
+ * `{ok: false, error: {code, message, …}}`. For a route that doesn't exist (an older server), the code is "noRoute".
  */
 
 import { t } from "./strings.js";
@@ -8,6 +8,7 @@ import { t } from "./strings.js";
 const LOOK_AGAIN_MS = 4000;
 const MOST_LOOKS = 8;
 const MOST_MODELS = 200;
+const AT_ONCE = 10; // models, each of which costs the server a request
 
 export class Server {
   /** @param api ComfyUI's api object: fetchApi, apiURL */
@@ -24,7 +25,7 @@ export class Server {
     return this.#ask(path, {});
   }
 
-  /** Sends a dropped file, or of a .safetensors its beginning: that is enough to find it among the user's files. */
+  /** Sends a dropped file. The beginning of a .safetensors file is enough to find it among the user's files. */
   async dropped(file) {
     let content = file;
     if (/\.(safetensors|sft)$/i.test(file.name) && file.size > 8) {
@@ -36,7 +37,7 @@ export class Server {
     return this.#ask(`/air_lora/dropped?${query}`, { method: "POST", headers, body: content });
   }
 
-  /** The address of a thumbnail as an item names it, in the size wanted; null for any other address. */
+  /** The address of an item's thumbnail in this size; null for any other address. */
   thumbnail(item, size) {
     const path = item?.thumbnail;
     if (typeof path !== "string" || !path.startsWith("/air_lora/thumbnail?")) return null;
@@ -58,16 +59,32 @@ export class Server {
   }
 }
 
-/** What is known of models, for all widgets of the page: asked for together, kept, and asked again while pending. */
+/** What is known about models, for all widgets of the page: requested together, kept, and repeated while pending. */
 export class Knowledge {
   constructor(server) {
     this.server = server;
     this.items = new Map();
     this.checkpoints = new Map();
-    /** Model → block → how strong Analyze found it there. @type {Map<string, Record<string, number>>} */
+    /** Model → block → its strength there, as measured by Analyze. @type {Map<string, Record<string, number>>} */
     this.strengths = new Map();
+    /** Model → a newer version at its service, for the same base model. @type {Map<string, any>} */
+    this.newer = new Map();
+    /** Model → the weight that its service suggests, if the item has none. @type {Map<string, any>} */
+    this.weights = new Map();
+    /** Models for which the service's answer is complete. @type {Set<string>} */
+    this.asked = new Set();
+    this.asking = new Set();
     this.waiting = new Map();
     this.listeners = new Set();
+  }
+
+  suggestedOf(model, checkpoint) {
+    return this.itemOf(model, checkpoint)?.suggested_weight ?? this.weights.get(model) ?? null;
+  }
+
+  /** Whether nothing more will become known about it. */
+  isAllKnown(model) {
+    return this.asked.has(model);
   }
 
   onChange(listener) {
@@ -83,7 +100,7 @@ export class Knowledge {
     return this.checkpoints.get(JSON.stringify(checkpoint ?? null)) ?? null;
   }
 
-  /** Asks for what is not known yet. Calls of one moment become one request. */
+  /** Requests what isn't known yet. Calls within a short time are combined into one request. */
   want(models, checkpoint) {
     const missing = models.filter(
       (model) => model && (this.items.get(keyOf(model, checkpoint)) ?? FORGOTTEN).isForgotten,
@@ -105,7 +122,7 @@ export class Knowledge {
     }
   }
 
-  /** What is known of a model is old (its file arrived): it is asked again. Until then it keeps its name and picture. */
+  /** Marks a model as outdated (its file arrived), so that it is requested again. It keeps its name and picture. */
   forget(model) {
     for (const [key, item] of this.items) {
       if (item.model === model || key.endsWith(`\n${model}`)) this.items.set(key, { ...item, isForgotten: true });
@@ -113,9 +130,11 @@ export class Knowledge {
     this.#tell();
   }
 
-  /** Forgets everything: a token or another setting may have changed what the sources say. */
+  /** Marks everything as outdated: a token or another setting may have changed what the sources return. */
   forgetAll() {
     for (const [key, item] of this.items) this.items.set(key, { ...item, isForgotten: true });
+    this.asked.clear();
+    this.asking.clear();
     this.#tell();
   }
 
@@ -134,6 +153,30 @@ export class Knowledge {
     const pending = models.filter((model) => this.itemOf(model, checkpoint)?.pending);
     if (pending.length && looks < MOST_LOOKS)
       setTimeout(() => this.#ask(pending, checkpoint, looks + 1), LOOK_AGAIN_MS);
+    this.#askNewer(models.filter((model) => !pending.includes(model)));
+  }
+
+  /** Checks for newer versions. The server asks the services once a day at most. */
+  async #askNewer(models, looks = 0) {
+    const open = models.filter((model) => !this.asking.has(model));
+    const some = open.slice(0, AT_ONCE);
+    if (!some.length) return;
+    if (open.length > AT_ONCE) setTimeout(() => this.#askNewer(open.slice(AT_ONCE)), 0);
+    for (const model of some) this.asking.add(model);
+    const answer = await this.server.post("/air_lora/newer", { models: some });
+    const unknown = new Set(answer.ok ? (answer.data.unknown ?? []) : []);
+    for (const model of unknown) this.asking.delete(model);
+    if (unknown.size && looks < MOST_LOOKS) setTimeout(() => this.#askNewer([...unknown], looks + 1), LOOK_AGAIN_MS);
+    for (const model of some) {
+      if (unknown.has(model) && looks < MOST_LOOKS) continue;
+      this.asked.add(model);
+      const newer = answer.ok ? answer.data.newer?.[model] : null;
+      const weight = answer.ok ? answer.data.weights?.[model] : null;
+      if (newer) this.newer.set(model, newer);
+      else this.newer.delete(model);
+      if (weight) this.weights.set(model, weight);
+    }
+    this.#tell();
   }
 
   #tell() {

@@ -1,9 +1,9 @@
 /**
  * The settings of AIR LoRA in ComfyUI's own dialog.
  *
- * What only the page needs (steps, range, default weight, the policy of new nodes) ComfyUI keeps. What the server needs
- * (tokens, folder, connections, offline) the server keeps, and ComfyUI's public settings file never sees a token.
- * The names here are the English ones; `locales/<lang>/settings.json` has those of other languages.
+ * ComfyUI stores the settings that only the page needs (steps, range, default weight, the policy of new nodes). The
+ * server stores its own (tokens, folder, connections, offline), so tokens are never in ComfyUI's public settings file.
+ * The names here are in English; `locales/<lang>/settings.json` contains those of other languages.
  */
 
 import { LEAST_WEIGHT, MOST_WEIGHT, NEW_WEIGHT } from "./rows/state.js";
@@ -15,7 +15,7 @@ const FINEST_STEP = 0.005;
 const COARSEST_STEP = 1;
 const POLICIES = ["error", "skip"];
 
-/** The settings of the rows as they hold together, whatever each of them says. @param {(id: string) => any} get */
+/** The settings of the rows, within their limits and consistent with each other. @param {(id: string) => any} get */
 export function readSettings(get) {
   const number = (id, otherwise, least, most) => {
     const value = get(id);
@@ -31,15 +31,24 @@ export function readSettings(get) {
     Math.max(least, number("AirLora.Widget.DefaultWeight", NEW_WEIGHT, LEAST_WEIGHT, MOST_WEIGHT)),
   );
   const policy = get("AirLora.Nodes.OnMismatch");
-  return { step, least, most, newWeight, onMismatch: POLICIES.includes(policy) ? policy : POLICIES[0] };
+  return {
+    step,
+    least,
+    most,
+    newWeight,
+    onMismatch: POLICIES.includes(policy) ? policy : POLICIES[0],
+    compact: get("AirLora.Widget.Compact") === true,
+  };
 }
 
 /**
  * For `registerExtension({settings})`.
  * @param server the pack's routes
- * @param {() => void} changed a token or another setting of the server is another now
+ * @param {() => void} changed called after a token or another setting of the server has changed
+ * @param {() => void} shown called after the look of the rows has changed
  */
-export function settingsPage(server, changed) {
+export function settingsPage(server, changed, shown = () => {}) {
+  const look = { onChange: () => setTimeout(shown, 0) }; // onChange is called before the value can be read
   const weight = {
     min: LEAST_WEIGHT,
     max: MOST_WEIGHT,
@@ -55,84 +64,105 @@ export function settingsPage(server, changed) {
       "Accounts",
       "AirLora.Accounts.Civitai",
       "CivitAI token",
-      "For LoRAs that CivitAI gives to signed-in users. Made on civitai.com, in your account settings. Kept on the server and never shown again.",
+      "For LoRAs that require a CivitAI account. Create a token in your account settings on civitai.com. The token is stored on the server and never shown again.",
       { type: () => tokenField(ask, "civitai", "CIVITAI_API_TOKEN") },
     ],
     [
       "Accounts",
       "AirLora.Accounts.HuggingFace",
       "Hugging Face token",
-      "For gated and private repositories. Made on huggingface.co, in your settings. Kept on the server and never shown again.",
+      "For gated and private repositories. Create a token in your settings on huggingface.co. The token is stored on the server and never shown again.",
       { type: () => tokenField(ask, "huggingface", "HF_TOKEN") },
     ],
     [
       "Downloads",
       "AirLora.Downloads.Folder",
       "Download folder",
-      "Which of ComfyUI's loras folders new files go to. More folders: extra_model_paths.yaml.",
+      "The loras folder where new files are saved. To add folders, edit extra_model_paths.yaml.",
       { type: () => folderField(ask, "AIR_LORA_DIR") },
     ],
     [
       "Downloads",
       "AirLora.Downloads.Connections",
       "Parallel connections",
-      "How many parts of a file are downloaded at once. Empty: the default.",
-      { type: () => numberField(ask, "AIR_LORA_CONNECTIONS", 1, 16) },
+      "How many parts of a file are downloaded at the same time. Leave empty to use the default.",
+      { type: () => numberField(ask, "AIR_LORA_CONNECTIONS", 1, 64) },
     ],
     [
       "Downloads",
       "AirLora.Downloads.Offline",
       "Offline",
-      "Uses only files on this disk. Nothing is asked of the network.",
-      { type: () => switchField(ask, "AIR_LORA_OFFLINE") },
+      "Doesn't contact CivitAI or Hugging Face. A shared store is still read.",
+      { type: () => switchField(ask, "AIR_LORA_OFFLINE", "offline", "offline") },
     ],
     [
       "Downloads",
       "AirLora.Downloads.Store",
       "Shared store",
-      "Where finished LoRAs are shared with other machines. Named when ComfyUI is started: docs/workers.md.",
+      "Where downloaded LoRAs are shared with other machines. Set it when you start ComfyUI. See docs/workers.md.",
       { type: () => storeField(ask, "AIR_LORA_STORE") },
     ],
     [
       "Pictures",
       "AirLora.Pictures.Level",
-      "Pictures up to",
-      "CivitAI's levels. Pictures above it are blurred until you click them, and are not kept. PG and PG13: the search asks for nothing beyond either.",
+      "Maximum content level",
+      "CivitAI's content levels. Pictures above this level are blurred until you click them, and aren't cached. With PG or PG13, searches don't go above this level either.",
       { type: () => picturesField(ask, "AIR_LORA_PICTURES") },
     ],
     [
       "Rows",
       "AirLora.Widget.DefaultWeight",
       "Weight of new LoRAs",
-      "What a LoRA starts with when it is added without a weight.",
+      "Used when you add a LoRA without a weight and no suggested weight is available.",
       { type: "number", defaultValue: NEW_WEIGHT, attrs: weight },
     ],
     [
       "Rows",
       "AirLora.Widget.Step",
-      "Step of weights",
-      "How much an arrow key or a short drag changes a weight. Shift: ten times as much, Alt: a fifth.",
+      "Weight step",
+      "How much an arrow key or a short drag changes a weight. Hold Shift for ten times as much, or Alt for a fifth.",
       { type: "number", defaultValue: STEP, attrs: { ...weight, min: FINEST_STEP, max: COARSEST_STEP, step: 0.01 } },
     ],
     [
       "Rows",
       "AirLora.Widget.Min",
-      "Least weight",
-      "How low a weight can be set in a row. The text may say less, down to -4.",
+      "Minimum weight",
+      "The lowest weight that you can set in a row. In the JSON, you can set weights down to -4.",
       { type: "number", defaultValue: LEAST_WEIGHT, attrs: weight },
     ],
     [
       "Rows",
       "AirLora.Widget.Max",
-      "Greatest weight",
-      "How high a weight can be set in a row. The text may say more, up to 4.",
+      "Maximum weight",
+      "The highest weight that you can set in a row. In the JSON, you can set weights up to 4.",
       { type: "number", defaultValue: MOST_WEIGHT, attrs: weight },
+    ],
+    [
+      "Rows",
+      "AirLora.Widget.Compact",
+      "Compact rows",
+      "Shows each LoRA on one line. To see its picture and trigger words, choose Info in its menu.",
+      { type: "boolean", defaultValue: false, ...look },
+    ],
+    [
+      "Endpoint",
+      "AirLora.Endpoint.On",
+      "Request endpoint",
+      "Lets programs written for the Runware API use this ComfyUI at /air_lora/v1. When it's off, all requests are rejected.",
+      { type: () => switchField(ask, "AIR_LORA_API", "endpoint", "endpointOn") },
+    ],
+    [
+      "Endpoint",
+      "AirLora.Endpoint.Key",
+      "Endpoint key",
+      "The key that other computers must send. This computer doesn't need one. Use at least 25 characters. The key is stored on the server and never shown again.",
+      { type: () => tokenField(ask, "endpoint", "AIR_LORA_API_KEY") },
     ],
     [
       "Nodes",
       "AirLora.Nodes.OnMismatch",
-      "When a LoRA does not fit",
-      "What a new Apply LoRA Array starts with. Nodes that are there already stay as they are.",
+      "When a LoRA is incompatible",
+      "The default for new Apply LoRA Array nodes. Existing nodes don't change.",
       {
         type: "combo",
         defaultValue: POLICIES[0],
@@ -157,7 +187,7 @@ export function settingsPage(server, changed) {
 const LOOKS = 40;
 const LOOK_MS = 75;
 
-/** Opens ComfyUI's settings at one of ours. The dialog has no public way to a single setting, so its own list is used. */
+/** Opens one of our settings. ComfyUI's dialog has no API for a single setting, so this clicks in its list. */
 export async function openSetting(app, id) {
   await app.extensionManager?.command?.execute?.("Comfy.ShowSettingsDialog");
   const ours = await appears(() =>

@@ -1,4 +1,4 @@
-/** Fields of the settings page whose values the server keeps. Each shows what is in force now and says what it did. */
+/** Fields of the settings page whose values the server stores. Each shows its current value and reports changes. */
 
 import { plain } from "./rows/format.js";
 import { t } from "./strings.js";
@@ -6,7 +6,7 @@ import { el, setText, testId } from "./view/dom.js";
 
 const TOGETHER_MS = 300;
 
-/** The fields of one dialog ask once. */
+/** All fields of a dialog share one request. */
 let asked = null;
 function settingsOf(server) {
   if (!asked || Date.now() - asked.when > TOGETHER_MS)
@@ -15,11 +15,11 @@ function settingsOf(server) {
 }
 
 /**
- * A control, and a line below it that says how it stands.
+ * A control, with a status line below it.
  * @param {{server: any, changed: () => void}} ask
- * @param {string} id what tests and styles call it
+ * @param {string} id the name for tests and styles
  * @param {HTMLElement[]} controls
- * @param {(data: any) => string} show puts the server's answer into the controls, and gives the line
+ * @param {(data: any) => string} show puts the server's answer into the controls, and returns the status line
  */
 function field({ server, changed }, id, controls, show) {
   const note = el("span", {
@@ -33,7 +33,7 @@ function field({ server, changed }, id, controls, show) {
     {
       class: "air-lora-setting",
       dataset: testId(id),
-      // ComfyUI's shortcuts and its own paste are not meant here.
+      // Keeps ComfyUI's shortcuts and its own paste from acting here.
       onkeydown: (event) => event.key !== "Escape" && event.stopPropagation(),
       onpaste: (event) => event.stopPropagation(),
     },
@@ -78,7 +78,7 @@ const reasonOf = (error) =>
     .replace(/([.?!])\. /g, "$1 ");
 const isHeld = (data, key) => (data.from_environment ?? []).includes(key);
 
-/** A token goes in and is never shown: the field is empty whether one is set or not. */
+/** A token can be set but is never shown: the field is empty whether one is set or not. */
 export function tokenField(ask, service, key) {
   const id = `setting-${service}`;
   const input = el("input", {
@@ -120,7 +120,7 @@ export function tokenField(ask, service, key) {
   return made.element;
 }
 
-const NAMES = { civitai: "CivitAI", huggingface: "Hugging Face" };
+const NAMES = { civitai: "CivitAI", huggingface: "Hugging Face", endpoint: "Endpoint" };
 
 /** One of ComfyUI's loras folders. */
 export function folderField(ask, key) {
@@ -146,7 +146,7 @@ export function folderField(ask, key) {
   return made.element;
 }
 
-/** Up to which of CivitAI's levels pictures are shown as they are. */
+/** The highest of CivitAI's levels at which pictures are shown without blur. */
 export function picturesField(ask, key) {
   const select = el("select", {
     class: "air-lora-text",
@@ -164,7 +164,7 @@ export function picturesField(ask, key) {
   return made.element;
 }
 
-/** A whole number; empty is the server's own default. */
+/** A whole number; empty means the server's default. */
 export function numberField(ask, key, least, most) {
   const input = el("input", {
     type: "number",
@@ -185,18 +185,19 @@ export function numberField(ask, key, least, most) {
   return made.element;
 }
 
-export function switchField(ask, key) {
+/** @param {string} id the name for tests @param {string} name of its text in strings.js */
+export function switchField(ask, key, id, name) {
   const button = el("button", {
     type: "button",
     role: "switch",
     class: "air-lora-switch",
     "aria-checked": "false",
-    "aria-label": t("offline"),
-    dataset: testId("setting-offline-input"),
+    "aria-label": t(name),
+    dataset: testId(`setting-${id}-input`),
     onclick: () =>
       made.save("/air_lora/settings", { key, value: button.getAttribute("aria-checked") === "true" ? "0" : "1" }),
   });
-  const made = field(ask, "setting-offline", [button], (data) => {
+  const made = field(ask, `setting-${id}`, [button], (data) => {
     const isOn = /^(1|true|yes|on)$/i.test(data.values?.[key] ?? "");
     button.setAttribute("aria-checked", String(isOn));
     made.lock(isHeld(data, key));
@@ -205,9 +206,9 @@ export function switchField(ask, key) {
   return made.element;
 }
 
-const ELSEWHERE = "elsewhere"; // what the server says of a folder, whose place is nobody's business
+const ELSEWHERE = "elsewhere"; // what the server sends for a folder, since its path is private
 
-/** Where files are shared with other machines: shown, since a page may not say where a server writes. */
+/** Where files are shared with other machines. It's read-only, because a page must not choose where a server writes. */
 export function storeField(ask, key) {
   const shown = el("span", { class: "air-lora-setting-value", dataset: testId("setting-store-value") });
   const made = field(ask, "setting-store", [shown], (data) => {

@@ -1,6 +1,6 @@
 /**
- * What a failed run says of single LoRAs, as ComfyUI's `execution_error` carries it: one line for each,
- * "LoRA 2 (lora[1].model): nothing has this name. Check the name." Pure but for the functions handed in.
+ * The errors of single LoRAs in a failed run, from ComfyUI's `execution_error`, with one line for each:
+ * "LoRA 2 (lora[1].model): nothing has this name. Check the name." Pure except for the functions passed in.
  */
 
 import { plain } from "./rows/format.js";
@@ -9,10 +9,13 @@ import { t } from "./strings.js";
 const LINE = /^(?:.*\.)?(?:LoRA \d+ \()?((lora|more|lora_stack)\[(\d+)\])(?:\.\w+)*\)?: (\S.*)$/;
 const MOST_TOASTS = 4;
 const MOST_TEXT = 400;
-// "civitai:1@2 (Ink) was made for …": row and toast have its name already, and little room.
+// "civitai:1@2 (Ink) was made for …": the row and the toast already show the name, and have little room.
 const NAME_BEFORE = /^"?(?:civitai|huggingface|runware|sha256):[^\s":]*"?(?: \([^()\n]{1,100}\))?:? (?=\S)/;
 
-/** @returns {Array<{place: string, index: number | null, text: string}>} `index` of the row; null: the entry came over a wire */
+/**
+ * @returns {Array<{place: string, index: number | null, text: string}>} `index` of the row; null: the entry came from a
+ *   link
+ */
 export function rowErrors(message) {
   const found = [];
   for (const line of String(message ?? "")
@@ -41,9 +44,9 @@ export function nodeAt(graph, id) {
 }
 
 /**
- * Tells of each row that failed, and marks it.
+ * Reports each row that failed, and marks it.
  * @param detail of `execution_error`
- * @param editor the rows of the node that failed, or null where it shows none
+ * @param editor the rows of the node that failed, or null if it shows none
  * @param {(severity: string, summary: string, detail: string) => void} toast
  */
 export function tellFailures(detail, editor, toast) {

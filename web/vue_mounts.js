@@ -1,12 +1,12 @@
 /**
- * Keeps rows where Nodes 2.0 draws them.
+ * Keeps rows in the nodes that Nodes 2.0 draws.
  *
- * It puts a widget's element into the page once. A node that takes the place of another of the same number (undo, another
- * workflow) would go on showing the rows of the one that is gone.
+ * Nodes 2.0 adds a widget's element to the page only once. When a node replaces another node with the same ID (undo,
+ * another workflow), it would still show the rows of the old node.
  */
 
 /**
- * @param {Iterable<{element: HTMLElement}>} editors those that live
+ * @param {Iterable<{element: HTMLElement}>} editors the editors in use
  * @param {(editor: any) => any} nodeOf the node that shows an editor's rows
  * @param {any} graph the graph that is on the screen
  */
@@ -26,7 +26,7 @@ export function putRowsInPlace(editors, nodeOf, graph) {
   }
 }
 
-/** Rows that came after the node was drawn: its place is there, and empty. */
+/** Adds rows that were created after the node was drawn to their empty place in it. */
 function place(drawn, element) {
   const row = drawn.querySelector('[data-widget-name="lora"]');
   const spot =

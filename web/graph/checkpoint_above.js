@@ -1,12 +1,13 @@
 /**
- * Which checkpoint file is behind a node's MODEL input? Pure over ComfyUI's graph objects.
+ * Finds the checkpoint file upstream of a node's MODEL input. Pure; works on ComfyUI's graph objects.
  *
- * MODEL is followed up the links as the prompt will have it: through reroutes, other nodes that take and give a model, the
- * chosen input of switches, contexts and pipes, past what is muted or bypassed, into subgraphs and out of them, through
- * Set and Get nodes and Use Everywhere, to the loader whose widget names a file. Where several may be meant, none is named.
+ * Follows MODEL up the links in the same way as the prompt: through reroutes, other nodes that take and return a model,
+ * the chosen input of switches, contexts and pipes, past muted or bypassed nodes, into subgraphs and out of them, and
+ * through Set and Get nodes and Use Everywhere, to the loader whose widget names a file. If several files are possible,
+ * it returns none.
  *
- * Not from `app.graphToPrompt()`, though it would know: it serializes every widget, and those of other packs roll dice
- * and ask servers when they are serialized.
+ * Doesn't use `app.graphToPrompt()`, which has the answer too: it serializes every widget, and some widgets of other
+ * packs draw random numbers or send requests when they are serialized.
  */
 
 import {
@@ -30,7 +31,10 @@ const SUBGRAPH_INPUT = -10;
 const SUBGRAPH_OUTPUT = -20;
 const MOST_STEPS = 500;
 
-/** What a walk finds: nothing, UNKNOWN, or a file. @typedef {null | typeof UNKNOWN | {folder: string, name: string}} Found */
+/**
+ * The result of a walk: nothing, UNKNOWN, or a file.
+ * @typedef {null | typeof UNKNOWN | {folder: string, name: string}} Found
+ */
 
 /** @returns {{folder: string, name: string} | null} */
 export function checkpointAbove(node, rootGraph) {
@@ -40,7 +44,7 @@ export function checkpointAbove(node, rootGraph) {
   return found === UNKNOWN ? null : found;
 }
 
-/** A node without a MODEL (an array on its own): the first node that takes its outputs and has one. */
+/** For a node without a MODEL input (such as LoRA Array): uses the first node downstream that has one. */
 function fromNodesBelow(node, walk) {
   const waiting = [node];
   const met = new Set();
@@ -71,7 +75,7 @@ function fromInput(node, slot, walk) {
 function fromLink(graph, link, walk) {
   const step = `${graph.id ?? ""}/${link.id}`;
   walk.steps += 1;
-  if (walk.path.has(step)) return null; // a circle
+  if (walk.path.has(step)) return null; // a cycle
   if (walk.steps > MOST_STEPS) return UNKNOWN;
   walk.path.add(step);
   try {
@@ -85,7 +89,7 @@ function fromLink(graph, link, walk) {
   }
 }
 
-/** Out of a subgraph: to the node that stands for it in the graph around it. */
+/** Leaves a subgraph: continues at the subgraph's node in the graph that contains it. */
 function fromHost(subgraph, slot, walk) {
   const host = findHost(walk.root, subgraph);
   return host ? fromInput(host, slot, walk) : null;
@@ -114,11 +118,11 @@ function fromNode(node, outputSlot, walk) {
     found.set(one === UNKNOWN ? one : `${one.folder}/${one.name}`, one);
   }
   if (found.size > 1) return UNKNOWN;
-  // Where no model can come in, the node makes one: from what it doesn't say.
+  // A node that no model can enter makes one itself, from an unknown file.
   return [...found.values()][0] ?? (chosen.slots.length || isBypassed(node) ? null : UNKNOWN);
 }
 
-/** What a loader gives instead of its file where a model is connected to it (Easy Use's `model_override`). */
+/** The model that a loader returns instead of its file if a model is connected to it (Easy Use's `model_override`). */
 function overridden(node, walk) {
   for (const slot of modelsBesideFile(node)) {
     const found = fromInput(node, slot, walk);
@@ -140,7 +144,7 @@ function fileOf(node, type) {
   return null;
 }
 
-/** A Get node is joined by its name to a Set node: in its own graph, in those around it, or anywhere. */
+/** A Get node is joined to the Set node with the same name: in its own graph, in those around it, or anywhere. */
 function fromSetNode(node, walk) {
   const name = node.widgets?.[0]?.value;
   if (!name) return null;
@@ -152,7 +156,7 @@ function fromSetNode(node, walk) {
   return null;
 }
 
-/** This graph, then each around it, then all. */
+/** This graph, then each graph that contains it, then all graphs. */
 function graphsFrom(graph, root) {
   const graphs = new Set([graph]);
   for (let host = findHost(root, graph); host?.graph; host = host.graph === root ? null : findHost(root, host.graph))

@@ -1,15 +1,15 @@
-/** Which of its inputs a node hands on: what is muted or bypassed, switches, contexts and merges. Pure. */
+/** Which of its inputs a node passes on: muted and bypassed nodes, switches, contexts and merges. Pure. */
 
 import { linkOf, nodeOf } from "./links.js";
 
 const MUTED = 2;
 const BYPASSED = 4;
 
-/** Nobody but the run itself knows. */
+/** Only the run itself can determine it. */
 export const UNKNOWN = Symbol("unknown");
 
 const either = (yes, no) => (value) => (value ? yes : no);
-/** Nodes that hand on one input, chosen by a widget: the widget, and which input a value of it means. */
+/** Nodes that pass on one input, chosen by a widget: the widget, and the input for each of its values. */
 const SWITCHES = {
   ComfySwitchNode: ["switch", either("on_true", "on_false")],
   ComfySoftSwitchNode: ["switch", either("on_true", "on_false")],
@@ -23,7 +23,7 @@ const SWITCHES = {
   "easy anythingIndexSwitch": ["index", (value) => `value${value}`],
   "easy ifElse": ["boolean", either("on_true", "on_false")],
 };
-/** Those that hand on the first input that there is. */
+/** Nodes that pass on the first connected input. */
 const FIRST_OF = new Set(["Any Switch (rgthree)", "Context Switch (rgthree)", "Context Switch Big (rgthree)"]);
 const HOLDS_MODELS = /CONTEXT|PIPE/i;
 
@@ -31,7 +31,10 @@ export const classOf = (node) => String(node.comfyClass ?? node.type ?? "");
 export const isMuted = (node) => node.mode === MUTED;
 export const isBypassed = (node) => node.mode === BYPASSED;
 
-/** @returns {{slots: number[], isFirst: boolean} | typeof UNKNOWN} the inputs that may hold the model; `isFirst`: the first that has one */
+/**
+ * @returns {{slots: number[], isFirst: boolean} | typeof UNKNOWN} the inputs that may have the model; `isFirst`: the
+ *   first that has one counts
+ */
 export function slotsOfModel(node, outputSlot) {
   const inputs = node.inputs ?? [];
   const slots = (test) => inputs.flatMap((input, slot) => (test(input) ? [slot] : []));
@@ -49,31 +52,31 @@ export function slotsOfModel(node, outputSlot) {
   }
   if (FIRST_OF.has(type)) return { slots: slots(() => true), isFirst: true };
   const models = slots((input) => input.type === "MODEL");
-  // Of a merge of two models, the first is what the second is merged into.
+  // In a merge of two models, the second is merged into the first.
   if (models.length && /merge/i.test(type)) return { slots: models, isFirst: true };
   const contexts = slots((input) => HOLDS_MODELS.test(String(input.type)));
-  // A context's own input stands before what the context brings.
+  // A MODEL input of a context node overrides the model in the context.
   if (models.length) return { slots: [...models, ...contexts], isFirst: contexts.length > 0 };
   if (contexts.length) return { slots: contexts, isFirst: false };
   const own = inputs.filter((input) => !input.widget);
   return { slots: slots((input) => !input.widget && (input.type === "*" || own.length === 1)), isFirst: false };
 }
 
-/** Inspire's shared loaders give what was kept under this key, whatever file they name. */
+/** Inspire's shared loaders return what is cached under this key, whatever file they name. */
 const givesKept = (node) =>
   Boolean(valueOf(node, "key_opt")) &&
   valueOf(node, "key_opt") !== UNKNOWN &&
   valueOf(node, "mode") !== "Override Cache";
 const isRandom = (node) => (node.widgets ?? []).some(({ name, value }) => /random/i.test(name) && value === true);
 
-/** Whether a loader gives another file than its widget names, as only the run will tell. */
+/** Whether a loader may return another file than its widget names, which only the run determines. */
 export const isNamedInVain = (node) => isRandom(node) || givesKept(node);
 
-/** The inputs by which a loader that names a file takes a model all the same. */
+/** The MODEL inputs of a loader that also names a file. */
 export const modelsBesideFile = (node) =>
   (node.inputs ?? []).flatMap((input, slot) => (input.type === "MODEL" ? [slot] : []));
 
-/** What a widget says; over a wire, what the primitive at its other end says. */
+/** A widget's value; if it has a link, the value of the primitive node at its other end. */
 export function valueOf(node, name) {
   const widget = (node.widgets ?? []).find((each) => each.name === name);
   const input = (node.inputs ?? []).find((each) => each.name === name || each.widget?.name === name);

@@ -1,4 +1,4 @@
-/** Links of ComfyUI's graph objects, as every release of the front end keeps them. Pure. */
+/** Links of ComfyUI's graph objects, in the format of every release of the front end. Pure. */
 
 export function linkOf(graph, id) {
   if (id === null || id === undefined || !graph) return null;
@@ -11,7 +11,7 @@ export function nodeOf(graph, id) {
   return graph.getNodeById?.(id) ?? nodesOf(graph).find((node) => node.id === id) ?? null;
 }
 
-/** The node that stands for a subgraph in the graph around it. */
+/** The node of a subgraph in the graph that contains it. */
 export function findHost(graph, subgraph, met = new Set()) {
   if (!graph || met.has(graph)) return null;
   met.add(graph);
@@ -25,7 +25,7 @@ export function findHost(graph, subgraph, met = new Set()) {
 }
 
 /**
- * The link that Use Everywhere puts into the prompt where an input has none: it notes each in the workflow's `extra`.
+ * The link that Use Everywhere adds to the prompt for an input without one. It stores each in the workflow's `extra`.
  * @returns {{id: string, origin_id: number | string, origin_slot: number} | null}
  */
 export function broadcastTo(node, slot) {

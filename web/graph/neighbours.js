@@ -1,4 +1,4 @@
-/** What lies near a node in the graph: whether its text is wired, and which prompt its CLIP feeds. Pure. */
+/** The surroundings of a node in the graph: whether its text is linked, and which prompt its CLIP goes to. Pure. */
 
 import { findHost, linkOf, nodeOf } from "./links.js";
 
@@ -8,8 +8,8 @@ const MOST_NODES = 200;
 const MOST_DEPTH = 50;
 
 /**
- * Whether an input that has a widget gets its value over a wire. Inside a subgraph, a promoted widget is linked to the
- * subgraph's input, and the value still is the widget's, unless the node outside has a wire there.
+ * Whether an input that has a widget gets its value from a link. Inside a subgraph, a promoted widget is linked to the
+ * subgraph's input, but the value is still the widget's, unless the subgraph's node has a link there.
  * @returns {"wired" | "free"}
  */
 export function hostInputOf(node, input, root) {
@@ -21,7 +21,7 @@ export function hostInputOf(node, input, root) {
   return host && outer && outer.link !== null && outer.link !== undefined ? hostInputOf(host, outer, root) : "free";
 }
 
-/** The first text widget below this node's CLIP output (the positive prompt, as graphs are drawn), or near the node. */
+/** The first text widget downstream of this node's CLIP output, which is usually the positive prompt; null if none. */
 export function promptWidgetNear(node, root) {
   const waiting = [...below(node, (output) => output.type === "CLIP", root)];
   const met = new Set();
@@ -39,7 +39,7 @@ export function promptWidgetNear(node, root) {
   return null;
 }
 
-/** What a node's outputs feed: also out of the subgraph that it lies in, and into one that it feeds. */
+/** The nodes that a node's outputs are linked to, also outside its own subgraph and inside a linked subgraph. */
 function* below(node, isWanted, root) {
   for (const output of (node.outputs ?? []).filter(isWanted)) {
     yield* fedBy(node.graph, output.links, root);

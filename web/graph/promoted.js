@@ -1,4 +1,4 @@
-/** A widget that a subgraph shows on its own node: which text counts, and whose rows they are. Pure. */
+/** Widgets that a subgraph shows on its own node: which text counts, and which node the rows belong to. Pure. */
 
 import { findHost, linkOf, nodeOf } from "./links.js";
 
@@ -6,8 +6,9 @@ const SUBGRAPH_INPUT = -10;
 const MOST_DEPTH = 50;
 
 /**
- * The widget whose text counts for this input: ComfyUI runs a promoted input with what the outermost subgraph node says.
- * @returns {{node: any, widget: any} | null} null where the input is not promoted
+ * The widget whose text counts for this input: for a promoted input, ComfyUI uses the value on the outermost subgraph
+ * node.
+ * @returns {{node: any, widget: any} | null} null if the input isn't promoted
  */
 export function outermost(node, name, root) {
   let found = null;
@@ -26,7 +27,7 @@ export function outermost(node, name, root) {
   return found;
 }
 
-/** The node inside that a subgraph node's input is for, through all subgraphs between; null where there is none. */
+/** The innermost node that a subgraph node's input leads to, through all subgraphs between; null if there is none. */
 export function innermost(host, name) {
   let [outer, outerName] = [host, name];
   for (let depth = 0; depth < MOST_DEPTH; depth += 1) {

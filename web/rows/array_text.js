@@ -1,16 +1,16 @@
 /**
- * JSON text of the widget <-> rows. Pure; the text is the truth, and what is not edited is written back as it was.
+ * JSON text of the widget <-> rows. Pure. The text is the source of truth; what isn't edited is written back unchanged.
  *
- * Read here is strict JSON alone: an array of entries, one entry, a Runware task with a `lora` member, or an array of
- * tasks of which one has it. Everything else is `ok: false` and stays text; the server reads it if somebody asks.
+ * Reads only strict JSON: an array of entries, one entry, a Runware task with a `lora` member, or an array of tasks of
+ * which one has it. Everything else is `ok: false` and stays text; the server reads it on request.
  */
 
 /**
- * @typedef {{ key: number, entry: any }} Row `entry` is what the array holds at this place, unknown fields included;
- *   `key` stays the same while the row lives, however it moves.
+ * @typedef {{ key: number, entry: any }} Row `entry` is the array's value at this index, including unknown fields;
+ *   `key` stays the same as long as the row exists, even if it moves.
  * @typedef {{ ok: true, rows: Row[], wrapper: Wrapper } | { ok: false, reason: string, rows: Row[], wrapper: null }} Reading
  * @typedef {{ kind: "array" } | { kind: "single" } | { kind: "task", task: object } |
- *   { kind: "tasks", tasks: any[], index: number }} Wrapper what the entries lie in
+ *   { kind: "tasks", tasks: any[], index: number }} Wrapper what contains the entries
  */
 
 let lastKey = 0;
@@ -35,15 +35,15 @@ export function readArray(text) {
   }
   if (hasLora(value)) return read(value.lora, { kind: "task", task: value });
   if (isObject(value)) {
-    return "model" in value ? read([value], { kind: "single" }) : refused('an object without "model"');
+    return "model" in value ? read([value], { kind: "single" }) : refused('the object has no "model"');
   }
-  if (!Array.isArray(value)) return refused("neither an array nor an object");
+  if (!Array.isArray(value)) return refused("expected an array or an object");
   const tasks = value.filter(hasLora);
   if (tasks.length === 0) return read(value, { kind: "array" });
   if (tasks.some((task) => JSON.stringify(task.lora) !== JSON.stringify(tasks[0].lora))) {
-    return refused("several tasks with different lora arrays");
+    return refused("the request has several tasks with different lora arrays");
   }
-  if (tasks.length > 1) return refused("several tasks");
+  if (tasks.length > 1) return refused("the request has several tasks");
   return read(tasks[0].lora, { kind: "tasks", tasks: value, index: value.indexOf(tasks[0]) });
 }
 
@@ -57,7 +57,7 @@ function refused(/** @type {string} */ reason) {
   return { ok: false, reason, rows: [], wrapper: null };
 }
 
-/** The text of these rows, one entry a line; a request around them is kept. */
+/** The text of these rows, with one entry on each line. A request around them is kept. */
 export function writeArray(rows, wrapper = { kind: "array" }) {
   const entries = rows.map((row) => row.entry);
   if (wrapper.kind === "task") return JSON.stringify({ ...wrapper.task, lora: entries }, null, 2);
@@ -77,7 +77,7 @@ function oneLine(value) {
   return members.length ? `{ ${members.join(", ")} }` : "{}";
 }
 
-/** Rows of a new reading keep the keys of equal rows of the old one, so that the page keeps its elements. */
+/** Gives new rows the keys of old rows with the same model, so that the page keeps its elements. */
 export function keepKeys(oldRows, newRows) {
   const free = new Map();
   for (const row of oldRows) {

@@ -1,6 +1,6 @@
-/** Block weights as bars: from what an entry says to a factor for each block, and back. Pure. */
+/** Block weights as bars: converts an entry's value to a factor for each block, and back. Pure. */
 
-/** By structure, then the community's: as `lora_resolver/array/block_weights.py` knows them. */
+/** Presets by structure, then the community's, as in `lora_resolver/array/block_weights.py`. */
 export const STRUCTURAL = ["early", "middle", "late", "attention", "mlp", "input", "output", "single", "double"].concat(
   ["no text encoder"],
 );
@@ -11,10 +11,10 @@ const MOST = 4;
 /** @param {Array<[string, number[]]>} rows name of a row of blocks, and its numbers */
 export const blockNames = (rows) => rows.flatMap(([row, numbers]) => numbers.map((number) => `${row}.${number}`));
 
-/** Whether a pattern names whole blocks, so that bars can show all that it says. */
+/** Whether a pattern names whole blocks, so that bars can show it completely. */
 const isWhole = (pattern) => /^[a-z_]+(\.(\d+(-\d+)?|\*))?$/.test(pattern);
 
-/** Whether a pattern names something beside the rows of blocks, as `text_encoder` or `img_in`. */
+/** Whether a pattern names something outside the rows of blocks, such as `text_encoder` or `img_in`. */
 const isOutside = (pattern, rows) => !pattern.startsWith("*") && !rows.some(([row]) => row === pattern.split(".")[0]);
 
 function matches(pattern, block) {
@@ -26,7 +26,7 @@ function matches(pattern, block) {
   return Number(number) >= first && Number(number) <= last;
 }
 
-/** Block → factor; null where what the entry says cannot be shown block by block. */
+/** Block → factor; null if the entry's value can't be shown block by block. */
 export function factorsOf(blocks, rows) {
   const names = blockNames(rows);
   const factors = Object.fromEntries(names.map((name) => [name, 1]));
@@ -48,8 +48,8 @@ export function factorsOf(blocks, rows) {
 }
 
 /**
- * What an entry has to say for these factors: names of blocks in runs, without those of factor 1; null where none is left.
- * What it said of other things than blocks stays.
+ * The entry's value for these factors: ranges of blocks, without those of factor 1; null if none is left. Patterns in
+ * `before` that name anything other than blocks are kept.
  */
 export function blocksOfFactors(factors, rows, before = null) {
   const said = typeof before === "object" && before !== null ? Object.entries(before) : [];

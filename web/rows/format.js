@@ -1,6 +1,6 @@
-/** Numbers and names as people read them. Pure. */
+/** Formats numbers and names for people. Pure. */
 
-/** "0.75", "1.00", "-0.3": two decimals at least what a weight needs, no trailing noise of binary fractions. */
+/** "0.75", "1.00", "-0.30": at least two decimals, and no rounding errors of binary fractions. */
 export function weightText(weight) {
   if (typeof weight !== "number" || !Number.isFinite(weight)) return String(weight ?? "");
   const rounded = Math.round(weight * 10000) / 10000;
@@ -8,14 +8,14 @@ export function weightText(weight) {
   return rounded.toFixed(Math.max(2, decimals));
 }
 
-/** The number that somebody typed, a comma as decimal sign included; null when it is none. */
+/** The number that a user typed, with a point or a comma as the decimal sign; null if it isn't a number. */
 export function typedWeight(text) {
   const plain = text.trim().replace("−", "-").replace(",", ".");
   if (!/^[+-]?(\d+\.?\d*|\.\d+)$/.test(plain)) return null;
   return Number(plain);
 }
 
-/** Bytes in the units of services: 170.5 MB. */
+/** A number of bytes in the units that services use: 170.5 MB. */
 export function sizeText(bytes) {
   if (!Number.isFinite(bytes) || bytes < 0) return "";
   if (bytes < 1e6) return `${Math.max(1, Math.round(bytes / 1e3))} kB`;
@@ -23,13 +23,13 @@ export function sizeText(bytes) {
   return `${(bytes / 1e9).toFixed(2)} GB`;
 }
 
-// Marks that turn the reading direction, and characters without a shape: a name must not rearrange the page's text.
+// Marks that change the reading direction, and invisible characters: a name must not rearrange the page's text.
 // eslint-disable-next-line no-control-regex
 const UNSHOWN =
   /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\u{e0000}-\u{e007f}]/gu;
 const HALF_OF_A_PAIR = /[\ud800-\udbff]$/;
 
-/** Text of strangers on one line, no longer than `most` characters. */
+/** Untrusted text on one line, with at most `most` characters. */
 export function plain(text, most = 120) {
   const line = String(text ?? "")
     .slice(0, most * 4)
@@ -39,12 +39,12 @@ export function plain(text, most = 120) {
   return line.length > most ? `${line.slice(0, most - 1).replace(HALF_OF_A_PAIR, "")}…` : line;
 }
 
-/** A name for a model of which nothing is known but its identifier. */
+/** A name for a model of which only the identifier is known. */
 export function shortModel(model) {
   const text = plain(model, 400).replace(/^urn:air:[^:]*:lora:/, "");
   if (text.startsWith("local:"))
     return plain((text.slice(6).split("/").at(-1) ?? "").replace(/\.(safetensors|sft)$/i, ""), 80);
-  // Half of the files there are called "lora" or "pytorch_lora_weights": the repository is what tells them apart.
+  // Half of the files there are called "lora" or "pytorch_lora_weights"; only the repository distinguishes them.
   if (/^(huggingface|hf):/.test(text))
     return plain(
       text
@@ -59,7 +59,7 @@ export function shortModel(model) {
   return plain(text, 80);
 }
 
-/** What an error says and what helps, as sentences: the server's have no full stop where they are parts of one. */
+/** An error's message and remedy as sentences. Adds the full stop, which some of the server's texts don't have. */
 export function told(error) {
   const sentences = [error?.message, error?.remedy].filter(Boolean).map((each) => plain(each, 300));
   return sentences.map((each) => (/[.!?…]$/.test(each) ? each : `${each}.`)).join(" ");

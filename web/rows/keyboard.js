@@ -11,7 +11,7 @@ export function within(weight, { least = LEAST_WEIGHT, most = MOST_WEIGHT } = {}
   return Math.min(most, Math.max(least, Math.round(weight * 10000) / 10000));
 }
 
-/** The weight after this key, or null where the key does not change it. */
+/** The weight after this key, or null if the key doesn't change it. */
 export function weightAfterKey(event, weight, settings = {}) {
   const step = stepOf(event, settings.step);
   switch (event.key) {

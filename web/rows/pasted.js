@@ -1,14 +1,14 @@
-/** Which pasted text names LoRAs. What it names is the server's to say. Pure. */
+/** Whether pasted text names LoRAs. Which ones, the server determines. Pure. */
 
 const IDENTIFIER = /^((urn:air|air|civitai|huggingface|hf|sha256|local|runware|bfl):\S+|\d+@\d+)$/i;
 const ADDRESS = /^https?:\/\/(www\.)?(civitai\.(com|red|green)|huggingface\.co)\/\S+$/i;
 
-/** Text that isn't a search: an identifier, an address, a tag, or anything of several lines. */
+/** Whether the text isn't a search: an identifier, an address, a tag, or anything of several lines. */
 export const looksPasted = (text) => /[\n[{<]|:\/\//.test(text.trim()) || IDENTIFIER.test(text.trim().split(/\s/)[0]);
 
 /**
- * Text that can be meant for nothing but the rows: on the canvas, an address may be meant for a picture, a workflow for the
- * graph, and lines for a note.
+ * Whether the text can only be meant for the rows. On the canvas, an address may be meant for a picture, a workflow for
+ * the graph, and lines for a note.
  */
 export function namesLoras(text) {
   const trimmed = text.trim();

@@ -1,7 +1,7 @@
 /** Trigger words in a prompt's text. Pure. */
 
 /**
- * The prompt with the words that it lacks at its end.
+ * Appends missing words to a prompt.
  * @param {string} prompt @param {string[]} words
  * @returns {{text: string, added: string[]}}
  */
@@ -13,7 +13,7 @@ export function appended(prompt, words) {
   return { text: [before, ...added].filter(Boolean).join(", "), added };
 }
 
-/** What stands between commas, without the brackets of emphasis: "(neon city:1.2)" has "neon city". */
+/** The parts between commas, without the brackets of emphasis: "(neon city:1.2)" has "neon city". */
 const partsOf = (text) =>
   text
     .split(/[,\n]/)

@@ -1,4 +1,4 @@
-/** When an entry counts: its weight over the steps, as `lora_resolver/array/schedule.py` reads it. Pure. */
+/** An entry's weight over the steps, as `lora_resolver/array/schedule.py` reads it. Pure. */
 
 const LEAST_WEIGHT = -4;
 const MOST_WEIGHT = 4;
@@ -6,10 +6,10 @@ const MOST_POINTS = 64;
 
 export const isPoints = (weight) => Array.isArray(weight);
 
-/** The points of an entry, one for a plain weight. */
+/** The points of an entry; a plain weight is one point. */
 export const pointsOf = (entry) => (isPoints(entry.weight) ? entry.weight : [[0, entry.weight ?? 1]]);
 
-/** Whether a weight of points is one that the server takes. */
+/** Whether the server accepts a weight of points. */
 export function arePoints(weight, last = 1) {
   return (
     weight.length >= 2 &&
@@ -28,10 +28,10 @@ export function arePoints(weight, last = 1) {
 const isBetween = (value, least, most) =>
   typeof value === "number" && Number.isFinite(value) && value >= least && value <= most;
 
-/** The largest position in this way of counting. */
+/** The largest position in the entry's unit. */
 export const lastOf = (entry) => (entry.count === "numbers" ? 10000 : 1);
 
-/** The weight that is farthest from zero: what one number shows of all. */
+/** The weight that is farthest from zero, which is shown as the one number for all points. */
 export function strongest(weight) {
   if (!isPoints(weight)) return weight;
   const weights = weight.map((point) => point?.[1]).filter((each) => typeof each === "number");
@@ -39,7 +39,7 @@ export function strongest(weight) {
   return weights.reduce((most, each) => (further(each, most) ? each : most), weights[0] ?? Number.NaN);
 }
 
-/** The form of points: their positions, and their weights as shares of the strongest; null where all are 0. */
+/** The form of points: their positions, and their weights as shares of the strongest; null if all are 0. */
 export function formOf(weight) {
   const now = strongest(weight);
   return now ? weight.map(([position, each]) => [position, each / now]) : null;
@@ -67,7 +67,7 @@ export function weightAt(entry, position) {
   return before[1];
 }
 
-/** Whether it is anything but one weight all along. */
+/** Whether the entry isn't a single weight over all steps. */
 export function changesOverSteps(entry) {
   return (
     (entry.start ?? 0) > 0 ||
@@ -76,7 +76,7 @@ export function changesOverSteps(entry) {
   );
 }
 
-/** What is wrong with start and end: whether the server refuses them. */
+/** Whether the server rejects start and end. */
 export function isSpanWrong(entry) {
   const last = lastOf(entry);
   const { start = 0, end = last } = entry;

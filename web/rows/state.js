@@ -1,4 +1,4 @@
-/** Edits of rows. Pure: each takes rows and gives new ones; nothing is changed in place, so undo keeps what it kept. */
+/** Edits of rows. Pure: each takes rows and returns new ones. Nothing is changed in place, so undo keeps its states. */
 
 import { newRow } from "./array_text.js";
 import { arePoints, changesOverSteps, formOf, isPoints, isSpanWrong, lastOf, ofForm, strongest } from "./schedule.js";
@@ -14,13 +14,13 @@ export const modelOf = (row) => {
   return typeof model === "string" ? model.trim() : Number.isInteger(model) ? String(model) : "";
 };
 export const isOn = (row) => isEntry(row) && row.entry.enabled !== false;
-/** Of points over the steps, the strongest. */
+/** The weight; for points over the steps, the strongest. */
 export const weightOf = (row) => strongest(row.entry?.weight ?? DEFAULT_WEIGHT);
 export const isScheduled = (row) => isEntry(row) && changesOverSteps(row.entry);
 export const blocksOf = (row) => row.entry?.blocks ?? null;
 export const clipWeightOf = (row) => row.entry?.clip_weight ?? null;
 
-/** What is wrong with this row whatever its model is: a name in strings.js, or null. */
+/** What is wrong with this row, independent of its model: a name in strings.js, or null. */
 export function faultOf(row) {
   if (!isEntry(row)) return "stateUnreadable";
   if (modelOf(row) === "") return "noModel";
@@ -31,7 +31,7 @@ export function faultOf(row) {
   return isWeight(weightOf(row)) && (clipWeightOf(row) === null || isWeight(clipWeightOf(row))) ? null : "wrongWeight";
 }
 
-/** As the server reads an entry: another key is an error there. */
+/** The keys that the server accepts in an entry. Any other key is an error there. */
 const KEYS = new Set(
   ["model", "weight", "transformer", "clip_weight", "enabled"].concat([
     "start",
@@ -63,14 +63,14 @@ export function setOn(rows, key, on) {
 
 export const setAllOn = (rows, on) => rows.reduce((made, row) => setOn(made, row.key, on), rows);
 
-/** Points over the steps keep their form, also through 0, which is typed on the way to 0.6. */
+/** Points over the steps keep their form, even when the weight is 0 for a moment while a user types 0.6. */
 export const setWeight = (rows, key, weight) =>
   changed(rows, key, (entry) => ({
     ...entry,
     weight: isPoints(entry.weight) ? scaled(key, entry.weight, weight) : weight,
   }));
 
-/** Row → the form that its points had, and the points that were made of it last. */
+/** Row → the form that its points had, and the points that were last made from it. */
 const forms = new Map();
 
 function scaled(key, points, goal) {
@@ -82,7 +82,7 @@ function scaled(key, points, goal) {
   return made;
 }
 
-/** Members of the entry; one that is null is removed. */
+/** Sets members of the entry; a member that is null is removed. */
 export function setMembers(rows, key, members) {
   return changed(rows, key, (entry) => {
     for (const [name, value] of Object.entries(members)) {
@@ -102,8 +102,18 @@ export function setClipWeight(rows, key, weight) {
   });
 }
 
-export const setModel = (rows, key, model) => changed(rows, key, (entry) => ({ ...entry, model }));
-/** Another LoRA in the same row; trigger words that were chosen were the old one's. */
+/** Whether every entry has its own CLIP weight. */
+export const haveAllClip = (rows) =>
+  rows.some(isEntry) && rows.every((row) => !isEntry(row) || clipWeightOf(row) !== null);
+
+/** Gives every entry its own CLIP weight, or removes all of them. */
+export const setAllClip = (rows, separate) =>
+  rows.reduce((made, row) => {
+    if (!isEntry(row)) return made;
+    return setClipWeight(made, row.key, separate ? (clipWeightOf(row) ?? weightOf(row)) : null);
+  }, rows);
+
+/** Puts another LoRA or version into the row. Removes the chosen trigger words, which belong to the old one. */
 export function replaceModel(rows, key, model) {
   return changed(rows, key, (entry) => {
     delete entry.words;
@@ -117,7 +127,7 @@ export function duplicate(rows, key) {
   return rows.flatMap((row) => (row.key === key ? [row, newRow(structuredClone(row.entry))] : [row]));
 }
 
-/** Moves a row so that it lies at `index` afterwards. */
+/** Moves a row to `index`. */
 export function moveTo(rows, key, index) {
   const row = rows.find((each) => each.key === key);
   if (!row) return rows;
@@ -126,7 +136,7 @@ export function moveTo(rows, key, index) {
   return others;
 }
 
-/** The sum of the weights that are on, and how many there are (weight 0 takes no part). */
+/** The sum of the enabled weights, their number, and the largest. Weights of 0 don't count. */
 export function totalOf(rows) {
   const weights = rows.filter((row) => isOn(row) && isWeight(weightOf(row)) && weightOf(row) !== 0).map(weightOf);
   return {
@@ -136,7 +146,7 @@ export function totalOf(rows) {
   };
 }
 
-/** An entry as it is written, of what /air_lora/parse answers: nothing is written that is the default. */
+/** The entry to write for a response of /air_lora/parse. Default values aren't written. */
 export function entryOfParsed(parsed, newWeight = NEW_WEIGHT) {
   const weight = parsed.weight_given === false ? newWeight : (parsed.weight ?? newWeight);
   const entry = { model: parsed.model, weight };

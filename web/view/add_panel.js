@@ -1,4 +1,4 @@
-/** The panel that adds: type to search this disk and CivitAI, or paste anything that names LoRAs. */
+/** The panel that adds LoRAs: type to search this disk and CivitAI, or paste anything that identifies LoRAs. */
 
 import { plain, sizeText } from "../rows/format.js";
 import { looksPasted } from "../rows/pasted.js";
@@ -6,11 +6,11 @@ import { t } from "../strings.js";
 import { el, icon, setAttribute, setText, testId } from "./dom.js";
 import { openDialog } from "./dialogs.js";
 
-/** After the last key: this disk is asked almost at once, CivitAI when somebody has stopped typing. */
+/** Wait after the last key: this disk is searched almost at once, CivitAI only after the user has stopped typing. */
 const PAUSE_MS = { local: 40, civitai: 300 };
-/** What was found before stays so long, rather than flicker with each key. */
+/** The old results stay visible for up to this time, so that they don't flicker with each key. */
 const KEEP_MS = 150;
-/** What came from the last look at the folders is asked for again, once they have been walked. */
+/** Results from an older scan of the folders are requested again after this time. */
 const AGAIN_MS = 600;
 
 const sorts = () => [
@@ -22,8 +22,8 @@ const sorts = () => [
 /**
  * @param {{server: any, checkpoint: any, checkpointNames: string, addText: (text: string) => Promise<string | null>, addItem: (item: any) => void,
  *   has: (item: any) => boolean, title?: string}} host
- *   with a `title` of its own the panel is for one choice: it closes with it
- *   addText gives the reason where nothing was added; has says whether the array has this LoRA already
+ *   with a `title`, the panel is for one choice, and closes after it;
+ *   `addText` returns the reason if nothing was added; `has` returns whether the array already has this LoRA
  */
 export function openAddPanel(host) {
   const found = el("div", { class: "air-lora-found" });
@@ -74,7 +74,7 @@ export function openAddPanel(host) {
   let current = null;
   let added = 0;
   let shownQuery = null;
-  /** ArrowDown, and Enter after it, pressed while results of an older text were shown. @type {string[]} */
+  /** ArrowDown, and a following Enter, pressed while the results of an older text were shown. @type {string[]} */
   let keysAhead = [];
 
   const addPasted = async () => {
@@ -103,7 +103,7 @@ export function openAddPanel(host) {
       if (!signal.aborted) goOn();
     });
   };
-  /** Whoever is among the results already stays at the same one. */
+  /** Shows the results. If one of them has the focus, it keeps it. */
   const show = (query, ...sections) => {
     shownQuery = query;
     const focused = document.activeElement;
@@ -114,7 +114,7 @@ export function openAddPanel(host) {
     (buttons.find((each) => each.title === at) ?? buttons[0] ?? input).focus();
   };
   const isCurrent = () => shownQuery === input.value.trim();
-  /** The keys that came before the results did. */
+  /** Handles the keys that were pressed before the results arrived. */
   const goOn = () => {
     const first = found.querySelector("button");
     if (keysAhead.length && first) {
@@ -194,11 +194,11 @@ export function openAddPanel(host) {
   return dialog;
 }
 
-/** What one look has shown: a file that is here and at CivitAI is one result, that of this disk. */
+/** The results of one search. A file that is on this disk and at CivitAI is shown once, as that of this disk. */
 class Shown {
   #cards = new Map();
 
-  /** @returns {{isShown: boolean, hadFocus: boolean}} whether the card is to be shown, and takes the place of the one in focus */
+  /** @returns {{isShown: boolean, hadFocus: boolean}} whether to show the card, and if it replaces a focused one */
   take(item, source, element) {
     const keys = [item.model, item.sha256].filter(Boolean);
     const before = keys.map((key) => this.#cards.get(key)).find(Boolean);
@@ -213,7 +213,7 @@ class Shown {
 const namesIn = (answer) => (answer.data.items ?? []).map((item) => item.model);
 const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** @param again called where the folders are found to hold something else than was shown at first */
+/** @param again called if the folders turn out to contain something else than was shown at first */
 function section(title, source, host, asked, signal, chosen, shown, pause = 0, again = () => {}) {
   const list = el("div", { class: "air-lora-cards", role: "list", "aria-label": title });
   const state = el("div", { class: "air-lora-cards-state" }, t("searching"));
@@ -334,7 +334,7 @@ function card(item, host, chosen) {
   return el("div", { role: "listitem" }, button);
 }
 
-/** The array has it: a second press adds it no second time. */
+/** Marks a LoRA that the array already has. A second press doesn't add it again. */
 function markTaken(button) {
   button.classList.add("air-lora-chosen");
   setAttribute(button, "aria-disabled", "true");

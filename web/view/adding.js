@@ -1,11 +1,11 @@
-/** What somebody pastes or drops becomes rows: what it names is the server's to say. */
+/** Turns pasted text and dropped files into rows. The server determines which LoRAs they name. */
 
 import { readArray } from "../rows/array_text.js";
 import { plain, told } from "../rows/format.js";
 import * as edits from "../rows/state.js";
 import { t } from "../strings.js";
 
-const MOST_REASONS = 5; // toasts about one paste
+const MOST_REASONS = 5; // toasts for one paste
 
 /** @returns {Promise<string | null>} why nothing was added */
 export async function addText(editor, text) {
@@ -26,7 +26,7 @@ export async function addFiles(editor, files) {
   }
 }
 
-/** The first LoRA that a text names takes the place of a row's. @returns {Promise<string | null>} why it did not */
+/** Replaces a row's LoRA by the first that a text names. @returns {Promise<string | null>} why it wasn't replaced */
 export async function replaceBy(editor, key, text) {
   const answer = await editor.server.post("/air_lora/parse", { text });
   if (!answer.ok) return t("pasteFailed", { reason: told(answer.error) });
@@ -40,7 +40,10 @@ function addParsed(editor, answer) {
   if (!answer.ok) return t("pasteFailed", { reason: told(answer.error) });
   const { entries = [], errors = [] } = answer.data;
   if (entries.length)
-    editor.addEntries(entries.map((entry) => edits.entryOfParsed(entry, editor.host.settings().newWeight)));
+    editor.addEntries(
+      entries.map((entry) => edits.entryOfParsed(entry, editor.host.settings().newWeight)),
+      (index) => entries[index].weight_given === false && !entries[index].schedule,
+    );
   const reasons = [
     ...new Set(
       errors.map((error) => (error.parameter ? `${plain(error.parameter, 80)}: ${told(error)}` : told(error))),

@@ -1,4 +1,4 @@
-/** On which blocks an entry counts: presets, a bar for each block of the checkpoint, and the text behind them. */
+/** Chooses the blocks that an entry applies to: presets, a bar for each block of the checkpoint, and the JSON text. */
 
 import { COMMUNITY, STRUCTURAL, blockNames, blocksOfFactors, factorsOf, withinFactor } from "../rows/blocks.js";
 import { t } from "../strings.js";
@@ -10,8 +10,8 @@ const SHOWN_MOST = 1.5;
 /**
  * @param {{name: string, entry: () => any, change: (members: Record<string, any>) => void, rows: Array<[string, number[]]>,
  *   strengths: Record<string, number> | null, check: (blocks: any) => Promise<string | null>}} row `rows` are the
- *   checkpoint's blocks, none where they are not known; `strengths` what Analyze measured of this entry; `check` says what
- *   is wrong with a text
+ *   checkpoint's blocks, empty if they are unknown; `strengths` is what Analyze measured for this entry; `check`
+ *   returns what is wrong with a text
  */
 export function openBlocksDialog({ name, entry, change, rows, strengths, check }) {
   const now = () => entry().blocks ?? null;
@@ -77,12 +77,12 @@ export function openBlocksDialog({ name, entry, change, rows, strengths, check }
     return { block, bar, fill };
   });
 
-  /** They name blocks of U-Nets; where no checkpoint is known, nobody knows that it is none. */
+  /** The community's presets are for U-Nets. If no checkpoint is known, it may be one. */
   const isForCommunity = !rows.length || rows.some(([row]) => row === "input_blocks");
 
   function setOne(block, factor) {
     const factors = factorsOf(now(), rows);
-    // What no bar can show is not thrown away by one: "All blocks" is there for that.
+    // A bar doesn't replace a value that bars can't show. "All blocks" removes it.
     if (factors) set(blocksOfFactors({ ...factors, [block]: withinFactor(factor) }, rows, now()));
   }
 

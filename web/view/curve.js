@@ -5,14 +5,14 @@ import { lastOf, pointsOf, weightAt } from "../rows/schedule.js";
 const SVG = "http://www.w3.org/2000/svg";
 const SAMPLES = 120;
 
-/** What is drawn of the steps: all of a share, or as far as something happens where whole steps are counted. */
+/** The last position that is drawn: 1 for shares; for counted steps, a little after the last change. */
 export function shownLast(entry) {
   if (entry.count !== "numbers") return 1;
   const positions = [entry.start ?? 0, entry.end ?? 0, ...pointsOf(entry).map((point) => point[0])];
   return Math.max(10, Math.ceil(Math.max(...positions.filter((each) => each < lastOf(entry))) * 1.25));
 }
 
-/** The range of weights that a drawing has: 0 is always in it. */
+/** The range of weights that is drawn. It always contains 0. */
 export function rangeOf(entry) {
   const weights = pointsOf(entry).map((point) => point[1]);
   return { least: Math.min(0, ...weights), most: Math.max(0.1, ...weights) };
@@ -44,7 +44,7 @@ export function svg(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** A picture of a curve without words; who shows it names it. */
+/** A small picture of a curve without a label. The element that shows it has the label. */
 export function smallCurve(entry) {
   return svg(
     "svg",

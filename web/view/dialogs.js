@@ -3,7 +3,7 @@
 import { t } from "../strings.js";
 import { el, iconButton, testId } from "./dom.js";
 
-/** A modal dialog. Escape and a click beside it close it. `content` gets the function that closes it. */
+/** A modal dialog. Escape and a click outside it close it. `content` gets the function that closes it. */
 export function openDialog(title, id, content, className = "") {
   const close = () => dialog.close();
   const heading = el("h2", { class: "air-lora-dialog-title", id: `air-lora-dialog-${id}` }, title);
@@ -13,7 +13,7 @@ export function openDialog(title, id, content, className = "") {
       class: `air-lora-dialog ${className}`,
       "aria-labelledby": heading.id,
       dataset: testId(`dialog-${id}`),
-      // ComfyUI's own keys (Delete removes nodes) have no place in a dialog.
+      // ComfyUI's own shortcuts (Delete removes nodes) must not act in a dialog.
       onkeydown: (event) => event.stopPropagation(),
       onpaste: (event) => event.stopPropagation(),
       onclose: () => dialog.remove(),
@@ -72,7 +72,10 @@ export function askName(title, id, action) {
   input.focus();
 }
 
-/** A list of which one is chosen. @param {Array<{label: string, detail: string, action: () => void}>} choices */
+/**
+ * A list of which the user chooses one.
+ * @param {Array<{label: string, detail: string, about?: string, action: () => void}>} choices
+ */
 export function choose(title, id, choices) {
   openDialog(title, id, (close) =>
     el(
@@ -96,6 +99,7 @@ export function choose(title, id, choices) {
             el("span", { class: "air-lora-choice-label" }, choice.label),
             el("span", { class: "air-lora-choice-detail" }, choice.detail),
           ),
+          choice.about ? el("p", { class: "air-lora-choice-about", dir: "auto" }, choice.about) : null,
         ),
       ),
     ),

@@ -1,9 +1,10 @@
-/** Elements without innerHTML: whatever strangers wrote can only become text. */
+/** Creates elements without innerHTML, so that untrusted text stays text. */
 
 /**
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
- * @param {Record<string, any>} attributes `class`, `on…` handlers, `dataset`, everything else as attributes; null leaves one out
+ * @param {Record<string, any>} attributes `class`, `on…` handlers, `dataset`; everything else is an attribute;
+ *   null omits one
  * @param {...(Node | string | null | undefined)} children strings become text
  * @returns {HTMLElementTagNameMap[K]}
  */
@@ -19,10 +20,10 @@ export function el(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** What a part is called: for styles, tests, and the way of the arrow keys from row to row. */
+/** The name of a part, for styles, for tests, and for moving from row to row with the arrow keys. */
 export const testId = (name) => ({ airLora: name });
 
-/** Sets text only where it changed: a screen reader speaks of changes. */
+/** Sets the text only if it changed, because screen readers announce changes. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -48,7 +49,7 @@ const PATHS = {
   wire: "M2 8h4M10 8h4M8 8m-2 0a2 2 0 1 0 4 0a2 2 0 1 0-4 0",
 };
 
-/** A line drawing of this pack's own, hidden from screen readers: the button around it has a name. */
+/** One of this pack's own icons. It is hidden from screen readers, because the button around it has a name. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   for (const [key, value] of Object.entries({ viewBox: "0 0 16 16", class: "air-lora-icon", "aria-hidden": "true" })) {

@@ -1,6 +1,6 @@
 /**
- * The row editor over one text. The text is the truth: `setText` shows what somebody else wrote, every edit here writes
- * the text through `host.commit`. Knows nothing of ComfyUI but what `host` offers.
+ * The row editor for one text. The text is the source of truth: `setText` shows a text that was changed elsewhere, and
+ * every edit here writes the text with `host.commit`. Uses ComfyUI only through `host`.
  */
 
 import { keepKeys, readArray, writeArray } from "../rows/array_text.js";
@@ -9,34 +9,32 @@ import { plain, told } from "../rows/format.js";
 import { t } from "../strings.js";
 import { openAddPanel } from "./add_panel.js";
 import { addFiles, addText, replaceBy } from "./adding.js";
-import { showPicture } from "./dialogs.js";
 import { el, setText, testId } from "./dom.js";
 import { inputOf } from "./editor_input.js";
 import { Header } from "./header.js";
 import { JsonView } from "./json_view.js";
 import { openPresets } from "./presets.js";
-import { dragRow } from "./row_drag.js";
-import { changeVersion, openRowMenu } from "./row_menu.js";
 import { nameOf, RowView } from "./row.js";
-import { openBlocks, openSteps, openWords } from "./row_details.js";
+import { rowActionsOf } from "./row_actions.js";
+import { StartWeights } from "./start_weights.js";
 
 /**
  * @typedef {object} Host
  * @property {(text: string) => void} commit writes the widget's text
- * @property {() => void} settled an edit is done: a step of undo ends here
- * @property {() => {folder: string, name: string} | null} checkpoint what is behind MODEL
- * @property {() => string | null} outside the text where it lies elsewhere: on the subgraph node that shows it as its own
- * @property {() => string | null} ran the text of the last run, where it is known
- * @property {() => boolean} isWired whether the text comes over a wire
- * @property {() => {step: number, least: number, most: number, newWeight: number}} settings
- * @property {(words: string[]) => string[] | null} appendToPrompt gives those that were not there yet; null: no prompt
+ * @property {() => void} settled ends an edit, and with it an undo step
+ * @property {() => {folder: string, name: string} | null} checkpoint the checkpoint upstream of MODEL
+ * @property {() => string | null} outside the text if it is stored elsewhere: on the subgraph node that shows it
+ * @property {() => string | null} ran the text of the last run, if it is known
+ * @property {() => boolean} isWired whether the text comes from a link
+ * @property {() => {step: number, least: number, most: number, newWeight: number, compact: boolean}} settings
+ * @property {(words: string[]) => string[] | null} appendToPrompt returns the words that were missing; null: no prompt
  * @property {(id: string) => void} openSetting shows one of our settings
- * @property {() => void} interrupt cancels the run that is under way
+ * @property {() => void} interrupt cancels the current run
  * @property {(event: PointerEvent) => void} pan moves the canvas with the middle button
  * @property {(severity: string, summary: string, detail?: string) => void} toast
  * @property {(event: WheelEvent) => void} wheel zooms the canvas
- * @property {() => boolean} isMeasured whether the page asks the element for its height
- * @property {() => void} resized the rows became more or fewer
+ * @property {() => boolean} isMeasured whether the page measures the element's height
+ * @property {() => void} resized called when the height of the rows has changed
  */
 export class LoraEditor {
   /** @type {HTMLElement} */
@@ -70,14 +68,18 @@ export class LoraEditor {
     this.progress = new Map();
     this.failures = new Map();
     this.notLoaded = new Map();
+    this.startWeights = new StartWeights(this);
     this.#build();
-    this.sizes = new ResizeObserver(() => this.#setLeastHeight()); // app mode takes the element elsewhere
+    this.sizes = new ResizeObserver(() => this.#setLeastHeight()); // app mode moves the element
     this.watch();
   }
 
-  /** Shows what becomes known of the models, from now on until `dispose`. */
+  /** Updates the rows when more becomes known about the models, until `dispose`. */
   watch() {
-    this.forgetKnowledge ??= this.knowledge.onChange(() => this.render());
+    this.forgetKnowledge ??= this.knowledge.onChange(() => {
+      this.render();
+      this.startWeights.look();
+    });
     this.sizes.observe(this.element);
     this.render();
   }
@@ -92,7 +94,7 @@ export class LoraEditor {
     return this.shown.rows;
   }
 
-  /** What is shown: over a wire, what ran last. */
+  /** What is shown: the text's rows, or those of the last run if the text comes from a link. */
   get shown() {
     return this.host.isWired() ? (this.ranReading ?? readArray("[]")) : this.reading;
   }
@@ -101,7 +103,7 @@ export class LoraEditor {
     return this.host.isWired();
   }
 
-  /** Somebody else wrote the text: a workflow was loaded, undone, a host of a subgraph was edited. */
+  /** Shows a text that was changed elsewhere: a workflow was loaded, an edit undone, a subgraph's node edited. */
   setText(text) {
     const made = typeof text === "string" ? text : text === null || text === undefined ? "" : JSON.stringify(text);
     if (made === this.text) return;
@@ -110,7 +112,7 @@ export class LoraEditor {
     this.host.resized();
   }
 
-  /** What the node says after it ran. */
+  /** Shows the text and the report of a finished run. */
   setRan(text, report) {
     this.#takeRan(text);
     this.#takeReport(report);
@@ -118,7 +120,7 @@ export class LoraEditor {
     this.host.resized();
   }
 
-  /** What of each LoRA the last run could not load, by model: empty for those that were loaded whole. */
+  /** Stores by model what the last run couldn't load of a LoRA. Completely loaded LoRAs have no entry. */
   #takeReport(report) {
     const entries = Array.isArray(report?.entries) ? report.entries : [];
     const partly = entries.filter((entry) => entry?.verdict === "fits partly" && Array.isArray(entry.not_loaded));
@@ -150,7 +152,7 @@ export class LoraEditor {
     this.render();
   }
 
-  /** What downloaded is no more: its run has ended somehow, or (`isAll`) the server can't be heard. */
+  /** Removes the progress of downloads whose run has ended, or of all (`isAll`) if the server can't be reached. */
   endProgress(isAll) {
     for (const [model, event] of this.progress) {
       if (!event.state && (isAll || !event.job)) this.progress.delete(model);
@@ -159,12 +161,12 @@ export class LoraEditor {
   }
 
   /**
-   * Marks the rows that the last run could not use; an empty list unmarks all.
+   * Marks the rows that the last run couldn't use. An empty list unmarks all.
    * @param {Array<{index: number | null, text: string}>} failures
-   * @returns {Array<string | null>} the name of each one's row, null where this node shows none
+   * @returns {Array<string | null>} the name of each failure's row; null if this node shows none
    */
   setFailures(failures) {
-    // Over a wire the rows are those of the last good run, and a number says nothing of them.
+    // If the text comes from a link, the rows are those of the last good run, and the index doesn't apply to them.
     const rows = failures.map(({ index }) => (index === null || this.readOnly ? undefined : this.rows[index]));
     this.failures = new Map(rows.flatMap((row, number) => (row ? [[edits.modelOf(row), failures[number].text]] : [])));
     this.render();
@@ -190,13 +192,17 @@ export class LoraEditor {
     if (isSettled) this.host.settled();
   }
 
-  addEntries(entries) {
+  /** @param {any[]} entries @param {(index: number) => boolean} hasNoWeight whether no weight was given */
+  addEntries(entries, hasNoWeight = () => false) {
+    const before = this.reading.rows;
     this.edit((rows) => edits.append(rows, entries));
-    // Not scrollIntoView: that moves the whole page where the node reaches out of it.
+    if (this.reading.rows === before) return;
+    this.startWeights.await(this.reading.rows.slice(-entries.length).filter((_, index) => hasNoWeight(index)));
+    // Not scrollIntoView, which moves the whole page if the node extends beyond it.
     this.list.scrollTop = this.list.scrollHeight;
   }
 
-  /** Adds whatever this text names. @returns {Promise<string | null>} why nothing was added */
+  /** Adds the LoRAs that this text names. @returns {Promise<string | null>} why nothing was added */
   addText(text) {
     return addText(this, text);
   }
@@ -223,11 +229,14 @@ export class LoraEditor {
     openAddPanel({
       ...this.#searching(),
       addText: (text) => this.addText(text),
-      addItem: (item) => this.addEntries([{ model: item.model, weight: this.host.settings().newWeight }]),
+      addItem: (item) => {
+        const { weight, isKnown } = this.startWeights.of(item);
+        this.addEntries([{ model: item.model, weight }], () => !isKnown);
+      },
     });
   }
 
-  /** Another LoRA in this row: weight, switch and place stay. */
+  /** Opens the panel to replace this row's LoRA. Weight, switch and position stay the same. */
   openReplace(key) {
     const row = this.rows.find((each) => each.key === key);
     if (this.readOnly || !row || !edits.isEntry(row)) return;
@@ -239,7 +248,7 @@ export class LoraEditor {
     });
   }
 
-  /** What the panel that searches needs. */
+  /** The data that the search panel needs. */
   #searching() {
     const checkpoint = this.host.checkpoint();
     const names = this.knowledge.checkpointOf(checkpoint)?.family_names ?? [];
@@ -251,7 +260,7 @@ export class LoraEditor {
     };
   }
 
-  /** Whether a row is this LoRA, by name or by content. */
+  /** Whether a row has this LoRA, by identifier or by content. */
   #has(item) {
     return this.rows.some((row) => {
       const known = this.#item(row);
@@ -261,7 +270,7 @@ export class LoraEditor {
     });
   }
 
-  /** Copies words, or appends them to the prompt behind this node. */
+  /** Copies words, or appends them to the prompt downstream of this node. */
   async useWords(words, isAppended) {
     const text = words.join(", ");
     const appended = isAppended ? this.host.appendToPrompt(words) : null;
@@ -287,6 +296,10 @@ export class LoraEditor {
   #build() {
     this.header = new Header({
       toggleAll: () => this.edit((rows) => edits.setAllOn(rows, !rows.every(edits.isOn))),
+      toggleClip: () => {
+        this.edit((rows) => edits.setAllClip(rows, !edits.haveAllClip(rows)));
+        this.host.resized();
+      },
       presets: (button) => openPresets(this, button),
       toggleJson: () => {
         this.isJson = !this.isJson;
@@ -295,7 +308,7 @@ export class LoraEditor {
         this.host.resized();
       },
       add: () => this.openAdd(),
-      // The server reads its folders while the hand is still on its way.
+      // The server scans its folders before the user clicks.
       mayAdd: () => this.server.post("/air_lora/search", { query: "", source: "local" }),
     });
     this.list = el("div", { role: "list", class: "air-lora-list", "aria-label": t("list"), dataset: testId("list") });
@@ -334,11 +347,11 @@ export class LoraEditor {
     this.element = el(
       "div",
       {
-        // A click between the rows gives them the focus, and so what is pasted next.
+        // A click between the rows gives them the focus, and so the next paste.
         class: "air-lora",
         tabindex: "-1",
         dataset: testId("widget"),
-        // A press on the rows is not a press on the node (which would drag it), and keys are not ComfyUI's shortcuts.
+        // A press on the rows must not drag the node, and keys must not trigger ComfyUI's shortcuts.
         onpointerdown: (event) => (event.button === 1 ? this.host.pan(event) : event.stopPropagation()),
         ondblclick: (event) => event.stopPropagation(),
         ...inputOf(this),
@@ -349,32 +362,7 @@ export class LoraEditor {
       this.json.element,
       this.drop,
     );
-    this.rowActions = {
-      /** Addresses of blurred pictures that somebody wanted to see: a duplicate of their row shows them too. */
-      revealed: new Set(),
-      settings: () => this.host.settings(),
-      settled: () => this.host.settled(),
-      setWeight: (key, weight) => this.edit((rows) => edits.setWeight(rows, key, weight), { isSettled: false }),
-      setClipWeight: (key, weight) => this.edit((rows) => edits.setClipWeight(rows, key, weight), { isSettled: false }),
-      toggle: (key) => this.edit((rows) => edits.setOn(rows, key, !edits.isOn(rows.find((row) => row.key === key)))),
-      move: (key, by) => this.move(key, by),
-      startDrag: (key, event) => dragRow(this, key, event),
-      menu: (key, button, at) => openRowMenu(this, key, button, at),
-      changeVersion: (key) => changeVersion(this, key),
-      replace: (key) => this.openReplace(key),
-      steps: (key) => openSteps(this, key),
-      blocks: (key) => openBlocks(this, key),
-      words: (key) => openWords(this, key),
-      openSetting: (id) => this.host.openSetting(id),
-      refused: (why) => this.host.toast("warn", why),
-      useWords: (words, isAppended) => this.useWords(words, isAppended),
-      enlarge: (key) => {
-        const row = this.rows.find((each) => each.key === key);
-        const item = this.#item(row);
-        const address = this.server.thumbnail(item, 512);
-        if (address) showPicture(nameOf(row, item), address);
-      },
-    };
+    this.rowActions = rowActionsOf(this);
   }
 
   itemOf(key) {
@@ -391,10 +379,12 @@ export class LoraEditor {
     this.reading = { ...reading, rows: keepKeys(this.reading.rows, reading.rows) };
   }
 
-  /** How high the editor wants to be, in pixels of the page at 100 %. */
+  /** The height that the editor needs, in page pixels at 100 %. */
   wantedHeight() {
     if (this.isJson || !this.shown.ok) return 250;
-    const lines = this.rows.reduce((sum, row) => sum + (edits.clipWeightOf(row) === null ? 52 : 66), 0);
+    const { compact } = this.host.settings();
+    const [one, withClip] = compact ? [29, 29] : [52, 66];
+    const lines = this.rows.reduce((sum, row) => sum + (edits.clipWeightOf(row) === null ? one : withClip), 0);
     return 46 + Math.min(Math.max(lines, 64), 52 * 8);
   }
 
@@ -433,7 +423,12 @@ export class LoraEditor {
   #renderRows(rows, readOnly) {
     const checkpoint = this.host.checkpoint();
     const against = this.knowledge.checkpointOf(checkpoint);
-    const { least, most } = this.host.settings();
+    const { least, most, compact } = this.host.settings();
+    // Not a class, because the page's own code rewrites the element's classes.
+    if (this.element.hasAttribute("data-compact") !== compact) {
+      this.element.toggleAttribute("data-compact", compact);
+      this.host.resized();
+    }
     const models = rows.map(edits.modelOf);
     this.knowledge.want(
       models.filter((model) => isWhole(model)),
@@ -471,6 +466,8 @@ export class LoraEditor {
         most,
         isRepeated: models[index] !== "" && counts.get(models[index]) > 1 && edits.isOn(row),
         address: this.server.thumbnail(item, 96),
+        suggested: this.knowledge.suggestedOf(models[index], checkpoint),
+        newer: this.knowledge.newer.get(models[index]) ?? null,
       });
     });
   }

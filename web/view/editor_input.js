@@ -1,4 +1,4 @@
-/** Keys, pastes, the wheel and what is dropped, anywhere on the rows. */
+/** Keys, pastes, the wheel, and drops anywhere on the rows. */
 
 import { looksPasted } from "../rows/pasted.js";
 import { t } from "../strings.js";
@@ -17,7 +17,7 @@ export const inputOf = (editor) => ({
 
 function onKey(editor, event) {
   const isText = event.target.closest("input, textarea") !== null;
-  // Undo, redo, save, run stay ComfyUI's, except where text is edited.
+  // ComfyUI handles undo, redo, save and run, except in a text field.
   if (!isText && (event.ctrlKey || event.metaKey)) return;
   event.stopPropagation();
   const element = event.target.closest("[role=listitem]");
@@ -33,7 +33,7 @@ function onKey(editor, event) {
 }
 
 async function onPaste(editor, event) {
-  // A selection that was left here makes this the event's target long after the focus has gone elsewhere.
+  // A remaining text selection makes this the event's target, even if the focus is elsewhere.
   if (!editor.element.contains(document.activeElement)) return;
   const text = event.clipboardData?.getData("text/plain") ?? "";
   event.stopPropagation();
@@ -44,7 +44,7 @@ async function onPaste(editor, event) {
   if (reason !== null) editor.host.toast("warn", t("addLora"), reason);
 }
 
-/** A list that can scroll scrolls; everything else is the canvas's zoom. No value changes. */
+/** Scrolls a list that can scroll; otherwise zooms the canvas. Never changes a value. */
 function onWheel(editor, event) {
   const scrolled = event.target.closest(".air-lora-json, .air-lora-list");
   if (event.ctrlKey || !scrolled || scrolled.scrollHeight <= scrolled.clientHeight + 1) {

@@ -1,11 +1,11 @@
 /** The line above the rows: all on or off, total of weights, presets, JSON view, add. */
 
 import { weightText } from "../rows/format.js";
-import { isOn, totalOf } from "../rows/state.js";
+import { haveAllClip, isEntry, isOn, totalOf } from "../rows/state.js";
 import { t } from "../strings.js";
 import { el, icon, iconButton, setAttribute, setText, testId } from "./dom.js";
 
-/** Where several share one picture, more than this each is what makes them compete. */
+/** If several LoRAs are active, weights above this make them compete. */
 const HIGH_WEIGHT = 0.8;
 
 export class Header {
@@ -21,6 +21,19 @@ export class Header {
     });
     this.total = el("span", { class: "air-lora-total", dataset: testId("total") });
     this.advice = el("span", { class: "air-lora-advice", role: "note", hidden: true, dataset: testId("advice") });
+    this.clip = el(
+      "button",
+      {
+        type: "button",
+        class: "air-lora-button air-lora-clip-all",
+        "aria-label": t("clipAll"),
+        "aria-pressed": "false",
+        title: t("clipAll"),
+        dataset: testId("clip-all"),
+        onclick: actions.toggleClip,
+      },
+      t("clip"),
+    );
     this.wire = el("span", { class: "air-lora-wire", hidden: true, dataset: testId("wired") });
     this.presets = iconButton("bookmark", t("presets"), "presets", () => actions.presets(this.presets), {
       "aria-haspopup": "menu",
@@ -48,6 +61,7 @@ export class Header {
       this.advice,
       this.wire,
       el("span", { class: "air-lora-space" }),
+      this.clip,
       this.presets,
       this.json,
       this.add,
@@ -60,6 +74,8 @@ export class Header {
     this.all.classList.toggle("air-lora-mixed", on > 0 && on < rows.length);
     this.all.style.visibility = rows.length ? "" : "hidden";
     this.all.disabled = readOnly || rows.length === 0;
+    this.clip.hidden = readOnly || !rows.some(isEntry);
+    setAttribute(this.clip, "aria-pressed", String(haveAllClip(rows)));
     this.add.hidden = readOnly;
     setAttribute(this.json, "aria-pressed", String(isJson));
     this.json.disabled = isForced;

@@ -1,4 +1,4 @@
-/** The array as text: what is typed is the widget's text, whether rows can show it or not. */
+/** The array as text. What is typed becomes the widget's text, even if rows can't show it. */
 
 import { plain } from "../rows/format.js";
 import { t } from "../strings.js";
@@ -57,7 +57,7 @@ export class JsonView {
     this.timer = setTimeout(() => this.#ask(text, readOnly), 400);
   }
 
-  /** Strict JSON it is not; the server knows comments, trailing commas, prompts and whole workflows. */
+  /** For text that isn't strict JSON: the server also reads comments, trailing commas, prompts, and whole workflows. */
   async #ask(text, readOnly) {
     const answer = await this.actions.parse(text);
     if (this.asked !== text || !answer.ok) return;

@@ -1,4 +1,4 @@
-/** A menu at a place of the page: arrow keys, Home, End, first letters, Escape; the focus goes back where it was. */
+/** A menu with arrow keys, Home, End, first letters and Escape. When it closes, the focus returns to where it was. */
 
 import { el, testId } from "./dom.js";
 
@@ -6,7 +6,7 @@ let closeOpen = null;
 
 /**
  * @param {HTMLElement} anchor the button that opened it
- * @param {Array<{label: string, id: string, action: () => void, disabled?: boolean} | null>} entries null: a line
+ * @param {Array<{label: string, id: string, action: () => void, disabled?: boolean} | null>} entries null: a separator
  * @param {{x: number, y: number}} [at] where the pointer is, for a context menu
  */
 export function openMenu(anchor, entries, label, at) {

@@ -1,4 +1,4 @@
-/** Presets: arrays that the server keeps by name, or that travel as text. */
+/** Presets: arrays that the server stores by name, or that are copied as text. */
 
 import { readArray, writeArray } from "../rows/array_text.js";
 import * as edits from "../rows/state.js";
@@ -54,7 +54,7 @@ export async function openPresets(editor, button) {
   );
 }
 
-/** The rows of a preset take the place of those that are there; ComfyUI's undo brings them back. */
+/** Replaces the current rows by those of a preset. ComfyUI's undo restores them. */
 function load(editor, preset) {
   const text = typeof preset.lora === "string" ? preset.lora : JSON.stringify(preset.lora);
   const reading = readArray(text);

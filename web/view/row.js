@@ -47,7 +47,7 @@ export class RowView {
   /** @type {ReturnType<typeof weightField>} */
   clip;
 
-  /** @param actions what the row asks its editor to do; each takes the row's key first */
+  /** @param actions the actions that the row requests from its editor; each takes the row's key first */
   constructor(key, actions) {
     this.key = key;
     this.actions = actions;
@@ -107,7 +107,12 @@ export class RowView {
       dataset: testId("row-state"),
       onclick: () => this.remedy?.(),
     });
-    this.marks = new RowMarks({ steps: () => actions.steps(key), blocks: () => actions.blocks(key) });
+    this.marks = new RowMarks({
+      steps: () => actions.steps(key),
+      blocks: () => actions.blocks(key),
+      suggested: () => this.shown && !this.shown.readOnly && actions.useSuggested(key),
+      newer: () => actions.changeVersion(key),
+    });
     this.words = el("span", { class: "air-lora-words", dataset: testId("row-words") });
     this.barDone = el("span", { class: "air-lora-bar-done" });
     this.bar = el(
@@ -160,7 +165,17 @@ export class RowView {
         "div",
         { class: "air-lora-middle" },
         el("div", { class: "air-lora-title" }, this.name, this.version),
-        el("div", { class: "air-lora-facts" }, this.badge, this.state, this.marks.steps, this.marks.blocks, this.words),
+        el(
+          "div",
+          { class: "air-lora-facts" },
+          this.badge,
+          this.state,
+          this.marks.newer,
+          this.marks.suggested,
+          this.marks.steps,
+          this.marks.blocks,
+          this.words,
+        ),
       ),
       this.weights,
       this.menu,
@@ -170,8 +185,9 @@ export class RowView {
 
   /**
    * @param {{row: any, index: number, item: any, progress: any, readOnly: boolean, hasCheckpoint: boolean, checkpoint: any,
-   *   isRepeated: boolean, failure: string, notLoaded: string, address: string | null, least: number, most: number}} shown
-   *   none of it is changed in place: what is the same as before needs no look at the page
+   *   isRepeated: boolean, failure: string, notLoaded: string, address: string | null, least: number, most: number,
+   *   suggested: any, newer: any}} shown
+   *   its values are never changed in place, so the page is only updated if one of them is another object than before
    */
   update(shown) {
     if (this.shown && Object.keys(shown).every((name) => shown[name] === this.shown[name])) return;
@@ -205,11 +221,11 @@ export class RowView {
     this.#showThumb(shown.address, name, item);
     this.#showBadge(shown);
     this.#showState(shown);
-    this.marks.update(row);
+    this.marks.update(row, shown);
     this.#showWords(item, name, isEntry(row) ? row.entry.words : undefined);
   }
 
-  /** What a press on the state does about it, where one thing is to be done. */
+  /** The action for a press on the state, if there is one that helps. */
   #remedyFor(item, readOnly) {
     if (!readOnly && item?.error?.code === "versionMissing") return () => this.actions.changeVersion(this.key);
     if (item?.state !== "needs_token") return null;
@@ -217,7 +233,7 @@ export class RowView {
     return () => this.actions.openSetting(`AirLora.Accounts.${account}`);
   }
 
-  /** A blurred picture is shown by the first press, and enlarged by the second. */
+  /** The first press reveals a blurred picture; the second enlarges it. */
   #onPicture() {
     if (!this.thumb.classList.contains("air-lora-blurred")) return this.actions.enlarge(this.key);
     this.actions.revealed.add(this.thumbAddress);
@@ -279,7 +295,7 @@ export class RowView {
     this.bar.classList.toggle("air-lora-bar-unknown", percent === null);
   }
 
-  /** @param {string[] | undefined} chosen those that count, where the array says it */
+  /** @param {string[] | undefined} chosen the words that count, if the array sets them */
   #showWords(item, name, chosen) {
     const words = (Array.isArray(chosen) ? chosen : (item?.trigger_words ?? []))
       .slice(0, MOST_WORDS)
@@ -304,7 +320,7 @@ export class RowView {
         },
         ...content,
       );
-    // Not all may have room in the row: the first takes them all at once.
+    // The row may not have room for all words, so the first chip copies all of them.
     this.words.replaceChildren(
       ...(words.length > 1 ? [chip(words, "words-all", t("copyWords"), icon("copy"), String(words.length))] : []),
       ...words.map((word) => chip([word], "word", null, word)),
@@ -331,7 +347,7 @@ function stateOf(row, item, progress, isRepeated, failure) {
   if (fault) return { text: t(fault), kind: "fault" };
   if (failure && item?.state === "needs_token") return { text: t("stateNeedsToken"), kind: "fault", hint: failure };
   if (failure)
-    return { text: t(item?.fits === "no" ? "stateWrongArchitecture" : "stateNotUsed"), kind: "fault", hint: failure };
+    return { text: t(item?.fits === "no" ? "stateIncompatible" : "stateNotUsed"), kind: "fault", hint: failure };
   if (progress?.state === "failed") return { text: t("stateFailed"), kind: "fault", hint: told(progress.error) };
   if (progress && !progress.state) {
     if (progress.phase === "wait") return { text: t("phaseWait"), kind: "running" };
@@ -354,7 +370,7 @@ function stateOf(row, item, progress, isRepeated, failure) {
   switch (item.state) {
     case "on_disk":
     case "available":
-      if (isWrong) return { text: t("stateWrongArchitecture"), kind: "fault", hint: plain(item.reason ?? "", 300) };
+      if (isWrong) return { text: t("stateIncompatible"), kind: "fault", hint: plain(item.reason ?? "", 300) };
       if (item.state === "on_disk")
         return { text: t("stateOnDisk"), kind: "good", hint: plain(item.local_name ?? "", 300) };
       return {
@@ -381,7 +397,7 @@ function stateOf(row, item, progress, isRepeated, failure) {
 
 const LONGEST_STATE = 40;
 
-/** What the server says is wrong, without the identifier before it (the row shows that already), where it is short. */
+/** The server's error message if it is short, without the identifier before it, which the row already shows. */
 function shortReason(item) {
   const reason = plain(String(item.error?.message ?? "").replace(/^"[^"]*": /, ""), 100);
   return reason.length <= LONGEST_STATE ? reason : "";

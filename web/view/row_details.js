@@ -1,4 +1,4 @@
-/** The dialogs of one row: when its entry counts, on which blocks, and with which trigger words. */
+/** The dialogs of one row: its weight over the steps, its blocks, and its trigger words. */
 
 import { told } from "../rows/format.js";
 import * as edits from "../rows/state.js";
@@ -7,7 +7,7 @@ import { nameOf } from "./row.js";
 import { openStepsDialog } from "./steps_dialog.js";
 import { openWordsDialog } from "./words_dialog.js";
 
-/** What both dialogs need of a row; null for one that nobody can edit. */
+/** What all these dialogs need from a row; null if it can't be edited. */
 function detailsOf(editor, key) {
   const rowNow = () => editor.rows.find((each) => each.key === key);
   const row = rowNow();

@@ -1,4 +1,4 @@
-/** Sorting rows with the pointer: a line shows where the row will lie. */
+/** Sorts rows with the pointer. A line shows the row's new position. */
 
 import * as edits from "../rows/state.js";
 

@@ -1,13 +1,13 @@
-/** What a row shows of when and where its entry counts: a small curve, and a word for the blocks. */
+/** Marks in a row: suggested weight, newer version, a small curve for the steps, and a word for the blocks. */
 
 import { lastOf, pointsOf } from "../rows/schedule.js";
-import { blocksOf, faultOf, isScheduled } from "../rows/state.js";
+import { blocksOf, faultOf, isScheduled, weightOf } from "../rows/state.js";
 import { plain, weightText } from "../rows/format.js";
 import { t } from "../strings.js";
 import { smallCurve } from "./curve.js";
 import { el, setAttribute, setText, testId } from "./dom.js";
 
-/** "from 50 %", as a sentence: what a screen reader says for the curve. */
+/** The curve in words ("from 50 %"), for screen readers. */
 export function stepsInWords(entry) {
   const place = (position) =>
     entry.count === "numbers" ? t("stepNumber", { number: position }) : `${Math.round(position * 100)} %`;
@@ -24,7 +24,7 @@ export function stepsInWords(entry) {
   return said.join(", ");
 }
 
-/** The blocks as one short word: a preset's name, or how many numbers or names there are. */
+/** The blocks in one short word: a preset's name, or the count of numbers or names. */
 export function blocksInWords(blocks) {
   if (typeof blocks === "string") return plain(blocks.includes(",") ? `${blocks.split(",").length}` : blocks, 30);
   const names = Object.keys(blocks ?? {});
@@ -32,9 +32,20 @@ export function blocksInWords(blocks) {
   return names.length === 1 ? plain(names[0], 30) : String(names.length);
 }
 
+/** "0.80 (0.60 to 1.00), CivitAI" */
+export function suggestedText({ weight, least, most, source }) {
+  const isRange = Number.isFinite(least) && Number.isFinite(most);
+  const range = isRange ? ` (${t("weightSpan", { least: weightText(least), most: weightText(most) })})` : "";
+  return `${weightText(weight)}${range}, ${plain(source, 40)}`;
+}
+
 export class RowMarks {
-  /** @param {{steps: () => void, blocks: () => void}} actions */
+  /** @param {{steps: () => void, blocks: () => void, suggested: () => void, newer: () => void}} actions */
   constructor(actions) {
+    const mark = (id, onclick) =>
+      el("button", { type: "button", class: "air-lora-mark", hidden: true, dataset: testId(id), onclick });
+    this.suggested = mark("row-suggested", actions.suggested);
+    this.newer = mark("row-newer", actions.newer);
     this.steps = el("button", {
       type: "button",
       class: "air-lora-mark air-lora-mark-steps",
@@ -42,17 +53,15 @@ export class RowMarks {
       dataset: testId("row-steps"),
       onclick: actions.steps,
     });
-    this.blocks = el("button", {
-      type: "button",
-      class: "air-lora-mark",
-      hidden: true,
-      dataset: testId("row-blocks"),
-      onclick: actions.blocks,
-    });
+    this.blocks = mark("row-blocks", actions.blocks);
     this.shown = "";
   }
 
-  update(row) {
+  /** @param {any} row @param {{suggested: any, newer: any, readOnly: boolean}} known */
+  update(row, known) {
+    const { suggested, newer, readOnly } = known;
+    this.#showSuggested(row, suggested, readOnly);
+    this.#showNewer(row, newer, readOnly);
     const isFaulty = faultOf(row) !== null;
     const isShown = !isFaulty && isScheduled(row);
     this.steps.hidden = !isShown;
@@ -73,5 +82,29 @@ export class RowMarks {
     const label = t("blocksLabel", { what: words });
     setAttribute(this.blocks, "aria-label", label);
     setAttribute(this.blocks, "title", `${label}\n${plain(JSON.stringify(blocks), 300)}`);
+  }
+
+  #showSuggested(row, suggested, readOnly) {
+    this.suggested.hidden = !suggested || faultOf(row) !== null;
+    if (this.suggested.hidden) return;
+    const isUsed = Math.abs(weightOf(row) - suggested.weight) < 0.0005;
+    const source = plain(suggested.source, 40);
+    setText(this.suggested, `★ ${isUsed ? source : weightText(suggested.weight)}`);
+    const label = t(isUsed ? "suggestedUsed" : "suggested", { what: suggestedText(suggested) });
+    setAttribute(this.suggested, "aria-label", label);
+    setAttribute(this.suggested, "title", label);
+    // Not disabled: its label contains the range, which a disabled button doesn't announce.
+    setAttribute(this.suggested, "aria-disabled", readOnly || isUsed ? "true" : null);
+  }
+
+  #showNewer(row, newer, readOnly) {
+    this.newer.hidden = !newer || faultOf(row) !== null;
+    if (this.newer.hidden) return;
+    const version = plain(newer.version || newer.model, 60);
+    setText(this.newer, `↑ ${version}`);
+    const label = t("newerVersion", { version, day: plain(newer.published, 10) });
+    setAttribute(this.newer, "aria-label", label);
+    setAttribute(this.newer, "title", label);
+    this.newer.disabled = readOnly;
   }
 }

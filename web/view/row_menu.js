@@ -1,4 +1,4 @@
-/** What can be done with one row. */
+/** The menu of one row. */
 
 import { plain, sizeText } from "../rows/format.js";
 import * as edits from "../rows/state.js";
@@ -24,6 +24,7 @@ export function openRowMenu(editor, key, button, at) {
   openMenu(
     button,
     [
+      { id: "info", label: t("info"), disabled: !model, action: () => editor.rowActions.info(key) },
       {
         id: "page",
         label: t("openPage"),
@@ -106,7 +107,7 @@ export function openRowMenu(editor, key, button, at) {
   );
 }
 
-/** The model's page, if its address is one of the services' own: a record cannot send the user elsewhere. */
+/** The address of the model's page if it is on a service's own host, so that a record can't send the user elsewhere. */
 export function pageOf(item) {
   try {
     const address = new URL(item?.page ?? "");
@@ -140,12 +141,14 @@ export async function changeVersion(editor, key) {
       detail: [
         version.model === (item?.model ?? edits.modelOf(row)) ? t("current") : "",
         (version.family_names ?? []).map((each) => plain(each, 30)).join(", ") || plain(version.base_model ?? "", 30),
+        version.published ?? "",
         version.size ? sizeText(version.size) : "",
         version.state === "on_disk" ? t("stateOnDisk") : "",
       ]
         .filter(Boolean)
         .join(" · "),
-      action: () => editor.edit((rows) => edits.setModel(rows, key, version.model)),
+      about: version.about ?? "",
+      action: () => editor.edit((rows) => edits.replaceModel(rows, key, version.model)),
     })),
   );
 }

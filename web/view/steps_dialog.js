@@ -1,6 +1,6 @@
 /**
- * The weight over the steps: a curve whose points are dragged, or moved by keys, with the same numbers beside it.
- * What is chosen is written into the entry at once; Escape closes, and undo is ComfyUI's own.
+ * The weight over the steps: a curve whose points are dragged or moved by keys, and fields with the same numbers.
+ * Changes are written to the entry at once. Escape closes the dialog, and ComfyUI's own undo reverts them.
  */
 
 import { typedWeight } from "../rows/format.js";
@@ -18,7 +18,7 @@ const FINE = 0.01;
 
 const ALWAYS = { start: null, end: null, hold: null, count: null };
 
-/** What each preset makes of an entry's members. */
+/** The members of an entry that each preset sets. */
 const PRESETS = [
   { id: "always", label: () => t("stepsAlways"), make: () => ALWAYS },
   { id: "first-half", label: () => t("stepsFirstHalf"), make: () => ({ ...ALWAYS, end: 0.5 }) },
@@ -47,7 +47,7 @@ export function openStepsDialog({ name, entry, change }) {
   });
   const says = el("p", { class: "air-lora-curve-says", role: "status", dataset: testId("steps-says") });
 
-  /** Where a pointer is, as position and weight. */
+  /** The position and the weight at the pointer. */
   function placeOf(event) {
     const box = drawing.getBoundingClientRect();
     const { least, most } = frameOf(entry());
@@ -278,7 +278,7 @@ export function openStepsDialog({ name, entry, change }) {
   draw();
 }
 
-/** A little room above and below the curve, so that a point can be dragged there. */
+/** The drawn range of weights, with some room above and below the curve, so that points can be dragged there. */
 function frameOf(entry) {
   const { least, most } = rangeOf(entry);
   return { least: Math.max(-4, least < 0 ? least * 1.25 : least), most: Math.min(4, Math.max(1, most * 1.25)) };

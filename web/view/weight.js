@@ -1,4 +1,4 @@
-/** One weight: a spin button that is dragged, typed into, or moved by keys. The wheel does nothing to it. */
+/** One weight: a spin button that is changed by dragging, typing, or keys. The mouse wheel doesn't change it. */
 
 import { typedWeight, weightText } from "../rows/format.js";
 import { STEP, stepOf, weightAfterKey, within } from "../rows/keyboard.js";
@@ -14,9 +14,9 @@ const CLICK_PIXELS = 3;
 export function weightField({ id, settings, onchange, onrefused, onsettled }) {
   let weight = 1;
   let isReadOnly = false;
-  /** What it was when it got the focus: Escape brings it back. */
+  /** The weight when the field got the focus. Escape restores it. */
   let before = weight;
-  /** What it was before the typing: the first digits of a number out of range are a weight too. */
+  /** The weight before typing, because the first digits of an out-of-range number are already set as a weight. */
   let kept = weight;
 
   const set = (made) => {
@@ -151,7 +151,7 @@ export function weightField({ id, settings, onchange, onrefused, onsettled }) {
       setAttribute(input, "aria-label", label);
       if (newWeight === weight && input.value !== "") return;
       weight = newWeight;
-      // What is being typed ("0.") is not rewritten under the fingers.
+      // Text that is being typed ("0.") isn't rewritten.
       if (document.activeElement !== input || typedWeight(input.value) !== newWeight) show();
     },
   };

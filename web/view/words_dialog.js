@@ -1,17 +1,22 @@
-/** Which of an entry's trigger words count: a tick for each, kept in the array. */
+/** Chooses which of an entry's trigger words count: a checkbox for each. The choice is stored in the array. */
 
 import { plain } from "../rows/format.js";
 import { t } from "../strings.js";
 import { openDialog } from "./dialogs.js";
 import { el, testId } from "./dom.js";
 
+/** @param {{name: string, entry: () => any, change: (members: Record<string, any>) => void, words: string[]}} row */
+export function openWordsDialog({ name, ...row }) {
+  openDialog(t("wordsTitle", { name }), "words", () => wordTicks(row), "air-lora-dialog-words");
+}
+
 /**
- * @param {{name: string, entry: () => any, change: (members: Record<string, any>) => void, words: string[]}} row `words`
- *   are all that the file has; an entry without `words` of its own takes them all
+ * @param {{entry: () => any, change: (members: Record<string, any>) => void, words: string[]}} row `words` are all
+ *   words of the file; an entry without its own `words` uses all of them
  */
-export function openWordsDialog({ name, entry, change, words }) {
+export function wordTicks({ entry, change, words }) {
   const chosen = () => entry().words ?? words;
-  // What the array says and the file does not have is kept, and can be taken out.
+  // Words in the array that the file doesn't have are kept, and can be removed.
   const all = [...new Set([...words, ...chosen()])];
   const setAll = (made) => {
     const isWhole = made.length === words.length && words.every((word) => made.includes(word));
@@ -27,35 +32,29 @@ export function openWordsDialog({ name, entry, change, words }) {
       onchange: () => setAll(boxes.filter((box) => box.checked).map((box) => box.value)),
     }),
   );
-  openDialog(
-    t("wordsTitle", { name }),
-    "words",
-    () =>
-      el(
-        "div",
-        { class: "air-lora-steps" },
-        el(
-          "div",
-          { class: "air-lora-ticks" },
-          ...boxes.map((box) =>
-            el("label", { class: "air-lora-tick" }, box, el("span", { dir: "auto" }, plain(box.value, 300))),
-          ),
-        ),
-        el(
-          "div",
-          { class: "air-lora-form-buttons" },
-          el(
-            "button",
-            { type: "button", class: "air-lora-plain", dataset: testId("words-none"), onclick: () => setAll([]) },
-            t("wordsNone"),
-          ),
-          el(
-            "button",
-            { type: "button", class: "air-lora-plain", dataset: testId("words-every"), onclick: () => setAll(words) },
-            t("wordsEvery"),
-          ),
-        ),
+  return el(
+    "div",
+    { class: "air-lora-steps" },
+    el(
+      "div",
+      { class: "air-lora-ticks" },
+      ...boxes.map((box) =>
+        el("label", { class: "air-lora-tick" }, box, el("span", { dir: "auto" }, plain(box.value, 300))),
       ),
-    "air-lora-dialog-words",
+    ),
+    el(
+      "div",
+      { class: "air-lora-form-buttons" },
+      el(
+        "button",
+        { type: "button", class: "air-lora-plain", dataset: testId("words-none"), onclick: () => setAll([]) },
+        t("wordsNone"),
+      ),
+      el(
+        "button",
+        { type: "button", class: "air-lora-plain", dataset: testId("words-every"), onclick: () => setAll(words) },
+        t("wordsEvery"),
+      ),
+    ),
   );
 }
