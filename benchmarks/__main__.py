@@ -1,6 +1,6 @@
-"""`make bench`: runs all benchmarks, or those named: `make bench ARGS='import_time patching'`.
+"""`make bench`: runs all benchmarks, or some of them: `make bench ARGS='import_time patching'`.
 
-A benchmark is a module with `run() -> list[BenchmarkResult]`; it may print more than it returns.
+A benchmark is a module with `run() -> list[BenchmarkResult]`. It can print more than it returns.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ BENCHMARKS = (
     "schedules",
     "analysis",
     "page",
+    "endpoint",
+    "fleet",
 )
 
 
 def main(names: list[str]) -> int:
-    """Exit status 2 for a name that is no benchmark."""
+    """Returns exit status 2 for an unknown benchmark."""
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
         print(f"There is no benchmark {unknown[0]!r}. There are: {', '.join(BENCHMARKS)}")

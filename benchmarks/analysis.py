@@ -1,8 +1,8 @@
-"""The analysis of five SDXL-size LoRAs: ours in low-rank form, against making the full deltas.
+"""The analysis of five SDXL-size LoRAs: our low-rank method compared with computing the full deltas.
 
-The peer is the same figures worked out the straight way, since no other program shows them: each weight's deltas as
-matrices, then their norms and inner products. The checkpoint's own norms, which are kept, are not known yet, as in the
-first run after it was loaded.
+No other program shows these figures, so the peer is the direct computation: each weight's deltas as matrices, then
+their norms and inner products. The checkpoint's norms, which are cached, aren't known yet, as in the first run after
+it is loaded.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RUNS = {OURS: 5, PEER: 1}
 
 @torch.inference_mode()
 def run() -> list[BenchmarkResult]:
-    """One row: files in memory, a checkpoint that is met for the first time."""
+    """Returns one row: files in memory, the checkpoint's norms not yet known."""
     model = make_model("SDXL")
     with tempfile.TemporaryDirectory(dir=room_on_disk(1 << 31)) as name:
         entries = [
@@ -43,7 +43,7 @@ def run() -> list[BenchmarkResult]:
             for number in range(COUNT)
         ]
         gc.collect()
-        found = analysis.analyse(model, entries)  # the files' bytes are read now
+        found = analysis.analyse(model, entries)  # reads the files' bytes now
         ours = race({OURS: lambda: analysis.analyse(model, entries)}, {OURS: RUNS[OURS]}, _forget)
         expected: list[list[float]] = []
         peer = race({PEER: lambda: expected.append(_from_full_deltas(model, entries))}, {PEER: RUNS[PEER]})
@@ -60,7 +60,7 @@ def _entry(model: Any, path: Path, number: int) -> WeightedPatches:
 
 
 def _from_full_deltas(model: Any, entries: Sequence[WeightedPatches]) -> list[float]:
-    """Strengths and all inner products, from deltas of one weight at a time."""
+    """Computes strengths and all inner products from the full deltas of one weight at a time."""
     state = model.model.state_dict()
     patches = [stack_patches([each]) for each in entries]
     gram = torch.zeros(len(entries), len(entries), dtype=torch.float64)

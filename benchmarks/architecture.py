@@ -1,4 +1,4 @@
-"""Accuracy over the collected headers, as a table, and the time from a file to the verdict on it."""
+"""The accuracy of detection for the collected headers, as a table, and the time from a file to its verdict."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES_LIMIT_S = 5.0
 
 
 def run() -> list[BenchmarkResult]:
-    """Prints the table; a row for the speed of one large header, and one for a library of files."""
+    """Prints the table. Returns rows for the time of one large header, and for a library of files."""
     for group in sorted({sample.group for sample in samples()}):
         _print_group(group, [sample for sample in samples() if sample.group == group])
     _print_classes()
@@ -32,7 +32,7 @@ def run() -> list[BenchmarkResult]:
 
 
 def _one_large_header(folder: Path) -> list[BenchmarkResult]:
-    """From the header to the verdict, and with the file's reading before."""
+    """Measures the time from header to verdict, without and with reading the file."""
     large = next(sample for sample in samples() if sample.name == LARGE)
     path = file_like(large, folder / "large.safetensors")
     wholes, verdicts = [], []
@@ -53,7 +53,7 @@ def _one_large_header(folder: Path) -> list[BenchmarkResult]:
 
 
 def _many_files(folder: Path) -> BenchmarkResult:
-    """Each file is read once, as in the first look at a library."""
+    """Reads each file once, as the first scan of a library does."""
     with_shapes = [sample for sample in samples() if sample.has_shapes]
     paths = [
         file_like(with_shapes[number % len(with_shapes)], folder / f"{number}.safetensors")
@@ -80,7 +80,7 @@ def _print_group(group: str, members: list[Sample]) -> None:
 
 
 def _print_classes() -> None:
-    """What a whole model of each official class is taken for, in ComfyUI's layout and in diffusers'."""
+    """Prints the verdicts on complete models of each official class, in ComfyUI's layout and in diffusers'."""
     print(f"\n{'checkpoints':24}" + "".join(f"{column:>22}" for column in COLUMNS))
     total: Counter[str] = Counter()
     for source in ("ComfyUI", "diffusers"):

@@ -1,13 +1,13 @@
-"""A forward of one layer with N LoRAs beside it: ours, stacked into one pair of products, against its peers.
+"""A forward of one layer with N bypass LoRAs: ours, stacked into one pair of products, compared with its peers.
 
 plain            the layer alone
-separate         N products beside it, as N bypass loaders that kept each other would do
-core's bypass    ComfyUI's own, which has one LoRA (N=1; where the runtime has it)
+separate         N separate products, as N bypass loaders would compute if each kept the LoRAs of the others
+core's bypass    ComfyUI's own, which supports one LoRA (N=1; if the runtime has it)
 core patched     ComfyUI's chain, patched at each forward, as for weights that do not stay on the device
 ours patched     one stacked patch at each forward, likewise
 
-Also what is expected of it, the share of operations Σr·(in + out) / (in·out) beside the plain forward, and the errors
-against float64. On a GPU too, where there is one.
+Also compared are the expected time, which is that of the plain forward plus the share of operations
+Σr·(in + out) / (in·out), and the errors against float64. If there is a GPU, everything is also measured on it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the tests of nodes do
+import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the node tests do
 
 # isort: split
 import comfy.lora
@@ -44,12 +44,12 @@ LAYERS = {
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 TOKENS = (1024, 4096)
 LARGE = 12288 * 1024
-"""Outputs times tokens, beyond which there is one row alone: such a layer takes a second on a CPU."""
+"""Above this product of outputs and tokens, only one row is measured, because such a layer takes a second on a CPU."""
 STRENGTH, KEY = 0.5, "layer.weight"
 
 
 def run() -> list[BenchmarkResult]:
-    """Rows for each layer, dtype, number of tokens, rank and number of LoRAs."""
+    """Returns rows for each layer, dtype, number of tokens, rank, and number of LoRAs."""
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     with torch.inference_mode():
         return [
@@ -154,9 +154,9 @@ def _show_errors(what: str, layer: Any, x: Any, pairs: Any, ways: dict[str, Call
 
 
 def _whole_unet() -> list[BenchmarkResult]:
-    """SD 1.5's UNet at 512×512 with five LoRAs of rank 16 beside its attention and feed-forward layers, and without.
+    """SD 1.5's UNet at 512×512, with and without five bypass LoRAs of rank 16 on attention and feed-forward layers.
 
-    Once with what is put in and copied before the first forward of a run, and once a forward alone.
+    One row includes inserting and copying the LoRAs before a run's first forward. The other measures only a forward.
     """
     model, other = make_model("SD1.5"), make_model("SD1.5")
     for each in (model, other):

@@ -1,10 +1,10 @@
-"""From the command to the verified file, as whole processes on loopback: ours against curl and aria2c.
+"""From the command to the verified file, as complete processes on loopback: ours compared with curl and aria2c.
 
-    a server as fast as this machine     `curl | sha256sum`, which saves nothing; and curl with all that we do
-    one of 20 MB/s for each connection   `curl | sha256sum`, and aria2c with as many connections as ours
+    a server as fast as this machine    `curl | sha256sum`, which saves nothing; and curl with all steps that ours does
+    20 MB/s for each connection         `curl | sha256sum`, and aria2c with as many connections as ours
 
-Ours asks CivitAI's API, follows its redirect, hashes, checks the header, calls fsync and renames; the peers are given
-the file's own address. AIR_LORA_BENCH_MB=64 makes all files smaller, for a quick try.
+Ours calls CivitAI's API, follows its redirect, hashes, checks the header, calls fsync, and renames. The peers get the
+file's direct address. AIR_LORA_BENCH_MB=64 makes all files smaller, for a quick test.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ MEGABYTES = int(os.environ.get("AIR_LORA_BENCH_MB", "0"))
 FAST_MEGABYTES = MEGABYTES or 1024
 SLOW_MEGABYTES = MEGABYTES or 512
 SLOW_RATE = 20_000_000
-"""Bytes a second for each connection."""
+"""Bytes per second for each connection."""
 RUNS = {"fast": 5, "slow": 3}
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A command of bash in which {url}, {folder} and {sha256} are filled in. Fails, or prints the SHA-256."""
+    """A bash command with the placeholders {url}, {folder}, and {sha256}. It prints the SHA-256, or fails."""
 
     name: str
     needs: tuple[str, ...]
@@ -44,7 +44,7 @@ class Peer:
     command: str
     runs: int
     difference: str
-    """What the two do differently, for the name of the row."""
+    """What differs between the two programs, for the name of the row."""
 
 
 FAST_PEERS = (
@@ -56,7 +56,7 @@ FAST_PEERS = (
         "fast server; the peer only hashes",
     ),
     Peer(
-        # openssl uses the processor's own SHA-256, as ours does and Debian's sha256sum does not.
+        # openssl uses the processor's SHA-256 instructions, as ours does. Debian's sha256sum doesn't.
         "curl -s | tee FILE | openssl sha256; sync",
         ("curl", "openssl"),
         "curl -sf '{url}' | tee '{folder}/lora' | openssl sha256 && sync '{folder}/lora'",
@@ -83,7 +83,7 @@ SLOW_PEERS = (
 
 
 def run() -> list[BenchmarkResult]:
-    """A row for each server and each peer that is there."""
+    """Returns a row for each server and each installed peer."""
     needed = 3 * max(FAST_MEGABYTES, SLOW_MEGABYTES) << 20
     with tempfile.TemporaryDirectory(dir=room_on_disk(needed)) as folder:
         return [
@@ -103,7 +103,7 @@ def _against(
     with serving(file_of_size(work / "served.safetensors", megabytes << 20), rate=rate) as served:
         ours = _ours(served, saved, bytecode=work / "bytecode")
         _empty(saved)
-        ours()  # writes the bytecode that an installed package has
+        ours()  # writes the bytecode that an installed package already has
         times = race(
             {"ours": ours} | {peer.name: _theirs(peer, served, saved) for peer in there},
             {"ours": runs} | {peer.name: peer.runs for peer in there},
@@ -141,7 +141,7 @@ def _check(command: list[str], served: Served, environment: dict[str, str]) -> N
 
 
 def _empty(folder: Path) -> None:
-    """Removes what the run before saved, and has nothing of it wait to be written in the next."""
+    """Removes the previous run's file, and flushes pending writes so that they don't slow down the next run."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     if hasattr(os, "sync"):

@@ -1,8 +1,8 @@
-"""Weights that are patched at each forward, as ComfyUI does it for what does not fit into memory: LowVramPatch.
+"""Weights that are patched at each forward, as ComfyUI does if a model doesn't fit into memory: LowVramPatch.
 
-A layer's weight is in its own dtype, and N LoRAs are added to it whenever the layer runs: by a chain of ComfyUI's own
-loaders in N steps, by ours in one. Layer sizes of SD 1.5, SDXL and FLUX. Beside the seconds stand the errors of both
-against float64, as shares of the delta.
+A layer's weight has its own dtype, and N LoRAs are added to it whenever the layer runs: in N steps by a chain of
+ComfyUI's own loaders, in one step by ours. Layer sizes of SD 1.5, SDXL, and FLUX. In addition to the seconds, it shows
+the errors of both against float64, as shares of the delta.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the tests of nodes do
+import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the node tests do
 
 # isort: split
 import comfy.lora
@@ -37,7 +37,7 @@ STRENGTH, KEY = 0.5, "layer.weight"
 
 
 def run() -> list[BenchmarkResult]:
-    """A row for each layer, dtype, rank and number of LoRAs; prints the errors."""
+    """Returns a row for each layer, dtype, rank, and number of LoRAs. Prints the errors."""
     with torch.inference_mode():
         return [row for cell in _cells() for row in _race(*cell)]
 
@@ -61,7 +61,7 @@ def _race(layer: str, dtype: str, rank: int, count: int) -> list[BenchmarkResult
     chain = [(STRENGTH, adapter, 1.0, None, None) for adapter in adapters]
     ours = [(1.0, stack_patches(entries)[KEY], 1.0, None, None)]
     ways = {"ours": lambda: _forward(ours, weight), "core": lambda: _forward(chain, weight)}
-    race(ways, {"ours": 2, "core": 1})  # what is kept is kept from the second time on
+    race(ways, {"ours": 2, "core": 1})  # ours caches from the second run on
     efforts = race_efforts(ways, dict.fromkeys(ways, 5 if outputs * inputs < 5_000_000 else 3))
     times = {name: [effort.seconds for effort in own] for name, own in efforts.items()}
     exact = sum(

@@ -1,8 +1,8 @@
-"""A server in a process of its own that offers one file, as CivitAI or as Hugging Face does.
+"""A separate server process that offers one file, as CivitAI or Hugging Face does.
 
     python -m benchmarks.file_server FILE [--hub] [--rate BYTES_PER_SECOND] [--delay SECONDS]
 
-The bytes go from the page cache into the socket by sendfile, so that the server is never what is measured.
+sendfile copies the bytes from the page cache to the socket, so that the server is never the bottleneck.
 Benchmarks start it with `serving(…)`.
 """
 
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HUB_REPOSITORY = "bench/lora"
 HUB_FILE = "lora.safetensors"
 _BURST = 1 << 18
-"""Bytes that a slowed connection gets at once: 80 times a second at 20 MB/s, which is smooth for every client."""
+"""Bytes that a throttled connection gets at once: 80 times a second at 20 MB/s, which is smooth for every client."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class Served:
     """The file that a server process offers."""
 
     url: str
-    """For AIR_LORA_CIVITAI_URL or HF_ENDPOINT."""
+    """The value of AIR_LORA_CIVITAI_URL or HF_ENDPOINT."""
     identifier: str
     file_url: str
-    """The bytes themselves; at CivitAI's without a redirect before them."""
+    """The address of the bytes themselves. For CivitAI, it doesn't redirect."""
     sha256: str
     size: int
 
     def bytes_sent(self) -> int:
-        """Bytes of the file that the server has sent since it was asked last."""
+        """The bytes of the file that the server has sent since the last call."""
         with urllib.request.urlopen(f"{self.url}/bytes-sent") as answer:  # noqa: S310 - our own server
             return int(answer.read())
 
@@ -60,8 +60,8 @@ def serving(
 ) -> Iterator[Served]:
     """Serves `file` from another process while the block runs.
 
-    `rate` is the most bytes a second that each connection gets, `delay` the seconds before each answer, which stand
-    for the way there and back.
+    `rate` is the maximum of bytes per second for each connection. `delay` is a pause before each response, in seconds,
+    which simulates the network's round trip.
     """
     command = [sys.executable, "-m", "benchmarks.file_server", str(file)]
     command += ["--hub"] if hub else []
@@ -70,11 +70,11 @@ def serving(
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         yield Served(**json.loads(process.stdout.readline()))
-        # Popen's own `with` closes the standard input, which ends the server, and waits for that.
+        # On exit, Popen closes the standard input, which ends the server, and waits for the process.
 
 
 class _Metered(LocalServer):
-    """Counts the bytes of files, and is as slow as it is told to be."""
+    """Counts the bytes of files, and limits the speed."""
 
     rate: int | None = None
     delay = 0.0
@@ -85,14 +85,14 @@ class _Metered(LocalServer):
         self._count = 0
 
     def answer(self, exchange: Exchange) -> None:
-        self.requests.clear()  # nobody looks at them here
+        self.requests.clear()  # not used here, and would grow
         if exchange.request.path == "/bytes-sent":
             with self._count_lock:
                 count, self._count = self._count, 0
             exchange.send_bytes(str(count).encode(), "text/plain")
             return
         time.sleep(self.delay)
-        exchange.send_range = self._sender(exchange)  # type: ignore[method-assign]  # of this one request
+        exchange.send_range = self._sender(exchange)  # type: ignore[method-assign]  # only for this request
         super().answer(exchange)
 
     def _sender(self, exchange: Exchange) -> Any:
@@ -112,11 +112,11 @@ class _Metered(LocalServer):
 
 
 class _Civitai(_Metered, CivitaiServer):
-    """CivitAI with the one file."""
+    """CivitAI with one file."""
 
 
 class _Hub(_Metered, HuggingFaceServer):
-    """The Hub with the one file."""
+    """The Hub with one file."""
 
 
 def main() -> int:

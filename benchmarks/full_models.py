@@ -1,10 +1,10 @@
-"""Models of the published sizes with random weights, and LoRA files for them, made when a benchmark runs."""
+"""Models of the published sizes with random weights, and LoRA files for them, created when a benchmark runs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the tests of nodes do
+import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the node tests do
 
 # isort: split
 import comfy.lora
@@ -23,7 +23,7 @@ __all__ = ["RANKS", "diffusers_names", "make_model", "write_lora", "write_peft_l
 
 CPU = torch.device("cpu")
 RANKS = (32, 64, 16, 32, 16, 64, 32, 16, 32, 16)
-"""Of the first, second, … LoRA of a stack."""
+"""The ranks of the LoRAs in a stack, in order."""
 
 _CONFIGS = {
     "SD1.5": (
@@ -37,7 +37,7 @@ _CONVOLUTIONS = ("in_layers.2", "out_layers.3", "skip_connection")
 
 
 def make_model(name: str, device: torch.device = CPU) -> Any:
-    """A MODEL in fp16, "SD1.5" or "SDXL", that lies in main memory and is used on `device`; its values mean nothing."""
+    """A MODEL in fp16, "SD1.5" or "SDXL", in main memory, that is loaded to `device`. Its weights are random."""
     config_class, unet_config = _CONFIGS[name]
     config = config_class(dict(unet_config, use_temporal_attention=False, dtype=torch.float16))
     config.unet_config.pop("use_temporal_attention")
@@ -53,10 +53,10 @@ def make_model(name: str, device: torch.device = CPU) -> Any:
 def write_lora(
     path: Path, model: Any, number: int, *, convolutions: bool | None = None, rank: int | None = None
 ) -> Path:
-    """The `number`-th LoRA of a stack, as kohya's trainer writes it: attention and feed-forward layers, and in every
-    second file the convolutions too, unless `convolutions` says it. fp16, with alphas."""
+    """Writes the `number`-th LoRA of a stack in the format of kohya's trainer: attention and feed-forward layers, and
+    the convolutions in every second file or as `convolutions` says. fp16, with alphas."""
     stems = {
-        weight: stem  # the last is the diffusers name, which kohya's trainer uses
+        weight: stem  # if a weight has several names, the last is the diffusers name, which kohya's trainer uses
         for stem, weight in comfy.lora.model_lora_keys_unet(model.model, {}).items()
         if stem.startswith("lora_unet_") and isinstance(weight, str)
     }
@@ -74,7 +74,7 @@ def write_lora(
 
 
 def write_peft_lora(path: Path, model: Any, number: int) -> Path:
-    """The same deltas without the convolutions, under the names of diffusers' own UNet; alpha is the rank."""
+    """Writes the same deltas without the convolutions, with the names of diffusers' own UNet. Alpha is the rank."""
     names = diffusers_names(model)
     rank = RANKS[number]
     tensors = {}
@@ -87,7 +87,7 @@ def write_peft_lora(path: Path, model: Any, number: int) -> Path:
 
 
 def diffusers_names(model: Any) -> dict[str, str]:
-    """ComfyUI's name of a weight → diffusers' name of it."""
+    """ComfyUI's name of a weight → diffusers' name."""
     names = comfy.utils.unet_to_diffusers(model.model.model_config.unet_config)
     return {f"diffusion_model.{ours}": theirs for theirs, ours in names.items()}
 
@@ -107,5 +107,5 @@ def _factors(shape: tuple[int, ...], rank: int, seed: str) -> tuple[torch.Tensor
 
 
 def hash_of(text: str) -> int:
-    """The same number in every process, unlike hash()."""
+    """A hash that is the same in every process, unlike hash()."""
     return sum((index + 1) * ord(character) for index, character in enumerate(text))

@@ -1,8 +1,8 @@
-"""What the pack adds to ComfyUI's start: the figure of ComfyUI's own list "Import times for custom nodes".
+"""What the pack adds to ComfyUI's start: the figure in ComfyUI's own list "Import times for custom nodes".
 
-That list shows tenths of a second. Here the same call of the same function of ComfyUI is timed: the pack's `__init__`,
-its pyproject.toml, its nodes and their schemas. In fresh processes, in which ComfyUI has loaded a node file of its own
-before, as at every start.
+That list shows tenths of a second. This times the same call of the same ComfyUI function: the pack's `__init__`, its
+pyproject.toml, its nodes, and their schemas. Each run is a new process in which ComfyUI has already loaded a node file
+of its own, as at every start.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tools.runtime import COMFYUI_VERSION, RUNTIME, link_pack
 
 RUNS = 7
 LIMIT_MS = 50.0
-"""What issue trackers of ComfyUI call a slow pack begins at tenths of a second; this is our own limit."""
+"""Our own limit. In ComfyUI's issue trackers, packs are called slow from tenths of a second on."""
 
 PROBE = """
 import asyncio, os, sys, time, warnings
@@ -46,9 +46,9 @@ asyncio.run(start())
 
 
 def run() -> list[BenchmarkResult]:
-    """One row: the whole pack."""
+    """Returns one row for the whole pack."""
     comfyui = RUNTIME / f"comfyui-{COMFYUI_VERSION}"
-    # As at every start but the first: with bytecode, whatever this shell says of it.
+    # With bytecode, as at every start but the first, whatever the environment says.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     times = []
     with tempfile.TemporaryDirectory() as folder:

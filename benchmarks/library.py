@@ -1,10 +1,10 @@
-"""An index of 10,000 files with real headers, for the first time and again when nothing has changed.
+"""Indexing 10,000 files with real headers, for the first time, and again without changes.
 
-    look     our scan, which is all that `resolve` needs: names, sizes, times and what sidecars say; opens no model
-    judge    our list of the library: every header read, its architecture judged and remembered
+    look     our scan, which is all that `resolve` needs: names, sizes, times, sidecars; opens no model
+    judge    our list of the library: reads every header, detects its architecture, and caches the result
 
-The peers read the metadata of every header, each time anew, or names and sizes alone. Ours and the program with
-safetensors run in this process, all with warm caches of the disk.
+The peers read the metadata of every header each time, or only names and sizes. Ours and the program with safetensors
+run in this process. All run with a warm disk cache.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SCAN, JUDGE, OPEN, FIND = "scan", "judge", "safe_open(…).metadata()", "find -p
 
 
 def run() -> list[BenchmarkResult]:
-    """Two rows for the first time, two for the second."""
+    """Returns two rows for the first time, and two for the second."""
     with tempfile.TemporaryDirectory(dir=room_on_disk(4 << 30)) as name:
         root = Path(name)
         loras = many_files(root / "loras")
@@ -48,7 +48,7 @@ def run() -> list[BenchmarkResult]:
         judged = time.perf_counter() - start
         again = {
             SCAN: lambda: _scan(config),
-            FIND: lambda: _find(loras),  # GNU's
+            FIND: lambda: _find(loras),  # GNU find
             JUDGE: lambda: Resolver(config).library(),
             OPEN: lambda: _open_all(loras),
         }
@@ -63,7 +63,7 @@ def run() -> list[BenchmarkResult]:
 
 
 def many_files(folder: Path) -> Path:
-    """Fills a folder with LoRAs of all kinds."""
+    """Fills a folder with all kinds of LoRAs."""
     with_shapes = [sample for sample in samples() if sample.has_shapes]
     for number, sample in enumerate(islice(cycle(with_shapes), FILES)):
         path = folder / f"{number % FOLDERS:02}" / f"{number}.safetensors"
@@ -78,7 +78,7 @@ def _scan(config: ResolverConfig) -> None:
 
 
 def _open_all(folder: Path) -> None:
-    """What a program without an index does each time."""
+    """Opens every file, as a program without an index does each time."""
     for path in folder.rglob("*.safetensors"):
         with safetensors.safe_open(path, "numpy") as file:
             file.metadata()

@@ -1,4 +1,4 @@
-"""What this machine can do at most, measured beside what is held against it."""
+"""The maximum speed of this machine, measured in the same run as the figures that are compared with it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MachineLimit:
-    """Speeds of one product, one cast and new memory, all cores together."""
+    """The speeds of a product, a cast, a copy, and allocating memory, each on all cores."""
 
     operations: float
-    """fp32 additions and multiplications in a second, in a large matrix product."""
+    """fp32 additions and multiplications per second, in a large matrix product."""
     cast: float
-    """Numbers in a second from fp16 to fp32 and back, from and into memory that is in use already."""
+    """Numbers per second that are cast from fp16 to fp32 and back, in memory that is already in use."""
     copy: float
-    """Bytes in a second that are copied from one place in main memory to another, both in use already."""
+    """Bytes per second that are copied in main memory, where source and target are already in use."""
     fresh: float
-    """Bytes in a second of new memory that are filled: the system clears and maps every page first."""
+    """Bytes per second of new memory that are filled. The system first clears and maps every page."""
 
     def seconds(self, *, operations: float, casts: float, fresh_bytes: float) -> float:
-        """The least that such work takes, were there nothing else to do and nothing in turns."""
+        """The least time for such work, in seconds, if there were no other work."""
         return operations / self.operations + casts / self.cast + fresh_bytes / self.fresh
 
     def __str__(self) -> str:
@@ -40,10 +40,10 @@ class MachineLimit:
 
 
 def measure() -> MachineLimit:
-    """Takes about two seconds and 600 MB."""
+    """Measures the speeds. Takes about two seconds and 600 MB."""
     size = 2048
     left, right, product = (torch.ones(size, size) for _ in range(3))
-    numbers = 32 << 20  # far more than any cache holds
+    numbers = 32 << 20  # much more than any cache holds
     narrow, wide, other = torch.ones(numbers).half(), torch.ones(numbers), torch.ones(numbers)
     with torch.inference_mode():
         return MachineLimit(
@@ -65,5 +65,5 @@ def _seconds(work: Callable[[], object], before: Callable[[], object] = lambda: 
 
 
 def _trim() -> None:
-    with contextlib.suppress(OSError, AttributeError):  # glibc's only
+    with contextlib.suppress(OSError, AttributeError):  # only glibc has it
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""A part of a benchmark in a process of its own: what one part leaves in memory serves no other."""
+"""Runs a part of a benchmark in a separate process, so that its memory isn't available to other parts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.results import BenchmarkResult
 
 
 def run_apart(module: str, part: str) -> list[BenchmarkResult]:
-    """The rows of `module.run_part(part)`, which also prints what it likes. Raises CalledProcessError."""
+    """Returns the rows of `module.run_part(part)`, which can also print. Raises CalledProcessError."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "rows.json"
         command = [sys.executable, "-m", "benchmarks.own_process", module, part, str(answer)]
@@ -23,7 +23,7 @@ def run_apart(module: str, part: str) -> list[BenchmarkResult]:
 
 
 def main(module: str, part: str, answer: str) -> None:
-    """The other end of `run_apart`."""
+    """Runs in the process that `run_apart` starts."""
     rows = import_module(module).run_part(part)
     Path(answer).write_text(json.dumps([asdict(row) for row in rows]))
 

@@ -1,6 +1,6 @@
-"""The rows in the page: a key stroke among fifty of them, and the add panel, in both renderers on the newest front end.
+"""The rows in the page: a keystroke among fifty rows, and the add panel, in both renderers of the newest front end.
 
-Measured in the page, with the layout that follows: from the event to the moment at which it could be painted.
+Measured in the page, including the layout: from the event to the moment when it could be painted.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ PANELS = """async (runs) => {
 
 
 def run() -> list[BenchmarkResult]:
-    """Two rows for each renderer."""
+    """Returns two rows for each renderer."""
     ensure_browser()
     newest = FRONT_ENDS[-1]
     results = []
@@ -97,5 +97,5 @@ def _measure(page: Page, url: str) -> tuple[list[float], list[float]]:
     comfy.load(
         json.dumps([{"model": f"civitai:{number}@{number}", "weight": 0.5} for number in range(1, ROWS + 1)])
     )
-    page.wait_for_timeout(3000)  # until the rows know what they show
+    page.wait_for_timeout(3000)  # until the rows are filled in
     return page.evaluate(KEYS, RUNS), page.evaluate(PANELS, RUNS)

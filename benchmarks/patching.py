@@ -1,12 +1,13 @@
-"""From LoRA files on the disk to patched weights: a chain of ComfyUI's own LoRA loaders against one array of ours.
+"""From LoRA files on disk to patched weights: a chain of ComfyUI's own LoRA loaders compared with one array of ours.
 
-Both patch the same fp16 UNet of the published size on the CPU. The chain is what N LoraLoader nodes do: read the file,
-map its keys, clone and add for each, then every weight gets N separate products. Ours starts as the node does, with
-the resolver (its index knows the files, as it does from the second run on); nothing is kept in memory unless the row
-says so. Also against peft's `fuse_lora`, and against the machine's limit: what the one product, the casts and the
-new memory would take at the speeds that were measured in the same run. Beside the clock stand the processor's seconds
-and the pages of new memory, which do not change from run to run; each model has a process of its own.
-Where CUDA has a device, chain and array are raced there too: the model comes from main memory, as ComfyUI loads it.
+Both patch the same fp16 UNet of the published size on the CPU. The chain does what N LoraLoader nodes do: it reads the
+file, maps its keys, and clones and adds for each, and then every weight gets N separate products. Ours starts as the
+node does, with the resolver, whose index knows the files, as from the second run on. Nothing else is cached unless the
+row says so.
+Ours is also compared with peft's `fuse_lora`, and with the machine's limit: the time for the product, the casts, and
+the new memory at the speeds measured in the same run. In addition to the elapsed time, it measures CPU seconds and
+pages of new memory, which don't vary between runs. Each model has a separate process.
+If CUDA has a device, chain and array are also compared there. The model comes from main memory, as ComfyUI loads it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the tests of nodes do
+import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the node tests do
 
 # isort: split
 import comfy.sd
@@ -45,16 +46,16 @@ if TYPE_CHECKING:
 
 CHAIN = "chain of LoraLoader"
 STACKS = {"SD1.5": {1: 5, 2: 5, 5: 5, 10: 3}, "SDXL": {1: 3, 5: 3}}
-"""Model → how many LoRAs → runs of each contestant."""
+"""Model → number of LoRAs → runs of each contestant."""
 
 
 def run() -> list[BenchmarkResult]:
-    """Rows for each model and length of the stack; prints the phases."""
+    """Returns rows for each model and stack length. Prints the phases."""
     return [row for name in STACKS for row in run_apart("benchmarks.patching", name)]
 
 
 def run_part(name: str) -> list[BenchmarkResult]:
-    """The rows of one model."""
+    """Returns the rows of one model."""
     logging.getLogger().setLevel(logging.ERROR)
     stacks = STACKS[name]
     rows: list[BenchmarkResult] = []
@@ -91,14 +92,14 @@ class _Bench:
         self.phases: dict[str, list[float]] = defaultdict(list)
         self.patched: Any = None
 
-    # ---- one after the other from the files
+    # ---- from the files
 
     def stack(self, count: int, runs: int) -> list[BenchmarkResult]:
         ways = {
             "stock": lambda: self._stock(self._read(count), count),
             "ours": lambda: self._ours(self.files[:count]),
         }
-        race(ways, dict.fromkeys(ways, 1), self._forget)  # the process has grown to its size
+        race(ways, dict.fromkeys(ways, 1), self._forget)  # lets the process grow to its size
         self._forget()
         self.phases.clear()
         limit = measure()
@@ -130,7 +131,7 @@ class _Bench:
         ]
 
     def _least(self, limit: MachineLimit, count: int) -> float:
-        """Seconds for the products, a cast there and back, and the memory for the weights that stay."""
+        """The seconds for the products, a cast and back, and the memory for the weights that remain."""
         key_map = comfy.lora.model_lora_keys_unet(self.model.model, {})
         ranks: dict[str, int] = defaultdict(int)
         for file in self.files[:count]:
@@ -147,7 +148,7 @@ class _Bench:
         )
 
     def memory(self, count: int) -> list[BenchmarkResult]:
-        """Not in the race: telling the peak takes a pass of its own."""
+        """Measures the peak memory separately, because profiling would slow down the race."""
         ways = {
             "stock": lambda: self._stock(self._read(count), count),
             "ours": lambda: self._ours(self.files[:count]),
@@ -159,7 +160,7 @@ class _Bench:
     # ---- run again
 
     def again(self, count: int, runs: int) -> list[BenchmarkResult]:
-        """With what both keep from the run before: the chain its files, ours its factors."""
+        """Measures with the caches of the previous run: the chain's are its files, ours are its factors."""
         files = self._read(count)
         weights = [1.0] * count
         turn = [0]
@@ -171,7 +172,7 @@ class _Bench:
         self._forget()
         self._ours(self.files[:count], weights)
         ways = {
-            # Loaders before the changed one are not executed again.
+            # ComfyUI doesn't run the loaders before the changed one again.
             "stock changed": lambda: self._stock(files, count, change(), kept=2),
             "ours changed": lambda: self._ours(self.files[:count], change()),
         }
@@ -195,7 +196,7 @@ class _Bench:
     # ---- peft
 
     def against_peft(self, count: int, runs: int) -> list[BenchmarkResult]:
-        """The same layers on diffusers' UNet of the same size: reading, adapters, fuse_lora."""
+        """Measures the same layers in diffusers' UNet of the same size: reading, adapters, fuse_lora."""
         from diffusers import UNet2DConditionModel
         from safetensors.torch import load_file
 
@@ -239,7 +240,7 @@ class _Bench:
     # ---- on a GPU
 
     def on_gpu(self, device: torch.device) -> list[BenchmarkResult]:
-        """For one LoRA and for five, with the weights back in main memory before each."""
+        """Measures one LoRA and five, with the weights back in main memory before each run."""
         self._forget()
         self.device, self.model.load_device = device, device
         rows = []
@@ -301,7 +302,7 @@ class _Bench:
 
     def _patch(self, model: Any, phase: str) -> None:
         start = time.perf_counter()
-        # As ComfyUI's loader does: what is patched with this very set already stays as it is.
+        # Like ComfyUI's loader: a model that is already patched with this set stays as it is.
         if self.patched is None or self.patched.patches_uuid != model.patches_uuid:
             if self.patched is not None:
                 self.patched.unpatch_model(CPU)
@@ -320,21 +321,21 @@ class _Bench:
         gc.collect()
 
     def _forget(self) -> None:
-        """As in a process that has just started, but for the resolver's index; no freed memory serves again either."""
+        """Restores the state of a new process, except the resolver's index. Freed memory goes back to the system."""
         self._unpatch()
         lora_file._files._items.clear()
         application._fits._items.clear()
         loaded_model._kept.clear()
         self.model.__dict__.pop(results._ATTRIBUTE, None)
         gc.collect()
-        with contextlib.suppress(OSError, AttributeError):  # glibc's only
+        with contextlib.suppress(OSError, AttributeError):  # only glibc has it
             ctypes.CDLL(None).malloc_trim(0)
 
     def _peak(self, way: Callable[[], None]) -> float:
-        """The most that torch's tensors take at one moment, in MB, not counting those that stay: the patched weights.
+        """The peak memory of torch's tensors in MB, without those that remain afterwards (the patched weights).
 
-        Told by torch's allocator; the size of the process would also tell of freed memory that serves again. Mapped
-        files count for neither: the system drops their pages as it likes.
+        The figures are from torch's allocator, because the process's size also includes freed memory that is reused.
+        Mapped files aren't included: the system can drop their pages at any time.
         """
         self._forget()
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True, with_stack=False) as profiler:
@@ -351,7 +352,7 @@ def _called(device: torch.device) -> str:
 
 
 def _allocations(profiler: Any) -> list[tuple[int, int]]:
-    """(address, bytes taken or, below 0, given back), as they happened."""
+    """(address, bytes allocated or, if negative, freed), in order of time."""
     waiting = list(profiler.profiler.kineto_results.experimental_event_tree())
     found = []
     while waiting:
@@ -363,8 +364,8 @@ def _allocations(profiler: Any) -> list[tuple[int, int]]:
 
 
 def _peak_of_passing(allocations: list[tuple[int, int]]) -> int:
-    """The highest sum, in bytes, of what is given back later on."""
-    later: dict[int, int] = defaultdict(int)  # address → how often it is still to be given back
+    """The peak in bytes of the memory that is freed later."""
+    later: dict[int, int] = defaultdict(int)  # address → how often it will still be freed
     for pointer, size in allocations:
         later[pointer] += size < 0
     live: set[int] = set()

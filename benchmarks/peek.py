@@ -1,8 +1,8 @@
-"""The header of a file that lies on the Hub: ours against huggingface_hub's, and against curl that fetches it all.
+"""The header of a file on the Hub: ours compared with huggingface_hub's, and with curl, which downloads the whole file.
 
-Ours also asks for commit, SHA-256 and model card, and judges the architecture; huggingface_hub keeps its connections
-open from one peek to the next. On this machine that computing is all that is measured; 40 ms are a server on the same
-continent, where it is the number of questions in a row.
+Ours also requests commit, SHA-256, and model card, and detects the architecture. huggingface_hub keeps its connections
+open between peeks. On this machine, only the computation counts. A server on the same continent takes 40 ms, so there
+the number of consecutive requests counts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from benchmarks.file_server import Served
 
-SAMPLE = "sdxl_muchai_sdxl"  # a real one of 2,364 tensors
+SAMPLE = "sdxl_muchai_sdxl"  # a real one with 2,364 tensors
 FAR = 0.04
 """Seconds before each answer."""
 OURS, PEER, CURL = "ours", "parse_safetensors_file_metadata", "curl -s -o FILE"
@@ -35,7 +35,7 @@ RUNS = {OURS: 15, PEER: 15, CURL: 3}
 
 
 def run() -> list[BenchmarkResult]:
-    """Rows for the bytes of the file that come over the network, and for the seconds."""
+    """Returns rows for the bytes of the file that are transferred, and for the seconds."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         file = file_like(next(each for each in samples() if each.name == SAMPLE), folder / HUB_FILE)
@@ -60,8 +60,8 @@ def run() -> list[BenchmarkResult]:
 
 
 def _ways(served: Served, folder: Path) -> dict[str, Callable[[], object]]:
-    """What leads to the header, each tried once."""
-    # The Hub's storage has another name than the Hub; on loopback, only names that are configured are gone to.
+    """The ways to get the header. Each is tried once."""
+    # The Hub's storage has another host name than the Hub, and on loopback only configured host names are contacted.
     config = ResolverConfig(folder / "loras", hf_endpoint=served.url, civitai_url="http://localhost:9")
     hub = HfApi(endpoint=served.url, token=False)
     curl = ["curl", "-sfL", "-o", str(folder / "whole"), served.file_url]

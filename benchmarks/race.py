@@ -1,4 +1,4 @@
-"""Programs against one another: taken in turns, so that whatever else the machine does meets all of them alike."""
+"""Compares programs by running them in turns, so that other load on the machine affects all of them equally."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["Effort", "race", "race_efforts", "room_on_disk"]
 
 
 class Effort(NamedTuple):
-    """What one run took."""
+    """The resources that one run used."""
 
     seconds: float
     cpu_seconds: float
-    """Of all threads, in the program and in the system on its behalf."""
+    """Of all threads, in the program and in the kernel."""
     page_faults: float
-    """Pages of memory, mostly 4 KB, that the system had to put in place (minor faults). NaN where it does not tell."""
+    """Pages of memory, mostly 4 KB, that the system had to map (minor faults). NaN if not reported."""
 
 
 def race(
@@ -30,7 +30,7 @@ def race(
     runs: Mapping[str, int],
     prepare: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
-    """Seconds of each run of each contestant, as `race_efforts` takes them."""
+    """Returns the seconds of each run of each contestant, as `race_efforts` measures them."""
     efforts = race_efforts(contestants, runs, prepare)
     return {name: [effort.seconds for effort in own] for name, own in efforts.items()}
 
@@ -40,9 +40,9 @@ def race_efforts(
     runs: Mapping[str, int],
     prepare: Callable[[], object] = lambda: None,
 ) -> dict[str, list[Effort]]:
-    """What each run of each contestant took; `prepare` comes before every one and is not counted.
+    """Returns what each run of each contestant used. `prepare` runs before each of them and isn't measured.
 
-    Those with fewer runs than others leave out the last rounds.
+    Contestants with fewer runs leave out the last rounds.
     """
     efforts: dict[str, list[Effort]] = {name: [] for name in contestants}
     for round_number in range(max(runs.values())):
@@ -56,7 +56,7 @@ def race_efforts(
 
 
 def now() -> Effort:
-    """What this process has taken so far; the difference of two is what lay between them."""
+    """What this process has used so far. Subtract two of them to measure the time between."""
     try:
         import resource
     except ImportError:  # Windows
@@ -67,6 +67,6 @@ def now() -> Effort:
 
 
 def room_on_disk(needed: int) -> Path | None:
-    """A folder on the disk of this repository if `needed` bytes fit there, else None: where temporary files go."""
+    """Where temporary files go: a folder on the disk of this repository if `needed` bytes are free there, or None."""
     RUNTIME.mkdir(exist_ok=True)
     return RUNTIME if shutil.disk_usage(RUNTIME).free > needed else None

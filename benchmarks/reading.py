@@ -1,8 +1,8 @@
-"""A LoRA file from the disk to factors that can be used: ours against ComfyUI's own `load_torch_file`.
+"""From a LoRA file on disk to usable factors: ours compared with ComfyUI's own `load_torch_file`.
 
-Ours checks the header, converts the names and keeps views of a copy of the file in memory; ComfyUI's maps the file, and
-the bytes come when a weight is patched. So there is a row in which every byte is then read as well. Cold: the
-system is told to forget the file before each run.
+Ours checks the header, converts the names, and keeps views of a copy of the file in memory. ComfyUI's maps the file,
+and the bytes are read when a weight is patched. So another row also reads every byte. In the cold rows, the system
+drops the file from its cache before each run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import tempfile
 from pathlib import Path
 
-import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the tests of nodes do
+import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the node tests do
 
 # isort: split
 import comfy.utils
@@ -33,7 +33,7 @@ RUNS = {OURS: 9, PEER: 9, OURS_READ: 9, PEER_READ: 9, OURS_CHECKED: 9}
 
 
 def run() -> list[BenchmarkResult]:
-    """Rows for a warm and a cold cache of the disk."""
+    """Returns rows for a warm and a cold disk cache."""
     with tempfile.TemporaryDirectory(dir=room_on_disk(1 << 30)) as name:
         path = write_lora(
             Path(name) / "lora.safetensors", make_model("SDXL"), 0, convolutions=False
@@ -69,7 +69,7 @@ def run() -> list[BenchmarkResult]:
 
 
 def _open(path: Path) -> lora_file.LoraFile:
-    """As for a file that was never seen: nothing is kept from the run before."""
+    """Opens the file without anything cached from the previous run."""
     lora_file._files._items.clear()
     file = lora_file.open_lora(path, "", file_state(path))
     assert file.modules
@@ -87,8 +87,8 @@ def _touch(tensors: dict[str, torch.Tensor]) -> None:
 
 
 def _forget(path: Path) -> None:
-    lora_file._files._items.clear()  # what is still mapped is not forgotten
+    lora_file._files._items.clear()  # a mapped file would stay in the disk cache
     gc.collect()
-    with path.open("rb") as file, contextlib.suppress(AttributeError):  # only where the system can be told
+    with path.open("rb") as file, contextlib.suppress(AttributeError):  # only on systems with posix_fadvise
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,6 +1,6 @@
-"""What a LoRA of the wrong architecture costs: bytes and requests until it is refused, against downloading it first.
+"""The cost of an incompatible LoRA: bytes and requests until it is rejected, compared with downloading it first.
 
-Nobody else looks before downloading, so the peer is the download of the whole file.
+No other program checks before it downloads, so the peer is the download of the whole file.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from lora_resolver import LoraResolverError
     from lora_resolver.identifiers import Identifier
 
-SAMPLE = "sdxl_muchai_sdxl"  # a real one of 2,364 tensors
+SAMPLE = "sdxl_muchai_sdxl"  # a real one with 2,364 tensors
 LOADED = "sd1"
 PEER = "download, then look"
 
 
 def run() -> list[BenchmarkResult]:
-    """Rows for the bytes of the file and for the requests."""
+    """Returns rows for the bytes of the file and for the requests."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sample = next(each for each in samples() if each.name == SAMPLE)
@@ -43,13 +43,13 @@ def run() -> list[BenchmarkResult]:
     what = f"a {size / 1e6:.0f} MB LoRA of the wrong architecture is refused"
     return [
         lower_is_better(f"{what}: traffic", [refused[0] / 1000], [size / 1000], PEER, "KB"),
-        # The peer needs the record, the redirect and the file, at the least.
+        # The peer needs at least the record, the redirect, and the file.
         lower_is_better(f"{what}: requests", [refused[1]], [3], PEER, ""),
     ]
 
 
 def _cost(server: CivitaiServer, config: ResolverConfig, size: int) -> tuple[int, int]:
-    """(bytes of the file, requests) until the refusal."""
+    """(bytes of the file, requests) until it is rejected."""
 
     def refuse(looked: Mapping[Identifier, PeekedLora | LoraResolverError]) -> dict[Identifier, Mismatch]:
         return {

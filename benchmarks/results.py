@@ -1,4 +1,4 @@
-"""What a benchmark says, and how it is shown and kept."""
+"""The results of benchmarks, and how they are shown and stored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESULTS_FILE = Path(__file__).parent / "results.json"
 
 @cache
 def machine() -> str:
-    """The processor and its cores, in words; nothing that names the computer."""
+    """The processor and its number of cores, as text. Doesn't identify the computer."""
     import os
 
     model = ""
@@ -35,7 +35,7 @@ def machine() -> str:
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """One figure of ours beside the peer's, from the same interleaved run. `ratio` above 1: ours is better."""
+    """Our figure and the peer's, from the same interleaved run. If `ratio` is above 1, ours is better."""
 
     name: str
     ours: float
@@ -50,7 +50,7 @@ class BenchmarkResult:
 def lower_is_better(
     name: str, ours: Sequence[float], peer: Sequence[float], peer_name: str, unit: str
 ) -> BenchmarkResult:
-    """From the measurements of several runs each: their medians, and peer ÷ ours."""
+    """Makes a result from the measurements of several runs each: their medians, and peer ÷ ours."""
     mine, theirs = median(ours), median(peer)
     ratio = theirs / mine if mine else float("inf")
     return BenchmarkResult(
@@ -59,7 +59,7 @@ def lower_is_better(
 
 
 def show(results: Iterable[BenchmarkResult]) -> None:
-    """A table on standard output."""
+    """Prints a table."""
     print(f"\n{'benchmark':66} {'ours':>12} {'peer':>12} {'unit':6} {'ratio':>7}  peer (runs)")
     for row in results:
         print(
@@ -69,7 +69,7 @@ def show(results: Iterable[BenchmarkResult]) -> None:
 
 
 def save(results: Iterable[BenchmarkResult], *, keep_others: bool) -> None:
-    """Writes the file; with `keep_others`, rows of benchmarks that did not run this time stay as they are."""
+    """Writes the file. With `keep_others`, it keeps the rows of benchmarks that did not run this time."""
     rows: dict[str, dict[str, Any]] = {}
     if keep_others and RESULTS_FILE.exists():
         rows = {row["name"]: row for row in json.loads(RESULTS_FILE.read_text())}

@@ -1,4 +1,4 @@
-"""Sound .safetensors files whose data are holes: they have a size and take no room on the disk."""
+"""Valid sparse .safetensors files: they have their full size, but their data take no space on disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["file_like", "file_of_size"]
 
 
 def file_like(sample: Sample, path: Path) -> Path:
-    """Writes a file with this header."""
+    """Writes a file with this sample's header."""
     header: dict[str, object] = {"__metadata__": dict(sample.header.metadata)}
     end = 0
     for name, info in sample.header.tensors.items():
@@ -28,7 +28,7 @@ def file_like(sample: Sample, path: Path) -> Path:
 
 
 def file_of_size(path: Path, size: int) -> Path:
-    """Writes a file of one tensor; `size` is in bytes, a multiple of 2,048, and without the header."""
+    """Writes a file of one tensor. `size` is in bytes, without the header, and a multiple of 2,048."""
     tensor = {"dtype": "F16", "shape": [size // 2048, 1024], "data_offsets": [0, size]}
     return _write(path, {"lora_unet_input_blocks_4_1_proj_in.lora_down.weight": tensor}, size)
 

@@ -1,10 +1,10 @@
-"""Two spans of five LoRAs over 20 steps: ours beside the layers, against the same without a schedule and against hooks.
+"""Two spans of five LoRAs over 20 steps: our bypass layers compared with the same without a schedule, and with hooks.
 
-without a schedule   the ten LoRAs patched once, at the same strengths all along
-core's hooks         ComfyUI's Create Hook LoRA, one after the other, with keyframes
+without a schedule   the ten LoRAs patched once, at the same strengths in all steps
+core's hooks         a chain of ComfyUI's Create Hook LoRA nodes, with keyframes
 
-Also what a switch of weights takes of core's run: the time in `patch_hooks`, against ours in choosing factors. And two
-regions of five LoRAs each: our one hook for each region against core's chain of five.
+It also measures switching weights: the time in `patch_hooks` during core's run, and ours in choosing factors. And two
+regions of five LoRAs each: our one hook for each region compared with core's chain of five.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the tests of nodes do
+import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the node tests do
 
 # isort: split
 import comfy.hooks
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 
 STEPS, COUNT, STRENGTH = 20, 5, 0.5
 REGION_STEPS = 4
-"""Each switches twice."""
+"""In each step, both regions' hooks are switched."""
 SIZE = 32
-"""Of the latent: 256 × 256 pixels."""
+"""The size of the latent, for 256 × 256 pixels."""
 
 
 def run() -> list[BenchmarkResult]:
-    """Rows for a whole run, and for what a change of the strengths takes of it."""
+    """Returns rows for a whole run, for switching the strengths, and for two regions."""
     with torch.inference_mode():
         return [*_race(), *_regions()]
 

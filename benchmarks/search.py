@@ -1,10 +1,10 @@
-"""The add panel among 10,000 files of this disk: what the route does until the first results are there.
+"""The add panel with 10,000 files on this disk: the time that the route takes until the first results.
 
     the page's first    nothing is in memory; the index is from an earlier day
     a key after a while the folders are walked again, and nothing has changed
     the next key        within three seconds
 
-The limit is that of the product: results within a tenth of a second.
+The limit is the product's: results within a tenth of a second.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the tests of nodes do
+import tests.nodes.conftest  # noqa: F401 - imports ComfyUI and the pack, as the node tests do
 
 # isort: split
 from air_lora_pack.nodes.server import model_folders as listings
@@ -29,11 +29,11 @@ RUNS = 9
 
 
 def run() -> list[BenchmarkResult]:
-    """A row for each of the three."""
+    """Returns a row for each of the three."""
     with tempfile.TemporaryDirectory(dir=room_on_disk(4 << 30)) as name:
         root = Path(name)
         config = ResolverConfig(many_files(root / "loras"), state_dir=root / "state")
-        listings.listing(config)  # the earlier day
+        listings.listing(config)  # creates the index
         first, later, following = [], [], []
         for _ in range(RUNS):
             listings.forget_listing()

@@ -1,4 +1,4 @@
-"""How long a large workflow and large pastes take, and whether the time grows with the size and no faster."""
+"""How long a large workflow and large pastes take, and whether the time grows faster than the size."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PASTES: dict[str, Callable[[int], str]] = {
 
 
 def run() -> list[BenchmarkResult]:
-    """A row for the workflow and for each kind of paste; prints the ratio of a text twice as long."""
+    """Returns a row for the workflow and for each kind of paste. Prints the ratio to a text of half the size."""
     results = []
     for name, make in (("API format", _api), ("as the page saves it", _canvas)):
         times = _times(loras_in, make(WORKFLOW_BYTES))
