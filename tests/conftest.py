@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Shared by all tests."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# What takes longest comes first, so that no worker is left alone with it at the end.
-ORDER = ("browser", "nodes", "integration", "lora_resolver")
+# The longest tests run first, so that no worker is left alone with them at the end.
+ORDER = ("browser", "nodes", "fleet", "endpoint", "integration", "lora_resolver")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """What one worker runs (`-n`, see tools/dev.py): tests that share a server, and else those of one file.
+    """Groups the tests for the workers (`-n`, see tools/dev.py): tests that share a server, or those of one file.
 
-    Marked here: pytest-xdist looks at the marks before any later hook of ours runs.
+    The mark is set here, because pytest-xdist reads the marks before any later hook of ours runs.
     """
     item.add_marker(pytest.mark.xdist_group(_group(item)))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest first."""
+    """Puts the longest tests first."""
     items.sort(key=lambda item: ORDER.index(_part(item)) if _part(item) in ORDER else len(ORDER))
 
 
@@ -36,9 +36,11 @@ def _group(item: pytest.Item) -> str:
     if _part(item) == "browser":
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         return f"browser {parameters.get('comfyui')}"  # one server for both renderers
+    if _part(item) == "endpoint" or "fleet" in getattr(item, "fixturenames", ()):
+        return _part(item)
     if "studio" in getattr(item, "fixturenames", ()):
         return "studio"
-    # Those that load models are one group: two at a time would take twice the memory.
+    # Tests that load models are one group: two at the same time would need twice the memory.
     return "nodes" if _part(item) == "nodes" else str(item.path.relative_to(ROOT))
 
 
@@ -52,7 +54,7 @@ def comfyui_path() -> Path:
 
 @pytest.fixture(autouse=True)
 def no_settings_of_whoever_runs_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test may reach a real service with a real token, or depend on somebody's settings."""
+    """Makes sure that no test contacts a real service with a real token, or depends on the user's settings."""
     for name in list(os.environ):
         if name.startswith(("AIR_LORA_", "CIVITAI_", "HF_")) and not name.startswith("AIR_LORA_DEV_"):
             monkeypatch.delenv(name)

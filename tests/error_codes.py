@@ -1,4 +1,4 @@
-"""Every code that an error of the package can carry, read from its source."""
+"""All codes that an error of the package can have, read from its source."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PACKAGES = ("lora_resolver", "nodes")
 
 
 def error_codes() -> dict[str, str]:
-    """Code → one place that gives it. What a call hands over as `code`, by name or by position, or a table holds."""
+    """Code → one place that sets it: a `code` argument of a call, by name or by position, or a table."""
     trees = {
         path: ast.parse(path.read_text(encoding="utf-8"))
         for package in PACKAGES
@@ -36,7 +36,7 @@ def error_codes() -> dict[str, str]:
 
 
 def _takers(tree: ast.Module) -> list[tuple[str, int]]:
-    """Functions and classes with a positional parameter `code`, and which one it is."""
+    """Functions and classes with a positional parameter `code`, and its position."""
     found = []
     for node in ast.walk(tree):
         for function in [node, *node.body] if isinstance(node, ast.ClassDef) else [node]:

@@ -1,8 +1,9 @@
-"""Headers of LoRA files, real and made up, with what each is for: `tests/data/lora_headers.json.gz`.
+"""Headers of real and synthetic LoRA files, with their labels: `tests/data/lora_headers.json.gz`.
 
-A list of objects: `arch` is the truth, `synthetic` marks those made from model code, `completeness` says whether all
-tensors are there, `source` where the facts come from. `tensors` is a list of [shared, rest, dtype, shape]: the name's
-first `shared` characters are those of the name before it; dtype and shape are null where only the name is known.
+A list of objects: `arch` is the true family, `synthetic` marks those made from model code, `completeness` says whether
+all tensors are included, and `source` is where the facts come from. `tensors` is a list of [shared, rest, dtype,
+shape]: the first `shared` characters of the name are those of the previous name. dtype and shape are null if only the
+name is known.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from lora_resolver import SafetensorsHeader, TensorInfo
 
 FILE = Path(__file__).parent / "data" / "lora_headers.json.gz"
 
-# In these the label is what the file was trained on, and the file is no LoRA.
+# For these, the label is what the file was trained on, but the file isn't a LoRA.
 NO_LORA = {"mosael_sd15_embedding"}
 
 
@@ -33,7 +34,7 @@ class Sample:
 
     @property
     def has_shapes(self) -> bool:
-        """Names alone tell less."""
+        """Whether shapes are known. Names alone carry less information."""
         return any(info.shape for info in self.header.tensors.values())
 
     @property
@@ -42,7 +43,7 @@ class Sample:
 
     @property
     def group(self) -> str:
-        """How much the file tells: "synthetic", "names only", "real, in part", "real, whole"."""
+        """How complete the information is: "synthetic", "names only", "real, in part", "real, whole"."""
         if self.synthetic:
             return "synthetic"
         if not self.has_shapes:
@@ -55,13 +56,13 @@ class Sample:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the label says more than that the family could not be found out."""
+        """False if the label says that the family could not be determined."""
         return self.is_lora and "unknown" not in self.arch
 
 
 @cache
 def samples() -> tuple[Sample, ...]:
-    """All of them, in the order of their names."""
+    """All samples, sorted by name."""
     return tuple(_sample(entry) for entry in json.loads(gzip.decompress(FILE.read_bytes())))
 
 

@@ -1,11 +1,11 @@
-"""Writes LoRA files for the tiny checkpoints, sound ones of every kind and hostile ones.
+"""Writes LoRA files for the tiny checkpoints, valid ones of every kind and hostile ones.
 
     write_lora(path, modules_of("sd15"), rank=4, alpha=2, seed=1)              plain low rank, kohya's names
     write_lora(path, modules_of("wan"), kind="lokr", spelling="peft")          Kronecker factors
-    sd15_lora(path), sdxl_lora(path), wan_lora(path)                           as their trainers write them
-    unmatched_lora(path), clashing_lora(path), language_model_lora(path)       must be refused
+    sd15_lora(path), sdxl_lora(path), wan_lora(path)                           in their trainers' formats
+    unmatched_lora(path), clashing_lora(path), language_model_lora(path)       must be rejected
 
-At `scale` 1 and weight 1 each adds about half of what a layer already does, so the sampled picture changes visibly.
+At `scale` 1 and weight 1, each adds about half of a layer's output, so the sampled picture changes visibly.
 The same arguments give the same bytes. Formulas: `comfy/weight_adapter` of ComfyUI 0.3.75.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Factors = dict[str, torch.Tensor]
 
 STRENGTH = 0.5
-"""Size of a delta at scale 1, as a part of the checkpoint's own weights (which are about 1 / sqrt(inputs))."""
+"""The size of a delta at scale 1, relative to the checkpoint's own weights (which are about 1 / sqrt(inputs))."""
 
 SPELLINGS: Mapping[str, tuple[str, str]] = {
     "kohya": (".lora_down.weight", ".lora_up.weight"),
@@ -52,10 +52,10 @@ def write_lora(
     metadata: Mapping[str, str] | None = None,
     dtype: str = "float16",
 ) -> Path:
-    """Writes one `.safetensors` that covers `modules` and gives its path.
+    """Writes one `.safetensors` that covers `modules`, and returns its path.
 
-    `kind` is a key of `KINDS`; `spelling` (of `SPELLINGS`) names the two factors of the low-rank kinds.
-    `alpha` None leaves the alpha tensors out, which means alpha = rank.
+    `kind` is a key of `KINDS`. `spelling` (of `SPELLINGS`) determines the names of the low-rank kinds' two factors.
+    Without `alpha`, there are no alpha tensors, which means alpha = rank.
     """
     tensors: Factors = {}
     for name, module in modules.items():
@@ -70,7 +70,7 @@ def write_lora(
 def save(
     path: Path, tensors: Factors, *, metadata: Mapping[str, str] | None = None, dtype: str = "float16"
 ) -> Path:
-    """Writes tensors as they are but for their dtype, making the folder where it is missing."""
+    """Writes tensors unchanged except for their dtype. Creates the folder if it is missing."""
     import torch
     from safetensors.torch import save_file
 
@@ -81,7 +81,7 @@ def save(
 
 
 class _Draw:
-    """Seeded random matrices and the sizes that they are drawn to."""
+    """Seeded random matrices, and the sizes of their numbers."""
 
     def __init__(self, seed: str, rank: int, alpha: float, strength: float) -> None:
         import torch
@@ -97,14 +97,14 @@ class _Draw:
         return torch.randn(shape, generator=self._generator) * std
 
     def delta_std(self, module: Module) -> float:
-        """Standard deviation that the finished delta is to have."""
+        """The intended standard deviation of the finished delta."""
         return self.strength / math.sqrt(math.prod(module.shape[1:]))
 
 
 def _lora(draw: _Draw, module: Module) -> Factors:
     out, *inputs = module.shape
     down = draw.normal(draw.rank, *inputs)
-    # A sum of `rank` products has standard deviation sqrt(rank) times theirs; alpha / rank multiplies it.
+    # A sum of `rank` products has sqrt(rank) times their standard deviation, and it is multiplied by alpha / rank.
     std = draw.delta_std(module) * math.sqrt(draw.rank) / draw.alpha
     return {"down": down, "up": draw.normal(out, draw.rank, *[1] * len(inputs[1:]), std=std)}
 
@@ -121,7 +121,7 @@ def _tucker(draw: _Draw, module: Module) -> Factors:
 
 
 def _dora(draw: _Draw, module: Module) -> Factors:
-    """LoRA whose rows are then brought to trained lengths; those of the tiny checkpoints are about 1."""
+    """A LoRA whose rows are then scaled to trained lengths, which are about 1 for the tiny checkpoints."""
     lengths = 1 + 0.3 * draw.normal(module.shape[0], *[1] * len(module.shape[1:]))
     return {**_lora(draw, module), ".dora_scale": lengths.abs()}
 
@@ -139,14 +139,14 @@ def _loha(draw: _Draw, module: Module) -> Factors:
 
 
 def _lokr(draw: _Draw, module: Module) -> Factors:
-    """Kronecker product of a small whole matrix and a low-rank one."""
+    """The Kronecker product of a small full matrix and a low-rank one."""
     out, inputs, *kernel = module.shape
     small_out, small_in = _near_root_divisor(out), _near_root_divisor(inputs)
     std = draw.delta_std(module) * math.sqrt(draw.rank) / draw.alpha
     w1 = draw.normal(small_out, small_in)
     if (
         kernel
-    ):  # the low-rank half of a convolution would need a Tucker core: whole, and alpha is then not used
+    ):  # a low-rank half of a convolution would need a Tucker core, so it is full, and alpha isn't used
         w2 = draw.normal(out // small_out, inputs // small_in, *kernel, std=draw.delta_std(module))
         return {".lokr_w1": w1, ".lokr_w2": w2}
     return {
@@ -157,12 +157,12 @@ def _lokr(draw: _Draw, module: Module) -> Factors:
 
 
 def _near_root_divisor(number: int) -> int:
-    """The largest divisor that is at most the square root (and at most 16, as trainers' factor is small)."""
+    """The largest divisor that is at most the square root (and at most 16, because trainers use a small factor)."""
     return max(divisor for divisor in range(1, min(math.isqrt(number), 16) + 1) if number % divisor == 0)
 
 
 def _glora(draw: _Draw, module: Module) -> Factors:
-    """W·a1·a2 + b1·b2 of low rank."""
+    """W·a1·a2 + b1·b2, of low rank."""
     out, inputs = module.shape[0], math.prod(module.shape[1:])
     std = draw.delta_std(module) * math.sqrt(draw.rank) / draw.alpha
     width = module.shape[1]
@@ -175,14 +175,14 @@ def _glora(draw: _Draw, module: Module) -> Factors:
 
 
 def _oft(draw: _Draw, module: Module) -> Factors:
-    """Rotations of blocks of rows, given by their skew parts; alpha is the constraint, 0 for none."""
+    """Rotations of blocks of rows, given by their skew-symmetric parts. Alpha is the constraint, 0 for none."""
     size = _near_root_divisor(module.shape[0])
     blocks = draw.normal(module.shape[0] // size, size, size, std=draw.strength / math.sqrt(size))
     return {".oft_blocks": blocks, ".alpha": _scalar(0)}
 
 
 def _boft(draw: _Draw, module: Module) -> Factors:
-    """Two butterfly stages of rotations of four rows each."""
+    """Two butterfly stages of rotations, each of four rows."""
     size = 4
     blocks = draw.normal(2, module.shape[0] // size, size, size, std=draw.strength / math.sqrt(size))
     return {".oft_blocks": blocks, ".alpha": _scalar(0)}
@@ -193,18 +193,18 @@ def _diff(draw: _Draw, module: Module) -> Factors:
 
 
 def _diff_b(draw: _Draw, module: Module) -> Factors:
-    """The whole difference with the bias's, where there is a bias."""
+    """The full difference, with the bias's if there is a bias."""
     bias = {".diff_b": draw.normal(module.shape[0], std=0.1 * draw.strength)} if module.has_bias else {}
     return {**_diff(draw, module), **bias}
 
 
 def _set(draw: _Draw, module: Module) -> Factors:
-    """Not a difference: the weight itself, to be put in place of the model's."""
+    """Not a difference, but the weight itself, which replaces the model's."""
     return {".set_weight": draw.normal(*module.shape, std=2 * draw.delta_std(module))}
 
 
 def _norm(draw: _Draw, module: Module) -> Factors:
-    """Differences of a normalisation layer, as LyCORIS writes them."""
+    """Differences of a normalisation layer, in LyCORIS's format."""
     factors = {".w_norm": draw.normal(*module.shape, std=0.3 * draw.strength)}
     if module.has_bias:
         factors[".b_norm"] = draw.normal(*module.shape, std=0.1 * draw.strength)
@@ -240,14 +240,14 @@ def _scalar(value: float) -> torch.Tensor:
 
 
 def sd15_lora(path: Path, *, seed: int = 0, scale: float = 1.0, text_encoder: bool = True) -> Path:
-    """SD 1.5 as kohya's trainer writes it."""
+    """An SD 1.5 LoRA in the format of kohya's trainer."""
     parts = ("unet", "te1") if text_encoder else ("unet",)
     metadata = {"ss_base_model_version": "sd_v1", "modelspec.architecture": "stable-diffusion-v1/lora"}
     return write_lora(path, modules_of("sd15", parts=parts), seed=seed, scale=scale, metadata=metadata)
 
 
 def sdxl_lora(path: Path, *, seed: int = 0, scale: float = 1.0, text_encoder: bool = True) -> Path:
-    """SDXL as kohya's trainer writes it."""
+    """An SDXL LoRA in the format of kohya's trainer."""
     parts = ("unet", "te1", "te2") if text_encoder else ("unet",)
     metadata = {
         "ss_base_model_version": "sdxl_base_v1-0",
@@ -257,24 +257,24 @@ def sdxl_lora(path: Path, *, seed: int = 0, scale: float = 1.0, text_encoder: bo
 
 
 def wan_lora(path: Path, *, seed: int = 0, scale: float = 1.0) -> Path:
-    """Wan as PEFT writes it, without alpha; it fits both experts."""
+    """A Wan LoRA in PEFT's format, without alpha. It matches both experts."""
     return transformer_lora(path, "wan", seed=seed, scale=scale)
 
 
 def transformer_lora(path: Path, checkpoint: str, *, seed: int = 0, scale: float = 1.0) -> Path:
-    """Any diffusion transformer (sd3, flux, hunyuan_video, ltxv, wan_1_3b …) as PEFT writes it."""
+    """A LoRA for any diffusion transformer (sd3, flux, hunyuan_video, ltxv, wan_1_3b …) in PEFT's format."""
     modules = modules_of(checkpoint, parts=("unet",))
     return write_lora(path, modules, alpha=None, seed=seed, scale=scale, spelling="peft")
 
 
 def unmatched_lora(path: Path, *, seed: int = 0) -> Path:
-    """A sound LoRA none of whose names any model has."""
+    """A valid LoRA whose names don't occur in any model."""
     modules = {f"lora_unet_mystery_layers_{index}_mixer_in": Module((64, 48), False) for index in range(8)}
     return write_lora(path, modules, seed=seed)
 
 
 def clashing_lora(path: Path, checkpoint: str = "sd15", *, seed: int = 0) -> Path:
-    """All names are right, all shapes but one too: that layer has 8 inputs more."""
+    """All names are correct, and all shapes except one: that layer has 8 inputs too many."""
     modules = modules_of(checkpoint)
     name = next(iter(modules))
     out, inputs, *kernel = modules[name].shape
@@ -283,7 +283,7 @@ def clashing_lora(path: Path, checkpoint: str = "sd15", *, seed: int = 0) -> Pat
 
 
 def language_model_lora(path: Path, *, seed: int = 0) -> Path:
-    """An adapter of a language model, as PEFT saves it."""
+    """An adapter for a language model, in PEFT's format."""
     modules = {
         f"base_model.model.model.layers.{layer}.self_attn.{part}_proj": Module((256, 256), False)
         for layer in range(4)

@@ -1,7 +1,7 @@
-"""Which modules the tiny checkpoints have, under the names that LoRA files give them.
+"""The modules of the tiny checkpoints, with their names in LoRA files.
 
-`modules_of("sd15")` names them as kohya's trainer does; other trainers are other `naming`s. Every name here is one
-that ComfyUI's key maps (`comfy.lora.model_lora_keys_unet` and `_clip`) know for that checkpoint.
+`modules_of("sd15")` uses the names of kohya's trainer. Other trainers are other `naming`s. ComfyUI's key maps
+(`comfy.lora.model_lora_keys_unet` and `_clip`) know every name here for that checkpoint.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Module(NamedTuple):
-    """One layer with weights: `shape` is (out, in) or (out, in, height, width), (width,) for a norm."""
+    """One layer with weights. `shape` is (out, in) or (out, in, height, width), or (width,) for a norm."""
 
     shape: tuple[int, ...]
     has_bias: bool
@@ -40,7 +40,7 @@ TRANSFORMERS: Mapping[str, Callable[[], Shapes]] = {
     "ltxv": transformers.ltxv_shapes,
     "flux": transformers.flux_shapes,
 }
-# (prefix at kohya, prefix at diffusers, width, layers)
+# (kohya's prefix, diffusers' prefix, width, layers)
 TEXT_ENCODERS: Mapping[str, Mapping[str, tuple[str, str, int, int]]] = {
     "sd15": {"te1": ("lora_te", "text_encoder", 768, 12)},
     "sdxl": {"te1": ("lora_te1", "text_encoder", 768, 12), "te2": ("lora_te2", "text_encoder_2", 1280, 32)},
@@ -52,16 +52,16 @@ TEXT_ENCODERS = {**TEXT_ENCODERS, "sdxl_full": TEXT_ENCODERS["sdxl"]}
 def modules_of(
     checkpoint: str, *, naming: str = "", parts: tuple[str, ...] = (), only: str = "usual"
 ) -> Modules:
-    """Modules of a tiny checkpoint by their LoRA names.
+    """The modules of a tiny checkpoint by their LoRA names.
 
-    `naming`: "kohya" (the default where there is a UNet: `lora_unet_…`, for SD 1.5 in diffusers' block names and for
-    SDXL in the original ones, as kohya writes them), "kohya_diffusers" (SDXL too in diffusers' block names),
-    "diffusers" (`unet.down_blocks.…`, attention layers alone; for SD3 and FLUX `transformer.…`, where several
-    modules share one weight of the model) or "generic" (the default elsewhere: `diffusion_model.…`, the original
+    `naming`: "kohya" (the default if there is a UNet: `lora_unet_…`, for SD 1.5 with diffusers' block names and for
+    SDXL with the original ones, as kohya writes them), "kohya_diffusers" (diffusers' block names also for SDXL),
+    "diffusers" (`unet.down_blocks.…`, only attention layers; for SD3 and FLUX `transformer.…`, where several
+    modules share one weight of the model), or "generic" (the default otherwise: `diffusion_model.…`, the original
     names).
     `parts`: of "unet", "te1", "te2"; () means all that the checkpoint has.
-    `only`: "usual" (what trainers take by default: attention and feed-forward layers), "all" (every linear and
-    convolution), "norms", or a pattern searched in the original name.
+    `only`: "usual" (the trainers' default: attention and feed-forward layers), "all" (every linear layer and
+    convolution), "norms", or a pattern to search in the original name.
     """
     naming = naming or ("kohya" if checkpoint in UNETS else "generic")
     encoders = TEXT_ENCODERS.get(checkpoint, {})
@@ -107,7 +107,7 @@ def _is_wanted(name: str, module: Module, only: str) -> bool:
 
 
 def _spell(checkpoint: str, name: str, module: Module, naming: str) -> Modules:
-    """The LoRA's modules for an original one: none where that trainer has no name for it."""
+    """The LoRA's modules for an original one. Empty if the trainer has no name for it."""
     layout = UNETS.get(checkpoint)
     if naming == "generic":
         return {f"diffusion_model.{name}": module}
@@ -148,14 +148,14 @@ _DIFFUSERS_PARTS = {
 
 
 def _diffusers_parts(name: str, module: Module) -> Modules:
-    """SD3's and FLUX's modules at diffusers, which keeps queries, keys, values and the feed-forward half apart."""
+    """SD3's and FLUX's modules in diffusers, which separates queries, keys, values, and the feed-forward half."""
     kind, number, rest = [*name.split(".", 2), "", ""][:3]
     parts = _DIFFUSERS_PARTS.get(rest)
     if parts is None:
         return {}
     block = "single_transformer_blocks" if kind == "single_blocks" else "transformer_blocks"
     rows, inputs = module.shape[0], module.shape[1]
-    # Each takes as many rows as it has inputs, but for the last, which takes what is left.
+    # Each takes as many rows as it has inputs. The last takes the remaining rows.
     sizes = [inputs] * (len(parts) - 1) + [rows - inputs * (len(parts) - 1)]
     return {
         f"transformer.{block}.{number}.{part}": module._replace(shape=(size, inputs))
@@ -183,7 +183,7 @@ _OUTER_NAMES = {
 
 
 def diffusers_name(layout: unet.UNetLayout, name: str) -> str:
-    """`input_blocks.1.1.proj_in` to `down_blocks.0.attentions.0.proj_in` and so on."""
+    """Converts `input_blocks.1.1.proj_in` to `down_blocks.0.attentions.0.proj_in`, and so on."""
     if name in _OUTER_NAMES:
         return _OUTER_NAMES[name]
     if name.startswith("middle_block."):
@@ -194,7 +194,7 @@ def diffusers_name(layout: unet.UNetLayout, name: str) -> str:
     side, number, kind, rest = name.split(".", 3)
     is_down = side == "input_blocks"
     per_level = layout.blocks_per_level + 1
-    # On the way down the first block is the entry, and each level ends with its halving.
+    # On the way down, the first block is the input convolution, and each level ends with its downsampling block.
     level, index = divmod(int(number) - is_down, per_level)
     block = f"{'down' if is_down else 'up'}_blocks.{level}"
     if rest == "op":
@@ -207,7 +207,7 @@ def diffusers_name(layout: unet.UNetLayout, name: str) -> str:
 
 
 def _clip(width: int, layers: int) -> Modules:
-    """Linear layers of a CLIP text encoder, under `text_model`."""
+    """The linear layers of a CLIP text encoder, under `text_model`."""
     shapes = {
         **{f"self_attn.{part}_proj": (width, width) for part in ("q", "k", "v", "out")},
         "mlp.fc1": (4 * width, width),

@@ -1,8 +1,9 @@
-"""The weights of models' official classes, by name and size: `tests/data/official_classes.json.gz`.
+"""The weights of the models' official classes, by name and size: `tests/data/official_classes.json.gz`.
 
-ComfyUI 0.33.0's classes and diffusers 0.42.1's, built at the published sizes on no device: matrices and convolutions.
-An object by name of class: `family` (empty for models that the table has no row for, on purpose), and `weights`, a list
-of [shared, rest, shape] where the name's first `shared` characters are those of the name before it.
+The classes of ComfyUI 0.33.0 and diffusers 0.42.1, built at the published sizes on the meta device: matrices and
+convolutions. An object by class name: `family` (empty for models that the table deliberately has no row for), and
+`weights`, a list of [shared, rest, shape], where the first `shared` characters of the name are those of the previous
+name.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class OfficialClass:
 
 @cache
 def official_classes() -> tuple[OfficialClass, ...]:
-    """All of them."""
+    """All classes."""
     found = []
     for name, entry in json.loads(gzip.decompress(FILE.read_bytes())).items():
         weights, last = {}, ""

@@ -1,14 +1,14 @@
-"""LoRAs as other people's programs write them, and what those programs make of the weights themselves.
+"""LoRAs in the format of other programs, and the weights that those programs compute from them.
 
-Each function puts an adapter on the same small UNet, gives it random values, saves it as that program's users would,
-and merges it with that program's own code:
+Each function puts an adapter on the same small UNet, fills it with random values, saves it as users of that program
+would, and merges it with that program's own code:
 
-    by_diffusers(weights, folder, "save_lora_adapter")      peft inside diffusers, saved in one of diffusers' ways
+    by_diffusers(weights, folder, "save_lora_adapter")      peft in diffusers, saved in one of diffusers' ways
     by_peft(weights, folder)                                a peft model's own folder
     by_lycoris(weights, folder, "loha")                     LyCORIS, as kohya's trainer calls it
     text_encoder_by_diffusers(weights, folder)              the same for a small CLIP-L
 
-The programs are test requirements (requirements-dev.txt); the pack itself needs none of them.
+The programs are test requirements (requirements-dev.txt). The pack itself doesn't need them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tools.tiny_checkpoints.text_encoders import clip_l_shapes
 from tools.tiny_checkpoints.unet import PREFIX, UNetLayout, unet_shapes
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what they say while they are imported is not ours to mend
+    warnings.simplefilter("ignore")  # we can't fix their import warnings
     import diffusers
     import diffusers.utils
     import peft
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 Weights = dict[str, torch.Tensor]
 
-# SD 1.5 with two levels and as narrow as both sides can hold it. ComfyUI and diffusers describe it in their own ways.
+# SD 1.5 with two levels, as narrow as both programs allow. ComfyUI and diffusers describe it in different ways.
 LAYOUT = UNetLayout(768, None, False, levels=2, blocks_per_level=1, down=(1, 0), middle=1, up=(0, 0, 1, 1))
 DIFFUSERS_LAYOUT: Mapping[str, Any] = {
     "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
@@ -48,30 +48,30 @@ DIFFUSERS_LAYOUT: Mapping[str, Any] = {
     "cross_attention_dim": 768,
     "attention_head_dim": 8,
 }
-# One module of each kind: whole UNets would take the merges a minute.
+# One module of each kind, because merging whole UNets would take a minute.
 ADAPTED = r"conv_in\b|time_embedding\.linear_1\b|down_blocks\.0\.|up_blocks\.0\.(upsamplers|resnets\.0\.conv_shortcut)"
 
-TEXT_LAYERS = 2  # ComfyUI takes a file with one layer for something else
+TEXT_LAYERS = 2  # ComfyUI detects a file with one layer as something else
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 LYCORIS_FILE = "lycoris.safetensors"
 
 RANK = 4
 SPREAD = 0.2
-"""Standard deviation of the adapters' random numbers; a delta is then about as large as the weight that it changes."""
+"""Standard deviation of the adapters' random numbers, with which a delta is about as large as the weight."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """A file, and what its own program makes of the weights."""
+    """A file, and the weights that its own program computes."""
 
     path: Path
     merged: Weights
-    """The weights that it changes, by the program's own names."""
+    """The changed weights, by the program's own names."""
 
 
 def checkpoint(seed: int = 15) -> Weights:
-    """Random weights of the small UNet, named as in an SD 1.5 checkpoint."""
+    """Random weights of the small UNet, with the names of an SD 1.5 checkpoint."""
     return _random({PREFIX + name: shape for name, shape in unet_shapes(LAYOUT).items()}, seed)
 
 
@@ -85,7 +85,7 @@ def by_diffusers(
     strength: float = 1.0,
     **options: Any,
 ) -> Made:
-    """`weights` by diffusers' names; `saved_with` is a key of `WAYS_OF_DIFFUSERS`; `options` are peft's own."""
+    """`weights` have diffusers' names. `saved_with` is a key of `WAYS_OF_DIFFUSERS`. `options` are peft's own."""
     unet = _unet(weights)
     unet.add_adapter(_peft_configuration(unet, alpha, dora, **options))
     _fill(unet.named_parameters())
@@ -96,18 +96,18 @@ def by_diffusers(
 
 
 def _save_adapter(unet: Any, folder: Path) -> None:
-    """The model alone: names without a prefix, and peft's configuration in the file's metadata."""
+    """Only the model: names without a prefix, and peft's configuration in the file's metadata."""
     unet.save_lora_adapter(folder)
 
 
 def _save_weights(unet: Any, folder: Path) -> None:
-    """The pipeline, as the training scripts do it: names begin with `unet.`, nothing in the metadata."""
+    """The pipeline, as in the training scripts: names begin with `unet.`, and there is no metadata."""
     layers = diffusers.utils.convert_state_dict_to_diffusers(peft.get_peft_model_state_dict(unet))
     diffusers.StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=layers)
 
 
 def _save_weights_with_metadata(unet: Any, folder: Path) -> None:
-    """The pipeline, as the newer training scripts do it: peft's configuration is in the metadata."""
+    """The pipeline, as in the newer training scripts: peft's configuration is in the metadata."""
     layers = peft.get_peft_model_state_dict(unet)
     configuration = unet.peft_config["default"].to_dict()
     diffusers.StableDiffusionPipeline.save_lora_weights(
@@ -116,7 +116,7 @@ def _save_weights_with_metadata(unet: Any, folder: Path) -> None:
 
 
 def _save_for_kohya(unet: Any, folder: Path) -> None:
-    """diffusers' own converter, made for "AUTOMATIC1111, ComfyUI, SD.Next, InvokeAI, etc."."""
+    """diffusers' own converter for "AUTOMATIC1111, ComfyUI, SD.Next, InvokeAI, etc."."""
     from safetensors.torch import save_file
 
     layers = {f"unet.{name}": tensor for name, tensor in peft.get_peft_model_state_dict(unet).items()}
@@ -133,7 +133,7 @@ WAYS_OF_DIFFUSERS: Mapping[str, Callable[[Any, Path], None]] = {
 
 
 def by_peft(weights: Weights, folder: Path, *, alpha: float = RANK, dora: bool = False) -> Made:
-    """The alpha lies in adapter_config.json beside the file, which no loader of single files sees."""
+    """The alpha is in adapter_config.json, which loaders of single files don't read."""
     unet = _unet(weights)
     model = peft.get_peft_model(unet, _peft_configuration(unet, alpha, dora))
     _fill(model.named_parameters())
@@ -151,7 +151,7 @@ def by_lycoris(
     strength: float = 1.0,
     **options: Any,
 ) -> Made:
-    """`algorithm` and `options` are those of its `network_args`; alpha None is the rank."""
+    """`algorithm` and `options` are as in its `network_args`. If alpha is None, it is the rank."""
     unet, network = _lycoris_network(weights, folder, algorithm, rank, alpha, options)
     network.restore()
     with torch.no_grad():
@@ -163,7 +163,7 @@ def by_lycoris(
 def computed_by_lycoris(
     weights: Weights, folder: Path, algorithm: str, *, alpha: float, **options: Any
 ) -> Made:
-    """Not merged: the weights of the linear layers, as the network computes with them while it is trained."""
+    """Not merged: the weights of the linear layers, as the network computes with them during training."""
     unet, network = _lycoris_network(weights, folder, algorithm, RANK, alpha, options)
     computed = {}
     for name, layer in unet.named_modules():
@@ -193,7 +193,7 @@ def _lycoris_network(
 
 
 def text_encoder_by_diffusers(weights: Weights, folder: Path) -> Made:
-    """A CLIP-L of `TEXT_LAYERS` layers; `weights` are named as in CLIP-L's own files, `text_model.…`."""
+    """A CLIP-L with `TEXT_LAYERS` layers. `weights` have the names in CLIP-L's own files, `text_model.…`."""
     with torch.device("meta"):
         encoder = transformers.CLIPTextModel(
             transformers.CLIPTextConfig(
@@ -204,13 +204,13 @@ def text_encoder_by_diffusers(weights: Weights, folder: Path) -> Made:
                 vocab_size=49408,
             )
         )
-    # transformers 5 left the prefix out of its own names.
+    # transformers 5 removed the prefix from its own names.
     prefix = "" if hasattr(encoder, "text_model") else "text_model."
     own = {name.removeprefix(prefix): tensor.clone() for name, tensor in weights.items()}
     encoder.load_state_dict(own, assign=True)
     targets = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # peft asks transformers by a name that is going away
+        warnings.simplefilter("ignore")  # peft uses a deprecated name of transformers
         model = peft.get_peft_model(encoder, peft.LoraConfig(r=RANK, lora_alpha=RANK, target_modules=targets))
     _fill(model.named_parameters())
     layers = {
@@ -223,7 +223,7 @@ def text_encoder_by_diffusers(weights: Weights, folder: Path) -> Made:
 
 
 def text_encoder_weights(seed: int = 16) -> Weights:
-    """Random weights of a CLIP-L with `TEXT_LAYERS` layers, named as in its own files."""
+    """Random weights of a CLIP-L with `TEXT_LAYERS` layers, with the names in its own files."""
     shapes = {
         name: shape
         for name, shape in clip_l_shapes().items()
@@ -252,7 +252,7 @@ def _differing(first: Weights, second: Weights) -> list[str]:
 def _unet(weights: Weights) -> Any:
     with torch.device("meta"):
         unet = diffusers.UNet2DConditionModel(**DIFFUSERS_LAYOUT)
-    # A merge writes into the weights.
+    # Merging changes the weights in place.
     own = {name: tensor.clone() if re.match(ADAPTED, name) else tensor for name, tensor in weights.items()}
     unet.load_state_dict(own, assign=True)
     return unet.requires_grad_(False)
@@ -272,7 +272,7 @@ def _peft_configuration(unet: Any, alpha: float, dora: bool, **options: Any) -> 
 
 
 def _fill(parameters: Iterable[tuple[str, torch.nn.Parameter]]) -> None:
-    """Random numbers in an adapter, as if it had been trained. Trained lengths stay near those of the weights."""
+    """Fills an adapter with random numbers, as if trained. Trained lengths stay near those of the weights."""
     generator = torch.Generator().manual_seed(7)
     for name, parameter in parameters:
         if not parameter.requires_grad:

@@ -1,8 +1,8 @@
-"""A model whose weights lie in memory as those of GGUF packs do: bytes in the parameter, numbers when a layer runs.
+"""A model whose weights are in memory as in GGUF packs: the parameter has bytes, which are unpacked when a layer runs.
 
-What city96/ComfyUI-GGUF does, and packs that build on it: the parameter's `.shape` is that of the weight, while its
-storage and the state dict are of another size; a subclass of ModelPatcher hangs the patches on the parameter, and a
-layer's `get_weight(parameter, dtype)` unpacks it and calls `comfy.lora.calculate_weight` every time that it runs.
+This is what city96/ComfyUI-GGUF and packs based on it do. The parameter's `.shape` is that of the weight, but its
+storage and the state dict have another size. A subclass of ModelPatcher attaches the patches to the parameter, and a
+layer's `get_weight(parameter, dtype)` unpacks it and calls `comfy.lora.calculate_weight` every time the layer runs.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Packed(torch.Tensor):
 
 
 class PackedLinear(comfy.ops.manual_cast.Linear):
-    """Only ever made by `pack_linear_layers`."""
+    """Created only by `pack_linear_layers`."""
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         destination[f"{prefix}weight"] = torch.empty(self.weight.size(), dtype=torch.uint8, device="meta")
@@ -80,7 +80,7 @@ def _moved(item: Any, device: torch.device) -> Any:
 
 
 class PackedPatcher(comfy.model_patcher.ModelPatcher):
-    """Hangs patches on packed weights; all others it leaves to ComfyUI."""
+    """Attaches patches to packed weights. ComfyUI handles all others."""
 
     def patch_weight_to_device(self, key: str, device_to: Any = None, *arguments: Any, **options: Any) -> Any:
         weight = comfy.utils.get_attr(self.model, key)
@@ -105,9 +105,9 @@ class PackedPatcher(comfy.model_patcher.ModelPatcher):
 
 
 def pack_linear_layers(model: Any) -> tuple[Any, dict[str, torch.Tensor]]:
-    """A MODEL as a GGUF loader gives it, of one that was loaded and is then no longer used.
+    """Converts a loaded MODEL, which is then no longer used, to one as a GGUF loader returns it.
 
-    Also gives the packed weights as they come out again: name → fp32.
+    Also returns the packed weights as they are unpacked: name → fp32.
     """
     values = {}
     for name, module in model.model.named_modules():

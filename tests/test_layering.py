@@ -1,4 +1,4 @@
-"""The arrows of CONTRIBUTING's map: which part may import which."""
+"""The import rules of CONTRIBUTING's code map."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Part → what it must not import. Parts are named by their folder; a longer name wins over a shorter one.
+# Part → what it must not import. Parts are identified by their folder, and the longest matching name applies.
 FORBIDDEN = {
-    "lora_resolver": {"torch", "numpy", "comfy", "comfy_api", "folder_paths", "server", "aiohttp", "nodes"},
+    "lora_resolver": {
+        *("torch", "numpy", "comfy", "comfy_api", "folder_paths", "server", "aiohttp"),
+        *("nodes", "fleet", "ray"),
+    },
     "nodes/patching": {"folder_paths", "server", "requests", "aiohttp", "json", "os.environ", "nodes/server"},
     "nodes/server": {"nodes/patching", "torch"},
-    "nodes": {"folder_paths", "requests", "aiohttp"},
+    "nodes/endpoint": {"torch", "folder_paths", "requests", "nodes/patching"},
+    "nodes": {"folder_paths", "requests", "aiohttp", "fleet", "ray"},
+    "fleet": {"torch", "comfy", "comfy_api", "folder_paths", "server", "nodes"},
 }
 PARTS = sorted(FORBIDDEN, key=len, reverse=True)
 
@@ -28,7 +33,7 @@ def part_of(path: str) -> str:
 
 
 def imports_of(file: Path) -> set[str]:
-    """Top names of outside modules, and the path inside the repository of relative ones."""
+    """The top-level names of external modules, and the repository paths of relative imports."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -45,7 +50,9 @@ def imports_of(file: Path) -> set[str]:
 
 
 def modules() -> list[Path]:
-    return sorted(file for part in ("lora_resolver", "nodes") for file in (ROOT / part).rglob("*.py"))
+    return sorted(
+        file for part in ("lora_resolver", "nodes", "fleet") for file in (ROOT / part).rglob("*.py")
+    )
 
 
 @pytest.mark.parametrize("file", modules(), ids=lambda file: file.relative_to(ROOT).as_posix())
@@ -58,7 +65,9 @@ def test_arrows_go_one_way(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", sorted((ROOT / "nodes").rglob("*.py")), ids=lambda file: file.relative_to(ROOT).as_posix()
+    "file",
+    sorted(file for part in ("nodes", "fleet") for file in (ROOT / part).rglob("*.py")),
+    ids=lambda file: file.relative_to(ROOT).as_posix(),
 )
 def test_the_nodes_use_only_public_names_of_the_resolver(file: Path) -> None:
     import lora_resolver
@@ -70,13 +79,13 @@ def test_the_nodes_use_only_public_names_of_the_resolver(file: Path) -> None:
 
 
 def rooms_of(package: str) -> dict[str, set[str]]:
-    """Each folder and each loose module of a package → those that it takes something from."""
+    """Each folder and each single module of a package → those that it imports from."""
     base = ROOT / package
     rooms: dict[str, set[str]] = {}
     for file in base.rglob("*.py"):
         inside = file.relative_to(base)
         if inside.as_posix() == "__init__.py":
-            continue  # the front door: it only hands on
+            continue  # it only re-exports
         room = inside.parts[0].removesuffix(".py")
         taken = {
             name.removeprefix(f"{package}/").split("/")[0]
@@ -87,11 +96,11 @@ def rooms_of(package: str) -> dict[str, set[str]]:
     return {room: {each for each in taken if each in rooms} for room, taken in rooms.items()}
 
 
-# The floors of each package, from the ground up; rooms of one floor know nothing of one another.
+# The layers of each package, from the bottom up. Modules of one layer don't import each other.
 FLOORS = {
     "lora_resolver": (
         {"errors", "text"},
-        {"safe_files"},
+        {"safe_files", "task_protocol"},
         {"identifiers", "model_file"},
         {"array", "config", "records"},
         {"transfer", "settings", "workflows"},
@@ -106,6 +115,7 @@ FLOORS = {
         {"patching", "pictures", "server"},
         {"array", "grid"},
         {"analyze", "apply", "hooks", "pick", "prompt", "request", "resolve", "save", "sweep"},
+        {"endpoint"},
     ),
 }
 
@@ -122,11 +132,11 @@ def test_rooms_stand_above_what_they_use(package: str) -> None:
 
 
 OPTIONAL = ("sources/shared_store", "sources/archive", "cli/migrate", "cli/upkeep")
-"""Below `lora_resolver/`: what only somebody uses who asks for it."""
+"""Optional parts of `lora_resolver/`, which run only when the user requests them."""
 
 
 def test_nothing_leans_on_what_is_optional(tmp_path: Path) -> None:
-    """The rest of the package works without them: resolves a file, and shows what its commands are."""
+    """The rest of the package works without them: it resolves a file and runs a command."""
     copy = tmp_path / "lora_resolver"
     shutil.copytree(ROOT / "lora_resolver", copy, ignore=shutil.ignore_patterns("__pycache__"))
     for name in OPTIONAL:

@@ -1,4 +1,4 @@
-"""Every text that a user reads is there in every language, with the same places for values."""
+"""Every text for users exists in every language, with the same placeholders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LANGUAGES = ("zh", "ja", "de")
 
 
 def texts(language: str, name: str) -> dict[str, str]:
-    """Every text of one file by its place in it."""
+    """Every text of one file by its position in it."""
     path = ROOT / "locales" / language / f"{name}.json"
     return dict(_flat(json.loads(path.read_text(encoding="utf-8")), ()))
 
@@ -32,7 +32,7 @@ def _flat(value: dict[str, Any] | str, place: tuple[str, ...]) -> Iterator[tuple
 
 
 def widget_texts() -> dict[str, str]:
-    """The widget's own English sentences, as `web/strings.js` has them."""
+    """The widget's English sentences, from `web/strings.js`."""
     source = (ROOT / "web" / "strings.js").read_text(encoding="utf-8")
     block = source[source.index("Object.freeze({") : source.index("\n});")]
     found = re.findall(r'^  (\w+):\s+("(?:[^"\\]|\\.)*"),$', block, re.MULTILINE)
@@ -43,9 +43,9 @@ def widget_texts() -> dict[str, str]:
 
 
 def settings_texts() -> dict[str, str]:
-    """English names and hints of the settings, as `web/settings.js` has them.
+    """The English names and hints of the settings, from `web/settings.js`.
 
-    They are in no file of `locales/en`: ComfyUI 0.3.75's page would show that one in place of every other language.
+    They aren't in `locales/en`, because ComfyUI 0.3.75's page would show those instead of every other language.
     """
     source = (ROOT / "web" / "settings.js").read_text(encoding="utf-8")
     found: dict[str, str] = {}
@@ -94,7 +94,7 @@ def test_no_text_is_empty_or_lacks_a_value(language: str, name: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_sentence_was_left_in_english(language: str) -> None:
-    """A text of more than two words that is the English one was forgotten."""
+    """If a text of more than two words equals the English one, its translation is missing."""
     same = {
         key
         for name in ("main", "nodeDefs", "settings")
@@ -124,7 +124,7 @@ def test_every_sentence_is_used() -> None:
     assert unused == []
 
 
-# As the front end asks for them: <node>/<language>.md.
+# As the front end requests them: <node>/<language>.md.
 PAGES = sorted((ROOT / "web" / "docs").glob("*/*.md"))
 
 
@@ -137,7 +137,7 @@ def test_every_help_page_is_there_in_every_language() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_translated_help_page_says_the_same(page: Path) -> None:
-    """Its title is the node's name there; inputs, outputs, keys and examples are those of the English page."""
+    """The title is the node's name in that language. Inputs, outputs, keys, and examples equal the English ones."""
     assert page.stem in LANGUAGES
     text = page.read_text(encoding="utf-8")
     source = page.parent.with_suffix(".md").read_text(encoding="utf-8")

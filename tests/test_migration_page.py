@@ -1,4 +1,4 @@
-"""docs/migration.md does what it says: its commands are run on workflows of both packs."""
+"""docs/migration.md is correct: its commands run on workflows of both packs."""
 
 from __future__ import annotations
 

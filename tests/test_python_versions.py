@@ -1,4 +1,4 @@
-"""Python 3.10 to 3.13: the sources under each of them that this machine has, its own Python always among them."""
+"""The sources under each of Python 3.10 to 3.13 that is installed here, always including the current Python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ print(".".join(map(str, sys.version_info[:2])))
 
 
 def interpreters() -> dict[str, str]:
-    """Version → program, of those that start; pyenv's too, whichever of them is switched on."""
+    """Version → program, of those that start. Includes pyenv's, whichever of them is active."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     found = {".".join(map(str, sys.version_info[:2])): sys.executable}
     for version in VERSIONS:
@@ -34,9 +34,9 @@ def interpreters() -> dict[str, str]:
 
 
 def said(python: str, *arguments: str) -> list[str]:
-    """What it printed, or its last words where it did not end well.
+    """Returns the lines of its output, or its error output if it failed.
 
-    It has no packages but its own, and every warning is an error.
+    It runs without additional packages, and every warning is an error.
     """
     done = subprocess.run(
         [python, "-I", "-B", "-W", "error", "-X", "utf8", *arguments],

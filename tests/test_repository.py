@@ -1,4 +1,4 @@
-"""The repository's own promises: packaging, commands, sizes."""
+"""Rules for the repository: packaging, commands, sizes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def test_manager_installs_what_the_package_index_would() -> None:
-    """ComfyUI-Manager reads requirements.txt alone, pip reads pyproject.toml alone."""
+    """ComfyUI-Manager reads only requirements.txt, and pip reads only pyproject.toml."""
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").split()
     assert lines == PROJECT["project"]["dependencies"]
 
@@ -43,7 +43,7 @@ def test_the_registry_knows_the_pack() -> None:
     ("key", "file", "size"), [("Icon", "icon.svg", (400, 400)), ("Banner", "banner.svg", (1680, 720))]
 )
 def test_the_registry_shows_our_pictures(key: str, file: str, size: tuple[int, int]) -> None:
-    """A square of at most 400, and 21:9; they lie where the addresses say, and need nothing from elsewhere."""
+    """A square of at most 400, and 21:9. They are at their addresses, and don't load anything from elsewhere."""
     repository = PROJECT["project"]["urls"]["Repository"].removeprefix("https://github.com/")
     assert PROJECT["tool"]["comfy"][key] == f"https://raw.githubusercontent.com/{repository}/main/{file}"
     picture = (ROOT / file).read_text(encoding="utf-8")
@@ -92,7 +92,7 @@ def test_the_readme_has_what_a_user_looks_for() -> None:
     sections = re.findall(r"^## (.+)$", readme, re.MULTILINE)
     for section in (
         *("Install", "Your first array", "Tokens", "A LoRA of another architecture", "Offline"),
-        *("Several machines", "Compared with chained loaders"),
+        *("Try it without installing", "Compared with other loaders", "Several machines", "How fast"),
     ):
         assert section in sections
 
@@ -106,7 +106,7 @@ def test_what_users_do_not_need_is_left_out_of_the_registry_package() -> None:
 
 
 def test_actions_are_pinned_by_hash() -> None:
-    """A tag of an action can be moved to other code, which would then see the registry's token."""
+    """An action's tag can be moved to other code, which could then read the registry's token."""
     for file in (ROOT / ".github" / "workflows").glob("*.yml"):
         uses = re.findall(r"uses: (\S+)", file.read_text(encoding="utf-8"))
         assert [each for each in uses if not re.search(r"@[0-9a-f]{40}$|^\./", each)] == [], file.name
@@ -120,7 +120,7 @@ def test_a_release_is_a_tag_whose_tests_have_passed() -> None:
 
 
 def test_the_version_stands_in_one_place() -> None:
-    """What goes out as user agent, and what a tag must be, are read from pyproject.toml."""
+    """The user agent and the allowed tag are derived from pyproject.toml."""
     number = PROJECT["project"]["version"]
     assert version() == number
     assert faults_of(f"v{number}") == []
@@ -132,7 +132,7 @@ def test_a_tag_that_is_no_release_is_refused(tag: str) -> None:
 
 
 def test_contributing_names_what_is_there() -> None:
-    """Every path and every name in code that its recipes and its map send somebody to."""
+    """Every path and every name of code in its recipes and its map exists."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     paths = set(
         re.findall(r"`((?:lora_resolver|nodes|tests|tools|web|locales|example_workflows)/[\w./-]+)`", text)
@@ -149,7 +149,7 @@ def test_contributing_names_what_is_there() -> None:
 
 def test_the_map_has_every_wing() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    chart = text[text.index("## The map of the house") :]
+    chart = text[text.index("## The code map") :]
     for package in ("lora_resolver", "nodes"):
         wings = [
             path.name for path in (ROOT / package).iterdir() if path.is_dir() and path.name != "__pycache__"

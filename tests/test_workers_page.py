@@ -1,4 +1,4 @@
-"""docs/workers.md and docker/Dockerfile do what they say: every command of the page is run, and the image's own."""
+"""docs/workers.md and docker/Dockerfile are correct: every command of the page runs, and the image's own."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def civitai(tmp_path: Path) -> Iterator[CivitaiServer]:
 
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
-    """The pack's folder, with workflows in it."""
+    """The pack's folder with workflows."""
     folder = tmp_path / "pack"
     (folder / "workflows").mkdir(parents=True)
     (folder / "lora_resolver").symlink_to(ROOT / "lora_resolver", target_is_directory=True)
@@ -85,7 +85,7 @@ def test_every_command_of_the_page_works(pack: Path, tmp_path: Path, civitai: Ci
 
 
 def instructions() -> list[tuple[str, str]]:
-    """What the Dockerfile does, line by line, its continued lines joined."""
+    """The instructions of the Dockerfile, with continued lines joined."""
     text = re.sub(r"\\\n\s*", "", DOCKERFILE.read_text("utf-8"))
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return [(word, rest) for word, _, rest in (line.partition(" ") for line in lines)]

@@ -1,1 +1,1 @@
-"""Tests beside other packs, which are in no package registry: make test-beside PACKS=folder."""
+"""Tests with other packs, which aren't in a package registry: make test-beside PACKS=folder."""

@@ -1,4 +1,4 @@
-"""Two real ComfyUIs with the packs of PACKS: one with ours among them, one without."""
+"""Two real ComfyUIs with the packs in PACKS: one with our pack, one without it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Beside:
 
 
 def _breaks_every_run(pack: Path) -> bool:
-    """Lora Manager wraps a function of ComfyUI's that takes other arguments in another version."""
+    """Lora Manager wraps a ComfyUI function whose arguments differ in another version."""
     hook = pack / "py" / "metadata_collector" / "metadata_hook.py"
     if not hook.is_file() or "v3_data=v3_data" not in hook.read_text(encoding="utf-8"):
         return False
@@ -54,7 +54,7 @@ def _breaks_every_run(pack: Path) -> bool:
 def _start(base: Path, stack: ExitStack, *, ours: bool) -> Beside:
     stage = stack.enter_context(ShowcaseStage(base))
     for pack in sorted(PACKS.iterdir()):
-        # A copy: some write into their own folder.
+        # A copy, because some packs write to their own folder.
         if (pack / "__init__.py").is_file() and not _breaks_every_run(pack):
             shutil.copytree(pack, base / "custom_nodes" / pack.name, ignore=shutil.ignore_patterns(".git"))
     comfyui = Comfyui(

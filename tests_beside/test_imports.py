@@ -1,4 +1,4 @@
-"""Everything imports, and nobody's nodes, routes or extensions go because we are there."""
+"""All packs can be imported, and ours doesn't replace other packs' nodes, routes, or extensions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page with all packs: no error of ours, and the badge's checkpoint is the one that the prompt has."""
+"""The page with all packs: our files cause no errors, and the badge's checkpoint is the one in the prompt."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ BUILD = """async ({nodes, links}) => {
   }
   await new Promise((done) => setTimeout(done, 500));
 }"""
-# The file that our node's row is held against, and the one that the prompt would load.
+# The checkpoint that our node's row is compared with, and the one that the prompt would load.
 SHOWN = """async () => {
   const asked = [];
   const fetchApi = app.api?.fetchApi ?? window.comfyAPI.api.api.fetchApi;
@@ -197,7 +197,7 @@ def test_use_everywhere(page: Page, with_ours: Beside) -> None:
         BUILD,
         graph({"ue": {"type": "Anything Everywhere"}}, ("a", "MODEL", "ue", "anything")),
     )
-    # It notes its links when it looks at the graph, as it does for a prompt.
+    # It records its links when it reads the graph, as it does for a prompt.
     prompt = page.evaluate("async () => (await app.ue_modified_prompt()).output")
     (sent,) = [
         node["inputs"].get("model") for node in prompt.values() if node["class_type"] == "AirLoraApply"
@@ -207,7 +207,7 @@ def test_use_everywhere(page: Page, with_ours: Beside) -> None:
 
 
 def test_what_the_page_costs(browser: Browser, with_ours: Beside, without: Beside) -> None:
-    """Printed, not held: a machine that is busy would fail it."""
+    """Only printed, because a limit would fail on a busy machine."""
     times: dict[str, list[float]] = {"with": [], "without": []}
     for _ in range(5):
         for name, beside in (("with", with_ours), ("without", without)):

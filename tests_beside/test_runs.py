@@ -1,4 +1,4 @@
-"""Prompts of API clients with other packs' nodes in them: the same outcome with and without us, and a true record."""
+"""API clients' prompts with other packs' nodes: the same result with and without our pack, and a correct record."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def picture(lora: str = "[]", seed: int = 3) -> Workflow:
 
 
 def stock(seed: int) -> Workflow:
-    """Without any node of ours."""
+    """A workflow without our nodes."""
     graph = picture(seed=seed)
     del graph["apply"]
     graph["sampler"]["inputs"]["model"] = ["checkpoint", 0]
@@ -61,7 +61,7 @@ def needs(beside: Beside, *classes: str) -> None:
 def outcome(
     beside: Beside, graph: Workflow, extra: dict[str, Any] | None = None
 ) -> tuple[str, Any, list[str]]:
-    """How a run ends, what it leaves, and what is logged meanwhile, without times."""
+    """How a run ends, its outputs, and the log during the run, without times."""
     start = len(beside.log)
     try:
         result = beside.client.run(graph, extra_data=extra)
@@ -156,7 +156,7 @@ def test_a_chosen_array_is_the_one_that_is_recorded(with_ours: Beside) -> None:
 
 
 def test_what_queueing_a_prompt_costs(with_ours: Beside, without: Beside) -> None:
-    """Printed, not held: a machine that is busy would fail it."""
+    """Only printed, because a limit would fail on a busy machine."""
     times: dict[str, list[float]] = {"with": [], "without": []}
     for number in range(41):
         for name, beside in (("with", with_ours), ("without", without)):

@@ -1,4 +1,4 @@
-"""ComfyUI's page with our node in it, in the verbs of whoever uses it."""
+"""ComfyUI's page with our node, with one method for each user action."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OURS = "/extensions/air-lora/"
 
 
 class ComfyPage:
-    """One page in one browser. `errors` holds what the console said of our files since `start_over`."""
+    """One page in one browser. `errors` contains the console errors from our files since `start_over`."""
 
     def __init__(self, page: Page, url: str, screenshots: Path) -> None:
         self.page = page
@@ -29,7 +29,7 @@ class ComfyPage:
         page.on("pageerror", self._on_page_error)
 
     def open(self, path: str = "") -> None:
-        """Loads the page, or loads it again, and waits until the graph is there."""
+        """Loads or reloads the page, and waits for the graph."""
         self.page.goto(self.url + path)
         self.page.wait_for_function(
             "() => Boolean(window.app?.graph && LiteGraph.registered_node_types.AirLoraApply)"
@@ -44,14 +44,14 @@ class ComfyPage:
         self.errors.clear()
 
     def load(self, entries: list[Entry] | str) -> None:
-        """A graph of a checkpoint and the node, with this array."""
+        """Loads a graph of a checkpoint and the node, with this array."""
         text = entries if isinstance(entries, str) else json.dumps(entries)
         self.page.evaluate("(workflow) => app.loadGraphData(workflow)", workflow_with(text))
         self.page.get_by_test_id("widget").wait_for()
         self.show()
 
     def show(self, zoom: float = 1) -> None:
-        """Puts the node where it is seen whole."""
+        """Moves the canvas so that the whole node is visible."""
         self.page.evaluate(
             "(zoom) => { const [x, y] = [0, 1].map((axis) => Math.min(...app.graph.nodes.map((n) => n.pos[axis])));"
             "Object.assign(app.canvas.ds, { scale: zoom, offset: [60 - x, 120 - y] });"
@@ -71,19 +71,19 @@ class ComfyPage:
         return self.row(index).get_by_test_id("row-weight")
 
     def choose(self, index: int, item: str) -> None:
-        """One item of a row's menu, by its text."""
+        """Chooses an item of a row's menu by its text."""
         self.row(index).get_by_test_id("row-menu").click()
         self.page.get_by_role("menuitem", name=item, exact=True).click()
 
     def paste(self, text: str) -> None:
-        """Pastes into the panel that adds."""
+        """Pastes into the add panel."""
         self.page.get_by_test_id("add").click()
         self.page.evaluate("(text) => navigator.clipboard.writeText(text)", text)
         self.page.get_by_test_id("add-input").press("Control+v")
 
     @property
     def array(self) -> list[Entry]:
-        """The array that a saved workflow holds."""
+        """The array in a saved workflow."""
         entries: list[Entry] = json.loads(
             self.page.evaluate(
                 "() => app.graph.serialize().nodes.find((node) => node.type === 'AirLoraApply').widgets_values[0]"
@@ -93,7 +93,7 @@ class ComfyPage:
 
     @property
     def exported(self) -> list[Entry]:
-        """The array that the API export holds."""
+        """The array in the API export."""
         entries: list[Entry] = json.loads(
             self.page.evaluate(
                 "async () => Object.values((await app.graphToPrompt()).output)"
@@ -103,7 +103,7 @@ class ComfyPage:
         return entries
 
     def screenshot(self, name: str) -> None:
-        """For somebody to look at: AIR_LORA_DEV_SCREENSHOTS=1 has them made, in .runtime/screenshots."""
+        """Saves a screenshot to .runtime/screenshots, if AIR_LORA_DEV_SCREENSHOTS=1."""
         if os.environ.get("AIR_LORA_DEV_SCREENSHOTS"):
             self.page.screenshot(path=self._screenshots / f"{name}.png")
 
@@ -117,7 +117,7 @@ class ComfyPage:
 
 
 def workflow_with(lora: str) -> dict[str, Any]:
-    """The page's own format: Load Checkpoint → Apply LoRA Array."""
+    """A workflow in the page's own format: Load Checkpoint → Apply LoRA Array."""
     outputs = [("MODEL", "MODEL", [1]), ("CLIP", "CLIP", [2]), ("VAE", "VAE", [])]
     return {
         "last_node_id": 2,

@@ -1,4 +1,4 @@
-"""The real ComfyUI with the pack, its real page, and a real browser: for each front end and each renderer."""
+"""The real ComfyUI with the pack, its real page, and a real browser, for each front end and each renderer."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ def comfyui(
 
 _AFTER_THE_LAST = ExitStack()
 
-# Whoever tests on a busy machine waits; a state that never comes fails all the same.
+# Long enough for a busy machine. A state that is never reached still fails.
 expect.set_options(timeout=20_000)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
-    """Playwright goes with the last test of this folder: it runs an event loop, and tests elsewhere start their own."""
+    """Stops Playwright after the last test of this folder, because its event loop would conflict with other tests'."""
     if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
         _AFTER_THE_LAST.close()
 
 
 @pytest.fixture(scope="session")
 def browser() -> Browser:
-    """One for all tests of this folder."""
+    """One browser for all tests of this folder."""
     playwright = _AFTER_THE_LAST.enter_context(sync_playwright())
     playwright.selectors.set_test_id_attribute("data-air-lora")
     browser = playwright.chromium.launch(executable_path=installed_browser(), args=ARGUMENTS)
@@ -91,7 +91,7 @@ def shared_page(
 
 @pytest.fixture
 def comfy(shared_page: ComfyPage) -> Iterator[ComfyPage]:
-    """The page with an empty graph. An error in the console that comes from our files fails the test."""
+    """The page with an empty graph. A console error from our files fails the test."""
     shared_page.start_over()
     yield shared_page
     assert shared_page.errors == []

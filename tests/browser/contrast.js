@@ -1,4 +1,4 @@
-/** The contrast of an element's text with what lies under it, as WCAG computes it, with every ground and opacity between. */
+/** The WCAG contrast of an element's text with its background, including its ancestors' backgrounds and opacities. */
 (element) => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const read = (color) => {

@@ -1,5 +1,5 @@
-"""A model record by somebody who means harm, as a service would hand it on: HTML, scripts, marks that turn the writing
-direction and a megabyte of text in every place that has room for text."""
+"""A malicious model record, as a service would pass it on. Every field that can contain text has HTML, scripts, marks
+that turn the writing direction, or a megabyte of text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 HOSTILE = "civitai:9000401@9100401"
 TWIN = "civitai:9000402@9100402"
-"""Like it in all that is not text: as many trigger words, a version, a picture."""
+"""The same except for its text: as many trigger words, a version, a picture."""
 
 MEGABYTE = "long " * 200_000
 TURNING = "\u202e\u2066\u200f\u061c"
@@ -25,7 +25,7 @@ TWIN_WORDS = ("one word", "another", "the last")
 
 
 def hostile_document(document: dict[str, Any]) -> dict[str, Any]:
-    """A version's document with text that means harm in the place of every text that is its author's."""
+    """A version's document in which all of the author's texts are replaced with malicious ones."""
     (file,) = document["files"]
     return {
         **document,
@@ -39,7 +39,7 @@ def hostile_document(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def hostile_picture(path: Path) -> Path:
-    """A picture that is a page too, with a page in its notes."""
+    """A picture that is also an HTML page, with a page in its text chunks."""
     notes = PngInfo()
     notes.add_text("Comment", SCRIPT)
     Image.new("RGB", (900, 600), (160, 40, 90)).save(path, "PNG", pnginfo=notes)

@@ -1,4 +1,4 @@
-"""The stage of the browser tests: a local CivitAI that has a LoRA for each state that a row can show."""
+"""The setup of the browser tests: a local CivitAI with a LoRA for each state that a row can show."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ LONG = "civitai:9000201@9100201"
 LONG_WORDS = ("golden hour", "cinematic lighting", "85mm portrait", "film grain", "soft rim light", "bokeh")
 LOCKED = "civitai:9000202@9100202"
 OLD_VERSION, NEW_VERSION = "civitai:9000203@9100203", "civitai:9000203@9100204"
+DESCRIPTION = (
+    "<h2>Two versions</h2><p>A calm style for small pictures.<br>Best with short prompts &amp; few words.</p>"
+    "<script>window.hacked = 6</script><p>Weights from 0.4 to 0.7.</p>"
+)
 HOSTED = "runware:100@1"
 ADULT = "civitai:9000205@9100205"
 FILMS = "civitai:9000206@9100206"
@@ -37,7 +41,7 @@ SLOW_MODELS = range(9000301, 9000321)
 
 
 class CivitaiOfMoods(HoldingCivitai):
-    """Some LoRAs need a token, one's record means harm, and downloads can be held half-way."""
+    """Some LoRAs need a token, one has a malicious record, and downloads can be paused halfway."""
 
     def version_document(self, lora: CatalogueEntry) -> dict[str, Any]:
         document = super().version_document(lora)
@@ -51,7 +55,7 @@ class CivitaiOfMoods(HoldingCivitai):
 
 
 def copy_with_a_stranger(source: Path, target: Path) -> None:
-    """A LoRA with layers beside its own that no checkpoint has."""
+    """Copies a LoRA and adds layers that no checkpoint has."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -63,7 +67,7 @@ def copy_with_a_stranger(source: Path, target: Path) -> None:
 
 
 class BrowserStage(ShowcaseStage):
-    """The showcase's stage, with more LoRAs behind it, two on the disk, and a checkpoint of another architecture."""
+    """The showcase's stage with more LoRAs, two of them on disk, and a checkpoint of another architecture."""
 
     _server: CivitaiOfMoods
 
@@ -80,16 +84,16 @@ class BrowserStage(ShowcaseStage):
         copy_with_a_stranger(sticker.file, loras / "half-known.safetensors")
         foreign = loras / "sdxl" / "photo-real.safetensors"
         write_sdxl_lora(foreign)
-        # Not the showcase's file: a run that meets that one would teach this one its name.
+        # Different from the showcase's file, because a run that uses that file would also give this one its name.
         copy_noted(foreign, foreign, "photo real")
 
     def downloadable(self) -> str:
-        """A LoRA that no test has downloaded yet."""
+        """Returns a LoRA that no test has downloaded yet."""
         return self._unused.pop(0)
 
     @contextmanager
     def downloads_held(self) -> Iterator[None]:
-        """Downloads that begin in this block stop half-way until it ends."""
+        """Downloads that start in this block stop halfway until it ends."""
         self._server.go_on.clear()
         try:
             yield
@@ -98,7 +102,7 @@ class BrowserStage(ShowcaseStage):
 
     @contextmanager
     def hostile_record(self) -> Iterator[None]:
-        """In this block CivitAI has a record that means harm, and its harmless twin."""
+        """In this block, CivitAI has a malicious record and its harmless twin."""
         likeness, before = read_catalogue(SHOWCASE / "catalogue.json")[1], self._server.catalogue
         picture = hostile_picture(self.base / "served" / "hostile.png")
         self._server.catalogue = (
@@ -126,8 +130,24 @@ class BrowserStage(ShowcaseStage):
                 trigger_words=LONG_WORDS,
             ),
             self._like(other, LOCKED, name="Members only"),
-            self._like(other, NEW_VERSION, name="Two versions", version_name="v2.0"),
-            self._like(likeness, OLD_VERSION, name="Two versions", version_name="v1.0"),
+            self._like(
+                other,
+                NEW_VERSION,
+                name="Two versions",
+                version_name="v2.0",
+                published="2026-03-04",
+                about="<p>Trained again on <b>twice</b> as many pictures.</p><ul><li>calmer lines</li></ul>",
+                description=DESCRIPTION,
+            ),
+            self._like(
+                likeness,
+                OLD_VERSION,
+                name="Two versions",
+                version_name="v1.0",
+                suggested=(0.55, 0.4, 0.7),
+                trigger_words=("two", "versions"),
+                more_pictures=tuple(each.preview for each in entries[1:4] if each.preview),
+            ),
             *(
                 self._like(other, f"civitai:{model}@{model + 100_000}", name=f"Arriving {model}")
                 for model in SLOW_MODELS
@@ -135,7 +155,7 @@ class BrowserStage(ShowcaseStage):
         ]
 
     def _like(self, entry: CatalogueEntry, air: str, **changes: Any) -> CatalogueEntry:
-        """Another model with a file of its own, otherwise like `entry`."""
+        """A different model with its own file, otherwise like `entry`."""
         model_id, version_id = map(int, air.removeprefix("civitai:").split("@"))
         file = self.base / "served" / f"lora-{version_id}.safetensors"
         copy_noted(entry.file, file, air)
@@ -147,7 +167,7 @@ def version_of(air: str) -> str:
 
 
 def copy_noted(source: Path, target: Path, note: str) -> None:
-    """A LoRA file with the same tensors and another header: another file to everybody who hashes it."""
+    """Copies a LoRA file with the same tensors and another header, so that its hash differs."""
     content = source.read_bytes()
     (length,) = struct.unpack_from("<Q", content)
     header = json.loads(content[8 : 8 + length])

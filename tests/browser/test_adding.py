@@ -1,4 +1,4 @@
-"""Adding LoRAs in the real page: what is pasted, found and dropped becomes rows."""
+"""Adding LoRAs in the real page: pasted, found, and dropped LoRAs become rows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def found(comfy: ComfyPage, source: str) -> Locator:
 
 
 def test_an_empty_node_says_how_to_begin(empty: ComfyPage) -> None:
-    expect(empty.page.get_by_test_id("empty")).to_contain_text("paste an AIR, a page address, a lora array")
+    expect(empty.page.get_by_test_id("empty")).to_contain_text("paste an AIR, a page URL, a lora array")
     empty.screenshot("empty")
     empty.page.get_by_test_id("empty").click()
     expect(empty.page.get_by_test_id("add-input")).to_be_focused()
@@ -138,7 +138,7 @@ def test_a_search_finds_on_this_disk_and_on_civitai_what_fits(empty: ComfyPage, 
     empty.page.get_by_test_id("add").click()
     expect(found(empty, "local").filter(has_text="paper-cut")).to_have_count(1)
     expect(found(empty, "local").filter(has_text="photo-real")).to_have_count(0)
-    # Once a test has downloaded it, it is of this disk; one result in any case.
+    # If a test has already downloaded it, it is on this disk. In both cases there is one result.
     expect(empty.page.get_by_test_id("found").filter(has_text=stage.styles[0].name)).to_have_count(1)
     expect(found(empty, "civitai").filter(has_text="SDXL")).to_have_count(0)
     expect(empty.page.get_by_test_id("add-fitting")).to_be_checked()
@@ -147,7 +147,7 @@ def test_a_search_finds_on_this_disk_and_on_civitai_what_fits(empty: ComfyPage, 
     )
     empty.screenshot("search")
     empty.page.get_by_test_id("add-input").fill("golden hour")
-    # Once a test has downloaded it, it is of this disk, and at CivitAI nothing more is found; or the other way round.
+    # If a test has already downloaded it, it is on this disk and CivitAI finds nothing more; otherwise vice versa.
     expect(empty.page.get_by_test_id("found")).to_have_count(1)
     expect(empty.page.get_by_text("Nothing found")).to_have_count(1)
     empty.screenshot("search-words")
@@ -162,7 +162,7 @@ def test_what_the_array_has_is_marked_and_not_added_twice(empty: ComfyPage) -> N
     empty.page.get_by_test_id("add").click()
     taken = empty.page.get_by_test_id("found").filter(has_text="Cinematic golden hour")
     expect(taken).to_contain_text("in the list")
-    taken.click(force=True)  # a pointer does not know that it is disabled
+    taken.click(force=True)  # forced, because it is disabled
     other = found(empty, "local").filter(has_text="paper-cut")
     expect(other).not_to_contain_text("in the list")
     other.click()
@@ -215,9 +215,9 @@ def test_more_results_are_reached_by_keys(empty: ComfyPage) -> None:
 
 
 def test_the_focus_stays_at_a_result_that_turns_out_to_be_here(empty: ComfyPage) -> None:
-    """CivitAI answers first, and somebody has gone to a card that this disk's takes the place of."""
+    """CivitAI responds first, and the user has focused a card that is then replaced by one from this disk."""
     waiting: list[Route] = []
-    # The search of the pointer over the button, which has no checkpoint, is not the panel's.
+    # The search that hovering the button starts has no checkpoint. It isn't the panel's.
     empty.page.route(
         "**/air_lora/search",
         lambda route: (
@@ -243,7 +243,7 @@ def test_the_focus_stays_at_a_result_that_turns_out_to_be_here(empty: ComfyPage)
 
 
 def test_a_file_that_came_since_the_last_look_appears(empty: ComfyPage) -> None:
-    """The first answer is as it is while thousands of files are walked: from the list before."""
+    """While thousands of files are scanned, the first response comes from the previous list."""
 
     def as_before(route: Route) -> None:
         asked = route.request.post_data_json

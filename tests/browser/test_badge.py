@@ -1,4 +1,4 @@
-"""The badge of a row in the real page: it knows the checkpoint before anything ran, wherever its loader lies."""
+"""The badge of a row in the real page. It knows the checkpoint before the first run, wherever the loader is."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def test_green_fits_red_says_why_not_and_grey_is_not_known(comfy: ComfyPage) -> 
     expect_fits(comfy, "yes", "no", "unknown", "unknown")
     badges = comfy.page.get_by_test_id("row-badge")
     expect(badges.nth(0)).to_have_text("SD 3")
-    expect(badges.nth(0)).to_have_attribute("title", "Fits the checkpoint (SD 3).")
+    expect(badges.nth(0)).to_have_attribute("title", "Compatible with the checkpoint (SD 3).")
     expect(badges.nth(1)).to_have_text("SDXL")
-    reason = "It was made for SDXL; the checkpoint is SD 3."
-    expect(badges.nth(1)).to_have_attribute("title", f"Does not fit: {reason}")
-    expect(comfy.page.get_by_role("img", name=f"SDXL: Does not fit: {reason}")).to_be_visible()
-    expect(badges.nth(2)).to_have_attribute("title", re.compile("Not known yet"))
+    reason = "It was trained for SDXL, but the checkpoint is SD 3."
+    expect(badges.nth(1)).to_have_attribute("title", f"Incompatible: {reason}")
+    expect(comfy.page.get_by_role("img", name=f"SDXL: Incompatible: {reason}")).to_be_visible()
+    expect(badges.nth(2)).to_have_attribute("title", re.compile("Not yet known"))
     expect(badges.nth(3)).to_have_text("?")
     green, red, grey = (
         badges.nth(index).evaluate("(badge) => getComputedStyle(badge).color") for index in (0, 1, 2)
@@ -54,7 +54,7 @@ def test_green_fits_red_says_why_not_and_grey_is_not_known(comfy: ComfyPage) -> 
 
 
 def test_amber_after_a_run_that_could_not_load_all_of_it(comfy: ComfyPage) -> None:
-    # ComfyUI says nothing of a node whose result it still has.
+    # A new weight each time, because ComfyUI sends no events for a node whose result is cached.
     comfy.load([{"model": "local:half-known.safetensors", "weight": next(WEIGHTS)}, ENTRIES[0]])
     in_page(
         comfy,
@@ -74,7 +74,7 @@ def test_without_a_checkpoint_it_is_not_known(comfy: ComfyPage) -> None:
     in_page(comfy, "app.graph.remove(loader)")
     expect_fits(comfy, "unknown", "unknown")
     expect(comfy.row(1).get_by_test_id("row-badge")).to_have_attribute(
-        "title", re.compile("No checkpoint is connected")
+        "title", re.compile("SDXL.*checkpoint")
     )
     comfy.screenshot("badges-without-a-checkpoint")
 

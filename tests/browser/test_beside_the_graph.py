@@ -1,4 +1,4 @@
-"""Rows where the page of today shows a widget beside its node: the right panel, and app mode."""
+"""Rows where the current page shows a widget outside its node: in the right panel and in app mode."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.browser]
 
-# Front end 1.32 has neither.
+# Front end 1.32 has neither of them.
 newest = pytest.mark.parametrize(
     "comfyui", FRONT_ENDS[-1:], ids=[f"front-end-{FRONT_ENDS[-1]}"], indirect=True
 )
@@ -28,7 +28,7 @@ FOUR = [{"model": f"civitai:{number}@{number}", "weight": 0.5} for number in (11
 
 @pytest.fixture
 def panel(comfy: ComfyPage) -> Iterator[Locator]:
-    """The right panel on *Parameters* of our node."""
+    """The right panel with the *Parameters* of our node."""
     panel = comfy.page.locator("[data-testid=properties-panel]")
     comfy.load(FOUR)
     comfy.page.evaluate("() => app.canvas.selectNode(app.graph.getNodeById(2))")
@@ -46,7 +46,7 @@ def _toggle_panel(comfy: ComfyPage, *, shown: bool) -> None:
 
 
 def _widths(comfy: ComfyPage) -> list[float]:
-    """Of the rows in the node."""
+    """The widths of the rows in the node."""
     return comfy.page.evaluate(
         "() => [...document.querySelectorAll('.air-lora:not(.air-lora-in-panel)')].map((each) => each.offsetWidth)"
     )
@@ -57,7 +57,7 @@ def test_the_right_panel_shows_rows_and_the_node_keeps_its_own(comfy: ComfyPage,
     rows = panel.get_by_test_id("row")
     expect(rows).to_have_count(4)
     comfy.screenshot("right-panel")
-    # An edit in one is an edit in the other.
+    # An edit in one of them is also made in the other.
     weight = rows.nth(1).get_by_test_id("row-weight")
     weight.fill("0.8")
     weight.press("Enter")
@@ -70,7 +70,7 @@ def test_the_right_panel_shows_rows_and_the_node_keeps_its_own(comfy: ComfyPage,
     assert min(_widths(comfy)) > 400
 
     _toggle_panel(comfy, shown=False)
-    comfy.page.wait_for_timeout(1200)  # for what is looked at once a second
+    comfy.page.wait_for_timeout(1200)  # the page polls once per second
     assert min(_widths(comfy)) > 400
     expect(comfy.rows).to_have_count(4)
 
@@ -100,7 +100,7 @@ def test_app_mode_shows_rows_that_can_be_used(comfy: ComfyPage) -> None:
     rows = inputs.get_by_test_id("row")
     try:
         expect(rows).to_have_count(4)
-        comfy.page.wait_for_timeout(1200)  # for what is looked at once a second
+        comfy.page.wait_for_timeout(1200)  # the page polls once per second
         expect(rows).to_have_count(4)
         for index in range(4):
             expect(rows.nth(index)).to_be_in_viewport(ratio=1)
@@ -109,7 +109,7 @@ def test_app_mode_shows_rows_that_can_be_used(comfy: ComfyPage) -> None:
         weight.fill("0.9")
         weight.press("Enter")
         assert comfy.exported[3]["weight"] == 0.9
-        # Undo recreates the node: the rows that are shown are its rows.
+        # Undo recreates the node. The displayed rows must belong to the new node.
         rows.nth(0).get_by_test_id("row-toggle").click()
         assert comfy.exported[0].get("enabled") is False
         comfy.page.keyboard.press("Control+z")

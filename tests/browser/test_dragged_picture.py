@@ -1,4 +1,4 @@
-"""A picture that ComfyUI saved brings its rows back: dropped on the canvas, and dropped on the rows of another node."""
+"""A picture that ComfyUI saved restores its rows when it is dropped on the canvas, or on another node's rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def entries(stage: BrowserStage) -> list[dict[str, Any]]:
 
 
 def saved_picture(comfy: ComfyPage) -> bytes:
-    """The file that Save Image writes when the page runs a whole graph with the rows that it shows."""
+    """The file that Save Image writes when the page runs a whole graph with the displayed rows."""
     graph = TextToImage(
         checkpoint="tiny-showcase-all.ckpt", prompt="a red house", lora="[]", width=64, height=64, steps=1
     ).workflow()
@@ -88,7 +88,7 @@ def saved_picture(comfy: ComfyPage) -> bytes:
 
 
 def carried(comfy: ComfyPage, content: bytes) -> JSHandle:
-    """The file as the pointer carries it."""
+    """The file in the form of a drag-and-drop transfer."""
     return comfy.page.evaluate_handle(
         "(content) => { const carried = new DataTransfer();"
         "const bytes = Uint8Array.from(atob(content), (each) => each.charCodeAt(0));"

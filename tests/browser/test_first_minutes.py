@@ -1,4 +1,4 @@
-"""The page that `make serve` prints the address of: a picture at the first press of Run, and rows that change it."""
+"""The page at the address that `make serve` prints: the first run makes a picture, and the rows change it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.browser]
 
 RUN_MILLISECONDS = 180_000
 STICKER, BLUEPRINT, FOREIGN, ADDED = range(4)
-# In the page: the file of the last picture that Save Image made, once it is shown on its node.
+# In the page: the file of the last picture by Save Image, as soon as its node shows it.
 SHOWN = """() => {
   const node = app.graph.nodes.find((each) => each.type === "SaveImage");
   const shown = [...(node?.imgs ?? []), ...document.querySelectorAll(`[data-node-id="${node?.id}"] img`)];
@@ -32,7 +32,7 @@ SHOWN = """() => {
 
 
 class Runs:
-    """Presses Run, and looks at the picture that comes."""
+    """Runs the workflow and examines the resulting picture."""
 
     def __init__(self, comfy: ComfyPage) -> None:
         self.comfy = comfy
@@ -41,7 +41,7 @@ class Runs:
         self.comfy.page.get_by_role("button", name="Run", exact=True).first.click()
 
     def picture(self) -> str:
-        """SHA-256 of the pixels of the picture that is shown after this run and was not before."""
+        """SHA-256 of the pixels of the picture that is new after this run."""
         page = self.comfy.page
         before = page.evaluate(SHOWN)
         self.press()
@@ -78,7 +78,7 @@ def test_a_style_that_is_found_is_fetched_and_runs(comfy: ComfyPage) -> None:
     load_showcase(comfy)
     comfy.page.get_by_test_id("add").click()
     comfy.page.get_by_test_id("add-input").fill("neon")
-    # At CivitAI, or on this disk where an earlier run has fetched it.
+    # At CivitAI, or on this disk if an earlier run has downloaded it.
     found = comfy.page.get_by_test_id("found").filter(has_text="Neon")
     expect(found).to_have_count(1)
     found.click()
@@ -95,13 +95,15 @@ def test_a_style_of_another_architecture_is_red_and_then_an_error(comfy: ComfyPa
     load_showcase(comfy)
     badge = comfy.row(FOREIGN).get_by_test_id("row-badge")
     expect(badge).to_have_attribute("data-fits", "no")
-    expect(badge).to_have_attribute("title", "Does not fit: It was made for SDXL; the checkpoint is SD 3.")
+    expect(badge).to_have_attribute(
+        "title", "Incompatible: It was trained for SDXL, but the checkpoint is SD 3."
+    )
     comfy.row(FOREIGN).get_by_test_id("row-toggle").click()
-    expect(comfy.row(FOREIGN).get_by_test_id("row-state")).to_have_text("wrong architecture")
+    expect(comfy.row(FOREIGN).get_by_test_id("row-state")).to_have_text("incompatible")
     Runs(comfy).press()
     expect(comfy.row(FOREIGN)).to_have_class("air-lora-row air-lora-failed", timeout=RUN_MILLISECONDS)
     expect(comfy.row(FOREIGN).get_by_test_id("row-state")).to_have_attribute(
-        "title", re.compile("made for SDXL")
+        "title", re.compile("trained for SDXL")
     )
     expect(comfy.row(FOREIGN).get_by_test_id("row-progress")).to_be_hidden()
     comfy.screenshot("first-error")
@@ -116,7 +118,7 @@ def load_showcase(comfy: ComfyPage) -> None:
 
 
 def few_steps(comfy: ComfyPage) -> None:
-    """Whether a picture changes is seen after two."""
+    """Two steps are enough to see whether a picture changes."""
     comfy.page.evaluate(
         "() => { app.graph.nodes.find((node) => node.type === 'KSampler')"
         ".widgets.find((widget) => widget.name === 'steps').value = 2 }"

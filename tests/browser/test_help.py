@@ -1,4 +1,4 @@
-"""The help of a node, as the page opens it."""
+"""The help page of a node, as ComfyUI's page opens it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ pytestmark = [pytest.mark.integration, pytest.mark.browser]
 
 
 def open_help(comfy: ComfyPage) -> Locator:
-    """The help of Apply LoRA Array, which must be in the graph."""
+    """Opens the help of Apply LoRA Array, which must be in the graph."""
     comfy.page.evaluate("() => app.canvas.selectNode(app.graph.nodes.find((n) => n.type === 'AirLoraApply'))")
     button = comfy.page.locator("[data-testid=info-button]")
-    button.evaluate("(button) => button.click()")  # it may lie below the bar above
+    button.evaluate("(button) => button.click()")  # it can be covered by the bar above
     return comfy.page.locator(".node-help-content")
 
 
 def close_help(comfy: ComfyPage) -> None:
-    """In any language: the newer page's panel has a setting, the older one's bar a button that is marked."""
+    """Works in any language: the newer page's panel has a setting, and the older page's sidebar button has a class."""
     comfy.page.evaluate(
         """async () => {
           const { setting } = app.extensionManager;
@@ -44,7 +44,7 @@ def test_the_help_of_a_node_is_ours(comfy: ComfyPage) -> None:
     expect(page.get_by_role("heading", name="The rows")).to_be_attached()
     expect(page.get_by_role("cell", name="on_mismatch", exact=True)).to_be_attached()
     comfy.screenshot("help")
-    # The page looks for one in its own language first, which there is none of in English.
+    # The page first requests the page for its own language, which doesn't exist for English.
     assert all("404" in error for error in comfy.errors)
     comfy.errors.clear()
 

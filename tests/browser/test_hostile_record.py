@@ -1,5 +1,5 @@
-"""A model record that means harm changes nothing in the page but text: in the row, its menu, its picture, its versions,
-what is found, what is told of a failure, and a preset's name."""
+"""A malicious model record has no effect on the page except for its text: in the row, its menu, picture, and versions,
+in search results, in an error, and in a preset's name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.browser]
 
 COMFYUIS_OWN = "https://api.comfy.org/"
-"""Which the page itself asks for help pages and the like, whatever is in it."""
+"""The page itself loads help pages and similar content from here, whatever the record contains."""
 
 TOAST = ".p-toast-message, li[role=alert]"
 ENTRIES = [
@@ -32,7 +32,7 @@ ENTRIES = [
     {"model": "local:<img src=x onerror=window.hacked=6>.safetensors", "weight": 0.5},
 ]
 
-# Tags, classes and names of attributes, without any text.
+# Tags, classes, and names of attributes, without text.
 SHAPE = """(root) => {
   const shape = (node) => [
     node.tagName, node.getAttribute("class"), node.getAttributeNames().sort().join(" "),
@@ -40,12 +40,12 @@ SHAPE = """(root) => {
   ];
   return JSON.stringify(shape(root));
 }"""
-# All that a user can read or hear of an element, and whatever addresses are in it.
+# All visible and accessible text of an element, and its addresses.
 SAID = """(root) => [root, ...root.querySelectorAll("*")].flatMap((node) => [
   ...node.getAttributeNames().map((name) => node.getAttribute(name)),
   ...[...node.childNodes].filter((each) => each.nodeType === Node.TEXT_NODE).map((each) => each.data),
 ]).join("\\n")"""
-# What would be there if any of it had become more than text.
+# What would exist if a text had been interpreted as more than text.
 HARM = """() => {
   const all = [...document.querySelectorAll("*")];
   return {
@@ -61,7 +61,7 @@ HARM = """() => {
 
 @pytest.fixture
 def watched(comfy: ComfyPage, stage: BrowserStage) -> Iterator[ComfyPage]:
-    """The rows of both records. Nothing but this server may be asked, no dialog of the browser's may open."""
+    """The rows of both records. Only this server may be contacted, and no browser dialog may open."""
     asked: list[str] = []
     opened: list[str] = []
 
@@ -90,7 +90,7 @@ def watched(comfy: ComfyPage, stage: BrowserStage) -> Iterator[ComfyPage]:
 
 
 def is_only_text(hostile: Locator, twin: Locator) -> None:
-    """What a hostile record made has the elements, and the size, of what a harmless one made."""
+    """A hostile record's element must have the same structure and size as a harmless one's."""
     assert hostile.evaluate(SHAPE) == twin.evaluate(SHAPE)
     boxes = [each.bounding_box() or {} for each in (hostile, twin)]
     assert [(round(box["width"]), round(box["height"])) for box in boxes[:1]] == [
@@ -100,7 +100,7 @@ def is_only_text(hostile: Locator, twin: Locator) -> None:
 
 
 def is_plain(element: Locator) -> None:
-    """Short, and nothing in it turns the writing direction."""
+    """The text is short and contains nothing that turns the writing direction."""
     said = element.evaluate(SAID)
     assert len(said) < 20_000
     assert not set(said) & set(TURNING)
@@ -156,7 +156,7 @@ def test_a_hostile_record_changes_nothing_but_text(watched: ComfyPage) -> None:
 
 def test_what_is_told_of_a_hostile_record_is_text(watched: ComfyPage) -> None:
     comfy, page = watched, watched.page
-    # As "Download now" would, had the row it: the record's file needs a token.
+    # What the row's "Download now" would send. The row has no such item, because the file needs a token.
     sent = page.evaluate(POST, ["/air_lora/prefetch", {"models": [HOSTILE]}])
     assert sent == 200
     toast = page.locator(TOAST, has_text="<img src=x")
@@ -185,7 +185,7 @@ POST = """async ([path, body]) => (await fetch(path, {
 
 
 def test_a_workflow_from_a_stranger_is_text_too(comfy: ComfyPage) -> None:
-    """The array of a workflow may hold anything; what rows cannot show is shown as text."""
+    """The array of a workflow can contain anything. What rows can't show is shown as text."""
     strange: list[Any] = [
         {"model": SCRIPT, "weight": SCRIPT, "clip_weight": {"a": SCRIPT}, "enabled": SCRIPT},
         SCRIPT,

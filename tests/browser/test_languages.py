@@ -1,4 +1,4 @@
-"""The page in Chinese, Japanese and German: nodes, rows and settings."""
+"""The page in Chinese, Japanese, and German: nodes, rows, and settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def texts(language: str, name: str) -> dict[str, Any]:
 
 
 def speak(comfy: ComfyPage, language: str) -> None:
-    """The page in this language, loaded again."""
+    """Reloads the page in this language."""
     comfy.page.evaluate("(language) => app.extensionManager.setting.set('Comfy.Locale', language)", language)
     comfy.open()
 
@@ -34,11 +34,11 @@ def speak(comfy: ComfyPage, language: str) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def as_before(shared_page: ComfyPage) -> Iterator[None]:
     yield
-    speak(shared_page, "en")  # loading the page again closes the dialog too
+    speak(shared_page, "en")  # reloading the page also closes the dialog
 
 
 def test_german_is_there_where_the_front_end_takes_it(comfy: ComfyPage) -> None:
-    """The newer one knows no German and goes back to English: nothing of ours is half in one language."""
+    """The newer front end doesn't support German and uses English. None of our texts may then be in German."""
     speak(comfy, "de")
     if comfy.page.evaluate("() => app.extensionManager.setting.get('Comfy.Locale')") == "de":
         all_speaks(comfy, "de")

@@ -1,4 +1,4 @@
-"""The nodes that measure, try and save an array show its rows as well, and the examples with them open as they are."""
+"""The nodes that analyze, sweep, and save an array also show its rows, and examples with them open unchanged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_an_example_opens_and_exports_as_it_is_written(name: str, comfy: ComfyPa
     }
     for key, node in expected.items():
         inputs = exported[key]["inputs"]
-        inputs.pop("preview", None)  # an older page's own, of Preview as Text
+        inputs.pop("preview", None)  # set by older versions of the page, for Preview as Text
         assert inputs == node["inputs"], key
 
 
@@ -49,14 +49,14 @@ OVERLAPS = """() => {
 
 @pytest.mark.parametrize("shared_page", [False], ids=["canvas"], indirect=True)
 def test_no_node_of_an_example_lies_on_another(comfy: ComfyPage) -> None:
-    """On the canvas: Nodes 2.0 makes stock nodes larger than a file says."""
+    """Only on the canvas, because Nodes 2.0 makes stock nodes larger than the file says."""
     for file in sorted(EXAMPLES.glob("*.json")):
         comfy.page.evaluate("(workflow) => app.loadGraphData(workflow)", read(file.name))
         comfy.page.wait_for_timeout(700)  # until the rows have their size
         assert comfy.page.evaluate(OVERLAPS) == [], file.name
 
 
-# Of our nodes that are seen whole when an example opens, the least zoom.
+# The scale of the canvas if at least one of our nodes is completely visible, otherwise 0.
 SEEN = """() => {
     const { scale, offset: [x, y] } = app.canvas.ds;
     const { width, height } = app.canvas.canvas.getBoundingClientRect();

@@ -1,4 +1,4 @@
-"""The rows among ComfyUI's own ways: the canvas under them, the clipboard, the node's size, a run that ends early."""
+"""The rows and ComfyUI's own features: canvas gestures, the clipboard, the node's size, runs that end early."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def box_of(comfy: ComfyPage, index: int) -> Any:
 
 @contextmanager
 def a_run_that_downloads(comfy: ComfyPage, stage: BrowserStage) -> Iterator[None]:
-    """A run that has begun a download, which stops half-way until this block ends."""
+    """A run that has started a download, which stops halfway until this block ends."""
     comfy.load([{"model": stage.downloadable(), "weight": 0.5}])
     is_as_before_the_run(comfy)
     with stage.downloads_held():
@@ -72,7 +72,7 @@ def test_an_interrupted_run_ends_the_rows_progress(comfy: ComfyPage, stage: Brow
 
 def test_a_lost_connection_ends_the_rows_progress(comfy: ComfyPage, stage: BrowserStage) -> None:
     with a_run_that_downloads(comfy, stage):
-        # Looked at in the same moment: here the server goes on telling, where it would be silent.
+        # Checked in the same call, because unlike after a real disconnect, the server continues to send progress.
         bar = "document.querySelector('[data-air-lora=row-progress]')"
         assert comfy.page.evaluate(
             f"() => {{ app.api.dispatchCustomEvent('reconnecting'); return {bar}.hidden; }}"
@@ -90,7 +90,7 @@ def test_the_middle_button_moves_the_canvas(comfy: ComfyPage, over: str) -> None
     before = box_of(comfy, 0)
     if over == "json":
         comfy.page.get_by_test_id("json-view").click()
-        # In Nodes 2.0 ComfyUI leaves the button to a text that is being edited, as over its own prompts.
+        # In Nodes 2.0, a text that is being edited receives the middle button, as in ComfyUI's own prompts.
         comfy.page.evaluate("() => document.activeElement.blur()")
     offset = comfy.page.evaluate("() => [...app.canvas.ds.offset]")
     mouse = comfy.page.mouse
@@ -123,7 +123,7 @@ def test_what_is_pasted_on_the_selected_node_becomes_a_row(comfy: ComfyPage) -> 
         expect(comfy.rows).to_have_count(count)
     added = ["civitai:9000001@9100001", "civitai:9000002@9100002"]
     assert [entry["model"] for entry in comfy.array[2:]] == added
-    # As after a click on a row's button and then on the canvas: the page's selection stays where it was.
+    # As after a click on a row's button and then on the canvas: the page's selection hasn't changed.
     comfy.page.evaluate(
         """() => {
           app.canvas.deselectAll();
@@ -152,7 +152,7 @@ def size_of(comfy: ComfyPage) -> list[float]:
 
 
 def make_as_small_as_can_be(comfy: ComfyPage) -> bool:
-    """Whether the renderer follows: Nodes 2.0 of front end 1.32 lets the pointer alone change a node's size."""
+    """Returns whether it worked. In Nodes 2.0 of front end 1.32, only the pointer can change a node's size."""
     least = comfy.page.evaluate(f"() => {{ {NODE}.setSize({NODE}.computeSize()); return [...{NODE}.size]; }}")
     comfy.page.evaluate("() => app.canvas.setDirty(true, true)")
     comfy.page.wait_for_timeout(500)
@@ -199,7 +199,7 @@ def test_rows_that_go_let_the_node_shrink(comfy: ComfyPage) -> None:
     assert not follows or size_of(comfy)[1] == pytest.approx(low, abs=8)
 
 
-# what is said
+# messages
 
 
 CONTRAST = Path(__file__).with_name("contrast.js").read_text(encoding="utf-8")
@@ -224,9 +224,9 @@ def test_a_weight_out_of_range_says_why_it_goes_back(comfy: ComfyPage) -> None:
     comfy.load(ROWS)
     comfy.weight(0).click()
     comfy.weight(0).fill("7")
-    expect(comfy.weight(0)).to_have_attribute("title", "A weight is a number from -4 to 4.")
+    expect(comfy.weight(0)).to_have_attribute("title", "Enter a number from -4 to 4.")
     comfy.page.keyboard.press("Enter")
-    expect(comfy.page.locator(TOAST, has_text="the weight is 0.50 again")).to_be_visible()
+    expect(comfy.page.locator(TOAST, has_text="reset to 0.50")).to_be_visible()
     comfy.screenshot("weight-out-of-range")
     expect(comfy.weight(0)).to_have_value("0.50")
     assert comfy.array[0]["weight"] == 0.5
@@ -244,7 +244,7 @@ def test_needs_a_token_leads_to_the_setting(comfy: ComfyPage) -> None:
 
 @pytest.mark.parametrize("typed", ["12", "45"])
 def test_a_weight_out_of_range_goes_back_to_what_it_was(comfy: ComfyPage, typed: str) -> None:
-    """Typed key by key: its first digit is a weight too."""
+    """The weight is typed key by key, and its first digit is also a weight."""
     comfy.load([{"model": LOCAL, "weight": 0.5}])
     comfy.weight(0).click()
     comfy.page.keyboard.type(typed)

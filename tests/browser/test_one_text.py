@@ -1,4 +1,4 @@
-"""The text of the widget is the one truth: however it came there, the rows show it, and what runs is what they show."""
+"""The widget's text is the only state: whatever changes it, the rows show it, and runs use what the rows show."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def press(comfy: ComfyPage, key: str) -> None:
 
 @pytest.fixture
 def back_outside(comfy: ComfyPage) -> Iterator[None]:
-    """Whatever a test opened, the next one begins in the workflow itself."""
+    """Returns to the root workflow, whatever the test opened."""
     yield
     comfy.page.evaluate("() => app.canvas.setGraph(app.rootGraph ?? app.graph.rootGraph)")
 
 
 def shown_weights(comfy: ComfyPage) -> list[str]:
-    """Of the rows that can be seen."""
+    """The weights of the visible rows."""
     weights: list[str] = comfy.page.evaluate(
         "() => [...document.querySelectorAll('[data-air-lora=row-weight]')]"
         ".filter((input) => input.checkVisibility()).map((input) => input.value)"
@@ -82,7 +82,7 @@ def test_undo_and_redo_go_through_every_edit(comfy: ComfyPage) -> None:
     expect_shown(comfy, "0.50", "0.50", "0.90")
     assert comfy.array == comfy.exported == edited
 
-    # The rows that are seen are those of the node that is there now, not of one that undo took away.
+    # The visible rows belong to the current node, not to one that undo removed.
     comfy.row(0).get_by_test_id("row-toggle").click()
     assert comfy.exported[0] == FIRST
 
@@ -127,7 +127,7 @@ def test_a_reload_of_the_page_brings_the_rows_back(comfy: ComfyPage) -> None:
 
 
 def test_an_api_client_s_text_becomes_rows(comfy: ComfyPage) -> None:
-    """Set on the widget by a script, and loaded as the API format of a program that knows nothing of rows."""
+    """A script sets the text on the widget. Then it is loaded in the API format of a program that doesn't know rows."""
     comfy.load([])
     comfy.page.evaluate(f"(text) => {{ {APPLY}.widgets[0].value = text }}", json.dumps(BOTH))
     expect_shown(comfy, "0.50", "0.25")
@@ -152,12 +152,12 @@ def test_rows_over_a_wire_show_what_ran_last_and_cannot_be_changed(comfy: ComfyP
           preview.pos = [1000, 0];
           apply.connect(3, preview, 0);
         }""",
-        # ComfyUI says nothing of a node whose result it still has.
+        # A different text each time, because ComfyUI sends no events for a node whose result is cached.
         json.dumps([FIRST]) + " " * next(RUNS),
     )
     note = comfy.page.get_by_test_id("wired")
     expect(comfy.page.get_by_test_id("empty")).to_have_text(
-        re.compile("Comes over the wire. Rows appear after the first run.$")
+        re.compile("Set by a connected input. Rows appear after the first run.$")
     )
     comfy.show()
     comfy.screenshot("wired-before-a-run")
@@ -165,7 +165,7 @@ def test_rows_over_a_wire_show_what_ran_last_and_cannot_be_changed(comfy: ComfyP
     expect(comfy.rows).to_have_count(1, timeout=60_000)
     expect(comfy.weight(0)).to_be_visible()
     expect(comfy.weight(0)).to_have_value("0.50")
-    expect(note).to_have_text("Comes over the wire. Shown: what ran last.")
+    expect(note).to_have_text("Set by a connected input. Showing the last run.")
     expect(comfy.row(0).get_by_test_id("row-toggle")).to_be_disabled()
     expect(comfy.row(0).get_by_test_id("row-handle")).to_be_disabled()
     expect(comfy.weight(0)).to_have_attribute("readonly", "")
@@ -181,7 +181,7 @@ def test_rows_over_a_wire_show_what_ran_last_and_cannot_be_changed(comfy: ComfyP
     comfy.screenshot("wired")
     assert comfy.array == []
 
-    # Undo makes the node anew, and its rows are still those of the last run.
+    # Undo recreates the node. Its rows still show the last run.
     comfy.page.evaluate(
         f"() => {{ {APPLY}.widgets.find((each) => each.name === 'on_mismatch').value = 'skip';"
         "const tracker = app.extensionManager.workflow.activeWorkflow.changeTracker;"
@@ -203,7 +203,7 @@ def test_rows_over_a_wire_show_what_ran_last_and_cannot_be_changed(comfy: ComfyP
 
 
 def promote(comfy: ComfyPage) -> None:
-    """Puts the node into a subgraph that shows its rows, as pulling its socket to the subgraph's edge does."""
+    """Puts the node into a subgraph that shows its rows, as dragging its socket to the subgraph's edge does."""
     comfy.page.evaluate(
         f"""() => {{
           const {{ subgraph }} = app.graph.convertToSubgraph(new Set([{APPLY}]));
@@ -241,7 +241,7 @@ def test_a_subgraph_shows_the_rows_of_the_node_inside(comfy: ComfyPage) -> None:
     expect_shown(comfy, "0.60", "0.25")
     assert comfy.exported == [{**FIRST, "weight": 0.6}, SECOND]
 
-    # Inside, the same text: an edit there is an edit of what the subgraph shows.
+    # Inside it is the same text, so an edit there also changes what the subgraph shows.
     comfy.page.evaluate(f"() => app.canvas.setGraph({HOST}.subgraph)")
     comfy.show()
     expect_shown(comfy, "0.60", "0.25")

@@ -1,4 +1,4 @@
-"""Pictures that show more than the settings allow: blurred until a click, and never kept."""
+"""Pictures with content above the level that the settings allow: blurred until they are clicked, and never cached."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_version_with_films_alone_has_a_sign(comfy: ComfyPage) -> None:
     comfy.load([{"model": FILMS, "weight": 0.5}])
     expect(comfy.row(0).get_by_test_id("row-name")).to_have_text("Moving pictures")
     thumb = comfy.row(0).get_by_test_id("row-thumbnail")
-    expect(thumb).to_have_attribute("title", "Its page has films only, so there is no picture.")
+    expect(thumb).to_have_attribute("title", "No picture available. The model page has only videos.")
     expect(thumb).to_be_disabled()
     comfy.screenshot("only-films")
 

@@ -1,4 +1,4 @@
-"""The rows in the real page: what is seen, and what the text then says."""
+"""The rows in the real page: what they show, and what they write to the text."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def clipboard(comfy: ComfyPage) -> str:
 
 
 def expect_clipboard(comfy: ComfyPage, text: str) -> None:
-    """The page writes to it a moment after the press."""
+    """The page writes to the clipboard shortly after the click."""
     said = comfy.page.evaluate(
         """async (text) => {
           const read = () => navigator.clipboard.readText();
@@ -57,7 +57,7 @@ def expect_clipboard(comfy: ComfyPage, text: str) -> None:
 
 
 def expect_toast(comfy: ComfyPage, text: str) -> None:
-    """Newer front ends say it twice: on the screen, and to screen readers."""
+    """Newer front ends show it twice: on the screen, and for screen readers."""
     expect(comfy.page.get_by_text(text).first).to_be_visible()
 
 
@@ -90,12 +90,12 @@ def test_a_row_says_whether_its_lora_can_be_had(comfy: ComfyPage) -> None:
     said = {
         LONG: "235 kB to download",
         LOCAL: "on disk",
-        LOCAL_FOREIGN: "wrong architecture",
+        LOCAL_FOREIGN: "incompatible",
         LOCKED: "needs a token",
         HOSTED: "hosted only",
         MISSING: "not found",
         "civitai:9000203": "choose a version",
-        "local:nothing": '"nothing" does not end in .safetensors',
+        "local:nothing": '"nothing" doesn\'t end in ".safetensors"',
     }
     comfy.load([{"model": model, "weight": 0.5} for model in said])
     for index, text in enumerate(said.values()):
@@ -109,9 +109,9 @@ def test_a_row_that_cannot_be_read_says_so(comfy: ComfyPage) -> None:
     comfy.load(json.dumps(entries))
     said = [
         "weight must be a number from -4 to 4",
-        "names no model",
+        "model is missing",
         "not a LoRA entry",
-        "named twice: weights add up",
+        "duplicate: weights are added",
     ]
     for index, text in enumerate(said):
         expect(comfy.row(index).get_by_test_id("row-state")).to_have_text(text)
@@ -230,8 +230,8 @@ def test_the_header_adds_the_weights_up_and_advises_where_loras_compete(
     comfy.weight(0).click()
     comfy.page.keyboard.type("1")
     expect(total).to_have_text("Total 1.50")
-    expect(advice).to_have_text("0.5–0.8 each is usual")
-    expect(advice).to_have_attribute("title", re.compile("2 LoRAs share one picture"))
+    expect(advice).to_have_text("Try 0.5–0.8 each")
+    expect(advice).to_have_attribute("title", re.compile("2 LoRAs"))
     comfy.row(1).get_by_role("switch").click()
     expect(advice).to_be_hidden()
 
@@ -313,7 +313,7 @@ def test_a_download_is_seen_in_its_row_and_can_be_cancelled(comfy: ComfyPage, st
 def test_the_menu_opens_the_page_and_copies_names(comfy: ComfyPage) -> None:
     comfy.load([{"model": LONG, "weight": 0.5}, {"model": LOCAL_FOREIGN, "weight": 0.5}])
     expect(comfy.row(0).get_by_test_id("row-name")).to_have_text(LONG_NAME)
-    expect(comfy.row(1).get_by_test_id("row-state")).to_have_text("wrong architecture")
+    expect(comfy.row(1).get_by_test_id("row-state")).to_have_text("incompatible")
     comfy.page.context.route("https://civitai.com/**", lambda route: route.fulfill(body="a model's page"))
     with comfy.page.context.expect_page() as opened:
         comfy.choose(0, "Open the model page")
@@ -371,7 +371,7 @@ def test_a_preset_is_saved_loaded_shared_and_deleted(comfy: ComfyPage, stage: Br
     page.keyboard.press("Enter")
     expect_toast(comfy, "Preset saved: Two of them")
     presets.click()
-    page.get_by_role("menuitem", name="Copy all as text").click()
+    page.get_by_role("menuitem", name="Copy all as JSON").click()
     expect_toast(comfy, "Copied: [")
     assert json.loads(clipboard(comfy)) == two(stage)
     comfy.choose(0, "Remove")
@@ -404,7 +404,7 @@ def test_the_json_view_is_the_same_text(comfy: ComfyPage, stage: BrowserStage) -
 def test_a_text_that_is_no_array_is_shown_as_text(comfy: ComfyPage) -> None:
     comfy.load("[{")
     expect(comfy.page.get_by_test_id("json")).to_have_value("[{")
-    expect(comfy.page.get_by_test_id("json-note")).to_contain_text("not a lora array")
+    expect(comfy.page.get_by_test_id("json-note")).to_contain_text("as rows")
     comfy.screenshot("broken-text")
 
 
@@ -416,7 +416,7 @@ def test_a_screen_reader_hears_each_part_by_name(comfy: ComfyPage, stage: Browse
     expect(row.get_by_role("spinbutton", name=f"Weight of {name}", exact=True)).to_have_attribute(
         "aria-valuenow", "0.7"
     )
-    expect(row.get_by_role("button", name=f"More for {name}")).to_be_visible()
+    expect(row.get_by_role("button", name=f"More options for {name}")).to_be_visible()
 
 
 def test_fifty_rows_scroll_and_take_keys(comfy: ComfyPage) -> None:

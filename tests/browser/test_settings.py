@@ -1,4 +1,4 @@
-"""The settings page in ComfyUI's own dialog: what it keeps, what it never shows, what a new row takes from it."""
+"""The settings in ComfyUI's own dialog: what they store, what they never show, and the defaults for a new row."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGE_SETTINGS = {
 
 
 def open_settings(comfy: ComfyPage) -> Locator:
-    """The dialog with our settings in it."""
+    """Opens the dialog with our settings."""
     comfy.page.evaluate("() => app.extensionManager.command.execute('Comfy.ShowSettingsDialog')")
     dialog = comfy.page.get_by_role("dialog").last
     dialog.get_by_text("AIR LoRA", exact=True).first.click()
@@ -46,7 +46,7 @@ def on_server(comfy: ComfyPage) -> dict[str, Any]:
 
 
 def close_dialogs(comfy: ComfyPage) -> None:
-    """Until they are gone: a dialog asked for while it closes is not opened again."""
+    """Waits until they are closed, because a dialog that is requested while it closes isn't opened again."""
     dialogs = comfy.page.get_by_role("dialog")
     while dialogs.count():
         comfy.page.keyboard.press("Escape")
@@ -81,10 +81,10 @@ def test_all_settings_are_in_comfyui_s_dialog(comfy: ComfyPage) -> None:
         "Offline",
         "Shared store",
         "Weight of new LoRAs",
-        "Step of weights",
-        "Least weight",
-        "Greatest weight",
-        "When a LoRA does not fit",
+        "Weight step",
+        "Minimum weight",
+        "Maximum weight",
+        "When a LoRA is incompatible",
     ):
         expect(dialog.get_by_text(label, exact=True).first).to_be_visible()
     comfy.screenshot("settings")
@@ -169,8 +169,8 @@ def test_what_the_environment_says_is_shown_and_cannot_be_edited(comfy: ComfyPag
 @pytest.mark.parametrize(
     ("store", "shown"),
     [
-        ("", "Not set. Name one in AIR_LORA_STORE where ComfyUI is started."),
-        ("elsewhere", "A folder of this server"),
+        ("", "Not set. To use a shared store, set AIR_LORA_STORE and restart ComfyUI."),
+        ("elsewhere", "A folder on this server"),
         ("s3://bucket/loras", "s3://bucket/loras"),
     ],
     ids=["none", "folder", "bucket"],

@@ -1,4 +1,4 @@
-"""When and where an entry counts, in the real page: marks in the row, and a dialog behind each."""
+"""The steps and blocks of an entry in the real page: marks in the row, and a dialog for each of them."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def test_a_row_shows_in_one_glance_that_it_has_them(comfy: ComfyPage, stage: Bro
     )
     steps, blocks = comfy.row(0).get_by_test_id("row-steps"), comfy.row(1).get_by_test_id("row-blocks")
     expect(steps).to_be_visible()
-    expect(steps).to_have_attribute("aria-label", "Over the steps: 0.20 at 0 %, 1.00 at 50 %")
+    expect(steps).to_have_attribute("aria-label", "Weight schedule: 0.20 at 0 %, 1.00 at 50 %")
     expect(comfy.weight(0)).to_have_value("1.00")
     expect(comfy.row(0).get_by_test_id("row-blocks")).to_be_hidden()
     expect(comfy.row(1).get_by_test_id("row-steps")).to_have_attribute(
-        "aria-label", "Over the steps: from 50 %"
+        "aria-label", "Weight schedule: from 50 %"
     )
     expect(blocks).to_have_text("▤ OUTALL")
     expect(comfy.row(2).get_by_test_id("row-steps")).to_be_hidden()
@@ -57,7 +57,7 @@ def test_a_weight_of_points_is_scaled_as_a_whole(comfy: ComfyPage, stage: Browse
 
 def test_points_are_dragged_and_moved_by_keys(comfy: ComfyPage, stage: BrowserStage) -> None:
     comfy.load([entry(stage)])
-    comfy.choose(0, "Over the steps…")
+    comfy.choose(0, "Weight schedule…")
     box = dialog(comfy, "steps")
     expect(box).to_be_visible()
     comfy.page.get_by_test_id("steps-preset-rising").click()
@@ -95,12 +95,12 @@ def test_points_are_dragged_and_moved_by_keys(comfy: ComfyPage, stage: BrowserSt
 
 def test_a_span_by_its_fields(comfy: ComfyPage, stage: BrowserStage) -> None:
     comfy.load([entry(stage)])
-    comfy.choose(0, "Over the steps…")
+    comfy.choose(0, "Weight schedule…")
     comfy.page.get_by_test_id("steps-start").fill("0.25")
     comfy.page.get_by_test_id("steps-end").fill("0.75")
     comfy.page.get_by_test_id("steps-end").press("Tab")
     assert comfy.array == [entry(stage, start=0.25, end=0.75)]
-    comfy.page.get_by_test_id("steps-start").fill("0.9")  # not before the end
+    comfy.page.get_by_test_id("steps-start").fill("0.9")  # must be before the end
     comfy.page.get_by_test_id("steps-start").press("Tab")
     expect(comfy.page.get_by_test_id("steps-start")).to_have_value("0.25")
     comfy.page.get_by_test_id("steps-count").select_option("numbers")
@@ -114,7 +114,7 @@ def test_a_span_by_its_fields(comfy: ComfyPage, stage: BrowserStage) -> None:
 
 def test_blocks_by_preset_bars_and_text(comfy: ComfyPage, stage: BrowserStage) -> None:
     comfy.load([entry(stage)])
-    comfy.choose(0, "On blocks…")
+    comfy.choose(0, "Block weights…")
     box = dialog(comfy, "blocks")
     expect(box).to_be_visible()
     box.get_by_role("button", name="late", exact=True).click()
@@ -159,7 +159,7 @@ def test_what_analyze_measured_stands_behind_the_bars(comfy: ComfyPage, stage: B
         ".onExecuted({ air_lora: [{ strengths }] })",
         measured,
     )
-    comfy.choose(0, "On blocks…")
+    comfy.choose(0, "Block weights…")
     heights = comfy.page.locator(".air-lora-block-measured").evaluate_all(
         "(all) => all.map((each) => each.style.height)"
     )
@@ -188,7 +188,7 @@ def test_trigger_words_are_ticked(comfy: ComfyPage) -> None:
 
 
 def test_a_lora_is_replaced_in_its_row(comfy: ComfyPage, stage: BrowserStage) -> None:
-    """By a click on its name: weight, switch, blocks and place stay."""
+    """After a click on its name. Weight, switch, blocks, and position stay the same."""
     first, second, third = (stage.styles[number].air for number in range(3))
     row = {
         "model": first,

@@ -1,4 +1,4 @@
-"""A run that fails at a LoRA: a toast that names the row, and the row marked."""
+"""A run that fails because of a LoRA: a toast names the row, and the row is marked."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ pytestmark = [pytest.mark.integration, pytest.mark.browser]
 MISSING = "local:no-file-of-this-name.safetensors"
 
 TOAST = ".p-toast-message, li[role=alert]"
-"""As the older and the newer front end draw them."""
+"""As drawn by the older and the newer front end."""
 
 
 def run(comfy: ComfyPage) -> None:
-    """Queues the graph with something behind the node that is worth running."""
+    """Queues the graph with an output node connected to our node."""
     comfy.page.evaluate(
         """() => {
           const apply = app.graph.nodes.find((node) => node.type === "AirLoraApply");
@@ -36,7 +36,7 @@ def run(comfy: ComfyPage) -> None:
 
 
 def close_what_failed(comfy: ComfyPage) -> None:
-    """ComfyUI's own dialog about the run, and the toasts."""
+    """Closes ComfyUI's own dialog about the run, and the toasts."""
     dialogs = comfy.page.get_by_role("dialog")
     while dialogs.count():
         comfy.page.keyboard.press("Escape")
@@ -62,7 +62,7 @@ def test_a_lora_of_another_architecture_is_named(comfy: ComfyPage, stage: Showca
     run(comfy)
     toast = comfy.page.locator(TOAST, has_text="LoRA 2 (lora[1]): Watercolour for SDXL")
     expect(toast).to_be_visible(timeout=60_000)
-    expect(toast).to_contain_text("was made for SDXL; the loaded checkpoint is SD 3")
+    expect(toast).to_contain_text("was trained for SDXL, but the loaded checkpoint is SD 3")
     comfy.screenshot("toast-wrong-architecture")
     expect(comfy.page.locator(TOAST, has_text="LoRA 1")).to_have_count(0)
     expect(comfy.row(1)).to_have_class("air-lora-row air-lora-failed")

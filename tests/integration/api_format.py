@@ -1,7 +1,7 @@
 """comfy-cli's converter from the page's format to API format.
 
-comfy-cli makes a folder for its settings when it is imported: here in one that goes again, never in the home of whoever
-runs the tests, which may be read-only.
+comfy-cli creates a folder for its settings when it is imported. Here it is a temporary one, because the user's home
+folder may be read-only.
 """
 
 import tempfile

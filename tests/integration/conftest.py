@@ -1,4 +1,4 @@
-"""One real ComfyUI for all integration tests, with tiny checkpoints and a local CivitAI behind it."""
+"""One real ComfyUI for all integration tests, with tiny checkpoints and a local CivitAI."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ SERVED: dict[int, tuple[str, str, Callable[[Path], Path]]] = {
     401: ("Nobody's keys", "SD 1.5", lora_files.unmatched_lora),
     402: ("Another size", "SD 1.5", lora_files.clashing_lora),
     403: ("A language model's", "Other", lora_files.language_model_lora),
-    # For the events' tests alone, which begin without it.
+    # Only for the tests of events, which start without it.
     501: ("Style to watch", "SD 1.5", lambda path: lora_files.sd15_lora(path, seed=10)),
-    # For the routes' tests alone, which begin with none of them on the disk.
+    # Only for the tests of routes, which start without them on disk.
     611: ("Route style for SDXL", "SDXL 1.0", lambda path: lora_files.sdxl_lora(path, seed=41)),
     612: ("Route style declared otherwise", "SD 1.5", lambda path: lora_files.sdxl_lora(path, seed=42)),
     613: ("Route words", "Other", lambda path: lora_files.language_model_lora(path, seed=43)),
@@ -63,13 +63,13 @@ SERVED: dict[int, tuple[str, str, Callable[[Path], Path]]] = {
 
 
 def air(model_id: int) -> str:
-    """The identifier of a served file."""
+    """The identifier of a LoRA on the local CivitAI."""
     return f"civitai:{model_id}@{model_id + 1000}"
 
 
 @dataclass(frozen=True)
 class Studio:
-    """What a test works with: the running ComfyUI, its folders, and the server behind it."""
+    """What tests use: the running ComfyUI, its folders, and the local CivitAI."""
 
     client: ComfyClient
     process: ComfyProcess
@@ -79,15 +79,15 @@ class Studio:
         return self.client.run(workflow, seconds=120)
 
     def picture(self, result: Result) -> Image.Image:
-        """The picture that a finished run made."""
+        """The picture of a finished run."""
         return Image.open(io.BytesIO(self.client.image(result.image_references()[0]))).convert("RGB")
 
     def pixels_of(self, result: Result) -> str:
-        """SHA-256 of its pixels. The file also holds the workflow, which differs from run to run."""
+        """SHA-256 of its pixels. The files differ between runs, because they also contain the workflow."""
         return hashlib.sha256(self.picture(result).tobytes()).hexdigest()
 
     def pixels(self, graph: TextToImage) -> str:
-        """The same for a graph, run now. ComfyUI answers nothing to one that it has just run."""
+        """The same for a graph that runs now. ComfyUI returns nothing for a graph that it has just run."""
         return self.pixels_of(self.run(graph.workflow()))
 
     def report(self, result: Result, node: str = "report") -> dict[str, Any]:
@@ -95,14 +95,14 @@ class Studio:
         return report
 
     def without_downloads(self, *identifiers: str) -> None:
-        """Removes what was downloaded under these names, for tests that serve something else under them."""
+        """Removes the downloads for these identifiers, for tests that serve other files for them."""
         for identifier in identifiers:
             shutil.rmtree(
                 self.process.base / "models/loras/air" / identifier.replace(":", "/"), ignore_errors=True
             )
 
     def forget(self) -> None:
-        """Makes ComfyUI run every node anew."""
+        """Makes ComfyUI run every node again."""
         self.client.post("/free", {"unload_models": True, "free_memory": True})
 
 
@@ -150,20 +150,20 @@ def studio(
 
 @pytest.fixture(scope="session")
 def routes(studio: Studio) -> Routes:
-    """The pack's routes there."""
+    """The pack's routes on that server."""
     return Routes(studio.client.url)
 
 
 @pytest.fixture
 def unchanged(routes: Routes) -> Any:
-    """What the page sees of settings and presets is afterwards what it was before."""
+    """Afterwards, the page's settings and presets are the same as before."""
     before = routes.get("settings").json, routes.get("presets").json
     yield
     assert (routes.get("settings").json, routes.get("presets").json) == before
 
 
 def tiny(checkpoint: str, lora: list[dict[str, Any]] | str, **changes: Any) -> TextToImage:
-    """The smallest picture that a tiny checkpoint makes."""
+    """The smallest picture from a tiny checkpoint."""
     text = lora if isinstance(lora, str) else json.dumps(lora)
     settings = {"width": 64, "height": 64, "steps": 2, "cfg": 1.5, "seed": 7, **changes}
     return TextToImage(checkpoint=f"tiny_{checkpoint}.ckpt", prompt="a red house", lora=text, **settings)

@@ -1,4 +1,4 @@
-"""Asks the pack's routes as a page, or somebody worse, would."""
+"""Sends requests to the pack's routes, as a page or an attacker would."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """The response."""
 
     status: int
     headers: Mapping[str, str]
@@ -26,7 +26,7 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """Of the error."""
+        """The error's code."""
         error = self.json["error"]
         assert set(error) == {"code", "parameter", "message", "remedy"}
         return str(error["code"])
@@ -54,13 +54,13 @@ class Routes:
         return self.ask("GET", f"/air_lora/{path}", None, _with_dashes(headers))
 
     def post(self, path: str, document: object, **headers: str) -> Answer:
-        """`headers` are given with "_" for "-"."""
+        """`headers` are passed with "_" instead of "-"."""
         body = json.dumps(document).encode()
         named = {"Content-Type": "application/json", **_with_dashes(headers)}
         return self.ask("POST", f"/air_lora/{path}", body, named)
 
     def found(self, path: str, document: object) -> Any:
-        """The JSON of an answer that must be a good one."""
+        """The JSON of a response, which must be successful."""
         answer = self.post(path, document)
         assert answer.status == 200, answer.body
         return answer.json

@@ -1,8 +1,8 @@
-"""A node pack for the test server: LORA_STACK as Comfyroll's and the Efficiency Nodes' nodes make and take it.
+"""A node pack for the test server: nodes for LORA_STACK that work like Comfyroll's and the Efficiency Nodes'.
 
-Both build a list of (name, model weight, CLIP weight), put a stack that comes in before (Comfyroll) or after
-(Efficiency) their own rows, leave out rows named "None", and apply a stack by unpacking each tuple into
-`folder_paths.get_full_path` and ComfyUI's own `load_lora_for_models`. The Efficiency Nodes take whole paths too.
+Both build a list of (name, model weight, CLIP weight), put an incoming stack before (Comfyroll) or after (Efficiency)
+their own rows, leave out rows named "None", and apply a stack by passing each tuple's values to
+`folder_paths.get_full_path` and ComfyUI's own `load_lora_for_models`. The Efficiency Nodes also accept full paths.
 """
 
 import json
@@ -19,7 +19,7 @@ class StackOfOthers:
     RETURN_TYPES = ("LORA_STACK",)
 
     @classmethod
-    def INPUT_TYPES(cls):  # noqa: N802 - the name that ComfyUI asks for
+    def INPUT_TYPES(cls):  # noqa: N802 - ComfyUI's name
         return {"required": {"rows": ("STRING", {})}, "optional": {"lora_stack": ("LORA_STACK",)}}
 
     def stack(self, rows, lora_stack=None):
@@ -44,7 +44,7 @@ class ApplyStackOfOthers:
     RETURN_TYPES = ("MODEL", "CLIP")
 
     @classmethod
-    def INPUT_TYPES(cls):  # noqa: N802 - the name that ComfyUI asks for
+    def INPUT_TYPES(cls):  # noqa: N802 - ComfyUI's name
         return {"required": {"model": ("MODEL",), "clip": ("CLIP",), "lora_stack": ("LORA_STACK",)}}
 
     def apply(self, model, clip, lora_stack):
@@ -61,7 +61,7 @@ class ShowStack:
     OUTPUT_NODE = True
 
     @classmethod
-    def INPUT_TYPES(cls):  # noqa: N802 - the name that ComfyUI asks for
+    def INPUT_TYPES(cls):  # noqa: N802 - ComfyUI's name
         return {"required": {"lora_stack": ("LORA_STACK",)}}
 
     def show(self, lora_stack):
@@ -69,32 +69,32 @@ class ShowStack:
 
 
 class NeedsWorkflow:
-    """As Impact's Switch and Lora Manager's Save Image: an `extra_pnginfo` means that there is a workflow in it."""
+    """Like Impact's Switch and Lora Manager's Save Image: it assumes that `extra_pnginfo` contains a workflow."""
 
     CATEGORY = FUNCTION = "show"
     RETURN_TYPES = ()
     OUTPUT_NODE = True
 
     @classmethod
-    def INPUT_TYPES(cls):  # noqa: N802 - the name that ComfyUI asks for
+    def INPUT_TYPES(cls):  # noqa: N802 - ComfyUI's name
         return {"required": {"model": ("MODEL",)}, "hidden": {"extra_pnginfo": "EXTRA_PNGINFO"}}
 
-    def show(self, model, extra_pnginfo=None):  # noqa: ARG002  # ComfyUI gives it by name
+    def show(self, model, extra_pnginfo=None):  # noqa: ARG002  # ComfyUI passes it by name
         known = "none" if extra_pnginfo is None else f"{len(extra_pnginfo['workflow']['nodes'])} nodes"
         return {"ui": {"text": [known]}}
 
 
 class TextOfTheHook:
-    """Its text is what the hook below writes into the prompt, as packs of wildcards do."""
+    """The hook below writes its text into the prompt, as wildcard packs do."""
 
     CATEGORY = FUNCTION = "text"
     RETURN_TYPES = ("STRING",)
 
     @classmethod
-    def INPUT_TYPES(cls):  # noqa: N802 - the name that ComfyUI asks for
+    def INPUT_TYPES(cls):  # noqa: N802 - ComfyUI's name
         return {"required": {"text": ("STRING", {}), "template": ("STRING", {})}}
 
-    def text(self, text, template):  # noqa: ARG002  # likewise; the hook reads it
+    def text(self, text, template):  # noqa: ARG002  # for the hook
         return (text,)
 
 

@@ -1,4 +1,4 @@
-"""The local CivitAI with one file that never arrives whole and one that takes its time, for Cancel and progress."""
+"""The local CivitAI with one file that never arrives completely and one slow file, to test Cancel and progress."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST_BYTES = 20_000
 
 
 def _send_slowly(exchange: Exchange, file: Any, start: int, end: int) -> None:
-    """In two halves, with a rest between them."""
+    """Sends two halves with a pause between them."""
     file.seek(start)
     content = file.read(end - start)
     for half in (content[: len(content) // 2], content[len(content) // 2 :]):
@@ -45,7 +45,7 @@ class StallingCivitai(CivitaiServer):
 
     @contextlib.contextmanager
     def version_documents_stalled(self) -> Iterator[None]:
-        """Lets whoever asks for a version wait while the block runs."""
+        """Delays all requests for a version until the block ends."""
         self._answering.clear()
         try:
             yield
@@ -54,7 +54,7 @@ class StallingCivitai(CivitaiServer):
 
     @contextlib.contextmanager
     def deliveries_stalled(self) -> Iterator[threading.Event]:
-        """Lets whoever asks for a file's bytes wait while the block runs; the event tells that somebody does."""
+        """Delays all requests for a file's bytes until the block ends. The event is set when there is one."""
         self._delivering.clear()
         self.asked_for_bytes.clear()
         try:
@@ -63,13 +63,13 @@ class StallingCivitai(CivitaiServer):
             self._delivering.set()
 
     def version(self, exchange: Exchange, version_id: str) -> None:
-        """As the server does, once it may."""
+        """Responds as the server does, after the delay."""
         self.asked_for_version.set()
         self._answering.wait(60)
         super().version(exchange, version_id)
 
     def deliver(self, exchange: Exchange, file_id: str) -> None:
-        """As the server does, but for those two files."""
+        """Responds as the server does, except for those two files."""
         self.asked_for_bytes.set()
         self._delivering.wait(60)
         if int(file_id) == SLOW_VERSION * 10 + 1:

@@ -1,4 +1,4 @@
-"""AirLoraAnalyze on the running ComfyUI: its figures, its picture, and the array that it suggests."""
+"""AirLoraAnalyze on the running ComfyUI: its figures, its chart, and the array that it suggests."""
 
 from __future__ import annotations
 
@@ -88,11 +88,11 @@ def test_the_picture_shows_them(studio: Studio) -> None:
     assert {(0, 114, 178), (213, 94, 0)} <= colours, "a colour for each entry"
     empty = studio.run(analysing([], clip=False))
     assert studio.picture(empty).height < picture.height
-    assert empty.outputs["summary"]["text"][0] == "No LoRA of this array is on."
+    assert empty.outputs["summary"]["text"][0] == "No LoRA in this array is enabled."
 
 
 def test_what_does_not_fit_or_is_no_array_is_refused(studio: Studio) -> None:
-    with pytest.raises(Failed, match=r"LoRA 1 \(lora\[0\]\): .*made for SDXL"):
+    with pytest.raises(Failed, match=r"LoRA 1 \(lora\[0\]\): .*trained for SDXL"):
         studio.run(analysing([{"model": air(201), "weight": 1}]))
     with pytest.raises(Rejected, match=r"lora\[0\]\.weight"):
         studio.run(analysing([{"model": A, "weight": 9}]))

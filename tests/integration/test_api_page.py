@@ -1,4 +1,4 @@
-"""docs/api.md does what it says: its commands are run, as they stand, against the running ComfyUI."""
+"""docs/api.md is correct: its commands run unchanged against the running ComfyUI."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HOST = "http://127.0.0.1:8188"
 
 @pytest.fixture
 def documented(studio: Studio, tmp_path: Path) -> Iterator[None]:
-    """The local CivitAI has what the page names, made for the tiny checkpoint."""
+    """The local CivitAI has the LoRAs that the page names, made for the tiny checkpoint."""
     before = studio.civitai.catalogue
     style = lora_files.sd15_lora(tmp_path / "style.safetensors", seed=61)
     ink = lora_files.sd15_lora(tmp_path / "ink.safetensors", seed=62)

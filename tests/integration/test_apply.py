@@ -1,4 +1,4 @@
-"""AirLoraApply on the running ComfyUI: what comes out, and what is refused."""
+"""AirLoraApply on the running ComfyUI: its outputs, and what it rejects."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def without_the_node(workflow: Workflow) -> Workflow:
 
 
 def with_core_loaders(workflow: Workflow, loras: list[tuple[str, float]]) -> Workflow:
-    """The same graph with chained LoraLoader nodes of ComfyUI's own."""
+    """The same graph with a chain of ComfyUI's own LoraLoader nodes."""
     without_the_node(workflow)
     last = "checkpoint"
     for number, (name, strength) in enumerate(loras):
@@ -184,8 +184,8 @@ def test_a_local_name_as_core_s_loaders_list_it(studio: Studio) -> None:
 
 
 MALFORMED = {
-    '[{"model": "civitai:1@2", "weight": 7}]': "LoRA 1 (lora[0].weight): 7 is outside -4…4",
-    '[{"model": "civitai:1@2", "wieght": 1}]': 'LoRA 1 (lora[0]): unknown key "wieght", did you mean "weight"?',
+    '[{"model": "civitai:1@2", "weight": 7}]': "LoRA 1 (lora[0].weight): 7 is out of range",
+    '[{"model": "civitai:1@2", "wieght": 1}]': 'LoRA 1 (lora[0]): Unknown key "wieght". Did you mean "weight"?',
     '[{"model": "civitai:1@2"': "line 1",
     '[{"weight": 1}]': "lora[0]",
 }
@@ -213,33 +213,36 @@ REFUSED: list[tuple[str, int, list[str]]] = [
         "sd15",
         201,
         [
-            "LoRA 2 (lora[1]): civitai:201@1201 (Style for SDXL) was made for SDXL",
+            "LoRA 2 (lora[1]): civitai:201@1201 (Style for SDXL) was trained for SDXL",
             "the loaded checkpoint is SD 1.x",
         ],
     ),
     (
         "sdxl",
         101,
-        ["LoRA 2 (lora[1]): civitai:101@1101 (Style A for SD 1.5) was made for SD 1.x", "checkpoint is SDXL"],
+        [
+            "LoRA 2 (lora[1]): civitai:101@1101 (Style A for SD 1.5) was trained for SD 1.x",
+            "checkpoint is SDXL",
+        ],
     ),
     ("sd15", 301, ["LoRA 2 (lora[1]): civitai:301@1301 (Motion for Wan)", "SD 1.x"]),
     (
         "sd15",
         402,
         [
-            "LoRA 2 (lora[1]): civitai:402@1402 (Another size) does not fit the loaded checkpoint",
+            "LoRA 2 (lora[1]): civitai:402@1402 (Another size) doesn't match the loaded checkpoint",
             "in the file",
         ],
     ),
     (
         "sd15",
         401,
-        ["LoRA 2 (lora[1]): civitai:401@1401 (Nobody's keys) has no key that the loaded checkpoint"],
+        ["LoRA 2 (lora[1]): civitai:401@1401 (Nobody's keys) has no key that matches the loaded checkpoint"],
     ),
     (
         "sd15",
         403,
-        ["LoRA 2 (lora[1]): civitai:403@1403 (A language model's) is not a LoRA for a diffusion model"],
+        ["LoRA 2 (lora[1]): civitai:403@1403 (A language model's) isn't a LoRA for a diffusion model"],
     ),
 ]
 
@@ -270,7 +273,7 @@ def test_several_misfits_are_told_at_once(studio: Studio) -> None:
 
 
 def failures(studio: Studio, failed: Failed) -> Any:
-    """What a program reads of a failed run."""
+    """The errors of a failed run, as programs read them."""
     return Routes(studio.client.url).get(f"failures?prompt_id={failed.facts['prompt_id']}").json
 
 
@@ -298,7 +301,7 @@ def test_on_mismatch_skip_leaves_the_misfit_out_and_says_so(studio: Studio) -> N
     workflow["words"] = {"class_type": "PreviewAny", "inputs": {"source": ["apply", 2]}}
     result = studio.run(workflow)
     first, second = studio.report(result)["entries"]
-    assert result.outputs["words"]["text"] == ["word 101, shared word"]  # none of what was not applied
+    assert result.outputs["words"]["text"] == ["word 101, shared word"]  # none from the skipped LoRA
     assert first["status"] == "skipped"
     assert first["error"]["code"] == "wrongArchitecture"
     assert second["status"] == "applied"
@@ -308,7 +311,9 @@ def test_on_mismatch_skip_leaves_the_misfit_out_and_says_so(studio: Studio) -> N
 def test_a_misfit_costs_a_look_at_its_header_and_is_not_downloaded(studio: Studio) -> None:
     with pytest.raises(Failed) as failed:
         studio.run(tiny("sd15", [{"model": air(202)}, {"model": A}]).workflow())
-    assert "LoRA 1 (lora[0]): civitai:202@1202 (Large style for SDXL) was made for SDXL" in str(failed.value)
+    assert "LoRA 1 (lora[0]): civitai:202@1202 (Large style for SDXL) was trained for SDXL" in str(
+        failed.value
+    )
     delivered = [
         request for request in studio.civitai.requests if request.path.startswith("/delivery/12021/")
     ]
@@ -339,7 +344,7 @@ def test_one_misfit_and_nothing_at_all_is_downloaded(
     fitting = {"model": air(105), "weight": 0.5}
     studio.without_downloads(air(105))
     graph = tiny("sd15", array(fitting))
-    with pytest.raises(Failed, match="was made for SDXL"):
+    with pytest.raises(Failed, match="was trained for SDXL"):
         studio.run(graph.workflow())
     assert not (studio.process.base / "models/loras/air/civitai/105@1105").exists()
     graph = tiny("sd15", array(fitting), on_mismatch="skip")
@@ -348,7 +353,7 @@ def test_one_misfit_and_nothing_at_all_is_downloaded(
 
 
 def test_what_is_skipped_gives_no_trigger_words(studio: Studio) -> None:
-    """Both lie on this disk: nothing is looked at before a download, and the misfit is found while it is applied."""
+    """Both are on this disk, so nothing is checked before a download, and the mismatch is found when it is applied."""
     folder = studio.process.base / "models" / "loras" / "mine"
     lora_files.sdxl_lora(folder / "misfit.safetensors", seed=4)
     lora_files.sd15_lora(folder / "fits.safetensors", seed=5)
@@ -430,7 +435,7 @@ def test_cancel_stops_a_download_and_the_next_run_ends_well(studio: Studio) -> N
     prompt = studio.client.queue(tiny("sd15", array).workflow())
     assert studio.civitai.stalled.wait(30)
     studio.client.post("/interrupt", {})
-    with pytest.raises(Failed) as failed:  # the server still stalls when the run has ended
+    with pytest.raises(Failed) as failed:  # the server is still stalled when the run ends
         studio.client.wait(prompt, seconds=20)
     assert failed.value.facts["node_type"] == "AirLoraApply"
     finished = studio.process.base / f"models/loras/air/civitai/{STALLED_VERSION - 1000}@{STALLED_VERSION}"

@@ -1,4 +1,4 @@
-"""The command line in a virtual environment that has requirements.txt and nothing else."""
+"""The command line in a virtual environment with only requirements.txt."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INK, CHALK = "civitai:120096@135931", "civitai:7@70"
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh virtual environment's."""
+    """The Python of a new virtual environment."""
     folder = tmp_path_factory.mktemp("alone") / "venv"
     venv.create(folder, with_pip=True)
     program = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")

@@ -1,6 +1,6 @@
-"""Apply LoRA Array in one graph with each node of ComfyUI that loads LoRAs, before it and behind it.
+"""Apply LoRA Array in one graph with each of ComfyUI's own nodes that load LoRAs, before and after it.
 
-The nodes differ from ComfyUI to ComfyUI: 0.3.75 has Load LoRA alone, later ones a loader in bypass mode and rows.
+The nodes differ between versions: 0.3.75 has only Load LoRA, later ones have a loader in bypass mode and rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FILE = "mine/local.safetensors"
 WEIGHT = 0.6
 OURS = {"model": air(101), "weight": 0.7}
 
-# What each node is given beside its model (and text encoder, the last one's only subject).
+# Each node's inputs besides its model and text encoder. The last node has only a text encoder.
 CORE_NODES: dict[str, dict[str, Any]] = {
     "LoraLoader": {"lora_name": FILE, "strength_model": WEIGHT, "strength_clip": WEIGHT},
     "LoraLoaderModelOnly": {"lora_name": FILE, "strength_model": WEIGHT},

@@ -1,5 +1,5 @@
-"""Many at once, many one after the other, and a cancel in every phase: nothing grows, nothing hangs, and the next run
-ends well."""
+"""Many runs at the same time, many in a row, and a cancel in every phase: no resource grows, nothing hangs, and the
+next run succeeds."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ pytestmark = pytest.mark.integration
 
 REQUESTS = 500
 PROMPTS = 200
-WEIGHTS = itertools.count(0.3, 0.001)  # ComfyUI runs nothing that it has just run
-LARGE = 12 * 2**30  # sparse: it takes no room on the disk, and its hash takes seconds
+WEIGHTS = itertools.count(0.3, 0.001)  # ComfyUI doesn't run a workflow again that it has just run
+LARGE = 12 * 2**30  # sparse, so that it takes no space on disk; its hash takes seconds
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
 
 def usage(studio: Studio) -> dict[str, int]:
-    """Of ComfyUI's process: resident memory in MB, threads, open files."""
+    """The resources of ComfyUI's process: resident memory in MB, threads, open files."""
     pid = studio.process.pid
     process = Path("/proc", str(pid))
     said = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
@@ -85,7 +85,7 @@ def test_five_hundred_requests_at_once_are_answered(studio: Studio) -> None:
 
 @linux
 def test_two_hundred_prompts_with_changing_arrays_leave_nothing_behind(studio: Studio) -> None:
-    """It takes longer than other tests: what grows by a little shows only after many."""
+    """Takes longer than other tests, because small leaks show only after many runs."""
     models = (101, 102, 103)
 
     def array(number: int) -> list[dict[str, Any]]:
@@ -93,7 +93,7 @@ def test_two_hundred_prompts_with_changing_arrays_leave_nothing_behind(studio: S
         return [{"model": air(model), "weight": round(0.1 + (number % 17) / 20, 2)} for model in chosen]
 
     def workflow(number: int) -> Workflow:
-        """Every twentieth draws its picture, which patches the model; the others end with the array's report."""
+        """Every twentieth makes a picture, which patches the model. The others end with the array's report."""
         whole = tiny("sd15", array(number), steps=1, seed=number).workflow()
         return (
             whole if number % 20 == 0 else {name: whole[name] for name in ("checkpoint", "apply", "report")}
@@ -117,7 +117,7 @@ def test_two_hundred_prompts_with_changing_arrays_leave_nothing_behind(studio: S
 
 @pytest.fixture
 def fresh(studio: Studio) -> Iterator[list[dict[str, Any]]]:
-    """An array whose file is not on this disk, and that ComfyUI has not run yet."""
+    """An array whose file isn't on this disk, and that ComfyUI hasn't run yet."""
     studio.without_downloads(air(104))
     yield [{"model": air(104), "weight": next(WEIGHTS)}]
     studio.without_downloads(air(104))
@@ -136,7 +136,7 @@ def open_files(studio: Studio) -> set[Path]:
 
 
 def cancelled(studio: Studio, prompt: str) -> None:
-    """Cancels, and sees that the run ends while what it waits for is still held."""
+    """Cancels, and checks that the run ends while what it waits for is still held."""
     studio.client.post("/interrupt", {})
     with pytest.raises(Failed) as error:
         studio.client.wait(prompt, seconds=30)
@@ -144,7 +144,7 @@ def cancelled(studio: Studio, prompt: str) -> None:
 
 
 def ends_well(studio: Studio, array: list[dict[str, Any]]) -> None:
-    """The same LoRA again, at another weight."""
+    """Runs the same LoRA again with another weight."""
     again = [{**each, "weight": next(WEIGHTS)} for each in array]
     (entry,) = studio.report(studio.run(tiny("sd15", again).workflow()))["entries"]
     assert entry["status"] == "applied"
@@ -168,7 +168,7 @@ def test_a_cancel_while_a_header_is_awaited(studio: Studio, fresh: list[dict[str
 
 
 def large_lora(path: Path) -> Path:
-    """A LoRA for SD 1.5 with a huge tensor of nothing beside its own."""
+    """A LoRA for SD 1.5 with an additional huge sparse tensor."""
     lora_files.sd15_lora(path, seed=77)
     content = path.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
@@ -187,7 +187,7 @@ def test_a_cancel_while_a_file_is_verified(studio: Studio) -> None:
     try:
         prompt = studio.client.queue(tiny("sd15", [{"model": "local:mine/large.safetensors"}]).workflow())
         wait_until(lambda: path in open_files(studio))
-        time.sleep(0.3)  # into the hash, which takes seconds
+        time.sleep(0.3)  # so that the hash, which takes seconds, is in progress
         cancelled(studio, prompt)
     finally:
         path.unlink()
@@ -195,7 +195,7 @@ def test_a_cancel_while_a_file_is_verified(studio: Studio) -> None:
 
 
 def heavy_lora(path: Path, number: int) -> Path:
-    """A LoRA of zeros over half a gigabyte, as a sparse file: reading it and multiplying its factors take long."""
+    """A LoRA of zeros of over half a gigabyte, as a sparse file. Reading it and multiplying its factors takes long."""
     rank = 8192 + 8 * number
     header: dict[str, Any] = {}
     end = 0
@@ -217,7 +217,7 @@ def heavy_lora(path: Path, number: int) -> Path:
 
 
 def queued_until_it_samples(studio: Studio, workflow: Workflow) -> str:
-    """The run's id, as soon as ComfyUI has begun the sampler, whose first act is to patch the weights."""
+    """Returns the run's ID as soon as ComfyUI has started the sampler, which first patches the weights."""
     client_id = uuid.uuid4().hex
     address = studio.client.url.replace("http://", "ws://") + f"/ws?clientId={client_id}"
     with connect(address, max_size=None) as socket:
@@ -254,8 +254,8 @@ def test_a_cancel_while_a_file_is_read_or_its_weights_are_patched(studio: Studio
             wait_until(is_open)
         else:
             prompt = queued_until_it_samples(studio, with_heavy(0.8))
-            time.sleep(0.2)  # into the patching, which takes seconds
-        cancelled(studio, prompt)  # ComfyUI asks between two nodes, and once all weights are patched
+            time.sleep(0.2)  # so that patching, which takes seconds, is in progress
+        cancelled(studio, prompt)  # ComfyUI checks between two nodes, and when all weights are patched
         assert studio.pixels_of(studio.run(with_heavy(0.6))) == plain, "it is of zeros"
     finally:
         path.unlink()
@@ -265,7 +265,7 @@ def test_a_cancel_while_a_file_is_read_or_its_weights_are_patched(studio: Studio
 def test_a_cancel_while_a_picture_is_sampled(studio: Studio) -> None:
     array = [{"model": air(101), "weight": next(WEIGHTS)}]
     prompt = studio.client.queue(tiny("sd15", array, steps=10_000).workflow())
-    wait_until(lambda: "/10000 [" in studio.process.log_tail())  # ComfyUI's bar of the sampler's steps
+    wait_until(lambda: "/10000 [" in studio.process.log_tail())  # the sampler's progress bar
     cancelled(studio, prompt)
     ends_well(studio, array)
 

@@ -1,4 +1,4 @@
-"""What ComfyUI's page hears over the websocket while the node works."""
+"""The events that ComfyUI's page receives over the websocket while the node works."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 BINARY_TEXT = 3
-"""ComfyUI's protocol: a binary message begins with its type, four bytes; this one is text for a node."""
+"""ComfyUI's protocol: a binary message begins with its type in four bytes. This type is text for a node."""
 
 
 def events_of(studio: Studio, workflow: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every event of one run, to its end."""
+    """All events of one run."""
     client_id = uuid.uuid4().hex
     address = studio.client.url.replace("http://", "ws://") + f"/ws?clientId={client_id}"
     with connect(address, max_size=None) as socket:
@@ -57,14 +57,14 @@ REFUSALS = [
     (
         "sd15",
         201,
-        "LoRA 1 (lora[0]): civitai:201@1201 (Style for SDXL) was made for SDXL; the loaded checkpoint is SD 1.x. ",
-        "Use a checkpoint of SDXL, or remove the entry, or set on_mismatch to skip.",
+        "LoRA 1 (lora[0]): civitai:201@1201 (Style for SDXL) was trained for SDXL, but ",
+        "Choose a checkpoint of SDXL, remove the entry, or set on_mismatch to skip.",
     ),
     (
         "sdxl",
         101,
-        "LoRA 1 (lora[0]): civitai:101@1101 (Style A for SD 1.5) was made for SD 1.x; the loaded checkpoint is SDXL. ",
-        "Use a checkpoint of SD 1.x, or remove the entry, or set on_mismatch to skip.",
+        "LoRA 1 (lora[0]): civitai:101@1101 (Style A for SD 1.5) was trained for SD 1.x, but ",
+        "Choose a checkpoint of SD 1.x, remove the entry, or set on_mismatch to skip.",
     ),
 ]
 

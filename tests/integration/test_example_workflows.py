@@ -1,4 +1,4 @@
-"""The example workflows: listed, sound in both formats, and taken by ComfyUI."""
+"""The example workflows: they are listed, valid in both formats, and accepted by ComfyUI."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_comfyui_takes_the_api_format(studio: Studio, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def documented_loras(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The local CivitAI has LoRAs for the tiny checkpoint under the numbers of the documentation's samples."""
+    """The local CivitAI has LoRAs for the tiny checkpoint, with the IDs in the documentation's examples."""
     folder = tmp_path_factory.mktemp("documented")
     before = studio.civitai.catalogue
     studio.civitai.catalogue = (
@@ -113,7 +113,7 @@ def documented_loras(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def run_small(studio: Studio, name: str) -> Result:
-    """Runs an example as it is, but on a tiny checkpoint and at a tiny size."""
+    """Runs an example unchanged, except for a tiny checkpoint and a tiny size."""
     workflow = read(FOLDER / "api" / f"{name}.json")
     for node in workflow.values():
         inputs = node["inputs"]

@@ -1,6 +1,6 @@
-"""The pack as people install it: the registry's package unzipped, and ComfyUI-Manager's commands on a git address.
+"""The pack installed as users do it: the registry's package unzipped, and ComfyUI-Manager with a git address.
 
-Each installs into a copy of ComfyUI that is used the plain way, with its models and its user folder inside it.
+Each is installed into a copy of ComfyUI in its simplest form, with models and user folder inside it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PARTS = {
 KINDS = {".py", ".typed", ".js", ".css", ".json", ".md", ".toml", ".txt", ".webp", ".jpg", ".png", ".svg", ""}
 LARGEST_PACKAGE = 2_000_000
 
-# What the registry's scan looks for (its patterns for Python are held against JavaScript too), by what a hit may do.
+# What the registry's scan looks for, by the risk of a match. Its patterns for Python are also applied to JavaScript.
 SCANNED = {
     "network": r"urllib3|urllib\.request|http\.client|\brequests\.\w+\(|\bsocket\.\w+\(|aiohttp\.ClientSession",
     "socket-like names": r"\.(?:connect|send)\(",
@@ -49,7 +49,7 @@ SCANNED = {
     "process": r"subprocess|os\.system|Popen\(",
     "code from text": r"(?<![.\w])(?:eval|exec)\(",
 }
-# Every place in the package that the scan hits, and why it is there. docs/registry-review.md tells it to a reviewer.
+# Every match in the package, and the reason for it. docs/registry-review.md explains them to reviewers.
 REASONS = {
     (
         "lora_resolver/identifiers/addresses.py",
@@ -60,9 +60,21 @@ REASONS = {
         "network",
     ): "the only module that talks HTTP: downloads and their checks",
     (
+        "lora_resolver/transfer/address_rules.py",
+        "network",
+    ): "asks where a name leads before anything connects there: addresses that others send must be public",
+    (
         "lora_resolver/transfer/transport.py",
         "socket-like names",
     ): "calls urllib3's own connect, then looks at the peer",
+    (
+        "nodes/endpoint/route.py",
+        "network",
+    ): "answers on a WebSocket of ComfyUI's own server, where the user switched that on",
+    (
+        "nodes/endpoint/route.py",
+        "socket-like names",
+    ): "the same: sends the answers there",
     (
         "lora_resolver/transfer/log_privacy.py",
         "network",
@@ -117,7 +129,7 @@ def test_every_place_that_the_registry_s_scan_hits_has_a_reason(packed: Package)
 
 @pytest.fixture
 def comfyui(python_of_comfyui: Path, tmp_path: Path) -> Comfyui:
-    """A copy of ComfyUI as somebody has it who has just unpacked it."""
+    """A new, unpacked copy of ComfyUI."""
     source = comfyui_path()
 
     def left_out(folder: str, names: list[str]) -> set[str]:
@@ -138,7 +150,7 @@ def nodes_of_the_pack(client: ComfyClient) -> set[str]:
 
 
 def all_nodes(pack: Path) -> set[str]:
-    """Every node has a help page."""
+    """The IDs of all nodes. Every node has a help page."""
     return {page.stem for page in (pack / "web" / "docs").glob("*.md")}
 
 
@@ -148,7 +160,7 @@ def fetched(url: str) -> bytes:
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:
-    """Every file below the folder, with its size and the time of its last change."""
+    """Every file below the folder, with its size and modification time."""
     files = (path for path in folder.rglob("*") if path.is_file())
     described = {path.relative_to(folder).as_posix(): path.stat() for path in files}
     return {
@@ -187,7 +199,7 @@ def test_the_package_unzipped_is_the_whole_pack_and_writes_where_it_may(
     places = {"HOME": home, "USERPROFILE": home, "TMPDIR": temporary, "TEMP": temporary, "TMP": temporary}
     settings = {"AIR_LORA_CIVITAI_URL": civitai.url, "HF_TOKEN": "", **{k: str(v) for k, v in places.items()}}
     with started(comfyui, **settings):
-        pass  # what ComfyUI alone makes at its first start
+        pass  # creates what ComfyUI itself creates at its first start
     before = tree(tmp_path)
     with zipfile.ZipFile(packed.file) as archive:
         archive.extractall(comfyui.path / "custom_nodes" / PACK)
@@ -224,7 +236,7 @@ def test_the_package_unzipped_is_the_whole_pack_and_writes_where_it_may(
 
 
 def manager(comfyui: Comfyui, *arguments: str) -> str:
-    """One command of ComfyUI-Manager's cm-cli."""
+    """Runs one command of ComfyUI-Manager's cm-cli."""
     done = subprocess.run(
         [sys.executable, "-m", "cm_cli", *arguments],
         env={**without_git(), "COMFYUI_PATH": str(comfyui.path), "PYTHONIOENCODING": "utf-8"},
@@ -239,7 +251,7 @@ def manager(comfyui: Comfyui, *arguments: str) -> str:
 
 
 def git_address(folder: Path) -> str:
-    """In the one form of a local address that Manager takes: with a host."""
+    """The only form of a local address that Manager accepts: with a host."""
     return "file://localhost/" + urllib.parse.quote(folder.resolve().as_posix().lstrip("/"), safe="/:")
 
 

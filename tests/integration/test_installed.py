@@ -1,4 +1,4 @@
-"""The pack as a guest in ComfyUI: it loads, shows its help and its texts, and leaves nothing lying about."""
+"""The installed pack in ComfyUI: it loads, provides its help and texts, and leaves no files behind."""
 
 from __future__ import annotations
 

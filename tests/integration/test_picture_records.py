@@ -1,4 +1,4 @@
-"""A picture says what it was made with: by ComfyUI's own Save Image, without a browser, cached or not."""
+"""A picture contains a record of its LoRAs: with ComfyUI's own Save Image, without a browser, cached or not."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 from lora_resolver import parse_lora_array, read_dropped
+from tests.browser.many_states import copy_noted
+from tests.civitai_reader import loras_shown
 from tests.conftest import ROOT
 from tests.integration.conftest import TOKEN, Studio, air, tiny
 from tests.integration.route_client import Routes
@@ -78,7 +80,7 @@ def test_a_result_from_the_cache_says_it_too(studio: Studio) -> None:
 
 
 def joined(seed: int) -> Workflow:
-    """The array comes from a node that joins two, and no text in the workflow holds all of it."""
+    """The array comes from a node that joins two arrays. No text in the workflow contains all of it."""
     workflow = tiny("sd15", [], seed=seed).workflow()
     workflow["one"] = {"class_type": "AirLoraArray", "inputs": {"lora": json.dumps(STACK[:1])}}
     workflow["two"] = {
@@ -111,7 +113,7 @@ def test_a_sweep_s_sheet_brings_the_array_it_began_with(studio: Studio) -> None:
 
 
 def loaded_by_others(seed: int) -> Workflow:
-    """Resolve LoRA → core's loader, and LoRA Array → another pack's loader: no node of ours changes the model."""
+    """Resolve LoRA → core's loader, and LoRA Array → another pack's loader: none of our nodes changes the model."""
     workflow = tiny("sd15", [], seed=seed).workflow()
     workflow["resolve"] = {"class_type": "AirLoraResolve", "inputs": {"identifier": A}}
     workflow["core"] = {
@@ -259,7 +261,7 @@ def test_a_prompt_without_a_workflow_brings_other_packs_none(studio: Studio) -> 
 
 
 def test_a_prompt_that_another_pack_s_hook_rewrites_has_its_record_every_time(studio: Studio) -> None:
-    for seed in (92, 93, 94):  # the last two take the array's result from the cache
+    for seed in (92, 93, 94):  # the last two use the array's cached result
         workflow = tiny("sd15", [], seed=seed).workflow()
         written = {"text": "[]", "template": json.dumps(STACK[:2])}
         workflow["written"] = {"class_type": "TextOfTheHook", "inputs": written}
@@ -284,3 +286,95 @@ def test_the_record_names_the_loaders_beside_ours(studio: Studio) -> None:
     workflow["apply"]["inputs"] |= {"model": ["core", 0], "clip": ["core", 1]}
     found = texts(saved(studio, studio.run(workflow)))
     assert found["air_lora"]["others"] == [{"node": "core", "class_type": "LoraLoader"}]
+
+
+def version(name: str) -> int:
+    return int(name.partition("@")[2])
+
+
+@pytest.mark.parametrize("workflow", [None, {"nodes": [], "links": [], "extra": {}}], ids=["API", "page"])
+def test_civitai_s_upload_finds_the_loras_and_their_weights(
+    studio: Studio, workflow: dict[str, Any] | None
+) -> None:
+    extra = {} if workflow is None else {"extra_pnginfo": {"workflow": workflow}}
+    seed = 91 if workflow is None else 94
+    graph = tiny("sd15", [*STACK, {"model": A, "weight": -0.2}], seed=seed).workflow()
+    content = saved(studio, studio.client.run(graph, seconds=120, extra_data=extra))
+    found, others = loras_shown(content)
+    assert found == {version(A): 0.5, version(B): 0.5}
+    assert others == {}
+    assert entries(content) == parse_lora_array([*STACK, {"model": A, "weight": -0.2}]), "told once"
+    prompt = texts(content)["prompt"]
+    assert {key for key in prompt if not key.startswith("air_lora_")} == set(graph)
+    # Running a changed copy of the saved prompt records only the copy's LoRAs, not these again.
+    again = {**prompt, "apply": {**prompt["apply"], "inputs": {**prompt["apply"]["inputs"], "lora": "[]"}}}
+    assert loras_shown(saved(studio, studio.run(again))) == ({}, {})
+
+
+def test_each_picture_of_a_sweep_has_its_own_weights(studio: Studio) -> None:
+    workflow = tiny("sd15", [], seed=92).workflow()
+    workflow["sweep"] = {
+        "class_type": "AirLoraSweep",
+        "inputs": {"lora": json.dumps(STACK[:2]), "entry": 2, "values": "0.2, 0.4, 0"},
+    }
+    workflow["apply"]["inputs"]["lora"] = ["sweep", 0]
+    result = studio.run(workflow)
+    shown = [
+        loras_shown(studio.client.image(reference))[0]
+        for reference in result.image_references()
+        if "grid" not in str(reference)
+    ]
+    assert shown == [
+        {version(A): 0.7, version(B): 0.2},
+        {version(A): 0.7, version(B): 0.4},
+        {version(A): 0.7},
+    ]
+
+
+def test_a_file_that_civitai_does_not_have_is_named_at_least(studio: Studio) -> None:
+    name = "only-here.safetensors"
+    source = next(entry.file for entry in studio.civitai.catalogue if entry.model_id == 102)
+    copy_noted(source, studio.process.base / "models/loras" / name, "only here")
+    content = saved(
+        studio, studio.run(tiny("sd15", [{"model": f"local:{name}", "weight": 0.6}], seed=93).workflow())
+    )
+    assert loras_shown(content) == ({}, {name: 0.6})
+
+
+def test_a_picture_names_what_lies_before_it_and_no_other_branch(studio: Studio) -> None:
+    """Two branches. One of them has two nodes in a row with one LoRA each."""
+    workflow = tiny("sd15", STACK[:1], seed=95).workflow()
+    workflow["second"] = {
+        "class_type": "AirLoraApply",
+        "inputs": {
+            "model": ["apply", 0],
+            "clip": ["apply", 1],
+            "lora": json.dumps([{"model": A, "weight": 0.2}, {"model": B, "weight": 0.4}]),
+        },
+    }
+    workflow["sampler"]["inputs"]["model"] = ["second", 0]
+    other = {
+        **{f"{name}_2": json.loads(json.dumps(workflow[name])) for name in ("sampler", "decode", "save")},
+        "other": {
+            "class_type": "AirLoraApply",
+            "inputs": {
+                "model": ["checkpoint", 0],
+                "clip": ["checkpoint", 1],
+                "lora": json.dumps([{"model": A, "weight": 1}]),
+            },
+        },
+    }
+    other["sampler_2"]["inputs"] |= {
+        "model": ["other", 0],
+        "positive": ["positive_2", 0],
+        "negative": ["positive_2", 0],
+    }
+    other["positive_2"] = {"class_type": "CLIPTextEncode", "inputs": {"clip": ["other", 1], "text": "x"}}
+    other["decode_2"]["inputs"]["samples"] = ["sampler_2", 0]
+    other["save_2"]["inputs"]["images"] = ["decode_2", 0]
+    result = studio.run({**workflow, **other})
+    shown = {
+        node: loras_shown(studio.client.image(result.outputs[node]["images"][0]))[0]
+        for node in ("save", "save_2")
+    }
+    assert shown == {"save": {version(A): 0.9, version(B): 0.4}, "save_2": {version(A): 1.0}}

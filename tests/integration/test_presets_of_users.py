@@ -1,4 +1,4 @@
-"""Presets where one ComfyUI serves several users: each has their own."""
+"""Presets if one ComfyUI serves several users: each user has their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AirLoraResolve on the running ComfyUI: core's own loaders take what it gives."""
+"""AirLoraResolve on the running ComfyUI: core's own loaders accept its output."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def test_core_s_loaders_take_the_name(studio: Studio) -> None:
 @pytest.mark.parametrize(
     ("identifier", "message"),
     [
-        ("", "identifier: the name of the model is empty"),
-        ("120096@135931", "identifier: .*does not say where the model is"),
+        ("", "identifier: The model name is empty"),
+        ("120096@135931", "identifier: .*The source"),
     ],
 )
 def test_what_names_no_model_is_refused_when_it_is_queued(

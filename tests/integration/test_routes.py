@@ -1,4 +1,4 @@
-"""The pack's routes in the running ComfyUI: what the page asks for."""
+"""The pack's routes in the running ComfyUI: the page's requests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EVIL = '<img src=x onerror="alert(1)">\u202egnp.exe\u0000\x1b[31m\u061c\u206e\U0
 
 @pytest.fixture(scope="module")
 def pictured(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CatalogueEntry]:
-    """A LoRA with a large preview, from an author who means harm."""
+    """A LoRA with a large preview, from a malicious author."""
     folder = tmp_path_factory.mktemp("pictured")
     with_text = PngInfo()
     with_text.add_text("prompt", "private")
@@ -123,6 +123,7 @@ def test_a_local_file_without_the_network(routes: Routes, studio: Studio) -> Non
         "kind": "lora",
         "rank": 4,
         "trigger_words": [],
+        "suggested_weight": None,
         "page": None,
         "thumbnail": None,
         "thumbnail_hidden": False,
@@ -145,7 +146,10 @@ def test_a_remote_file_is_known_by_its_header_before_it_is_downloaded(routes: Ro
     assert (first["state"], first["title"], first["version"]) == ("available", "Route style for SDXL", "v1.0")
     assert first["trigger_words"] == ["word 611", "shared word"]
     assert first["page"] == "https://civitai.com/models/611?modelVersionId=1611"
-    assert (first["fits"], first["reason"]) == ("no", "It was made for SDXL; the checkpoint is SD 1.x.")
+    assert (first["fits"], first["reason"]) == (
+        "no",
+        "It was trained for SDXL, but the checkpoint is SD 1.x.",
+    )
     assert (wrongly_declared["base_model"], wrongly_declared["families"]) == ("SD 1.5", ["sdxl"])
     assert [item["fits"] for item in info(routes, air(611), air(612), checkpoint=SDXL)] == ["yes", "yes"]
 
@@ -164,7 +168,7 @@ def test_what_cannot_be_had_says_why(routes: Routes) -> None:
     ]
     assert (items[-1]["fits"], items[-1]["reason"]) == (
         "no",
-        "This file is not a LoRA for a diffusion model.",
+        "This file isn't a LoRA for a diffusion model.",
     )
 
 
@@ -206,7 +210,7 @@ def test_search_of_the_service_gives_what_fits(routes: Routes) -> None:
     everything = routes.found("search", {"query": "route style", "source": "civitai"})
     assert {item["model"] for item in everything["items"]} >= {air(611), air(612)}
     fitting = routes.found("search", {"query": "route style", "source": "civitai", "checkpoint": SDXL})
-    # 612 is declared for SD 1.5, and a search sees no more than that.
+    # 612 is declared for SD 1.5, and a search only knows what is declared.
     assert [item["model"] for item in fitting["items"]] == [air(611)]
     assert fitting["next"] is None
     assert fitting["items"][0]["families_from"] == "page"
@@ -319,7 +323,7 @@ def test_no_preview_is_not_found(routes: Routes) -> None:
 def events_of(
     studio: Studio, routes: Routes, document: object, *, cancel: bool = False
 ) -> list[dict[str, Any]]:
-    """Every event of one job, to its end."""
+    """All events of one job."""
     address = studio.client.url.replace("http://", "ws://") + f"/ws?clientId={uuid.uuid4().hex}"
     with connect(address, max_size=None) as socket:
         job = routes.found("prefetch", document)["job"]
@@ -327,7 +331,7 @@ def events_of(
             assert routes.found("prefetch/cancel", {"job": job}) == {"job": job}
         events: list[dict[str, Any]] = []
         ended = 0
-        while ended < len(document["models"]):  # type: ignore[index]  # every document here has some
+        while ended < len(document["models"]):  # type: ignore[index]  # no document here lacks them
             message = socket.recv(timeout=60)
             if isinstance(message, bytes):
                 continue
@@ -414,7 +418,7 @@ def test_a_dropped_lora_is_found_where_it_lies(routes: Routes, studio: Studio) -
         answer = drop(routes, name, content[:sent], len(content))
         assert [(entry["model"], entry["weight_given"]) for entry in answer["entries"]] == [(LOCAL, False)]
         assert answer["items"][0]["state"] == "on_disk"
-    # Another LoRA may have the same header.
+    # Other LoRAs can have the same header.
     assert drop(routes, "renamed.safetensors", content[:header], len(content))["entries"] == []
 
 
@@ -423,9 +427,7 @@ def test_a_dropped_lora_from_elsewhere_says_where_it_belongs(routes: Routes, tmp
     end = 8 + int.from_bytes(content[:8], "little")
     (error,) = drop(routes, "C:\\Users\\me\\else.safetensors", content[:end], len(content))["errors"]
     assert error["code"] == "notInFolder"
-    assert error["message"].startswith(
-        "else.safetensors lies in none of ComfyUI's loras folders (It is a LoRA for SDXL"
-    )
+    assert error["message"].startswith("else.safetensors isn't in any of ComfyUI's loras folders (")
 
 
 def test_other_files_say_that_they_hold_nothing(routes: Routes) -> None:

@@ -1,4 +1,4 @@
-"""The pack's routes, asked by many at the same time."""
+"""Many simultaneous requests to the pack's routes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_two_hundred_at_once(routes: Routes, studio: Studio) -> None:
         ("search", {"query": "style", "source": "civitai"}),
         ("search", {"query": "local", "source": "local"}),
     ]
-    # What a source has not said yet is "pending" in one answer and known in the next.
+    # What a source hasn't returned yet is "pending" in one response and known in the next.
     while any(item["pending"] for item in routes.found(*asked[0])["items"]):
         pass
     with ThreadPoolExecutor(200) as pool:
@@ -35,16 +35,16 @@ def test_two_hundred_at_once(routes: Routes, studio: Studio) -> None:
         assert {each.result().status for each in gets} <= {200, 404}
         answers = [each.result().body for each in posts]
     for index in range(4):
-        # A file's SHA-256 is reckoned while others are asked for, and told as soon as it is known.
+        # A file's SHA-256 is computed during other requests, and included as soon as it is known.
         same = {re.sub(rb'"sha256": (null|"\w+")', b"", body) for body in answers[index::4]}
         assert len(same) == 1, [body[:3000] for body in same]
-    # The rest of ComfyUI goes on meanwhile.
+    # Meanwhile, the rest of ComfyUI still responds.
     assert studio.client.get("/queue") == {"queue_running": [], "queue_pending": []}
 
 
 @pytest.mark.usefixtures("unchanged")
 def test_two_hundred_changes_at_once(routes: Routes, studio: Studio) -> None:
-    """Each is made whole, in some order; no file is left half written."""
+    """Each change is complete, in some order, and no file is left half-written."""
     names = [f"at once {number}" for number in range(50)]
     with ThreadPoolExecutor(200) as pool:
         saved = [pool.submit(routes.post, "presets", {"name": name, "lora": ARRAY}) for name in names]
@@ -91,4 +91,4 @@ def test_one_source_is_asked_once_for_what_many_ask(routes: Routes, studio: Stud
     with ThreadPoolExecutor(50) as pool:
         list(pool.map(lambda _: routes.post("info", {"models": ["civitai:4711@4712"]}), range(50)))
     about = [each for each in studio.civitai.requests[before:] if "4712" in each.path]
-    assert len(about) <= 2  # for the look, and for the name of what could not be looked at
+    assert len(about) <= 2  # one for the peek, and one for the name of what could not be peeked at

@@ -1,4 +1,4 @@
-"""The pack's routes in the running ComfyUI: who is refused, and that nothing is given away."""
+"""Misuse of the pack's routes in the running ComfyUI: what is rejected, and that nothing is disclosed."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ READING: list[tuple[str, Any]] = [
     ("info", {"models": [LOCAL]}),
     ("search", {"query": "x", "source": "local"}),
     ("versions", {"model": LOCAL}),
+    ("newer", {"models": [LOCAL]}),
+    ("details", {"model": LOCAL}),
 ]
 CHANGING: list[tuple[str, Any]] = [
     ("prefetch", {"models": [LOCAL]}),
@@ -155,6 +157,8 @@ WRONG: list[tuple[str, bytes]] = [
         "info",
         "search",
         "versions",
+        "newer",
+        "details",
         "prefetch",
         "prefetch/cancel",
         "settings",
@@ -256,6 +260,9 @@ OVERSIZE: list[tuple[str, Any]] = [
     ("search", {"query": "x" * 201, "source": "local"}),
     ("versions", {"model": "x" * 4097}),
     ("versions", {"model": "x" * 70_000}),
+    ("newer", {"models": ["civitai:1@2"] * 201}),
+    ("newer", {"models": ["x" * 5000]}),
+    ("details", {"model": "x" * 4097}),
     ("prefetch", {"models": ["civitai:1@2"] * 201}),
     ("token", {"service": "huggingface", "token": "x" * 501}),
     ("settings", {"key": "AIR_LORA_OFFLINE", "value": "1" * 201}),
@@ -277,7 +284,7 @@ def test_too_much_of_anything(routes: Routes, path: str, document: Any) -> None:
 
 
 def test_a_body_without_an_announced_end_is_cut_off(routes: Routes) -> None:
-    """Chunked, so nobody knows its size beforehand."""
+    """Chunked, so that the size isn't known in advance."""
     with socket.create_connection(
         (routes.address.hostname or "", routes.address.port or 0), timeout=30
     ) as connection:
@@ -291,7 +298,7 @@ def test_a_body_without_an_announced_end_is_cut_off(routes: Routes) -> None:
                 connection.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
                 sent += 65536
         except OSError:
-            pass  # hung up on, which is as good
+            pass  # a closed connection is just as good
         assert b" 413 " in connection.recv(100) or sent < 6_000_000
 
 
@@ -315,13 +322,15 @@ def test_a_long_address_is_no_thumbnail(routes: Routes) -> None:
     assert routes.get(f"thumbnail?model=local:{'x' * 4100}").status == 400
 
 
-HALF = "\ud800"  # JSON can say it, UTF-8 cannot
+HALF = "\ud800"  # valid in JSON, but not in UTF-8
 UNSPEAKABLE: list[tuple[str, Any]] = [
     ("parse", {"text": f"local:{HALF}.safetensors\n<lora:{HALF}:1>"}),
     ("info", {"models": [HALF, f"local:{HALF}.safetensors", f"huggingface:a/b@main/{HALF}.safetensors"]}),
     ("search", {"query": HALF, "source": "local"}),
     ("search", {"query": HALF, "source": "civitai"}),
     ("versions", {"model": f"local:{HALF}.safetensors"}),
+    ("newer", {"models": [HALF, f"local:{HALF}.safetensors"]}),
+    ("details", {"model": f"local:{HALF}.safetensors"}),
     ("prefetch", {"models": [f"civitai:{HALF}"]}),
     ("prefetch/cancel", {"job": HALF}),
     ("settings", {"key": "AIR_LORA_CONNECTIONS", "value": HALF}),
@@ -412,4 +421,4 @@ def test_what_the_log_shows(studio: Studio) -> None:
     log = studio.process.log.read_text(encoding="utf-8")
     assert TOKEN not in log
     assert "stolen-or-planted" not in log
-    assert "[AIR LoRA] /air_lora" not in log  # how a handler that broke begins its traceback
+    assert "[AIR LoRA] /air_lora" not in log  # the start of the traceback of a failed handler

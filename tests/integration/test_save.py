@@ -1,4 +1,4 @@
-"""AirLoraSave on the running ComfyUI: the one file gives the picture of the array, and lies where it may."""
+"""AirLoraSave on the running ComfyUI: the file gives the same picture as the array, and is in an allowed folder."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_file_that_is_there_is_numbered_kept_or_replaced_as_one_says(studio: S
     first = (loras_folder(studio) / "there" / "one.safetensors").read_bytes()
     second = studio.report(studio.run(saving([STACK[1]], file_name="there/one")))
     assert second["file"] == "there/one-2.safetensors"
-    with pytest.raises(Failed, match=r"there is a file there/one\.safetensors already"):
+    with pytest.raises(Failed, match=r"there/one\.safetensors already exists"):
         studio.run(saving([STACK[2]], file_name="there/one", if_exists="stop"))
     assert (loras_folder(studio) / "there" / "one.safetensors").read_bytes() == first
     studio.run(saving([STACK[2]], file_name="there/one", if_exists="replace"))
@@ -147,7 +147,7 @@ def test_names_that_lead_elsewhere_are_refused(name: str, studio: Studio) -> Non
 
 def test_a_link_out_of_the_folder_is_not_followed(studio: Studio, tmp_path: Path) -> None:
     (loras_folder(studio) / "elsewhere").symlink_to(tmp_path)
-    with pytest.raises(Failed, match="leads out of the loras folder"):
+    with pytest.raises(Failed, match="is outside the loras folder"):
         studio.run(saving(STACK, file_name="elsewhere/x"))
     assert list(tmp_path.iterdir()) == []
     (loras_folder(studio) / "elsewhere").unlink()

@@ -1,4 +1,4 @@
-"""When and where an entry counts, through the running ComfyUI: samplers, hooks for regions, pairs, saved pictures."""
+"""Steps and regions of entries in the running ComfyUI: samplers, hooks for regions, pairs, saved pictures."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def in_two_runs(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> Wo
 
 
 def test_two_spans_are_two_samplers_with_an_array_each(studio: Studio) -> None:
-    """The text encoder takes both all along, so that the prompts are the same."""
+    """The text encoder uses both in all steps, so that the prompts are the same."""
     early = {"model": A, "weight": 1.0, "clip_weight": 0}
     late = {"model": B, "weight": -0.8, "clip_weight": 0}
     expected = pixels(studio, in_two_runs([early], [late]))
@@ -136,7 +136,7 @@ def test_a_schedule_is_not_saved_as_a_file(studio: Studio) -> None:
 
 
 def region(array: list[dict[str, Any]], name: str, x: int, workflow: Workflow, texts: dict[str, Any]) -> None:
-    """Adds an array as hooks on one half of the picture: `name` conditionings come out of "{name}_set"."""
+    """Adds an array as hooks on one half of the picture. The conditionings `name` come out of "{name}_set"."""
     checkpoint = next(node for node, values in workflow.items() if "Checkpoint" in values["class_type"])
     workflow |= {
         f"{name}_hooks": {
@@ -262,7 +262,7 @@ def test_a_version_with_a_file_for_each_expert_is_a_pair(studio: Studio) -> None
 
 
 def test_a_region_s_text_encoder_takes_its_loras_too(studio: Studio) -> None:
-    """Through ComfyUI's Set CLIP Hooks, which gives the hooks to the conditionings as well."""
+    """With ComfyUI's Set CLIP Hooks, which also attaches the hooks to the conditionings."""
 
     def with_hooks(array: list[dict[str, Any]]) -> Workflow:
         workflow = with_lora([])
@@ -317,7 +317,7 @@ def test_blocks_are_written_into_a_saved_lora(studio: Studio) -> None:
 
 
 def test_the_words_that_an_entry_says_are_those_that_come_out(studio: Studio) -> None:
-    """Served files have "word 101" and "shared word"."""
+    """The served files have "word 101" and "shared word"."""
     array = [{"model": A, "words": ["shared word", "of my own"]}, {"model": B, "words": []}]
     workflow = with_lora(array)
     apply = next(node for node, values in workflow.items() if values["class_type"] == "AirLoraApply")

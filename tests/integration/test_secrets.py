@@ -1,5 +1,5 @@
-"""A ComfyUI that talks as much as it can, with a token in the environment and one in the settings file: whatever a run
-leaves (history, events, log, pictures, folders, routes) holds neither, nor the signatures of addresses."""
+"""A ComfyUI with maximum logging, with one token in the environment and one in the settings file. Nothing that a run
+leaves (history, events, log, pictures, folders, routes) contains these tokens or the signatures of addresses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STYLE, ELSEWHERE, REFUSED, MISSING = "civitai:1@11", "civitai:2@12", "civitai:3@
 
 
 class Storage(LocalServer):
-    """Another host, which CivitAI sends us to."""
+    """Another host that CivitAI redirects to."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Storage(LocalServer):
 
 
 class Civitai(CivitaiServer):
-    """One file lies elsewhere, one is refused with a message that repeats the token."""
+    """One file is on another host, and one is refused with a message that repeats the token."""
 
     storage: Storage
 
@@ -65,7 +65,7 @@ class Civitai(CivitaiServer):
 
 @dataclass(frozen=True)
 class Talkative:
-    """The ComfyUI, and the servers behind it."""
+    """The ComfyUI and the local servers."""
 
     client: ComfyClient
     process: ComfyProcess

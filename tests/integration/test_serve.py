@@ -1,4 +1,4 @@
-"""`make serve`: the page that it opens, its end, and what it says where it cannot serve."""
+"""`make serve`: the page that it opens, how it ends, and its errors."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_it_opens_the_showcase_and_leaves_nothing_running(tmp_path: Path) -> Non
 
 
 def test_a_port_that_is_taken_is_not_taken_for_its_own() -> None:
-    """Most newcomers have a ComfyUI of their own on the port."""
+    """Most new users have their own ComfyUI on the port."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with serving(PORT=str(port), BROWSER="") as serve:

@@ -1,4 +1,4 @@
-"""Presets, settings and tokens, as the page asks for them and changes them."""
+"""Presets, settings, and tokens, as the page reads and changes them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_settings_that_the_page_may_not_make(routes: Routes, key: str, value: st
 def test_a_token_goes_in_and_never_comes_out(routes: Routes) -> None:
     secret = "hf_abcdefghijklmnop"
     answer = routes.post("token", {"service": "huggingface", "token": secret})
-    assert answer.json == {"tokens": {"civitai": True, "huggingface": True}}
+    assert answer.json == {"tokens": {"civitai": True, "huggingface": True, "endpoint": False}}
     try:
         shown = [routes.get(path).body for path in ("settings", "presets", "library?limit=200")]
         shown.append(routes.post("parse", {"text": f"huggingface:{secret}"}).body)

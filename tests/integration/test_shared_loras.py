@@ -1,4 +1,4 @@
-"""Two real ComfyUI servers with one `loras` folder, asked for the same LoRA at once."""
+"""Two real ComfyUI servers with one `loras` folder that need the same LoRA at the same time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MODEL = 701
 
 
 class CountingCivitai(CivitaiServer):
-    """Takes a second for each file, so that who asks at once waits, and counts the bytes that it sends."""
+    """Takes a second for each file, so that simultaneous requests wait, and counts the bytes that it sends."""
 
     sent = 0
 
@@ -41,20 +41,20 @@ class CountingCivitai(CivitaiServer):
             self.sent += end - start
             _send_slowly(exchange, file, start, end)
 
-        exchange.send_range = send  # type: ignore[method-assign]  # this one answer
+        exchange.send_range = send  # type: ignore[method-assign]  # only for this response
         super().deliver(exchange, file_id)
 
 
 @dataclass
 class Share:
-    """A folder of LoRAs, the servers that have it, and where it is filled from."""
+    """A folder of LoRAs, the servers that share it, and the source of its files."""
 
     loras: Path
     servers: list[ComfyProcess]
     civitai: CountingCivitai
 
     def run_everywhere(self) -> list[dict[str, Any]]:
-        """The first entry of the report of each server, all asked at once."""
+        """The first entry of each server's report. All run at the same time."""
         entries: list[dict[str, Any]] = []
 
         def run(server: ComfyProcess) -> None:

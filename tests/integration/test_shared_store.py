@@ -1,4 +1,4 @@
-"""A worker: the real ComfyUI with a store in S3, which dies in the middle of a run."""
+"""A worker: the real ComfyUI with a store in S3, which stops in the middle of a run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STORE = f"s3://{BUCKET}/loras"
 
 
 def entry(client: ComfyClient, model: str) -> dict[str, Any]:
-    """What the report says of a LoRA that is applied."""
+    """The report's entry for a LoRA that is applied."""
     result = client.run(tiny("sd15", [{"model": model, "weight": 0.7}]).workflow(), seconds=180)
     (row,) = json.loads(result.outputs["report"]["text"][0])["entries"]
     assert row["status"] == "applied"
@@ -40,7 +40,7 @@ def entry(client: ComfyClient, model: str) -> dict[str, Any]:
 
 
 def has_driver(python: Path) -> bool:
-    """Whether this Python reads s3:// addresses: the one of a user's ComfyUI need not."""
+    """Whether this Python can read s3:// addresses. A user's ComfyUI doesn't have to."""
     return subprocess.run([python, "-c", "import s3fs"], check=False, capture_output=True).returncode == 0
 
 
@@ -90,7 +90,7 @@ def test_a_worker_reads_the_store_and_outlives_it(python_of_comfyui: Path, tmp_p
             second = entry(client, LOST)
             assert wire.was_cut.is_set()
             assert "from_store" not in second
-            assert "cannot be reached" in " ".join(second["warnings"])
+            assert "can't be reached" in " ".join(second["warnings"])
             assert any(request.path.startswith("/delivery/") for request in civitai.requests)
             third = entry(client, AFTER)
             assert third["downloaded"] is True
@@ -99,6 +99,6 @@ def test_a_worker_reads_the_store_and_outlives_it(python_of_comfyui: Path, tmp_p
             assert "AIR_LORA_STORE" in settings["from_environment"]
             assert "AIR_LORA_STORE" not in settings["editable"]
         log = worker.log.read_text("utf-8", "replace")
-        assert "the shared store" in log
+        assert "The shared store" in log
         for private in (TOKEN, SECRET):
             assert private not in log + json.dumps([first, second, third, settings])

@@ -1,4 +1,4 @@
-"""What we read from a workflow as the page saves it, against the API format that comfy-cli makes of it."""
+"""What we read from a workflow in the page's format, compared with comfy-cli's conversion to API format."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WHERE = "import comfyui_workflow_templates as templates; print(*templates.__path
 
 @pytest.fixture(scope="module")
 def templates(python_of_comfyui: Path) -> list[dict[str, Any]]:
-    """The workflows that ComfyUI's own template browser offers."""
+    """The workflows in ComfyUI's own template browser."""
     run = subprocess.run([str(python_of_comfyui), "-c", WHERE], capture_output=True, text=True, check=True)
     packages = Path(run.stdout.splitlines()[0]).parent.glob("comfyui_workflow_templates*")
     files = sorted(file for package in packages for file in package.rglob("*.json"))
@@ -42,7 +42,7 @@ def test_comfyuis_own_templates(studio: Studio, templates: list[dict[str, Any]])
     for document in with_loras:
         api = names(
             convert_ui_to_api(document, info)
-        )  # where the page's own notes on where files come from are lost
+        )  # the conversion drops the page's notes about where files come from
         found = loras_in(json.dumps(document)).loras
         assert sorted({f"local:{each.file}" if each.file else str(each.identifier) for each in found}) == api
 

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Fault = Callable[["FaultyCivitai", Exchange], bool]
-    """Answers in its own way and returns True, or returns False to have the request answered as usual."""
+    """Answers the request and returns True, or returns False, and the request is answered as usual."""
 
 
 class FaultyCivitai(CivitaiServer):
-    """`faults["deliver"] = fault` makes the bytes misbehave, "download" the redirect, "version" the metadata."""
+    """`faults["deliver"] = fault` adds a fault to the bytes, "download" to the redirect, "version" to the metadata."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.faults: dict[str, Fault] = {}
         self.free = threading.Event()
-        """Set: handlers that stall let go."""
+        """When it is set, stalled handlers stop waiting."""
 
     def stop(self) -> None:
         self.free.set()
@@ -52,7 +52,7 @@ class FaultyCivitai(CivitaiServer):
 
 
 def times(count: int, fault: Fault) -> Fault:
-    """The fault for the first `count` requests; after that all is well."""
+    """Applies the fault to the first `count` requests. Later requests succeed."""
     lock = threading.Lock()
     left = [count]
 
@@ -63,6 +63,20 @@ def times(count: int, fault: Fault) -> Fault:
         return active and fault(server, exchange)
 
     return limited
+
+
+def after(count: int, fault: Fault) -> Fault:
+    """The fault for every request but the first `count`."""
+    lock = threading.Lock()
+    left = [count]
+
+    def later(server: FaultyCivitai, exchange: Exchange) -> bool:
+        with lock:
+            left[0] -= 1
+            active = left[0] < 0
+        return active and fault(server, exchange)
+
+    return later
 
 
 def status(code: int, body: object = None, **headers: object) -> Fault:
@@ -76,7 +90,7 @@ def status(code: int, body: object = None, **headers: object) -> Fault:
 
 
 def page(text: bytes, kind: str) -> Fault:
-    """Answers 200 with something that is no model."""
+    """Answers 200 with something that isn't a model."""
 
     def answer(_: FaultyCivitai, exchange: Exchange) -> bool:
         exchange.send_bytes(text, kind)
@@ -86,7 +100,7 @@ def page(text: bytes, kind: str) -> Fault:
 
 
 def redirect(address: str) -> Fault:
-    """Sends the client somewhere; "{url}" stands for this server."""
+    """Redirects the client. "{url}" stands for this server."""
 
     def answer(server: FaultyCivitai, exchange: Exchange) -> bool:
         exchange.redirect(address.format(url=server.url))
@@ -96,7 +110,7 @@ def redirect(address: str) -> Fault:
 
 
 def breaks_off_after(count: int) -> Fault:
-    """Answers as usual, but resets the connection after so many bytes of each body."""
+    """Answers as usual, but resets the connection after this number of bytes of each body."""
 
     def reset(_: FaultyCivitai, connection: socket.socket) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -105,12 +119,12 @@ def breaks_off_after(count: int) -> Fault:
 
 
 def ends_after(count: int) -> Fault:
-    """Closes the connection after so many bytes of each body: all of them arrive, which a reset does not promise."""
+    """Closes the connection after this number of bytes of each body. Unlike with a reset, all of them arrive."""
     return _spoiled(count, lambda *_: None)
 
 
 def stalls_after(count: int) -> Fault:
-    """Sends so many bytes and then nothing, without closing the connection."""
+    """Sends this number of bytes and then nothing, without closing the connection."""
 
     def stall(server: FaultyCivitai, _: socket.socket) -> None:
         server.free.wait(30)
@@ -119,7 +133,7 @@ def stalls_after(count: int) -> Fault:
 
 
 def drips(server: FaultyCivitai, exchange: Exchange) -> bool:
-    """Sends a byte now and then: never silent long enough for a time-out."""
+    """Sends a byte now and then, so that there is never a time-out."""
     size = _file_size(server, exchange)
     exchange.send_head(200, {"Content-Type": "application/octet-stream", "Content-Length": size})
     while not server.free.wait(0.05):
@@ -128,19 +142,19 @@ def drips(server: FaultyCivitai, exchange: Exchange) -> bool:
 
 
 def silent(server: FaultyCivitai, _: Exchange) -> bool:
-    """Takes the request and never answers."""
+    """Accepts the request and never answers."""
     server.free.wait(30)
     return True
 
 
 def without_ranges(_: FaultyCivitai, exchange: Exchange) -> bool:
-    """200 with the whole file, whatever range was asked for."""
+    """Answers 200 with the whole file, whatever range was requested."""
     exchange.request.headers.pop("range", None)
     return False
 
 
 def without_length(server: FaultyCivitai, exchange: Exchange) -> bool:
-    """The whole file, its end told by closing the connection only."""
+    """Sends the whole file without a length. Only closing the connection marks its end."""
     content = _file(server, exchange).read_bytes()
     exchange.handler.close_connection = True
     exchange.send_head(200, {"Content-Type": "application/octet-stream", "Connection": "close"})
@@ -149,7 +163,7 @@ def without_length(server: FaultyCivitai, exchange: Exchange) -> bool:
 
 
 def sends(content: bytes, **headers: object) -> Fault:
-    """200 with other bytes than promised."""
+    """Answers 200 with other bytes than announced."""
 
     def answer(_: FaultyCivitai, exchange: Exchange) -> bool:
         exchange.send_bytes(content, "application/octet-stream", 200, **headers)
@@ -159,7 +173,7 @@ def sends(content: bytes, **headers: object) -> Fault:
 
 
 def announces(size: int) -> Fault:
-    """Announces another length than the file has, and sends the file."""
+    """Announces a wrong length and sends the file."""
 
     def answer(server: FaultyCivitai, exchange: Exchange) -> bool:
         content = _file(server, exchange).read_bytes()

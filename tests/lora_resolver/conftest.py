@@ -1,4 +1,4 @@
-"""What the tests of resolving share: a small catalogue, and a resolver that loses no time."""
+"""Shared by the tests of resolving: a small catalogue, and a resolver with short waits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INK_BYTES = 300_000
 
 @pytest.fixture
 def ink(tmp_path: Path) -> CatalogueEntry:
-    """A LoRA with everything that a LoRA may have."""
+    """A LoRA with every optional property."""
     preview = tmp_path / "served" / "ink.png"
     file = write_safetensors(tmp_path / "served" / "ink.safetensors", INK_BYTES)
     preview.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
@@ -44,5 +44,5 @@ def civitai(ink: CatalogueEntry, tmp_path: Path) -> Iterator[FaultyCivitai]:
 
 @pytest.fixture
 def config(civitai: FaultyCivitai, tmp_path: Path) -> ResolverConfig:
-    """Downloads to a fresh folder, from the local CivitAI, with short patience."""
+    """Downloads to a new folder from the local CivitAI, with short time-outs."""
     return quick_config(tmp_path / "loras", civitai_url=civitai.url)

@@ -1,4 +1,4 @@
-"""moto's server, which speaks S3, as a process of its own; and a way to it that can break."""
+"""moto's server, which supports S3, as a separate process, and a connection to it that can break."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECRET = "an-access-key-nobody-may-see-0123456789"
 
 
 class S3Server:
-    """Runs while its `with` block does. `environment` is what a client of it needs."""
+    """Runs while its `with` block does. `environment` is what its clients need."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -36,7 +36,7 @@ class S3Server:
             try:
                 self.put(f"/{BUCKET}")
                 return self
-            except (urllib.error.URLError, OSError):  # noqa: PERF203 - it waits for a server
+            except (urllib.error.URLError, OSError):  # noqa: PERF203 - waits for a server
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     self.kill()
                     raise
@@ -46,7 +46,7 @@ class S3Server:
         self.kill()
 
     def kill(self) -> None:
-        """At once, as a power cut does."""
+        """Kills the server immediately, as a power failure would."""
         self.process.kill()
         self.process.wait()
 
@@ -66,12 +66,12 @@ class S3Server:
         return self._ask("GET", path)
 
     def objects(self) -> list[str]:
-        """Every object of the bucket."""
+        """The names of all objects in the bucket."""
         listing = self.get(f"/{BUCKET}?list-type=2").decode()
         return [each.partition("</Key>")[0] for each in listing.split("<Key>")[1:]]
 
     def _ask(self, method: str, path: str, content: bytes | None = None) -> bytes:
-        # moto wants to see a signature, and does not check it.
+        # moto requires a signature, but doesn't check it.
         scope = "AKIAEXAMPLE/20260101/us-east-1/s3/aws4_request"
         headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
         request = urllib.request.Request(self.url + path, data=content, method=method, headers=headers)
@@ -80,7 +80,7 @@ class S3Server:
 
 
 class Wire:
-    """Passes connections on to a port, and calls `cut` once so many bytes have gone down, or up, since it was armed."""
+    """Forwards connections to a port. Calls `cut` when a number of bytes has been received, or sent, since `arm`."""
 
     def __init__(
         self, to: int, cut: Callable[[], None], *, down: int | None = None, up: int | None = None
@@ -94,7 +94,7 @@ class Wire:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def arm(self, *, down: int | None = None, up: int | None = None) -> None:
-        """Counts from here on; None: never."""
+        """Counts from now on. None: never."""
         self._left = {"down": down, "up": up}
 
     def __enter__(self) -> Wire:

@@ -1,4 +1,4 @@
-"""Files to serve, and settings under which waiting costs no time."""
+"""Files to serve, and a configuration with short waits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def write_safetensors(path: Path, data_bytes: int, *, seed: int = 1) -> Path:
-    """A sound .safetensors file of one LoRA module, with so many bytes of noise for its tensors."""
+    """Writes a valid .safetensors file of one LoRA module, with this number of random bytes as its tensors."""
     down, up = data_bytes // 4 * 2, data_bytes // 4 * 2
     module = "lora_unet_input_blocks_4_1_proj_in"
     header = {
@@ -33,7 +33,7 @@ def write_safetensors(path: Path, data_bytes: int, *, seed: int = 1) -> Path:
 
 
 def quick_config(download_dir: Path, **changes: Any) -> ResolverConfig:
-    """Small pieces and short waits, so that a few hundred kilobytes and a second show what gigabytes and minutes do."""
+    """Small pieces and short waits, so that a few hundred kilobytes and a second can replace gigabytes and minutes."""
     settings: dict[str, Any] = {
         "state_dir": download_dir.with_name("state"),
         "connect_timeout": 2.0,
@@ -47,7 +47,7 @@ def quick_config(download_dir: Path, **changes: Any) -> ResolverConfig:
 
 
 def everything_in(folder: Path) -> dict[str, bytes]:
-    """Relative name → content of every file, to see that nothing changed; locks and records of downloads left out."""
+    """Relative name → content of every file, to check that nothing changed, except locks and records of downloads."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""Files that CivitAI no longer has: asked for at the archive by SHA-256, only if the user wants it."""
+"""Files that CivitAI no longer has are looked up in the archive by SHA-256, only if the user enables it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INK = "civitai:120096@135931"
 
 
 class Archive(LocalServer):
-    """Knows Ink by its SHA-256, with a mirror that is gone, one that has another file, and one that has it."""
+    """Knows Ink by its SHA-256, with three mirrors: one is gone, one has another file, and one has the file."""
 
     def __init__(self, ink: CatalogueEntry, wrong: Path) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the page of a LoRA declares is read, and never decides."""
+"""The base model on a LoRA's page is read, but it never decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What whole models are, from their headers. tests/nodes holds the same against ComfyUI's own models."""
+"""What whole models are, detected from their headers. tests/nodes compares this with ComfyUI's own models."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def header(shapes: Shapes, dtype: str = "BF16", **others: str) -> SafetensorsHeader:
-    """`others`: tensors of one byte under these names, by dtype."""
+    """`others`: names of tensors of one byte, with their dtypes."""
     tensors = {name: TensorInfo(dtype, shape, 0, 1_000_000) for name, shape in shapes.items()}
     tensors |= {name: TensorInfo(kind, (1,), 0, 1) for name, kind in others.items()}
     return SafetensorsHeader(tensors, {}, 0, 0)
 
 
 def flux(width: int = 3072, blocks: int = 19) -> Shapes:
-    """A transformer of FLUX.1's layout, its matrices only."""
+    """A transformer with FLUX.1's layout, without its vectors."""
     shapes: Shapes = {"img_in.weight": (width, 64), "txt_in.weight": (width, 4096)}
     for number in range(blocks):
         for half in ("img", "txt"):
@@ -38,7 +38,7 @@ def under(prefix: str, shapes: Shapes) -> Shapes:
 VAE: Shapes = {"first_stage_model.decoder.conv_in.weight": (512, 16, 3, 3)}
 CLIP: Shapes = {"text_encoders.clip_l.transformer.text_model.encoder.layers.0.mlp.fc1.weight": (3072, 768)}
 CASES: list[tuple[str, SafetensorsHeader, str, tuple[str, ...], tuple[str, ...], str]] = [
-    # what, header, verdict, families, parts, precision
+    # case, header, verdict, families, parts, precision
     ("the model alone", header(flux()), "known", ("flux1",), ("transformer",), "BF16"),
     (
         "as ComfyUI saves it",

@@ -1,4 +1,4 @@
-"""`python -m lora_resolver resolve`, as a program calls it."""
+"""`python -m lora_resolver resolve`, as programs call it."""
 
 from __future__ import annotations
 

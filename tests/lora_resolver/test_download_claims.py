@@ -1,4 +1,4 @@
-"""What a download promises where no hash helps, where a hash is not enough, and in the order of its last steps."""
+"""What a download guarantees without a hash, when a hash isn't enough, and in the order of its last steps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ONE_PIECE = {"min_piece_bytes": 10_000_000, "connections": 1}
 
 
 def without_hash(server: FaultyCivitai, exchange: Exchange) -> bool:
-    """Metadata that promise no SHA-256, as for files that CivitAI has not scanned yet."""
+    """Metadata without a SHA-256, as for files that CivitAI hasn't scanned yet."""
     document = server.version_document(server.catalogue[1])
     document["files"][0]["hashes"] = {}
     exchange.send_json(document)
@@ -44,7 +44,7 @@ def test_a_connection_that_breaks_at_each_third_goes_on_at_the_very_byte(
     config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry, third: int
 ) -> None:
     size = ink.file.stat().st_size
-    at = size * third // 3 - (third == 3)  # the last byte is missing
+    at = size * third // 3 - (third == 3)  # for the last third, the last byte is missing
     civitai.faults["deliver"] = fault.times(1, fault.ends_after(at))
     lora = Resolver(config.with_changes(**ONE_PIECE)).resolve(INK)
     assert lora.path.read_bytes() == ink.file.read_bytes()
@@ -97,10 +97,81 @@ def test_without_a_promised_hash_another_etag_begins_anew(
     with pytest.raises(LoraResolverError):
         Resolver(config.with_changes(**ONE_PIECE, tries=1)).resolve(INK)
     del civitai.faults["deliver"]
-    write_safetensors(ink.file, 300_000, seed=99)  # the same size, other bytes
+    write_safetensors(ink.file, 300_000, seed=99)  # same size, different bytes
     del ink.__dict__["sha256"]
     lora = Resolver(config.with_changes(**ONE_PIECE)).resolve(INK)
     assert lora.path.read_bytes() == ink.file.read_bytes()
+
+
+def with_etag(etag: str, broken: fault.Fault | None = None) -> fault.Fault:
+    """Delivers the bytes with this ETag, and with another fault, if there is one."""
+
+    def answer(server: FaultyCivitai, exchange: Exchange) -> bool:
+        send_file = exchange.send_file
+        exchange.send_file = lambda path, **_: send_file(path, etag=etag)  # type: ignore[method-assign]
+        return broken is not None and broken(server, exchange)
+
+    return answer
+
+
+@pytest.mark.parametrize("etag", ["", 'W/"the-same"'], ids=["no ETag", "weak ETag"])
+def test_without_a_hash_and_a_strong_etag_nothing_is_resumed(
+    config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry, etag: str
+) -> None:
+    civitai.faults.update(version=without_hash, deliver=with_etag(etag, fault.ends_after(200_000)))
+    with pytest.raises(LoraResolverError):
+        Resolver(config.with_changes(**ONE_PIECE, tries=1)).resolve(INK)
+    civitai.faults["deliver"] = with_etag(etag)
+    write_safetensors(ink.file, 300_000, seed=99)  # same size, different bytes
+    del ink.__dict__["sha256"]
+    lora = Resolver(config.with_changes(**ONE_PIECE)).resolve(INK)
+    assert lora.path.read_bytes() == ink.file.read_bytes()
+
+
+def test_bytes_of_a_file_that_was_replaced_are_not_resumed(
+    config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry
+) -> None:
+    civitai.faults["deliver"] = fault.ends_after(200_000)
+    with pytest.raises(LoraResolverError):
+        Resolver(config.with_changes(**ONE_PIECE, tries=1)).resolve(INK)
+    del civitai.faults["deliver"]
+    civitai.requests.clear()
+    write_safetensors(ink.file, 300_000, seed=99)  # same size; its metadata has the new hash
+    del ink.__dict__["sha256"]
+    lora = Resolver(config.with_changes(**ONE_PIECE)).resolve(INK)
+    assert lora.path.read_bytes() == ink.file.read_bytes()
+    assert ranges_asked_for(civitai)[0].startswith("bytes=0-")
+
+
+def test_a_part_file_that_somebody_cut_is_not_resumed(
+    config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry
+) -> None:
+    civitai.faults["deliver"] = fault.ends_after(200_000)
+    with pytest.raises(LoraResolverError):
+        Resolver(config.with_changes(**ONE_PIECE, tries=1)).resolve(INK)
+    del civitai.faults["deliver"]
+    civitai.requests.clear()
+    (part,) = config.download_dir.rglob("*.air-part")
+    os.truncate(part, 100_000)
+    assert Resolver(config.with_changes(**ONE_PIECE)).resolve(INK).sha256 == ink.sha256
+    assert ranges_asked_for(civitai) == [f"bytes=0-{ink.file.stat().st_size - 1}"]
+
+
+def test_the_service_is_asked_once_for_all_pieces(
+    config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry
+) -> None:
+    assert Resolver(config).resolve(INK).sha256 == ink.sha256
+    assert len(ranges_asked_for(civitai)) > 2
+    assert sum("/api/download/" in path for path in civitai.paths()) == 1
+
+
+def test_a_signed_address_that_expires_between_two_pieces_is_asked_for_again(
+    config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry
+) -> None:
+    civitai.faults["deliver"] = fault.after(1, fault.times(1, fault.status(403)))
+    lora = Resolver(config.with_changes(connections=2, min_piece_bytes=100_000, tries=1)).resolve(INK)
+    assert lora.path.read_bytes() == ink.file.read_bytes()
+    assert sum("/api/download/" in path for path in civitai.paths()) == 2
 
 
 def test_one_download_for_several_names_of_one_file(

@@ -1,4 +1,4 @@
-"""Downloads that several processes want, that are killed, and that the disk has no room for."""
+"""Downloads by several processes, downloads that are killed, and downloads that don't fit on the disk."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.lora_resolver.civitai_faults import Exchange, FaultyCivitai
     from tools.civitai_server import CatalogueEntry
 
-pytestmark = pytest.mark.integration  # they start processes, or wait as long as a server makes them
+pytestmark = pytest.mark.integration  # they start processes, or wait for a stalled server
 
 INK = "civitai:120096@135931"
 SIZE = 300_000
@@ -56,7 +56,7 @@ except LoraResolverError as error:
 
 
 class Children:
-    """Processes that resolve; those that are left at the end of a test are killed."""
+    """Processes that resolve. Those still running at the end of a test are killed."""
 
     def __init__(self, config: ResolverConfig) -> None:
         settings = {
@@ -96,7 +96,7 @@ def children(config: ResolverConfig) -> Iterator[Children]:
 
 
 class Tap:
-    """Delivers only so many bytes of a file, counted over all answers, and then nothing until it is opened."""
+    """Delivers only a number of a file's bytes, counted over all responses, and then nothing until it is opened."""
 
     def __init__(self, most: int) -> None:
         self._left = most
@@ -123,7 +123,7 @@ class Tap:
 
 
 def asked_for(civitai: FaultyCivitai, since: int) -> int:
-    """Bytes of the file that were asked for in the requests after the first `since`."""
+    """The bytes of the file that were requested after the first `since` requests."""
     total = 0
     for request in civitai.requests[since:]:
         if request.path.startswith("/delivery/"):
@@ -140,7 +140,7 @@ def test_a_process_that_is_killed_at_any_byte_leaves_nothing_wrong(
     civitai.faults["deliver"] = tap
     child = children.start()
     assert tap.dry.wait(30)
-    time.sleep(0.7 if count > 200_000 else 0.05)  # the record of what is there is written twice a second
+    time.sleep(0.7 if count > 200_000 else 0.05)  # the record of the received bytes is written twice a second
     child.kill()
     child.wait()
     target = config.download_dir / "air" / "civitai" / "120096@135931" / "ink.safetensors"
@@ -332,7 +332,7 @@ def test_a_file_that_the_system_does_not_let_grow(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 200 KB, where this machine lets us make one."""
+    """A disk of 200 KB, if this machine allows us to create one."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = shutil.which("mount")
@@ -348,7 +348,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_disk_without_room_is_known_before_the_download(
     config: ResolverConfig, civitai: FaultyCivitai, small_disk: Path
 ) -> None:
-    with pytest.raises(StorageFailed, match="bytes left, and 300,") as caught:
+    with pytest.raises(StorageFailed, match="bytes are needed, and ") as caught:
         Resolver(config.with_changes(download_dir=small_disk, search_dirs=())).resolve(INK)
     assert caught.value.code == "diskFull"
     assert asked_for(civitai, 0) < SIZE
@@ -384,7 +384,7 @@ def test_a_disk_that_fills_up_meanwhile(
 
 @pytest.fixture
 def closed_folder(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A folder that may not be written to: by its mode, or for root, whom no mode stops, by its disk."""
+    """A read-only folder: by its mode, or, for root, which ignores modes, by its disk."""
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         folder = request.getfixturevalue("small_disk")
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)

@@ -1,7 +1,7 @@
-"""The fault matrix: whatever a server, a disk or a name does, nothing unverified gets the final name.
+"""The fault matrix: whatever a server, a disk, or a name does, an unverified file never gets the final name.
 
-After each fault: no file under the final name, nothing that the user had is changed, one error with code, place, cause
-and remedy; and once the fault is gone, the next run ends well.
+After each fault, there is no file with the final name, none of the user's files has changed, and there is one error
+with code, place, cause, and remedy. When the fault is removed, the next run succeeds.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ LOGIN_PAGE = fault.page(b"<!doctype html><title>Log in</title>", "text/html; cha
 
 @dataclass(frozen=True)
 class Case:
-    """One fault, and what becomes of it."""
+    """One fault, and the expected result."""
 
     name: str
     stage: str
     fault: Fault
     code: str = ""
-    """Of the error; empty where the run ends well in spite of the fault."""
+    """The error's code; empty if the run succeeds in spite of the fault."""
     says: str = ""
     """Part of the error's text."""
     settings: dict[str, Any] = field(default_factory=dict)
 
 
 def _version(**changes: Any) -> Fault:
-    """The version's metadata with some of it changed; `files` changes the file's."""
+    """The version's metadata with changes. `files` changes the file's metadata."""
 
     def answer(server: FaultyCivitai, exchange: Exchange) -> bool:
         document = server.version_document(server.catalogue[1])
@@ -70,7 +70,7 @@ def _compressed(server: FaultyCivitai, exchange: Exchange) -> bool:
 
 
 def _bad_range(server: FaultyCivitai, exchange: Exchange) -> bool:
-    """206, but not the range that was asked for."""
+    """Answers 206, but not with the requested range."""
     if "range" not in exchange.request.headers:
         return False
     size = server.catalogue[1].file.stat().st_size
@@ -86,7 +86,7 @@ def _unsatisfiable(_: FaultyCivitai, exchange: Exchange) -> bool:
 
 
 def _only_the_first_range(_: FaultyCivitai, exchange: Exchange) -> bool:
-    """200 with the whole to every range but the first."""
+    """Answers 200 with the whole file to every range except the first."""
     if not exchange.request.headers.get("range", "").startswith("bytes=0-"):
         exchange.request.headers.pop("range", None)
     return False
@@ -109,7 +109,7 @@ ONE_PIECE = {"min_piece_bytes": 10_000_000}
 THIRD = 100_000
 
 CASES = [
-    # What CivitAI says no to.
+    # CivitAI refuses.
     Case(
         "401: log in",
         "download",
@@ -118,7 +118,7 @@ CASES = [
             {"error": "Unauthorized", "message": "The creator of this asset requires you to be logged in"},
         ),
         "loginNeeded",
-        "(CIVITAI_API_TOKEN)",
+        "CIVITAI_API_TOKEN)",
     ),
     Case(
         "401: token refused",
@@ -128,7 +128,7 @@ CASES = [
             {"error": "Unauthorized", "message": "The creator of this asset requires you to be logged in"},
         ),
         "tokenRejected",
-        "Make a new token",
+        "Create a new token",
         {"civitai_token": "old-token"},
     ),
     Case(
@@ -138,7 +138,7 @@ CASES = [
             401, {"error": "Unauthorized", "message": "The creator has disabled downloads on this file"}
         ),
         "downloadsDisabled",
-        "A token does not help",
+        "A token doesn't help",
     ),
     Case(
         "403: early access",
@@ -157,7 +157,13 @@ CASES = [
         "notFound",
         "no longer has the file",
     ),
-    Case("410: archived", "download", fault.status(410, {"error": "Model archived"}), "archived", "local:…"),
+    Case(
+        "410: archived",
+        "download",
+        fault.status(410, {"error": "Model archived"}),
+        "archived",
+        "local:name.safetensors",
+    ),
     Case("archived, in the metadata", "version", _version(model={"mode": "Archived"}, files=[]), "archived"),
     Case("taken down", "version", _version(model={"mode": "TakenDown"}), "takenDown"),
     Case(
@@ -171,7 +177,7 @@ CASES = [
         "version",
         _version(model={"type": "Checkpoint"}),
         "notALora",
-        "is a Checkpoint, not a LoRA",
+        "has the type Checkpoint, not LoRA",
     ),
     Case(
         "a pickle",
@@ -184,10 +190,10 @@ CASES = [
     Case("pickle scan", "version", _version(files={"pickleScanResult": "Danger"}), "dangerousFile"),
     Case("no file at all", "version", _version(files=[]), "noFile"),
     Case("metadata of odd types", "version", _version(files="x", model={"name": 5}, images=7), "noFile"),
-    # Servers in trouble.
+    # Server errors.
     Case("429 for a while", "download", fault.times(2, fault.status(429))),
     Case("429 with Retry-After", "download", fault.times(1, fault.status(429, Retry_After=0))),
-    Case("429 for good", "download", fault.status(429), "rateLimited", "in some minutes"),
+    Case("429 for good", "download", fault.status(429), "rateLimited", "in a few minutes"),
     Case(
         "429 with a long Retry-After",
         "download",
@@ -196,8 +202,8 @@ CASES = [
         "in 900 seconds",
     ),
     Case("500 then fine", "download", fault.times(2, fault.status(500))),
-    Case("503 for good", "download", fault.status(503), "serverError", "(status 503)"),
-    Case("a proxy's 522 for good", "download", fault.status(522), "serverError", "(status 522)"),
+    Case("503 for good", "download", fault.status(503), "serverError", "(503)"),
+    Case("a proxy's 522 for good", "download", fault.status(522), "serverError", "(522)"),
     Case("storage 500 then fine", "deliver", fault.times(2, fault.status(500))),
     Case("metadata 500 then fine", "version", fault.times(2, fault.status(500))),
     Case(
@@ -210,10 +216,10 @@ CASES = [
     Case("metadata log-in page", "version", LOGIN_PAGE, "badAnswer", "instead of JSON"),
     Case("metadata 401", "version", fault.status(401), "tokenRejected"),
     Case("metadata 403", "version", fault.status(403), "accessDenied"),
-    Case("metadata silent", "version", fault.silent, "timedOut", "does not answer"),
-    Case("silent", "deliver", fault.silent, "timedOut", "does not answer", {"tries": 2}),
+    Case("metadata silent", "version", fault.silent, "timedOut", "didn't respond in time"),
+    Case("silent", "deliver", fault.silent, "timedOut", "didn't respond in time", {"tries": 2}),
     Case("stall once", "deliver", fault.times(1, fault.stalls_after(20_000))),
-    Case("slow loris", "deliver", fault.drips, "tooSlow", "bytes a second", {"tries": 2}),
+    Case("slow loris", "deliver", fault.drips, "tooSlow", "bytes per second", {"tries": 2}),
     Case("reset after each third", "deliver", fault.breaks_off_after(THIRD), settings=ONE_PIECE),
     Case("reset in every range", "deliver", fault.times(4, fault.breaks_off_after(30_000))),
     Case(
@@ -221,12 +227,12 @@ CASES = [
         "deliver",
         fault.breaks_off_after(0),
         "connectionLost",
-        "broke the connection off",
+        "closed the connection unexpectedly",
     ),
-    # Answers that are not what they should be.
+    # Invalid responses.
     Case("length too large", "deliver", fault.announces(300_600), "connectionLost"),
     Case("length far too large", "deliver", fault.announces(10**12), "tooLarge", "AIR_LORA_MAX_BYTES"),
-    Case("another length", "deliver", fault.announces(200_000), "wrongLength", "were expected"),
+    Case("another length", "deliver", fault.announces(200_000), "wrongLength", "but the server has 200,000"),
     Case("no length", "deliver", fault.without_length),
     Case("no ranges", "deliver", fault.without_ranges),
     Case("no ranges, and a reset", "deliver", fault.times(1, fault.without_length)),
@@ -234,7 +240,7 @@ CASES = [
     Case("another range than asked for", "deliver", _bad_range),
     Case("416", "deliver", fault.times(2, _unsatisfiable)),
     Case("416 for good", "deliver", _unsatisfiable, "fileChanged"),
-    Case("log-in page with 200", "deliver", LOGIN_PAGE, "badAnswer", "set a token"),
+    Case("log-in page with 200", "deliver", LOGIN_PAGE, "badAnswer", "A token might be required"),
     Case(
         "JSON error with 200",
         "deliver",
@@ -244,7 +250,7 @@ CASES = [
     Case("page that calls itself a file", "deliver", fault.sends(b"<html>Log in</html>"), "wrongLength"),
     Case("gzip", "deliver", _compressed),
     Case("broken compression", "deliver", _truncated_gzip, "wrongHash"),
-    Case("wrong hash", "deliver", _bit_flipped, "wrongHash", "was expected. Nothing was kept."),
+    Case("wrong hash", "deliver", _bit_flipped, "wrongHash", "The downloaded data was deleted."),
     Case("expired signature", "deliver", fault.times(1, fault.status(403))),
     Case("signature never good", "deliver", fault.status(403), "accessDenied"),
     # Redirects.
@@ -259,14 +265,14 @@ CASES = [
         "download",
         fault.redirect("http://example.com/x"),
         "redirectRefused",
-        "not encrypted",
+        "isn't encrypted (http)",
     ),
     Case(
         "redirect to loopback",
         "download",
         fault.redirect("https://127.0.0.2/x"),
         "redirectRefused",
-        "own network",
+        "is on the local network",
     ),
     Case("redirect to localhost", "download", fault.redirect("https://localhost/x"), "redirectRefused"),
     Case(
@@ -289,7 +295,7 @@ CASES = [
         "download",
         fault.redirect("file:///etc/passwd"),
         "redirectRefused",
-        "is no web address",
+        "isn't a web address",
     ),
 ]
 

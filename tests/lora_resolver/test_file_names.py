@@ -1,4 +1,4 @@
-"""Names of files on Linux, macOS and Windows: what services and users write never leads to another file."""
+"""File names on Linux, macOS, and Windows: a name from a service or a user never refers to another file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tools.huggingface_server import HuggingFaceServer, Repository
 
 LONGEST_BESIDE_IT = ".air-part.json"
 WINDOWS_PATH = 259
-"""Characters of a path on Windows, where nobody has switched longer ones on: MAX_PATH less its NUL."""
+"""The longest path on Windows if longer ones aren't enabled: MAX_PATH without its NUL."""
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_name_from_a_service_is_safe_on_every_system(given_name: str, safe: st
 
 
 def reserved(name: str) -> bool:
-    """Whether Windows keeps the name for a device, where this Python knows."""
+    """Whether Windows reserves the name for a device, if this Python can tell."""
     return bool(getattr(ntpath, "isreserved", lambda _: False)(name))
 
 
@@ -171,7 +171,7 @@ def test_a_link_to_the_folder_is_the_folder(tmp_path: Path) -> None:
     assert name_below(tmp_path / "link" / "sub" / "x.safetensors", [tmp_path / "disk"]) == "sub/x.safetensors"
 
 
-# What users write: `local:` names.
+# From users: `local:` names.
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def test_a_name_that_windows_keeps_for_a_device_is_found_where_there_is_such_a_f
 def test_of_two_that_differ_in_case_alone_the_exact_one_counts(loras: Path) -> None:
     other = write_safetensors(loras / "Styles" / "PIXEL.safetensors", 400, seed=4)
     if len(list(other.parent.iterdir())) == 1:
-        return  # one and the same file on this disk
+        return  # the same file on this disk
     assert found(loras, "Styles/PIXEL.safetensors") == other
     assert found(loras, "Styles/Pixel.safetensors") == loras / "Styles" / "Pixel.safetensors"
     with pytest.raises(NotFound) as caught:
@@ -261,7 +261,7 @@ def test_a_linked_folder_s_files_go_by_the_link_s_name(loras: Path, tmp_path: Pa
     assert found(loras, "linked/far.safetensors") == loras / "linked" / "far.safetensors"
 
 
-# What services say: names of downloads.
+# From services: names of downloads.
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_a_download_gets_a_safe_name(tmp_path: Path, named: str, on_disk: str | 
 
 @pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Repository]:
-    """Repositories whose names some systems cannot have, or cannot tell apart."""
+    """Repositories with names that some systems don't allow, or can't distinguish."""
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))

@@ -1,4 +1,4 @@
-"""Bytes go to the disk while the rest arrives; a disk that loses some of them on the way is not believed."""
+"""Bytes are written to the disk during the download, and a disk that loses some of them is detected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INK = "civitai:120096@135931"
 
 @pytest.fixture(autouse=True)
 def _flush_often(monkeypatch: pytest.MonkeyPatch, civitai: FaultyCivitai) -> None:
-    """As a gigabyte would be: several times before the last byte is there."""
+    """Flushes several times before the last byte, as with a file of a gigabyte."""
     monkeypatch.setattr(flush, "_AT_LEAST", 1)
     monkeypatch.setattr(flush, "_LOOK_EVERY", 0.01)
     civitai.faults["deliver"] = fault.slowly(200_000)

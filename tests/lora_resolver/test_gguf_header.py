@@ -1,4 +1,4 @@
-"""GGUF checkpoints: their header is read within bounds, and gives the verdict that the same model gives elsewhere."""
+"""GGUF checkpoints: the header is read within limits, and gives the same verdict as the same model in other formats."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def text(value: str) -> bytes:
 def gguf(
     shapes: Mapping[str, tuple[int, ...]], keys: Mapping[str, Any], kind: int = Q4_K, version: int = 3
 ) -> bytes:
-    """A file as ComfyUI-GGUF's converter lays it out, without data."""
+    """A file in the format of ComfyUI-GGUF's converter, without data."""
     content = b"GGUF" + struct.pack("<IQQ", version, len(shapes), len(keys))
     for key, value in keys.items():
         content += text(key)

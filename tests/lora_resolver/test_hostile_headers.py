@@ -1,7 +1,7 @@
-"""Whatever a header holds, it is read or refused: no other exception, and no 64 MiB.
+"""Every header is read or rejected, without any other exception and with less than 64 MiB.
 
-`python -m tools.fuzz_headers` does the same for as many headers as one likes, with coverage to lead it if atheris is
-there, and holds each to a second; here is the part of it that every run of the tests can afford, on a busy machine too.
+`python -m tools.fuzz_headers` does the same for any number of headers, guided by coverage if atheris is installed, with
+a limit of a second for each. This is the part that is fast enough for every test run, even on a busy machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CASES = 2000
 
-# The costliest of their kind, with what becomes of them; `python -m tools.fuzz_headers --costly` reads them all.
+# The costliest of their kind, with their outcome. `python -m tools.fuzz_headers --costly` reads all of them.
 IN_EVERY_RUN = {
     "deep objects": "headerMalformed",
     "long names, over the limit": "tooManyTensors",
@@ -45,12 +45,12 @@ def test_mutated_headers_are_read_or_refused(tmp_path: Path) -> None:
         file = mutated(chance.choice(seeds()), chance)
         size = claimed_size(file) if number % 10 else len(file)
         path = tmp_path / "x.safetensors" if number % 50 == 0 else None
-        assert read_everywhere(file, size, path).outcome  # raises what should not come out
+        assert read_everywhere(file, size, path).outcome  # raises every unexpected error
 
 
 @pytest.fixture(scope="module")
 def costs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Finding, int]]:
-    """What each header took, and how many bytes a process grew by that read nothing else."""
+    """What each header took, and by how many bytes the memory of a process that read nothing else grew."""
     folder, files = tmp_path_factory.mktemp("costly"), []
     for number, name in enumerate(IN_EVERY_RUN):
         path, file = folder / f"{number}.safetensors", with_length(COSTLY[name]())
@@ -71,7 +71,7 @@ def test_the_costliest_headers_take_no_64_mib(
     assert memory < MAX_MEMORY, f"{memory >> 20} MiB"
 
 
-# What a name may be made of: pieces of real ones, what splits them, and what looks like both.
+# Parts of names: pieces of real ones, separators, and pieces that are ambiguous.
 PIECES = st.lists(
     st.one_of(
         st.sampled_from(

@@ -1,6 +1,6 @@
-"""Hostile answers, sidecars, workflows and pictures: read or refused, never anything else.
+"""Hostile responses, sidecars, workflows, and pictures are read or rejected, without any other exception.
 
-`python -m tools.fuzz_readers` does the same for as many as one likes, with coverage to lead it if atheris is there.
+`python -m tools.fuzz_readers` does the same for any number of them, guided by coverage if atheris is installed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def test_the_seeds_are_sound(name: str, tmp_path: Path) -> None:
         assert try_one(name, content, tmp_path) == ""
 
 
-# What has broken a rule once.
+# Texts that broke a rule before.
 BROKEN = {
     "sidecars": b'{"civitai": {"id": 1, "modelId": 2, "trainedWords": ["two\\ud800, three"]}}',
     "answers": b'{"id": 1, "modelId": 2, "files": [{"type": []}, {"type": {}, "metadata": []}]}',

@@ -1,4 +1,4 @@
-"""Hugging Face: through huggingface_hub and our download engine, against a Hub on a local socket."""
+"""Hugging Face, with huggingface_hub and our download engine, against a local Hub."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ink(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def hub(ink: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HuggingFaceServer]:
-    """Repositories of each kind; the machine's own cache is not looked into."""
+    """Repositories of each kind. The machine's own cache isn't used."""
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
@@ -56,7 +56,7 @@ def hub(ink: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 @pytest.fixture
 def config(hub: HuggingFaceServer, tmp_path: Path) -> ResolverConfig:
-    # The storage is another host; on loopback, only what is configured somewhere may be gone to.
+    # The storage is on another host, and on loopback only configured hosts are contacted.
     return quick_config(tmp_path / "loras", hf_endpoint=hub.url, civitai_url="http://localhost:9")
 
 
@@ -105,7 +105,7 @@ def test_an_address_that_has_expired_is_asked_for_anew_at_the_same_commit(
         else:
             deliver(exchange, name)
 
-    hub.deliver = expired_at_first  # type: ignore[method-assign]  # of this one server
+    hub.deliver = expired_at_first  # type: ignore[method-assign]  # only for this server
     if look_first:
         assert Resolver(config).peek(NAME).header is not None
     else:
@@ -164,7 +164,7 @@ REFUSALS = [
         "huggingface:ink-org/gated@main/weights/ink.safetensors",
         None,
         "gated",
-        "ink-org/gated is gated: its owner gives access on request only.",
+        "ink-org/gated is gated: its owner grants access on request only.",
     ),
     (
         "huggingface:ink-org/gated@main/weights/ink.safetensors",
@@ -176,25 +176,25 @@ REFUSALS = [
         "huggingface:ink-org/private@main/weights/ink.safetensors",
         None,
         "notFound",
-        "Hugging Face has no repository ink-org/private, or it is private.",
+        "Hugging Face has no repository ink-org/private, or it's private.",
     ),
     (
         "huggingface:ink-org/nothing@main/weights/ink.safetensors",
         TOKEN,
         "notFound",
-        "Hugging Face has no repository ink-org/nothing, or your token may not see it.",
+        "Hugging Face has no repository ink-org/nothing, or your token doesn't have access to it.",
     ),
     (
         "huggingface:ink-org/ink-lora@main/weights/ink.safetensors",
         "hf_wrong",
         "tokenRejected",
-        "Hugging Face does not accept the token",
+        "Hugging Face rejected the token",
     ),
     (
         "huggingface:ink-org/ink-lora@v9/weights/ink.safetensors",
         None,
         "notFound",
-        "ink-org/ink-lora has no branch, tag or commit v9.",
+        "ink-org/ink-lora has no branch, tag, or commit v9.",
     ),
     (
         "huggingface:ink-org/ink-lora@main/ink.safetensors",
@@ -206,7 +206,7 @@ REFUSALS = [
         "huggingface:ink-org/many",
         None,
         "fileMissing",
-        "huggingface:ink-org/many has 2 .safetensors files, and does not say which.",
+        "huggingface:ink-org/many has 2 .safetensors files, but the identifier doesn't specify one.",
     ),
     ("huggingface:ink-org/none@main", None, "noFile", "has no .safetensors file."),
 ]
@@ -224,7 +224,7 @@ def test_what_cannot_be_had_is_explained(
 
 
 def test_offline_names_what_is_missing(config: ResolverConfig, hub: HuggingFaceServer) -> None:
-    with pytest.raises(Offline, match="the network is switched off"):
+    with pytest.raises(Offline, match="offline mode is on"):
         Resolver(config.with_changes(offline=True)).resolve(NAME)
     assert hub.requests == []
 
@@ -247,7 +247,7 @@ def test_what_another_program_has_in_its_cache_is_used(
 
 
 class _Failing(HuggingFaceServer):
-    """Answers every question with one status, until it has done so often enough."""
+    """Answers every request with one status, until it has done so a number of times."""
 
     def __init__(self, status: int, times: int, *repositories: Repository) -> None:
         super().__init__(repositories)
@@ -296,3 +296,13 @@ def test_without_huggingface_hub_the_remedy_is_named(
     with pytest.raises(LoraResolverError, match="pip install huggingface_hub") as caught:
         Resolver(config).resolve(NAME)
     assert caught.value.code == "packageMissing"
+
+
+def test_a_storage_in_the_own_network_is_not_gone_to(hub: HuggingFaceServer, tmp_path: Path) -> None:
+    """The Hub's redirect isn't trusted: it must not lead to a host that only this machine can reach."""
+    config = quick_config(tmp_path / "loras", hf_endpoint=hub.url)
+    before = len(hub.requests)
+    with pytest.raises(LoraResolverError) as raised:
+        Resolver(config).peek(NAME)
+    assert raised.value.code == "redirectRefused"
+    assert not [each for each in hub.requests[before:] if each.path.startswith("/storage")]

@@ -1,4 +1,4 @@
-"""A Runware image request: what is read, what is refused, and what is listed as left out."""
+"""A Runware image request: what is read, what is rejected, and what is listed as ignored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lora_resolver import ImageRequest, LoraResolverError, parse_image_request
 
-# As the documentation of the API has it, with a checkpoint from CivitAI.
+# As in the API's documentation, with a checkpoint from CivitAI.
 DOCUMENTED = """[
   {
     "taskType": "imageInference",
@@ -147,17 +147,17 @@ def test_faults_are_shown_together_each_at_its_place() -> None:
         "lora[0].weight",
         "CFGscale",
     ]
-    assert 'did you mean "CFGScale"?' in found[-1]
+    assert 'Did you mean "CFGScale"?' in found[-1]
 
 
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ("", "request: there is no request"),
-        ("[]", "request: this is no image task"),
-        ("[1]", "request: this is neither"),
-        ('[{"model": "civitai:1@2", "weight": 1}]', "request: this is no image task"),
-        ('{"taskType": "videoInference"}', 'request: no image task, but "videoInference"'),
+        ("", "request: The request is empty"),
+        ("[]", "request: The request has no image task"),
+        ("[1]", "request: Expected a task object"),
+        ('[{"model": "civitai:1@2", "weight": 1}]', "request: The request has no image task"),
+        ('{"taskType": "videoInference"}', 'request: The request has no image task, only "videoInference"'),
         ('{"taskType": ', "request: "),
     ],
 )
@@ -168,7 +168,7 @@ def test_what_is_no_request_says_what_it_is(document: str, message: str) -> None
 def test_an_api_key_is_refused_and_not_repeated() -> None:
     document = [{"taskType": "authentication", "apiKey": "secret-123"}, {"taskType": "imageInference"}]
     (fault,) = faults(document)
-    assert "holds an API key" in fault
+    assert "contains an API key" in fault
     assert "secret-123" not in fault
 
 
@@ -183,7 +183,7 @@ def test_of_several_tasks_one_is_chosen_and_others_are_listed() -> None:
     assert second.positive == "second"
     assert len(second.lora) == 1
     assert reasons(second) == {"taskType": "imageUpload"}
-    assert faults(tasks, 3)[0].startswith("task: there is no image task 3 among 2")
+    assert faults(tasks, 3)[0].startswith("task: There's no image task 3")
 
 
 _MEMBERS = (

@@ -1,4 +1,4 @@
-"""`python -m lora_resolver inspect`: what a user reads, and what a program does."""
+"""`python -m lora_resolver inspect`: its output for users and for programs."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_what_cannot_be_read_is_named_on_standard_error(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert len(captured.err.splitlines()) == 2
-    assert "not a .safetensors file" in captured.err
+    assert "Not a .safetensors file" in captured.err
 
 
 def test_needs_a_file() -> None:

@@ -1,4 +1,4 @@
-"""What the user has already is found wherever it lies and whatever it is called, and never downloaded again."""
+"""The user's existing files are found in any folder and under any name, and never downloaded again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ INK = "civitai:120096@135931"
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """A folder of the user's own, beside the one for downloads."""
+    """A folder with the user's own files, separate from the one for downloads."""
     folder = tmp_path / "own loras"
     folder.mkdir()
     return folder
@@ -54,7 +54,7 @@ def put(source: Path, target: Path) -> Path:
 
 @contextmanager
 def opened_files(below: Path) -> Iterator[list[str]]:
-    """The files below a folder that are opened meanwhile."""
+    """The files below a folder that are opened during the block."""
     opened: list[str] = []
     active = True
 
@@ -113,7 +113,7 @@ def test_a_read_only_folder_is_searched_and_left_alone(
 
 
 def sidecar(kind: str, path: Path, ink: CatalogueEntry, civitai: FaultyCivitai) -> Path:
-    """What another tool writes beside a file that it knows to be Ink."""
+    """The file that another tool writes next to a file that it has identified as Ink."""
     version = civitai.version_document(ink)
     digest = ink.sha256
     if kind == "civitai.info":
@@ -235,7 +235,7 @@ def test_a_local_file_is_hashed_once(config: ResolverConfig, own: Path) -> None:
     first = Resolver(config).resolve("local:mine.safetensors")
     with opened_files(own) as opened:
         assert Resolver(config).resolve("local:mine.safetensors").sha256 == first.sha256
-    assert opened == [os.fspath(mine)]  # for its header
+    assert opened == [os.fspath(mine)]  # to read its header
 
 
 def library_of(folder: Path, count: int) -> None:

@@ -1,4 +1,4 @@
-"""The `lora` array: every accepted shape, every fault with its place and remedy."""
+"""The `lora` array: every accepted form, and every error with its place and remedy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 A, B = "civitai:120096@135931", "civitai:245889@277389"
 
-# As the API's documentation prints them, comments and all.
+# As in the API's documentation, including comments.
 SINGLE = """{
   "taskType": "imageInference",
   "taskUUID": "string",
@@ -104,7 +104,7 @@ def test_weight_zero_and_disabled_entries_are_not_active(members: str, active: b
     assert parse_lora_array(f'[{{"model": "{A}"{members}}}]')[0].active is active
 
 
-# What is wrong with a text, in full: `tests/data/array_faults.json`, which the front end's tests can share.
+# All errors of a text: `tests/data/array_faults.json`, which the front end's tests can also use.
 FAULTS = json.loads((ROOT / "tests/data/array_faults.json").read_text(encoding="utf-8"))
 
 

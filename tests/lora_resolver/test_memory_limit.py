@@ -1,4 +1,4 @@
-"""Hostile answers, files and texts in a process that may take no more than half a gigabyte."""
+"""Hostile responses, files, and texts in a process that is limited to half a gigabyte."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ CASES = {
 
 
 class Bombs(LocalServer):
-    """Answers with far more than there is to say."""
+    """Answers with far more data than necessary."""
 
     def answer(self, exchange: Exchange) -> None:
         endless = exchange.request.path.endswith("/3")
@@ -92,7 +92,7 @@ class Bombs(LocalServer):
             exchange.handler.wfile.write(b"[")
             for _ in range(size // len(piece)):
                 exchange.handler.wfile.write(piece)
-        except OSError:  # the other side has had enough
+        except OSError:  # the client has closed the connection
             exchange.handler.close_connection = True
 
 

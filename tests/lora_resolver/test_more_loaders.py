@@ -1,4 +1,4 @@
-"""Loaders of many packs, read in both formats; loaders that nobody reads, named; files whose origin a workflow says."""
+"""Loaders of many packs, read in both formats; unsupported loaders, reported; files with a source in the workflow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AIR = "urn:air:sdxl:lora:civitai:1@2"
 Row = tuple[str, float, float, bool]
 NAMES = ("styles/pixel.safetensors", "a.safetensors", "b.safetensors")
 
-# Class, inputs in the API format, widgets as the page saves them, and what they name.
+# Class, inputs in the API format, widgets as the page saves them, and the LoRAs that they name.
 CASES = json.loads((ROOT / "tests" / "data" / "loaders.json").read_text(encoding="utf-8"))
 
 
@@ -117,7 +117,7 @@ def test_a_weight_that_a_node_makes_is_told_where_it_counts() -> None:
     assert (pasted.loras, [error.code for error in pasted.errors]) == ((), ["computedWeight"])
 
 
-# Loaders that are not read
+# Unsupported loaders
 
 UNKNOWN: list[tuple[str, dict[str, Any], str]] = [
     ("My LoRA Loader", {"lora_name": "Lightx2v/x.safetensors"}, "Lightx2v/x.safetensors"),
@@ -135,7 +135,7 @@ def test_an_unknown_loader_is_named(kind: str, inputs: dict[str, Any], named: st
     assert not is_known(kind)
     for document in ({"22": {"class_type": kind, "inputs": inputs}}, {**page(kind, list(inputs.values()))}):
         if "nodes" in document and kind == "SuperLoader" and "x." in named:
-            continue  # the page saves no names of inputs, and nothing says LoRA
+            continue  # the page doesn't save input names, and nothing indicates a LoRA
         found = loras_in(json.dumps(document), local_names=lambda: NAMES)
         assert [error.code for error in found.errors] == ["unknownLoader"]
         assert named in found.errors[0].message
@@ -158,7 +158,7 @@ def test_an_unknown_loader_is_named(kind: str, inputs: dict[str, Any], named: st
 )
 def test_no_false_alarm(kind: str, inputs: dict[str, Any]) -> None:
     assert read({"1": {"class_type": kind, "inputs": inputs}}) == ([], [])
-    if "model_name" not in inputs:  # the page may save no names of inputs
+    if "model_name" not in inputs:  # the page may not save input names
         assert read(page(kind, list(inputs.values()))) == ([], [])
 
 
@@ -240,7 +240,7 @@ def ink(quiet: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with HuggingFaceServer([Repository("ink-org/ink", {"ink.safetensors": served})]) as hub:
         monkeypatch.delenv("AIR_LORA_OFFLINE")
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        monkeypatch.setenv("AIR_LORA_CIVITAI_URL", "http://localhost:9")  # the Hub's storage is at localhost
+        monkeypatch.setenv("AIR_LORA_CIVITAI_URL", "http://localhost:9")  # the Hub's storage is on localhost
         yield served
 
 
@@ -278,7 +278,7 @@ ODD = json.loads((ROOT / "tests" / "data" / "odd_workflows.json").read_text(enco
 
 @pytest.mark.parametrize("case", ODD, ids=[case["name"] for case in ODD])
 def test_odd_workflows_are_read_or_told(case: dict[str, Any]) -> None:
-    """What a review found: computed texts, Get and Set nodes, groups that don't fit, JSON in a widget, other packs."""
+    """Cases from a review: computed texts, Get and Set nodes, invalid groups, JSON in a widget, other packs."""
     names = ("a.safetensors", "c.safetensors", "styles/pixel.safetensors")
     found = loras_in(json.dumps(case["workflow"]), local_names=lambda: names)
     rows = [[str(each.identifier), each.weight, each.enabled, each.weight_known] for each in found.loras]

@@ -1,6 +1,6 @@
-"""What a LoRA or a checkpoint is for, tried on what trainers would write for each official class.
+"""The family of a LoRA or checkpoint, tested with what trainers would write for each official class.
 
-Which families may be named together is computed from the classes: those that have every module of the file.
+The families that may be reported together are computed from the classes: those that have every module of the file.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ CHOICES = {
     "blocks": _IN_BLOCK.search,
     "everything": bool,
 }
-# Named and sized as language models' layers are: only beside the attention to a prompt are they a diffusion model's.
+# Names and sizes as in a language model's layers. They indicate a diffusion model only together with cross-attention.
 TOO_LITTLE = {("diffusers: ace_step 1.5", "feed-forward")}
 KNOWN = [model for model in official_classes() if model.family]
 STRANGERS = [model for model in official_classes() if not model.family]
-# Named together by rule, though no class in the file has all of it: for Stable Audio 3 only diffusers' class is there,
-# and a pruned UNet is known by the width of its text alone.
+# Reported together by rule, although no class in the file has all modules: for Stable Audio 3, only diffusers' class is
+# included, and a pruned UNet is recognized only by its text width.
 BEYOND = {
     ("ComfyUI: Stable Audio", "feed-forward"): {"stable_audio_3"},
     ("diffusers: DreamLiteUNetModel", "attention"): {"sdxl"},
@@ -75,7 +75,7 @@ def flat_weights() -> tuple[tuple[str, dict[str, tuple[int, ...]]], ...]:
 
 
 def families_with(modules: dict[str, tuple[int, ...]]) -> set[str]:
-    """The families that have a class with all of these modules at these sizes."""
+    """The families that have a class with all of these modules in these sizes."""
     flat = {name.replace(".", "_"): shape for name, shape in modules.items()}
     return {
         family
@@ -124,7 +124,7 @@ def test_the_class_itself_is_told_from_a_checkpoint(model: OfficialClass, prefix
 
 @pytest.mark.parametrize("model", KNOWN, ids=[model.name for model in KNOWN])
 def test_the_class_in_nvfp4_is_told(model: OfficialClass) -> None:
-    """Two numbers a byte, with two scales: its matrices look half as wide."""
+    """Two numbers in a byte, with two scales, so its matrices look half as wide."""
     tensors = {}
     for name, shape in model.weights.items():
         packed = len(shape) == 2 and shape[1] % 16 == 0 and _IN_BLOCK.search(name)
@@ -141,7 +141,7 @@ def test_the_class_in_nvfp4_is_told(model: OfficialClass) -> None:
 
 @pytest.mark.parametrize("model", KNOWN, ids=[model.name for model in KNOWN])
 def test_the_class_in_four_bits_of_bitsandbytes_is_never_another(model: OfficialClass) -> None:
-    """Each matrix is a column, so only names and what is not packed tell."""
+    """Each matrix is stored as a column, so only the names and the unpacked tensors identify the class."""
     tensors = {}
     for name, shape in model.weights.items():
         packed = len(shape) == 2 and _IN_BLOCK.search(name)

@@ -1,4 +1,4 @@
-"""Workflows with the loaders of other packs: what they load becomes an array, by `migrate` and by pasting."""
+"""Workflows with other packs' loaders: what they load becomes an array, with `migrate` and by pasting."""
 
 from __future__ import annotations
 

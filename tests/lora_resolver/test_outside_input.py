@@ -1,4 +1,4 @@
-"""What comes from outside is believed only within bounds: numbers, JSON, addresses, and files of every kind."""
+"""External input is accepted only within limits: numbers, JSON, addresses, and files of every kind."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_number_and_its_bounds() -> None:
     ids=["deep", "deep objects", "a bomb of lists", "digits", "no JSON", "half"],
 )
 def test_json_is_read_or_refused(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - callers catch just this
+    with pytest.raises(ValueError):  # noqa: PT011 - callers catch exactly this
         parse_json(text)
 
 
@@ -83,7 +83,7 @@ def device(path: Path) -> None:
 
 def unix_socket(path: Path) -> None:
     here = Path.cwd()
-    os.chdir(path.parent)  # the name of a socket may have hardly a hundred characters
+    os.chdir(path.parent)  # a socket's name is limited to about a hundred characters
     try:
         with socket.socket(socket.AF_UNIX) as made:
             made.bind(path.name)
@@ -99,7 +99,7 @@ NO_FILES = [fifo, device, unix_socket, folder]
 
 
 def in_time(work: Callable[[], object]) -> object:
-    """The outcome, or the error, of work that must not hang."""
+    """The result, or the error, of work that must not hang."""
     outcome: list[object] = []
 
     def run() -> None:
@@ -196,7 +196,7 @@ def test_presets_never_outgrow_what_can_be_read(tmp_path: Path, monkeypatch: pyt
         return None
 
     while refused is None and saved <= MAX_PRESETS:
-        refused = outcome(lambda: save_preset(path, f"preset {saved}", long))  # noqa: B023 - called at once
+        refused = outcome(lambda: save_preset(path, f"preset {saved}", long))  # noqa: B023 - called immediately
         saved += refused is None
     assert refused == "presetRefused"
     assert len(read_presets(path)) == saved
@@ -257,7 +257,7 @@ def test_an_address_is_sent_as_it_was_judged() -> None:
     assert _as_sent("https://CIVITAI.com/a b") == "https://civitai.com/a%20b"
 
 
-# ---- how much is said
+# ---- the length of messages
 
 
 def test_thousands_of_faults_make_a_short_message() -> None:
@@ -270,11 +270,11 @@ def test_thousands_of_faults_make_a_short_message() -> None:
     assert len(caught.value.each()) > MOST_SHOWN
 
 
-# ---- a hash is what the bytes say
+# ---- a hash is computed from the bytes
 
 
 def record_beside(path: Path, sha256: str) -> None:
-    """As a download leaves it, with this hash in it."""
+    """Writes the record of a download with this hash."""
     status = path.stat()
     content = {
         "format": 1, "identifiers": ["civitai:1@2"], "sha256": sha256, "source": "civitai", "record": None,

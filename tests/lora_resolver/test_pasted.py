@@ -1,4 +1,4 @@
-"""What people paste or drop: which LoRAs it names, with which weights, and what it says of the rest."""
+"""Pasted or dropped content: which LoRAs it names, their weights, and what is reported about the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pastes from programs, commands and other programs' records: every LoRA with its weight, or one error and none."""
+"""Pastes from programs, commands, and other programs' records: every LoRA with its weight, or only an error."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=[text[:20] for text in HOSTILE])
 def test_hostile_texts_cost_no_more_than_a_look(text: str) -> None:
-    """What takes quadratic time runs into the suite's limit; for sound texts see benchmarks/workflows.py."""
+    """Quadratic time would exceed the suite's time limit. For valid texts, see benchmarks/workflows.py."""
     found = read_pasted(text, NAMES)
     assert found.errors
 

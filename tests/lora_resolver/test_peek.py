@@ -1,4 +1,4 @@
-"""Looking before downloading: the header of a file at its source, and what that costs."""
+"""Peeking before downloading: the header of a file at its source, and the cost."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PICKLE = "civitai:1@12"
 
 
 def write_like(sample_name: str, path: Path, metadata_bytes: int = 0) -> Path:
-    """A file with a real LoRA's header and tensors of zeros, which take no room on the disk."""
+    """A file with a real LoRA's header and sparse tensors of zeros, which take no space on disk."""
     sample = next(each for each in samples() if each.name == sample_name)
     content: dict[str, object] = {"__metadata__": {**sample.header.metadata, "comment": "x" * metadata_bytes}}
     end = 0
@@ -71,7 +71,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def catalogue(files: dict[str, Path]) -> list[CatalogueEntry]:
     entries = [CatalogueEntry(1, int(name.partition("@")[2]), "Ink", file) for name, file in files.items()]
-    # Hashed here, once: a server that hashes a large file before it answers may be too slow for a quick resolver.
+    # Hashed once here, because a server that hashes a large file before it responds may be too slow for the tests.
     assert all(entry.sha256 for entry in entries)
     return entries
 
@@ -88,7 +88,7 @@ def config(civitai: FaultyCivitai, tmp_path: Path) -> ResolverConfig:
 
 
 def delivered(server: FaultyCivitai | HuggingFaceServer, route: str = "/delivery/") -> int:
-    """Bytes that the server was asked for."""
+    """The bytes that were requested from the server."""
     total = 0
     for request in server.requests:
         if request.path.startswith(route):
@@ -224,7 +224,7 @@ def test_a_file_can_be_refused_before_its_weights_come(
     assert not config.download_dir.exists()
 
     lora = Resolver(config).resolve_all([SMALL], before_downloads=lambda _: {})[0]
-    Resolver(config).resolve_all([SMALL], before_downloads=refuse)  # it is here already
+    Resolver(config).resolve_all([SMALL], before_downloads=refuse)  # it is already on disk
     assert lora.downloaded
 
 

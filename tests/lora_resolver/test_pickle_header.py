@@ -1,4 +1,4 @@
-"""Names and shapes in PyTorch's checkpoints, read without running what they hold."""
+"""Names and shapes in PyTorch checkpoints, read without executing their code."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from lora_resolver import detect_checkpoint, read_pickle_header
+from lora_resolver.cli import main
 from lora_resolver.errors import NotFound, VerificationFailed
 from tools.tiny_checkpoints import make_checkpoints
 
@@ -46,6 +47,15 @@ def test_names_shapes_and_dtypes(tmp_path: Path, content: Any) -> None:
     assert {info.dtype for info in header.tensors.values()} == {"F16"}
 
 
+def test_inspect_describes_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_checkpoints(tmp_path, ["sd15"])
+    file = tmp_path / "checkpoints/tiny_sd15.ckpt"
+    assert main(["inspect", str(file)]) == 0
+    assert "SD 1.x" in capsys.readouterr().out
+    file.write_bytes(b"no archive")
+    assert main(["inspect", str(file)]) == 1
+
+
 @pytest.mark.parametrize(("name", "family"), [("sd15", "sd1"), ("sdxl", "sdxl")])
 def test_checkpoints_are_told_as_from_safetensors(tmp_path: Path, name: str, family: str) -> None:
     make_checkpoints(tmp_path, [name])
@@ -70,7 +80,7 @@ class Harmful:
 def test_nothing_in_it_runs(tmp_path: Path) -> None:
     made = tmp_path / "made"
     content = pickle.dumps({"a": Harmful(made)})
-    with pytest.raises(VerificationFailed, match="holds no tensors"):
+    with pytest.raises(VerificationFailed, match="no tensors"):
         read_pickle_header(archive(tmp_path / "model.ckpt", content))
     assert not made.exists()
 
@@ -80,7 +90,7 @@ HOSTILE = [
     b"\x80\x02",
     b"\x80\x02" + b"]" * 3_000_000 + b".",
     b"\x80\x02" + b"(" * 1_000_000 + b"t.",
-    b"\x80\x02]r\xff\xff\xff\x7f.",  # a memo of two billion places
+    b"\x80\x02]r\xff\xff\xff\x7f.",  # a memo with two billion entries
     b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\x7f",  # a text of exabytes
     b"\x80\x02]" + b"a" * 100 + b".",
     b"0" * 1000,
@@ -101,7 +111,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
 
 def test_other_files(tmp_path: Path) -> None:
     (tmp_path / "model.ckpt").write_bytes(b"PK\x03\x04 but no archive")
-    with pytest.raises(VerificationFailed, match="no archive"):
+    with pytest.raises(VerificationFailed, match="archive"):
         read_pickle_header(tmp_path / "model.ckpt")
     with pytest.raises(NotFound):
         read_pickle_header(tmp_path / "none.ckpt")

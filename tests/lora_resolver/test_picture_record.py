@@ -1,4 +1,4 @@
-"""What a picture says of its LoRAs, written and read; whatever is written there, reading it fails nothing."""
+"""The record of LoRAs in a picture, written and read. Reading never fails, whatever the record contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m lora_resolver prefetch`: what is needed, looked at first and then downloaded."""
+"""`python -m lora_resolver prefetch`: checks what is needed first, and then downloads it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from lora_resolver.cli import main
+from lora_resolver.settings.settings_file import user_config
 from tests.conftest import ROOT
 from tests.lora_resolver.civitai_faults import status
 from tests.lora_resolver.served_loras import write_safetensors
@@ -177,7 +178,8 @@ def test_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert out[0] == f"to download    {INK}  ink.safetensors, 300.3 kB"
     assert out[1] == "not found      civitai:9@9"
     assert out[2].strip().startswith("lora[1].model: CivitAI has no version 9")
-    assert out[3] == "1 file to download: 300.3 kB"
+    folder = user_config().download_dir
+    assert out[3] == f"1 file to download to {folder}: 300.3 kB"
 
     assert main(["prefetch", source]) == 1
     out = capsys.readouterr().out.splitlines()
@@ -187,7 +189,7 @@ def test_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 
 def test_a_workflow_without_loras(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prefetch", '{"1": {"class_type": "KSampler", "inputs": {"seed": 1}}}']) == 0
-    assert capsys.readouterr().out == "No LoRA is named there.\n"
+    assert capsys.readouterr().out == "No LoRAs found.\n"
 
 
 def test_an_example_workflow(prefetch: Callable[..., Told]) -> None:

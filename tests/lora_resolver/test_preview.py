@@ -1,4 +1,4 @@
-"""The picture beside a LoRA, as the tools that people use name it."""
+"""The preview picture of a LoRA, with the names that common tools use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an identifier to a verified file: the straight path, what is found without a network, progress and cancel."""
+"""From an identifier to a verified file: the normal case, files found without a network, progress, and cancel."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_lora_is_downloaded_verified_and_described(config: ResolverConfig, ink
 def test_a_fresh_file_s_header_is_read_once_and_handed_on(
     config: ResolverConfig, ink: CatalogueEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While it is verified; what shows it and what patches with it take that."""
+    """It is read during verification. Display and patching use that header."""
     read = []
     for module in (
         "transfer.download.verify",
@@ -143,25 +143,25 @@ REFUSALS = [
     (
         "civitai:120096",
         "versionMissing",
-        "civitai:120096 (Ink) does not say which version.",
+        "Missing version in civitai:120096 (Ink).",
         (
-            "Write one of: civitai:120096@140000 (v2.0), civitai:120096@135931 (v1.1). "
-            "Or civitai:120096@latest for the newest, whatever it is."
+            "Use one of: civitai:120096@140000 (v2.0), civitai:120096@135931 (v1.1). "
+            "To always use the newest version, write civitai:120096@latest."
         ),
     ),
     (
         "civitai:5@135931",
         "wrongModel",
-        "version 135931 belongs to CivitAI model 120096, not to 5.",
-        "If 'Ink' is what you want, write civitai:120096@135931.",
+        "Version 135931 belongs to CivitAI model 120096, not to 5.",
+        "To use 'Ink', write civitai:120096@135931.",
     ),
     (
         "civitai:9@9",
         "notFound",
-        "CivitAI has no version 9 of a model.",
-        "Check the numbers. It may also be unpublished, or hidden from you without a token.",
+        "CivitAI has no version 9.",
+        "Check the identifier. The model might also be unpublished, or visible only with a token.",
     ),
-    ("civitai:7@70+5", "notFound", "civitai:7@70 has no file 5.", "Its files: +701 chalk.safetensors."),
+    ("civitai:7@70+5", "notFound", "civitai:7@70 has no file 5.", "Available files: +701 chalk.safetensors."),
 ]
 
 
@@ -219,7 +219,7 @@ def test_hosted_models_can_be_mapped_to_something_that_can_be_had(
     assert resolver.resolve("mycompany:1@2").path == own
     assert resolver.resolve("bfl:a@b").path.name == "chalk.safetensors"
     with pytest.raises(
-        HostedOnly, match=r'put \{"runware:98@1": "local:name.safetensors"\} in .*aliases.json'
+        HostedOnly, match=r'add \{"runware:98@1": "local:name.safetensors"\} to .*aliases.json'
     ):
         resolver.resolve("runware:98@1")
 
@@ -254,7 +254,7 @@ def test_a_copied_store_is_still_a_store(config: ResolverConfig, civitai: Faulty
     lora = Resolver(config).resolve(INK)
     lora.path.touch()  # as copying does
     before = len(civitai.requests)
-    assert Resolver(config).find_local(INK) is None  # not sure without hashing
+    assert Resolver(config).find_local(INK) is None  # uncertain without hashing
     assert Resolver(config).resolve(INK).downloaded is False
     assert Resolver(config).find_local(INK) == lora.path
     assert len(civitai.requests) == before
@@ -307,7 +307,7 @@ def test_cancelling_ends_a_stalled_download_within_a_second(
         )
     assert (
         time.monotonic() - started < 10
-    )  # of the 30 s that the server stalls; 1 s is what it takes in quiet
+    )  # of the 30 s that the server stalls; on an idle machine, it takes 1 s
     civitai.faults.clear()
     assert Resolver(config).resolve(INK).downloaded is True
 

@@ -1,4 +1,4 @@
-"""Headers as trainers write them, and as somebody who means harm does."""
+"""Headers as trainers and attackers write them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_reads_a_lora() -> None:
 
 
 SOUND: list[tuple[str, str, int, dict[str, TensorInfo]]] = [
-    # what, header, bytes of data, tensors
+    # case, header, bytes of data, tensors
     ("no tensor", "{}", 0, {}),
     ("no tensor, with spaces", "{ }  ", 0, {}),
     ("only metadata", '{"__metadata__":{}}', 0, {}),
@@ -137,29 +137,29 @@ def one(members: str, data: int = 1) -> bytes:
 
 ENTRY = '{"dtype":"U8","shape":[1],"data_offsets":[0,1]}'
 HOSTILE: list[tuple[str, bytes, str, str]] = [
-    # what, file, code, part of the message
-    ("empty file", b"", "fileEmpty", "it is empty"),
-    ("five bytes", b"\x05\0\0\0\0", "fileTruncated", "it has 5 bytes"),
+    # case, file, code, part of the message
+    ("empty file", b"", "fileEmpty", "empty"),
+    ("five bytes", b"\x05\0\0\0\0", "fileTruncated", "bytes: 5"),
     (
         "a login page",
         b"<!DOCTYPE html><html><body>Log in</body></html>",
         "notSafetensors",
-        "it is a web page",
+        "a web page",
     ),
-    ("a page after blank lines", b"\n\n  <HTML><head>" + b" " * 20, "notSafetensors", "it is a web page"),
+    ("a page after blank lines", b"\n\n  <HTML><head>" + b" " * 20, "notSafetensors", "a web page"),
     ("a JSON error", b'{"error":"Unauthorized","message":"log in"}', "notSafetensors", "an error message"),
     ("a pickle", b"\x80\x02}q\x00(X\x05\x00\x00\x00epoch", "notSafetensors", "a PyTorch pickle"),
     ("a zipped pickle", b"PK\x03\x04" + bytes(60), "notSafetensors", "a zip archive or a PyTorch pickle"),
     ("GGUF", b"GGUF\x03\0\0\0" + bytes(60), "notSafetensors", "a GGUF file"),
-    ("a preview", b"\x89PNG\r\n\x1a\n" + bytes(60), "notSafetensors", "a PNG picture"),
+    ("a preview", b"\x89PNG\r\n\x1a\n" + bytes(60), "notSafetensors", "a PNG image"),
     (
         "a Git LFS pointer",
         b"version https://git-lfs.github.com/spec/v1\noid sha256:00",
         "notSafetensors",
         "a Git LFS pointer",
     ),
-    ("anything else", b"hello, I am a model file", "notSafetensors", "it begins with b'hello, I am a mo'"),
-    ("no brace", file_of("[1,2]"), "notSafetensors", "it begins with"),
+    ("anything else", b"hello, I am a model file", "notSafetensors", "b'hello, I am a mo'"),
+    ("no brace", file_of("[1,2]"), "notSafetensors", "it starts with"),
     ("length beyond the file", (99).to_bytes(8, "little") + b"{}", "headerTruncated", "should have 99 bytes"),
     (
         "length of 2^64-1",
@@ -167,10 +167,10 @@ HOSTILE: list[tuple[str, bytes, str, str]] = [
         "headerTruncated",
         "should have 18,446,744,073,709,551,615",
     ),
-    ("not UTF-8", file_of(b'{"\xff\xfe":' + ENTRY.encode() + b"}", 1), "headerNotText", "is not UTF-8"),
-    ("a lone surrogate", file_of('{"\\ud800":' + ENTRY + "}", 1), "headerNotText", "is not UTF-8"),
-    ("metadata not UTF-8", file_of(b'{"__metadata__":{"a":"\xff"}}'), "headerNotText", "is not UTF-8"),
-    ("cut off", file_of('{"a":{"dtype":"U8","shape":[1],'), "headerMalformed", "'a' is not described by"),
+    ("not UTF-8", file_of(b'{"\xff\xfe":' + ENTRY.encode() + b"}", 1), "headerNotText", "UTF-8"),
+    ("a lone surrogate", file_of('{"\\ud800":' + ENTRY + "}", 1), "headerNotText", "UTF-8"),
+    ("metadata not UTF-8", file_of(b'{"__metadata__":{"a":"\xff"}}'), "headerNotText", "UTF-8"),
+    ("cut off", file_of('{"a":{"dtype":"U8","shape":[1],'), "headerMalformed", "'a' needs a dtype"),
     ("no JSON", file_of("{hello}"), "headerMalformed", "'hello}'"),
     ("a comma too many", file_of('{"a":' + ENTRY + ",}", 1), "headerMalformed", "byte "),
     ("more after the end", file_of('{"a":' + ENTRY + "}{}", 1), "headerMalformed", "the end of the header"),
@@ -178,14 +178,14 @@ HOSTILE: list[tuple[str, bytes, str, str]] = [
         "control character in a name",
         file_of('{"a\nb":' + ENTRY + "}", 1),
         "headerMalformed",
-        "should be a text",
+        "expected text",
     ),
-    ("a broken escape", file_of('{"a\\q":' + ENTRY + "}", 1), "headerMalformed", "should be a text"),
+    ("a broken escape", file_of('{"a\\q":' + ENTRY + "}", 1), "headerMalformed", "expected text"),
     (
         "the same name twice",
         file_of('{"a":' + ENTRY + ',"a":' + ENTRY + "}", 1),
         "duplicateName",
-        "'a' twice",
+        "'a' appears twice",
     ),
     (
         "the same name twice, once escaped",
@@ -197,18 +197,23 @@ HOSTILE: list[tuple[str, bytes, str, str]] = [
         "metadata twice",
         file_of('{"__metadata__":{},"__metadata__":{}}'),
         "duplicateName",
-        "'__metadata__' twice",
+        "'__metadata__' appears twice",
     ),
-    ("a metadata name twice", file_of('{"__metadata__":{"a":"1","a":"2"}}'), "duplicateName", "'a' twice"),
-    ("metadata of numbers", file_of('{"__metadata__":{"a":1}}'), "metadataNotText", "not texts by name"),
+    (
+        "a metadata name twice",
+        file_of('{"__metadata__":{"a":"1","a":"2"}}'),
+        "duplicateName",
+        "'a' appears twice",
+    ),
+    ("metadata of numbers", file_of('{"__metadata__":{"a":1}}'), "metadataNotText", "text values"),
     (
         "metadata of objects",
         file_of('{"__metadata__":{"a":{"b":"c"}}}'),
         "metadataNotText",
-        "not texts by name",
+        "text values",
     ),
-    ("a tensor as metadata", file_of('{"__metadata__":' + ENTRY + "}", 1), "metadataNotText", "are a tensor"),
-    ("no dtype", one('"shape":[1],"data_offsets":[0,1]'), "headerMalformed", "'a' is not described by"),
+    ("a tensor as metadata", file_of('{"__metadata__":' + ENTRY + "}", 1), "metadataNotText", "is a tensor"),
+    ("no dtype", one('"shape":[1],"data_offsets":[0,1]'), "headerMalformed", "'a' needs a dtype"),
     ("a member twice", one('"dtype":"U8","dtype":"U8","shape":[1]'), "headerMalformed", "'a'"),
     (
         "a member too many",
@@ -228,8 +233,8 @@ HOSTILE: list[tuple[str, bytes, str, str]] = [
     ),
     ("200 dimensions", file_of({"a": tensor("U8", (1,) * 200, 0, 1)}, 1), "headerMalformed", "'a'"),
     ("nested sizes", one('"dtype":"U8","shape":[[1]],"data_offsets":[0,1]'), "headerMalformed", "'a'"),
-    ("an unknown dtype", file_of({"a": tensor("F17")}, 8), "unknownDtype", "the dtype 'F17'"),
-    ("half a byte", file_of({"a": tensor("F4", (3,), 0, 2)}, 2), "shapeMismatch", "no whole number of bytes"),
+    ("an unknown dtype", file_of({"a": tensor("F17")}, 8), "unknownDtype", "dtype 'F17'"),
+    ("half a byte", file_of({"a": tensor("F4", (3,), 0, 2)}, 2), "shapeMismatch", "a whole number of bytes"),
     (
         "a shape larger than its bytes",
         file_of({"a": tensor("F16", (9, 9), 0, 8)}, 8),
@@ -242,7 +247,7 @@ HOSTILE: list[tuple[str, bytes, str, str]] = [
         "shapeMismatch",
         "'a'",
     ),
-    ("offsets backwards", file_of({"a": tensor("U8", (0,), 8, 0)}, 8), "shapeMismatch", "offsets 8 to 0"),
+    ("offsets backwards", file_of({"a": tensor("U8", (0,), 8, 0)}, 8), "shapeMismatch", "8 to 0"),
     (
         "beyond the file",
         file_of({"a": tensor("U8", (100,), 0, 100)}, 8),
@@ -259,15 +264,15 @@ HOSTILE: list[tuple[str, bytes, str, str]] = [
         "a hole",
         file_of({"a": tensor(), "b": tensor("F16", (2,), 12, 16)}, 16),
         "offsetsHole",
-        "4 bytes before tensor 'b'",
+        "before tensor 'b': 4",
     ),
     (
         "a hole at the start",
         file_of({"a": tensor("F16", (2,), 4, 8)}, 8),
         "offsetsHole",
-        "4 bytes before tensor 'a'",
+        "before tensor 'a': 4",
     ),
-    ("bytes after the last", file_of({"a": tensor()}, 9), "trailingBytes", "1 bytes after the last tensor"),
+    ("bytes after the last", file_of({"a": tensor()}, 9), "trailingBytes", "after the last tensor: 1"),
     ("a name of 2,000 letters", file_of({"a" * 2000: tensor()}, 8), "tensorNameTooLong", "2,000 bytes"),
 ]
 
@@ -285,7 +290,7 @@ def test_refuses_with_a_reason_and_a_remedy(file: bytes, code: str, part: str) -
 
 def test_refuses_a_header_over_the_limit_without_reading_it() -> None:
     begin = (MAX_HEADER_BYTES + 1).to_bytes(8, "little") + b'{"a":'
-    with pytest.raises(VerificationFailed, match="more than the 16,777,216") as caught:
+    with pytest.raises(VerificationFailed, match="16,777,216") as caught:
         parse_header(begin, 2**40)
     assert caught.value.code == "headerTooLarge"
 
@@ -307,7 +312,7 @@ def test_a_header_fetched_by_range() -> None:
     assert end == len(file) - 5000
     for fetched in (end, end + 1, len(file)):
         assert parse_header(file[:fetched], len(file)).tensors == {"a": TensorInfo("U8", (5000,), 0, 5000)}
-    with pytest.raises(VerificationFailed, match=f"only {end - 1} of the {end} bytes") as caught:
+    with pytest.raises(VerificationFailed, match=f"only {end - 1} of the {end} header bytes") as caught:
         parse_header(file[: end - 1], len(file))
     assert caught.value.code == "headerTruncated"
 
@@ -315,7 +320,7 @@ def test_a_header_fetched_by_range() -> None:
 def test_reads_only_the_header_of_a_file(tmp_path: Any) -> None:
     path = tmp_path / "sparse.safetensors"
     header = file_of({"a": tensor("U8", (10**12,), 0, 10**12)})
-    with path.open("wb") as file:  # a terabyte that is not there
+    with path.open("wb") as file:  # a sparse terabyte
         file.write(header)
         file.truncate(len(header) + 10**12)
     assert read_header(path).tensors["a"].end == 10**12
@@ -323,9 +328,9 @@ def test_reads_only_the_header_of_a_file(tmp_path: Any) -> None:
 
 
 def test_a_file_that_is_not_there_or_is_a_folder(tmp_path: Any) -> None:
-    with pytest.raises(NotFound, match="there is no file"):
+    with pytest.raises(NotFound, match=r"gone\.safetensors"):
         read_header(tmp_path / "gone.safetensors")
-    with pytest.raises(StorageFailed, match="cannot be read"):
+    with pytest.raises(StorageFailed, match=tmp_path.name):
         read_header(tmp_path)
 
 
@@ -347,7 +352,7 @@ def test_what_is_written_is_read(
     header: dict[str, Any] = {"__metadata__": metadata}
     offset = 0
     for name, (dtype, shape) in shapes.items():
-        size = DTYPE_BITS[dtype]  # so that eight such tensors are whole bytes
+        size = DTYPE_BITS[dtype]  # so that eight of these tensors are whole bytes
         for length in shape:
             size *= length
         header[name] = tensor(dtype, (*shape, 8), offset, offset + size)

@@ -1,4 +1,4 @@
-"""Alphas in a file's metadata, as peft's configuration gives them."""
+"""Alphas in a file's metadata, as in peft's configuration."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_alphas_in_fields_of_their_own(module: str, metadata: dict[str, str], al
 
 
 PATTERNS = [
-    # peft's own examples and what its users write
+    # peft's own examples, and what its users write
     (r"blocks\.(0|1|2)\..*", "transformer_blocks.1.attn.to_q", False),
     (r"transformer_blocks\.(0|1|2)\..*", "transformer_blocks.1.attn.to_q", True),
     (r"^transformer_blocks\.\d+\.attn\.to_[qkv]", "transformer_blocks.17.attn.to_k", True),

@@ -1,4 +1,4 @@
-"""The array's keys for when an entry counts and on which blocks: read, written, and refused with their place."""
+"""The array's keys for steps and blocks: read, written, and rejected with their place."""
 
 from __future__ import annotations
 
@@ -51,6 +51,15 @@ def test_what_is_written_is_read_back(members: dict[str, Any]) -> None:
 def test_the_same_weight_all_along_is_no_schedule() -> None:
     assert read(weight=0.5, start=0, end=1, hold=False, count="steps") == read(weight=0.5)
     assert read(weight=[[0, 0.5], [1, 0.5]]).schedule is None
+
+
+def test_a_schedule_to_the_end_counts_at_the_end() -> None:
+    schedule = read(weight=[[0, 0.2], [1, 0.8]]).schedule
+    assert schedule is not None
+    assert schedule.at(1.0) == 0.8
+    ending = read(weight=0.5, end=0.5).schedule
+    assert ending is not None
+    assert (ending.at(0.49), ending.at(0.5)) == (0.5, 0.0)
 
 
 def test_the_text_encoder_gets_the_strongest_weight_or_its_own() -> None:

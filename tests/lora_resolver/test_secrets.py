@@ -1,7 +1,7 @@
-"""Tokens and signatures: whatever goes well or wrong, none is logged, raised, shown, stored or sent to another host.
+"""Tokens and signatures: in every case, none is logged, raised, shown, stored, or sent to another host.
 
-Every run below has a token for each service; afterwards all that it left is searched for the tokens, and for the
-signatures of the addresses that the services gave for a while.
+Every run below has a token for each service. Afterwards, everything that it left is searched for the tokens, and for
+the signatures of the services' temporary addresses.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tests.lora_resolver.civitai_faults import Exchange, FaultyCivitai
     from tools.local_server import Request
 
-pytestmark = pytest.mark.integration  # they start processes, or wait as long as a server makes them
+pytestmark = pytest.mark.integration  # they start processes, or wait for a stalled server
 
 CIVITAI_TOKEN = "civitai-token-4d1f0e63a8b7"
 HF_TOKEN = "hf_tokenOfTheTests0123456789"
@@ -45,7 +45,7 @@ ON_HUB = "huggingface:ink-org/ink-lora@main/weights/ink.safetensors"
 
 
 class Elsewhere(LocalServer):
-    """Another host that a service sends us to. It serves one file."""
+    """Another host that a service redirects to. It serves one file."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Elsewhere(LocalServer):
 
 
 class BadHub(HuggingFaceServer):
-    """A Hub that answers with `status` where one is set."""
+    """A Hub that answers with `status`, if it is set."""
 
     status = 0
 
@@ -69,7 +69,7 @@ class BadHub(HuggingFaceServer):
 
 @dataclass(frozen=True)
 class World:
-    """All servers, what the resolver is told of them, and where it keeps things."""
+    """All servers, the resolver's configuration, and the folder where it stores everything."""
 
     civitai: FaultyCivitai
     hub: BadHub
@@ -78,12 +78,12 @@ class World:
     folder: Path
 
     def secrets(self) -> list[str]:
-        """What must not be found anywhere."""
+        """Texts that must not be found anywhere."""
         signatures = [*self.civitai._signatures, *self.hub._signatures]
         return [CIVITAI_TOKEN, HF_TOKEN, OTHER_SIGNATURE, *signatures]
 
     def environment(self) -> dict[str, str]:
-        """For the command line: no more of this machine's than a process needs."""
+        """The environment of the command line, with only the variables that a process needs."""
         kept = {key: os.environ[key] for key in ("PATH", "SYSTEMROOT", "TEMP") if key in os.environ}
         return {
             **kept,
@@ -92,7 +92,7 @@ class World:
             "AIR_LORA_DIR": str(self.config.download_dir),
             "AIR_LORA_CIVITAI_URL": self.civitai.url,
             "HF_ENDPOINT": self.hub.url,
-            # The storage's host, which must be configured somewhere, being on loopback.
+            # The storage's host must be configured in some setting, because it is on loopback.
             "AIR_LORA_ARCHIVE": "http://localhost:9",
             "AIR_LORA_SETTINGS": str(self.folder / SETTINGS_FILE),
             "CIVITAI_API_TOKEN": CIVITAI_TOKEN,
@@ -114,7 +114,7 @@ def world(civitai: FaultyCivitai, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         Repository("ink-org/gated", {"ink.safetensors": ink}, gated=True),
     ]
     with BadHub(repositories, token=HF_TOKEN) as hub, Elsewhere(ink) as elsewhere:
-        # "localhost" is the storage's host, and another one than the Hub's; configured, so that loopback is allowed.
+        # "localhost" is the storage's host, different from the Hub's. It is configured, because loopback requires it.
         config = quick_config(
             folder / "loras",
             civitai_url=civitai.url,
@@ -129,7 +129,7 @@ def world(civitai: FaultyCivitai, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 class Records(logging.Handler):
-    """Every log record of every library as text, whatever level it has."""
+    """Every log record of every library as text, at any level."""
 
     def __init__(self) -> None:
         super().__init__(level=1)
@@ -142,8 +142,8 @@ class Records(logging.Handler):
 
 @pytest.fixture
 def records() -> Iterator[Records]:
-    """All loggers are as talkative as they can be."""
-    import filelock  # noqa: F401 - imported so that their loggers are there
+    """Sets all loggers to their most verbose level."""
+    import filelock  # noqa: F401 - imported so that their loggers exist
     import huggingface_hub  # noqa: F401
     import requests  # noqa: F401
 
@@ -165,7 +165,7 @@ def records() -> Iterator[Records]:
 
 
 def texts_of(error: BaseException) -> list[str]:
-    """All that anybody would show of an exception, those behind it included."""
+    """All texts of an exception that might be shown, including those of its causes."""
     texts = [str(error), repr(error), repr(error.args), "".join(traceback.format_exception(error))]
     if isinstance(error, LoraResolverError):
         texts += [json.dumps(error.as_dict()), repr(error.__dict__)]
@@ -194,7 +194,7 @@ def assert_clean(world: World, texts: list[str], where: str) -> None:
 
 
 def assert_nothing_is_left(world: World) -> None:
-    """No file's name and no file's content has a secret in it."""
+    """Checks that no file name and no file content contains a secret."""
     files = [path for path in world.folder.rglob("*") if path.is_file() and path.name != SETTINGS_FILE]
     assert_clean(world, [str(path) for path in files], "the names of files")
     for path in files:
@@ -203,7 +203,7 @@ def assert_nothing_is_left(world: World) -> None:
 
 
 def assert_sent_home_only(world: World) -> None:
-    """Each token reached its own service, in a header, and nobody else."""
+    """Checks that each token was sent only to its own service, in a header."""
 
     def carries(request: Request, token: str) -> bool:
         return token in f"{request.path}{request.query}{request.headers}"
@@ -235,7 +235,7 @@ def _pictures_elsewhere(world: World) -> None:
 
 
 def _echoes(_: FaultyCivitai, exchange: Exchange) -> bool:
-    """An error message that repeats what was sent to it."""
+    """An error message that repeats the request's token."""
     sent = exchange.request.headers.get("authorization", "")
     exchange.send_json({"error": "Forbidden", "message": f"You sent {sent}"}, 403, X_Sent=sent)
     return True
@@ -267,7 +267,7 @@ def _gone(world: World) -> None:
 
 SIGNED = f"?signature={OTHER_SIGNATURE}"
 
-# What happens, what is asked for, and the code of the error ("": it ends well).
+# What happens, what is requested, and the error's code ("": it succeeds).
 CASES: list[tuple[str, Callable[[World], None] | None, str, str]] = [
     ("all is well", None, INK, ""),
     ("all is well at the Hub", None, ON_HUB, ""),

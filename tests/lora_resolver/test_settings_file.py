@@ -1,4 +1,4 @@
-"""Settings that outlast a session, tokens among them: for their owner's eyes only, and below the environment."""
+"""Settings that outlast a session, including tokens: readable only by their owner, overridden by the environment."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_file_that_others_could_read_is_closed_to_them(
     path.chmod(0o644)
     assert read_settings(path) == {"CIVITAI_API_TOKEN": TOKEN}
     assert mode_of(path) == 0o600
-    assert "other users" in caplog.text
+    assert str(path) in caplog.text
     assert TOKEN not in caplog.text
 
 
@@ -61,7 +61,7 @@ def test_settings_change_one_by_one(path: Path) -> None:
     save_settings(path, {"CIVITAI_API_TOKEN": TOKEN, "AIR_LORA_CONNECTIONS": "2"})
     save_settings(path, {"HF_TOKEN": "hf_x", "AIR_LORA_CONNECTIONS": None})
     assert read_settings(path) == {"CIVITAI_API_TOKEN": TOKEN, "HF_TOKEN": "hf_x"}
-    with pytest.raises(InvalidInput, match="PATH is no setting"):
+    with pytest.raises(InvalidInput, match="Unknown setting PATH"):
         save_settings(path, {"PATH": "/x"})
 
 
@@ -74,7 +74,7 @@ def test_the_environment_wins_where_it_says_something(path: Path, tmp_path: Path
     assert (config.connections, config.civitai_token, config.download_dir) == (7, TOKEN, tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"HF_TOKEN": 5}', f'{{"HF_TOKEN": "{TOKEN}"', "\x00"])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"HF_TOKEN": [5]}', f'{{"HF_TOKEN": "{TOKEN}"', "\x00"])
 def test_a_file_that_makes_no_sense_is_named_without_what_it_holds(path: Path, text: str) -> None:
     path.parent.mkdir()
     path.write_text(text)
@@ -90,7 +90,7 @@ def test_where_it_lies(tmp_path: Path) -> None:
 
 
 def test_a_home_that_is_no_folder_has_no_settings(tmp_path: Path) -> None:
-    """Service accounts have /dev/null as theirs."""
+    """Service accounts have /dev/null as their home."""
     home = tmp_path / "null"
     home.touch()
     assert with_settings({"A": "b"}, home / ".config" / "air-lora" / "settings.json") == {"A": "b"}
@@ -102,4 +102,10 @@ def test_the_command_line_reads_it(path: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lora_resolver", "resolve", "civitai:1@2"]
     ran = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert ran.returncode == 1
-    assert "the network is switched off" in ran.stderr
+    assert "offline mode is on" in ran.stderr
+
+
+def test_numbers_and_switches_may_be_written_as_such(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text('{"AIR_LORA_CONNECTIONS": 8, "AIR_LORA_OFFLINE": true, "HF_TOKEN": "hf_x"}')
+    assert read_settings(path) == {"AIR_LORA_CONNECTIONS": "8", "AIR_LORA_OFFLINE": "1", "HF_TOKEN": "hf_x"}

@@ -1,4 +1,4 @@
-"""One folder, several machines: a network share on which `flock` succeeds for everybody, and thus holds nobody off."""
+"""One folder and several machines: a network share where `flock` always succeeds, so it doesn't lock anything."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 INK = "civitai:120096@135931"
 
 NO_LOCKS = "import fcntl\nfcntl.flock = lambda handle, what: None\n"
-"""For Python's own start: as on a share where every machine is told that it has the lock."""
+"""Run at Python's start, this simulates a share where every machine gets the lock."""
 
 
 def refusing(number: int) -> str:
-    """For Python's own start: as on a share that answers this to whoever wants a lock."""
+    """Run at Python's start, this simulates a share that responds with this error when a program requests a lock."""
     return f"import fcntl\ndef flock(handle, what):\n    raise OSError({number}, '')\nfcntl.flock = flock\n"
 
 
@@ -50,7 +50,7 @@ KINDS_OF_SHARES = {
 
 
 class Machines:
-    """Programs that see one folder, each with a state of its own, and no working lock between them."""
+    """Programs that share one folder, each with its own state, and without a working lock between them."""
 
     def __init__(self, folder: Path, civitai: FaultyCivitai, locks: str = NO_LOCKS) -> None:
         self.loras = folder / "share" / "loras"
@@ -125,7 +125,7 @@ def test_a_machine_that_sleeps_is_replaced_and_spoils_nothing_when_it_wakes(
 
 
 def part_of(folder: Path, content: bytes, sha256: str) -> PartFile:
-    """A part file that is whole, and was read to be hashed."""
+    """A complete part file that was already hashed."""
     target = folder / "ink.safetensors"
     part = PartFile(
         DownloadRequest(FileRecord("ink.safetensors", "", len(content), sha256), target, lambda _answer: None)
@@ -140,7 +140,7 @@ def part_of(folder: Path, content: bytes, sha256: str) -> PartFile:
 def test_what_gets_the_name_is_what_was_hashed(tmp_path: Path) -> None:
     target = tmp_path / "ink.safetensors"
     mine = part_of(tmp_path, b"mine, and whole", "1" * 64)
-    other = part_of(tmp_path, b"half of ano", "1" * 64)  # begins anew under the same name
+    other = part_of(tmp_path, b"half of ano", "1" * 64)  # starts over with the same name
     with pytest.raises(TakenOver):
         mine.place(target, "1" * 64)
     assert not target.exists()

@@ -1,4 +1,4 @@
-"""A store that several machines share, on addresses that need no server; test_shared_store_s3.py has one that does."""
+"""A store shared by several machines, at addresses that need no server. For S3, see test_shared_store_s3.py."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def filled(store: str, config: ResolverConfig) -> str:
 
 
 def worker(tmp_path: Path, civitai: FaultyCivitai, store: str, **changes: Any) -> ResolverConfig:
-    """A machine of its own."""
+    """A separate machine."""
     name = uuid.uuid4().hex[:6]
     return quick_config(tmp_path / name / "loras", civitai_url=civitai.url, store=store, **changes)
 
@@ -155,7 +155,7 @@ def test_a_note_that_cannot_be_read_is_left_alone(
     note.write_bytes(spoil(note.read_bytes()))
     lora = Resolver(worker(tmp_path, civitai, str(store))).resolve(INK)
     assert lora.sha256 == ink.sha256
-    assert "cannot be read" in " ".join(lora.warnings)
+    assert "can't be read" in " ".join(lora.warnings)
 
 
 @pytest.mark.parametrize(
@@ -301,9 +301,9 @@ def test_list_verify_and_prune_know_the_store(
     assert main(["list", "--store", "--family", "sdxl", "ink"]) == 0
     assert "ink.safetensors" in capsys.readouterr().out
     assert main(["verify", "--store"]) == 0
-    assert "1 file in the shared store: all as recorded" in capsys.readouterr().out
+    assert "1 file in the shared store: no problems found" in capsys.readouterr().out
     assert main(["prune", "--store"]) == 0
-    assert "nothing to remove" in capsys.readouterr().out
+    assert "Nothing to remove" in capsys.readouterr().out
 
 
 def test_verify_finds_what_is_damaged_or_gone_and_prune_what_leads_nowhere(
@@ -342,7 +342,7 @@ def test_a_branch_is_asked_about_and_the_store_remembers_it(
 
     def machine(number: int, address: str, **changes: Any) -> Resolver:
         folder = tmp_path / f"machine {number}" / "loras"
-        # Its storage is another host; on loopback, only what is configured somewhere may be gone to.
+        # The storage is on another host, and on loopback only configured hosts are contacted.
         addresses = {"hf_endpoint": address, "civitai_url": "http://localhost:9"}
         return Resolver(quick_config(folder, **addresses, store=store, **changes))
 

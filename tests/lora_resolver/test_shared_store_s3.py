@@ -1,4 +1,4 @@
-"""Workers that share a store in S3: each a process of its own, the store a server process that can be killed."""
+"""Workers that share a store in S3. Each is a separate process, and so is the store's server, which can be killed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def s3() -> Iterator[S3Server]:
 
 
 class Workers:
-    """Machines with nothing in common but the store."""
+    """Machines that share only the store."""
 
     def __init__(self, folder: Path, civitai: FaultyCivitai, s3: S3Server) -> None:
         self.folder = folder
@@ -63,7 +63,7 @@ class Workers:
         )
 
     def result(self, worker: subprocess.Popen[str]) -> dict[str, Any]:
-        """The one report, and what it printed into `printed`; no secret is in either."""
+        """Returns its report, and stores its error output in `printed`. Neither contains a secret."""
         out, err = worker.communicate(timeout=120)
         assert SECRET not in out + err
         assert TOKEN not in out + err
@@ -149,8 +149,8 @@ def test_the_server_dies_while_a_worker_reads(workers: Workers, ink: CatalogueEn
         second = workers.run("second", port=wire.port)
         assert wire.was_cut.is_set()
     assert (second["error"], second["from_store"], second["sha256"]) == (None, False, ink.sha256)
-    assert "cannot be reached" in " ".join(second["warnings"])
-    assert "cannot be reached" in workers.printed
+    assert "can't be reached" in " ".join(second["warnings"])
+    assert "can't be reached" in workers.printed
     assert workers.delivered() > 0
     left = {path.name for path in (workers.folder / "second" / "loras").rglob("*.tmp")}
     assert left == set()
@@ -183,7 +183,7 @@ def test_a_server_that_answers_nothing_costs_a_bounded_time(workers: Workers, in
     os.kill(workers.s3.process.pid, signal.SIGSTOP)
     second = workers.run("second")
     assert (second["error"], second["sha256"]) == (None, ink.sha256)
-    assert "does not answer" in " ".join(second["warnings"])
+    assert "doesn't respond" in " ".join(second["warnings"])
 
 
 def test_a_store_that_is_not_there_is_said_and_civitai_asked(workers: Workers, ink: CatalogueEntry) -> None:

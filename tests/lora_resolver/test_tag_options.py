@@ -1,4 +1,4 @@
-"""What a prompt's tag says of blocks and steps, and how a picture's record keeps it."""
+"""Blocks and steps in a prompt's tag, and how a picture's record stores them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_an_option_that_means_nothing_here_is_said_and_the_rest_is_added() -> No
 def test_letters_that_are_swept_are_refused_though_their_values_are_given() -> None:
     pasted = read_pasted("<lora:x:0.8:lbw=1,0,A,0,0,0,0,0,1,1,1,1;A=4>", FILES)
     assert not pasted.loras
-    assert "drawn or swept" in str(pasted.errors[0])
+    assert "random or swept" in str(pasted.errors[0])
 
 
 def test_a_record_keeps_steps_and_blocks() -> None:

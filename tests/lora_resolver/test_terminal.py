@@ -1,4 +1,4 @@
-"""The command line as somebody at a terminal meets it: bars, Ctrl-C, help."""
+"""The command line at a terminal: progress bars, Ctrl-C, help."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.lora_resolver.civitai_faults import FaultyCivitai
 
-pytestmark = pytest.mark.integration  # they start processes, or wait as long as a server makes them
+pytestmark = pytest.mark.integration  # they start processes, or wait for a stalled server
 
 INK = "civitai:120096@135931"
 
@@ -39,7 +39,7 @@ def environment(civitai: FaultyCivitai, tmp_path: Path) -> dict[str, str]:
 
 
 def at_a_terminal(environment: dict[str, str], *arguments: str) -> str:
-    """What a terminal shows."""
+    """The output that the terminal shows."""
     import fcntl
     import pty
     import termios
@@ -53,7 +53,7 @@ def at_a_terminal(environment: dict[str, str], *arguments: str) -> str:
         try:
             while chunk := os.read(terminal, 65536):
                 shown += chunk
-        except OSError:  # Linux's way to say that the other side is closed
+        except OSError:  # how Linux signals that the other side is closed
             pass
         assert process.wait() == 0
     os.close(terminal)
@@ -68,7 +68,7 @@ def test_bars_on_a_terminal(environment: dict[str, str], civitai: FaultyCivitai)
     assert "100%" in shown
     shown = at_a_terminal(environment, "verify")
     assert "100%" in shown
-    assert "1 file, 300.3 kB: all as recorded" in shown
+    assert "1 file, 300.3 kB: no problems found" in shown
 
 
 @posix

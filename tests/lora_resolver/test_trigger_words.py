@@ -1,4 +1,4 @@
-"""Where trigger words come from when the source names none."""
+"""Trigger words from other places if the source has none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def counted(tags: dict[str, object], pictures: int | None = 20, folder: str = "10_p1x") -> dict[str, str]:
-    """Metadata as sd-scripts writes them."""
+    """Metadata as sd-scripts writes it."""
     metadata = {"ss_tag_frequency": json.dumps({folder: tags})}
     if pictures is not None:
         metadata["ss_dataset_dirs"] = json.dumps({folder: {"n_repeats": 10, "img_count": pictures}})

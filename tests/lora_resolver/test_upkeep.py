@@ -1,4 +1,4 @@
-"""`python -m lora_resolver verify | list | prune`: the store after a while."""
+"""`python -m lora_resolver verify | list | prune`: maintaining the store."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LONG_AGO = time.time() - 7200
 
 @pytest.fixture(autouse=True)
 def loras(civitai: FaultyCivitai, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for downloads that the command line is set to."""
+    """The download folder that the command line uses."""
     monkeypatch.setenv("AIR_LORA_DIR", str(tmp_path / "loras"))
     monkeypatch.setenv("AIR_LORA_CIVITAI_URL", civitai.url)
     monkeypatch.setenv("AIR_LORA_SETTINGS", str(tmp_path / "none.json"))
@@ -44,7 +44,7 @@ def loras(civitai: FaultyCivitai, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def store(config: ResolverConfig) -> dict[str, Path]:
-    """Two LoRAs, downloaded."""
+    """Two downloaded LoRAs."""
     with_state_inside = config.with_changes(state_dir=None)
     resolved = Resolver(with_state_inside).resolve_all([INK, CHALK])
     return {str(lora.identifier): lora.path for lora in resolved}
@@ -80,7 +80,7 @@ def test_whatever_happened_to_a_file_is_named(command: Command, store: dict[str,
     path = store[INK]
     before = path.stat()
     content = bytearray(path.read_bytes())
-    content[-5] ^= 1  # one bit, and the clock turned back: as a failing disk does it
+    content[-5] ^= 1  # flips one bit and keeps the time, like a failing disk
     path.write_bytes(content)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     code, document = command("verify")
@@ -123,9 +123,9 @@ def test_verify_for_people(store: dict[str, Path], capsys: pytest.CaptureFixture
     out, err = capsys.readouterr()
     assert out.splitlines() == [
         f"ok          {store[INK]}",
-        "2 files, 300.3 kB: 1 not as recorded",
+        "2 files, 300.3 kB: 1 failed",
     ]
-    assert err.startswith(f"missing     {store[CHALK]} is gone.")
+    assert err.startswith(f"missing     {store[CHALK]} no longer exists.")
 
 
 # list
@@ -184,7 +184,7 @@ def test_the_list_for_people_holds_no_control_characters(
 
 
 def removed(document: dict[str, Any], loras: Path) -> dict[str, str]:
-    """Name inside the store → what it was."""
+    """Name in the store → kind of what was removed."""
     return {
         Path(each["path"]).relative_to(loras / "air").as_posix(): each["what"] for each in document["removed"]
     }
@@ -215,7 +215,7 @@ def test_what_was_left_behind_goes(command: Command, store: dict[str, Path], lor
     empty = loras / "air" / "civitai" / "5@5"
     empty.mkdir()
     os.utime(empty, (LONG_AGO, LONG_AGO))
-    (loras / "air" / "civitai" / "6@6").mkdir()  # a moment ago: somebody may be about to use it
+    (loras / "air" / "civitai" / "6@6").mkdir()  # new, so it might be about to be used
     temporary = store[CHALK].with_name(".chalk.air.json.abc123.tmp")
     temporary.write_bytes(b"12345")
     os.utime(temporary, (LONG_AGO, LONG_AGO))
@@ -248,7 +248,7 @@ def test_what_was_left_behind_goes(command: Command, store: dict[str, Path], lor
 @pytest.mark.parametrize("at_the_end", [False, True])
 def test_what_somebody_downloads_now_stays(command: Command, loras: Path, at_the_end: bool) -> None:
     target = leave_a_partial(loras)
-    if at_the_end:  # all of it is there, and about to get its name
+    if at_the_end:  # complete, and about to get its final name
         bytes_so_far = target.with_name("big.safetensors.air-part")
         bytes_so_far.rename(target.with_name("big.safetensors.c410b395.air-part"))
     lock = loras / "air" / ".locks" / "civitai+9@9+big.safetensors.lock"
@@ -265,7 +265,7 @@ def test_what_somebody_downloads_now_stays(command: Command, loras: Path, at_the
 def test_only_what_something_needs_is_kept(
     command: Command, store: dict[str, Path], loras: Path, tmp_path: Path
 ) -> None:
-    own = write_safetensors(loras / "air" / "own.safetensors", 400)  # not on record
+    own = write_safetensors(loras / "air" / "own.safetensors", 400)  # without a record
     workflow = tmp_path / "workflow.json"
     array = json.dumps([{"model": INK, "enabled": False}])
     workflow.write_text(json.dumps({"1": {"class_type": "AirLoraApply", "inputs": {"lora": array}}}))
@@ -342,16 +342,17 @@ def test_prune_for_people(loras: Path, capsys: pytest.CaptureFixture[str]) -> No
     target = leave_a_partial(loras)
     assert main(["prune"]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[0] == f"{target}.air-part  (left by an interrupted download, 5.0 kB)"
-    assert out[-1].endswith("and 1 folder went: 5.0 kB")
+    assert out[0] == f"{target}.air-part  (interrupted download, 5.0 kB)"
+    assert out[-1].startswith("Removed ")
+    assert out[-1].endswith(" and 1 folder: 5.0 kB")
     assert main(["prune"]) == 0
-    assert capsys.readouterr().out == "There is nothing to remove.\n"
+    assert capsys.readouterr().out == "Nothing to remove.\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows tells a broken pipe in other ways")
 def test_output_that_nobody_reads_is_no_crash() -> None:
     reader, writer = os.pipe()
-    os.close(reader)  # as `| head` does when it has seen enough
+    os.close(reader)  # as `| head` does when it has enough lines
     run = subprocess.run(
         [sys.executable, "-m", "lora_resolver", "list"],
         cwd=ROOT,

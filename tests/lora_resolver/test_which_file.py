@@ -1,4 +1,4 @@
-"""Which file of a CivitAI version is taken, and what is said where the user did not tell which."""
+"""Which file of a CivitAI version is chosen, and what is reported if the user didn't specify one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lora_resolver.config import ResolverConfig
     from tools.civitai_server import Exchange
 
-# File id → name, type and metadata, as CivitAI gives them. Each is a file of its own.
+# File ID → name, type, and metadata, as CivitAI returns them. Each one is a separate file.
 FILES: dict[int, tuple[str, str, dict[str, str]]] = {
     501: ("motion_high.safetensors", "Model", {"format": "SafeTensor", "size": "full", "fp": "fp16"}),
     502: ("motion_low.safetensors", "Model", {"format": "SafeTensor", "size": "full", "fp": "fp16"}),
@@ -29,7 +29,7 @@ FILES: dict[int, tuple[str, str, dict[str, str]]] = {
 
 
 class CivitaiOfPairs(CivitaiServer):
-    """Version 20 of model 10 has several files; version 21 is gone; 22 doesn't say its model; 23 is blocked here."""
+    """Version 20 of model 10 has several files; 21 is gone; 22 doesn't contain its model; 23 is blocked here."""
 
     def __init__(self, folder: Path) -> None:
         self.files = {
@@ -126,7 +126,7 @@ def test_files_that_nothing_tells_apart_are_told(config: ResolverConfig) -> None
         ("civitai:10@20?fp=fp32", set()),
         ("civitai:10@20+502", set()),
     ):
-        for _ in range(2):  # downloaded, then from the disk
+        for _ in range(2):  # downloads it, then reads it from the disk
             lora = Resolver(config).resolve(text)
             said = " ".join(lora.warnings)
             assert {number for number in FILES if f"civitai:10@20+{number} " in said} == told, text

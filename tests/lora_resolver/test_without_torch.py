@@ -1,4 +1,4 @@
-"""Every sub-command in a Python that has nothing of ComfyUI's: what an image build or a script has."""
+"""Every subcommand in a Python without ComfyUI's packages, as in an image build or a script."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORBIDDEN = "aiohttp comfy comfy_api folder_paths numpy PIL pydantic safetensors
 INK = "civitai:120096@135931"
 HUGGING_FACE = "huggingface:ink-org/ink@main/ink.safetensors"
 
-# Runs each line of arguments in turn, and prints the exit statuses at the end.
+# Runs each list of arguments, and prints the exit statuses at the end.
 CHILD = f"""
 import json, sys
 sys.modules.update(dict.fromkeys({FORBIDDEN!r}))  # importing one of these is an ImportError
@@ -37,7 +37,7 @@ print(json.dumps([main(line) for line in json.load(sys.stdin)]))
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[HuggingFaceServer]:
     file = write_safetensors(tmp_path / "served" / "hub.safetensors", 4_000, seed=5)
-    # A small file in the repository itself: large ones lie on another host, and two on loopback are one too many.
+    # A small file in the repository itself, because large ones need a second loopback host, and only one is allowed.
     repository = Repository("ink-org/ink", {"ink.safetensors": file}, in_git=frozenset({"ink.safetensors"}))
     with HuggingFaceServer([repository]) as server:
         yield server

@@ -1,4 +1,4 @@
-"""Work side by side: in turns, and ended by whoever waits for it."""
+"""Concurrent work: run in turns, and stopped when the caller stops waiting for it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_many_tasks_take_turns_and_keep_their_order() -> None:
         with lock:
             running += 1
             most = max(most, running)
-        together.wait(timeout=20)  # so many do run at once
+        together.wait(timeout=20)  # that many do run at the same time
         with lock:
             running -= 1
         return tracker.read().identifier

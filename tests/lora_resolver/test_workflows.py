@@ -1,4 +1,4 @@
-"""What names LoRAs: arrays, requests, workflows in both formats, and the files that ComfyUI saves them in."""
+"""Finding LoRAs in arrays, requests, workflows in both formats, and the files that ComfyUI saves them in."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"))
 
 
 def told(found: NamedLoras) -> list[str]:
-    """`civitai:1@2 at node 4, lora[0].model`, with a minus in front where it is not needed."""
+    """`civitai:1@2 at node 4, lora[0].model`, with a leading minus if it isn't needed."""
     return [f"{'' if each.needed else '-'}{each.identifier} at {each.place}" for each in found.loras]
 
 
@@ -310,7 +310,7 @@ def test_a_text_from_outside_a_subgraph() -> None:
     assert loras(canvas(text, wired, links=[[5, 2, 0, 12, 0, "STRING"]], subgraphs=[definition])) == [
         "civitai:1@2 at node 12:7, lora[0].model"
     ]
-    # Not wired: the subgraph's own node shows the widget, and each one has its own value.
+    # Not connected: the subgraph node shows the widget, and each of these nodes has its own value.
     shown = [{"name": "styles", "link": None, "widget": {"name": "styles"}}]
     one = node(12, "sub", ('[{"model": "civitai:1@2"}]',), shown)
     properties = {"proxyWidgets": [["7", "on_mismatch"], ["-1", "styles"]]}
@@ -379,7 +379,7 @@ def latent() -> bytes:
 
 
 def film() -> bytes:
-    """As comfy_extras/nodes_video.py and comfy_api's VideoFromComponents write it."""
+    """As written by comfy_extras/nodes_video.py and comfy_api's VideoFromComponents."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4", options={"movflags": "use_metadata_tags"}) as output:
         output.metadata["workflow"] = json.dumps(CANVAS)

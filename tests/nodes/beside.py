@@ -1,4 +1,4 @@
-"""Pictures with LoRAs beside their layers, ours and ComfyUI's own, for the tests of bypass."""
+"""Pictures with bypass LoRAs, ours and ComfyUI's own, for the tests of bypass."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CPU = torch.device("cpu")
 FP32 = {"model_options": {"dtype": torch.float32}}
 CLOSE = 2e-5
-"""Of the largest number, in fp32: products in another order."""
+"""The tolerance relative to the largest number, in fp32, because products are computed in another order."""
 KINDS = ("lora", "tucker", "dora", "loha", "lokr")
 
 
@@ -37,7 +37,7 @@ def noise(model: Any) -> torch.Tensor:
 
 
 def picture(model: Any, hooks: Any = None, **options: Any) -> torch.Tensor:
-    """What a KSampler makes of it: loaded by ComfyUI's own management."""
+    """Samples a picture with a KSampler. ComfyUI's own memory management loads the model."""
     width = model.model.model_config.unet_config["context_dim"]
     words = [
         [
@@ -61,7 +61,7 @@ def assert_close(first: torch.Tensor, second: torch.Tensor, tolerance: float = C
 
 
 def calculated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The weights that are patched from now on."""
+    """Records the weights that are patched from now on."""
     keys: list[str] = []
     calculate = comfy.lora.calculate_weight
 
@@ -74,7 +74,7 @@ def calculated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def core_bypass(model: Any, lora: WeightedLora) -> Any:
-    """ComfyUI's own bypass loader, where this ComfyUI has one."""
+    """ComfyUI's own bypass loader, or None if this ComfyUI has none."""
     if not hasattr(comfy.sd, "load_bypass_lora_for_models"):
         return None
     file = comfy.utils.load_torch_file(str(lora.path))
@@ -98,7 +98,7 @@ STEPS = {"ours": ours_bypass, "ours patched": ours_patch, "core": core_patch, "c
 
 
 def make_loras(folder: Path) -> list[WeightedLora]:
-    """One of each kind, with what convolutions, text encoders and alphas there are."""
+    """Creates one LoRA of each kind, with convolutions, text encoders, and alphas where the kind has them."""
     modules = lora_files.modules_of("sd15")
     convolutions = {name: module for name, module in modules.items() if len(module.shape) == 4}
     strengths = (0.8, -0.5, 0.4, 0.3, 0.6)

@@ -1,4 +1,4 @@
-"""Tiny checkpoints, loaded as ComfyUI's own loaders do."""
+"""Tiny checkpoints, loaded with ComfyUI's own loaders."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def load(folder: Path, checkpoint: str, **options: Any) -> tuple[Any, Any]:
-    """MODEL and CLIP, the latter None for a diffusion model alone. `options` are those of ComfyUI's loader."""
+    """Returns MODEL and CLIP (None for a diffusion model alone). `options` are those of ComfyUI's loader."""
     path = make_checkpoints(folder, [checkpoint])[checkpoint]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ComfyUI's own, while it loads
+        warnings.simplefilter("ignore")  # ComfyUI's own warnings while it loads
         if path.parent.name == "diffusion_models":
             return comfy.sd.load_diffusion_model(str(path), **options), None
         return comfy.sd.load_checkpoint_guess_config(str(path), output_vae=False, **options)[:2]

@@ -1,4 +1,4 @@
-"""Imports the pack as ComfyUI does, under another name, beside the real ComfyUI's modules, on the CPU."""
+"""Imports the pack as ComfyUI does, under another name, together with the real ComfyUI's modules, on the CPU."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 def _import_comfyui() -> None:
-    # First on the path: ComfyUI's own module `nodes` must not be our folder of that name.
+    # First on the path, so that `nodes` is ComfyUI's own module and not our folder with that name.
     sys.path.insert(0, str(comfyui_path()))
     arguments, sys.argv = sys.argv, ["comfyui", "--cpu"]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of ComfyUI's dependencies, which are not ours to mend
+            warnings.simplefilter("ignore")  # from ComfyUI's dependencies, which we can't fix
             import comfy.options
 
             comfy.options.enable_args_parsing()
-            import comfy.sd  # loads all that the tests use, while its warnings are quiet
+            import comfy.sd  # loads everything that the tests use while warnings are suppressed
     finally:
         sys.argv = arguments
 
@@ -41,7 +41,7 @@ def _import_pack() -> None:
     assert spec.loader
     pack = importlib.util.module_from_spec(spec)
     sys.modules["air_lora_pack"] = pack
-    # One copy of the resolver: two would have two error classes that do not catch each other.
+    # One copy of the resolver, because two would have separate error classes that don't catch each other.
     sys.modules["air_lora_pack.lora_resolver"] = lora_resolver
     spec.loader.exec_module(pack)
 
@@ -52,7 +52,7 @@ _import_pack()
 
 @pytest.fixture
 def as_comfyui_runs_nodes() -> Iterator[None]:
-    """Its executor does the same around each node."""
+    """Does the same around each test as ComfyUI's executor does around each node."""
     import torch
 
     with torch.inference_mode():
@@ -61,5 +61,5 @@ def as_comfyui_runs_nodes() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For the checkpoints and the LoRAs of a module."""
+    """A folder for the checkpoints and LoRAs of a module."""
     return tmp_path_factory.mktemp("models")

@@ -1,4 +1,4 @@
-"""ComfyUI's model classes with the settings of the published models, to be built at full size without memory."""
+"""ComfyUI's model classes with the settings of the published models, to build them at full size without memory."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def mmdit(depth: int, **more: Any) -> dict[str, Any]:
     return shape | {"depth": depth, "context_embedder_config": embedder} | more
 
 
-# What → (family, variant in our table, ComfyUI's class, its settings).
+# Model → (family, variant in our table, ComfyUI's class, its settings).
 MODELS: dict[str, tuple[str, str, Any, dict[str, Any]]] = {
     "SD 1.5": (
         "sd1",
@@ -306,12 +306,12 @@ MODELS: dict[str, tuple[str, str, Any, dict[str, Any]]] = {
 }
 
 
-# Models that `MODELS` doesn't have: our table has no row of this size for them, or not every ComfyUI has their class.
+# Models that aren't in `MODELS`, because our table has no row of this size or not every ComfyUI has their class.
 OTHERS: dict[str, tuple[str, str, Any, dict[str, Any]]] = {}
 
 
 def _add(name: str, family: str, module: str, cls: str, settings: dict[str, Any], variant: str = "") -> None:
-    """A model whose class not every ComfyUI has; what it is built with by default is the published size."""
+    """Adds a model whose class not every ComfyUI has. The class's defaults are the published size."""
     try:
         made = getattr(import_module(f"comfy.ldm.{module}"), cls)
     except (ImportError, AttributeError):
@@ -460,14 +460,14 @@ _add("Wan 2.2 S2V", "wan_14b", "wan.model", "WanModel_S2V", WAN14)
 _add("HuMo", "wan_14b", "wan.model", "HumoWanModel", WAN14 | {"in_dim": 36})
 _add("SCAIL", "wan_14b", "wan.model", "SCAILWanModel", WAN14 | {"in_dim": 36})
 
-# What newer ComfyUI asks for beside the settings above.
+# Further settings that newer ComfyUI requires.
 NEWER = {"txt_ids_dims": [], "vec_in_dim": None, "meanflow_sum": False, "use_x0": True}
 NEWER |= {"use_sequential_txt_ids": False}
 
 
 @cache
 def weights_of(model: str) -> dict[str, torch.Tensor]:
-    """The weights of one of MODELS or OTHERS, at full size on no device."""
+    """The weights of a model in MODELS or OTHERS, at full size on the meta device."""
     _, _, make, arguments = (MODELS | OTHERS)[model]
     parameters = getattr(import_module(make.__module__), f"{make.__name__}Params", None)
     if parameters is not None:
@@ -479,6 +479,6 @@ def weights_of(model: str) -> dict[str, torch.Tensor]:
             return dict(make(**arguments, device="meta").state_dict())
     except (
         RuntimeError
-    ):  # it reads a number that it has just computed; memory that nobody writes to takes no room
+    ):  # it reads a value that it computes, which meta tensors don't have; unwritten memory takes no space
         built = make(**arguments, device="cpu").state_dict()
         return {name: torch.empty_like(weight, device="meta") for name, weight in built.items()}

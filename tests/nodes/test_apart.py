@@ -1,4 +1,4 @@
-"""Two LoRAs that compete leave each other blocks: each keeps where it has more of its own change."""
+"""Separating two competing LoRAs: each keeps the blocks where more of its own change is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STRENGTHS = {
 
 
 def apart(entries: tuple[LoraEntry, ...], cosine: float) -> dict[str, Any]:
-    """Model → blocks, where the first two compete."""
+    """Model → blocks, if the first two compete."""
     names = [str(each.identifier) for each in entries]
     by_block = [STRENGTHS[name] for name in names]
     cosines = [[cosine if "civitai:5@6" not in (one, other) else 0.0 for other in names] for one in names]

@@ -1,4 +1,4 @@
-"""Arrays on a real, tiny SD 1.5: what becomes of its weights."""
+"""Arrays on a real, tiny SD 1.5: the resulting weights."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ pytestmark = pytest.mark.integration
 
 Pair = tuple[Any, Any]
 
-# ComfyUI makes this weight without a value where a checkpoint lacks it, as SD 1.5's do: what lay in memory, maybe NaN.
+# If a checkpoint lacks this weight, as SD 1.5's do, ComfyUI doesn't initialize it: it has old memory, which can be NaN.
 WITHOUT_VALUE = "clip_l.transformer.text_projection.weight"
 TEXT_LAYERS = 2
-"""Twelve would change nothing but the time."""
+"""Twelve would only take longer."""
 MODULES = {
     name: module
     for name, module in lora_files.modules_of("sd15").items()
@@ -37,7 +37,7 @@ MODULES = {
 
 @pytest.fixture(scope="module")
 def checkpoint(folder: Path) -> Pair:
-    """MODEL and CLIP, as Load Checkpoint gives them."""
+    """MODEL and CLIP, as Load Checkpoint returns them."""
     return load(folder, "sd15", te_model_options={"clip_l_model_config": {"num_hidden_layers": TEXT_LAYERS}})
 
 
@@ -58,8 +58,8 @@ def weighted(path: Path, place: str, strength: float, clip_strength: float | Non
 
 
 def weights(patcher: Any) -> dict[str, torch.Tensor]:
-    """All weights as they are while the patcher is in use; it is put back after."""
-    # On a CPU a text encoder counts as patched from its loading on; ComfyUI unpatches first, as here.
+    """All weights while the patcher is in use. It is unpatched afterwards."""
+    # On a CPU, a text encoder counts as patched as soon as it is loaded. ComfyUI unpatches it first, as here.
     patcher.unpatch_model(device_to=torch.device("cpu"))
     patcher.patch_model(device_to=torch.device("cpu"))
     try:
@@ -114,7 +114,7 @@ def test_the_weights_are_those_of_chained_core_loaders_within_rounding(
     for mine, core in ((weights(ours.model), weights(model)), (of_clip(ours.clip), of_clip(clip))):
         for name, tensor in core.items():
             difference = (mine[name].float() - tensor.float()).abs()
-            # fp16 weights: one rounding apart at most, at the weight's own size.
+            # fp16 weights: at most one rounding apart, at the weight's own magnitude.
             allowed = torch.finfo(torch.float16).eps * tensor.float().abs() + 1e-7
             assert (difference <= allowed).all(), name
     changed = [name for name, tensor in weights(ours.model).items() if not torch.equal(tensor, base[name])]

@@ -1,6 +1,6 @@
-"""Our table of architectures against ComfyUI's own models: their modules, their sizes, and what ComfyUI detects.
+"""Our table of architectures compared with ComfyUI's own models: their modules, sizes, and ComfyUI's detection.
 
-Every model is built at its full size without memory (torch's meta device), so that nothing is sampled or skipped.
+Every model is built at its full size without memory (on torch's meta device), so no model has to be left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.nodes.full_size_models import MODELS, OTHERS, weights_of
 
 pytestmark = pytest.mark.integration
 
-# What tells these from their like is in no weight of theirs that a LoRA changes.
+# Nothing in the weights that a LoRA changes distinguishes these from similar models.
 SEVERAL = {"Cosmos-Predict2 2B": {"cosmos_predict2", "anima"}}
 FORMS = {
     "kohya": ("lora_unet_", ".lora_down.weight", ".lora_up.weight"),
@@ -30,7 +30,7 @@ FORMS = {
     "PEFT": ("base_model.model.", ".lora_A.default.weight", ".lora_B.default.weight"),
     "bare": ("", ".lora_down.weight", ".lora_up.weight"),
 }
-# No trainer flattens ComfyUI's names of these models: kohya's kind flattens Tencent's.
+# No trainer flattens ComfyUI's names of these models. kohya-style trainers flatten Tencent's names.
 NOT_WRITTEN = {("HunyuanVideo", "kohya"), ("HunyuanImage", "kohya")}
 
 
@@ -38,7 +38,7 @@ _NO_MODULE = re.compile(r"embedding\.|embeddings\.|embs|embed_tokens|cond_type|p
 
 
 def modules_of(model: str) -> dict[str, tuple[int, ...]]:
-    """The weights that a LoRA may change: matrices and convolutions, by module name."""
+    """The weights that a LoRA can change: matrices and convolutions, by module name."""
     return {
         name.removesuffix(".weight"): tuple(weight.shape)
         for name, weight in weights_of(model).items()
@@ -64,7 +64,7 @@ def test_the_table_has_every_module_of_the_model_at_its_size(model: str) -> None
         for number, row in enumerate(index.rows)
         if row.family == family and (row.variant == variant or not variant or variant == "SSD-1B")
     }
-    if not rows:  # one that is asked only where no other row has all of a file's modules
+    if not rows:  # a last resort, used only if no other row has all of a file's modules
         index = index.last_resort
         rows = {number for number, row in enumerate(index.rows) if row.family == family}
     groups = read_weights(modules_of(model), index).groups
@@ -124,7 +124,7 @@ def diffusers_names(model: str) -> dict[str, Any]:
 @pytest.mark.parametrize("model", ["SD 1.5", "SDXL", "SD 3 medium", "SD 3.5 large", "FLUX.1 dev", "AuraFlow"])
 def test_diffusers_names_of_every_module(model: str) -> None:
     family, weights = MODELS[model][0], weights_of(model)
-    known: dict[str, bool] = {}  # a weight → whether any of its names is of the family
+    known: dict[str, bool] = {}  # a weight → whether any of its names is detected as the family
     for name, target in diffusers_names(model).items():
         native, part = (target, None) if isinstance(target, str) else target[:2]
         if native not in weights or not name.endswith(".weight") or weights[native].ndim < 2:
@@ -135,6 +135,6 @@ def test_diffusers_names_of_every_module(model: str) -> None:
         header = lora(
             {name.removesuffix(".weight"): tuple(shape)}, "transformer.", ".lora_A.weight", ".lora_B.weight"
         )
-        # ComfyUI gives FLUX.1's feed-forward the names of FLUX.2 as well, which no file has.
+        # ComfyUI also gives FLUX.1's feed-forward layers the names of FLUX.2, which don't occur in files.
         known[native] = known.get(native, False) or family in detect_architecture(header).families
     assert [native for native, found in known.items() if not found] == []

@@ -1,4 +1,4 @@
-"""Apply LoRA Array before and behind ComfyUI's own LoRA nodes: Load LoRA, its rows, and the loader in bypass mode."""
+"""Apply LoRA Array before and after ComfyUI's own LoRA nodes: Load LoRA, its rows, and the loader in bypass mode."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def ours(model: Any, lora: WeightedLora) -> Any:
 
 
 def core(model: Any, lora: WeightedLora) -> Any:
-    """What Load LoRA does, and each row of Load LoRA Model, one after the other."""
+    """Does what Load LoRA does, and what each row of Load LoRA Model does in turn."""
     file = comfy.utils.load_torch_file(str(lora.path))
     return comfy.sd.load_lora_for_models(model, None, file, lora.model_strength, 0)[0]
 
@@ -55,7 +55,7 @@ def bypass(model: Any, lora: WeightedLora) -> Any:
 
 
 def step(patcher: Any) -> torch.Tensor:
-    """What one step of the UNet gives while the patcher is in use; it is put back after."""
+    """The output of one UNet step while the patcher is in use. It is unpatched afterwards."""
     x, timestep = torch.randn(1, 4, 8, 8, generator=torch.manual_seed(1)), torch.tensor([500.0])
     context = torch.randn(1, 77, 768, generator=torch.manual_seed(2))
     patcher.patch_model(device_to=CPU)

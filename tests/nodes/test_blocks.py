@@ -1,4 +1,4 @@
-"""Block weights on loaded models: each factor lands on the model's own weights, whatever the file calls them."""
+"""Block weights on loaded models: each factor applies to the model's own weights, whatever the file's names are."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ WAN = names({"blocks": 30}, "head.head")
 
 
 def factors(blocks: BlockWeights, model: list[str]) -> dict[str, float]:
-    """Factor of each block's first weight, and of what lies outside, as a whole table."""
+    """The factors of each block's first weight and of the other weights, as a complete table."""
     found = block_factors(blocks, model, WORDS)
     return {name: found.get(name, 1.0) for name in (*model, *WORDS)}
 
@@ -165,7 +165,7 @@ def test_the_rows_of_a_checkpoint_s_header() -> None:
     [("lora", "patch"), ("lora", "bypass"), ("lokr", "patch"), ("lokr", "bypass"), ("loha", "patch")],
 )
 def test_a_block_s_weights_change_by_its_factor(folder: Path, kind: str, apply_as: str) -> None:
-    """In every kind, patched or beside: a whole array of one entry, against its parts at weights of their own."""
+    """For every kind, patched and bypassed: a whole array of one entry compared with its parts at their own weights."""
     model = load(folder, "sd15", model_options={"dtype": torch.float32})[0]
     path = lora_files.write_lora(
         folder / f"blocks-{kind}.safetensors", lora_files.modules_of("sd15"), kind=kind
@@ -186,7 +186,7 @@ def test_a_block_s_weights_change_by_its_factor(folder: Path, kind: str, apply_a
 
 
 def weights_of(model: Any) -> dict[str, torch.Tensor]:
-    """As merging nodes ask for them: all patches and all that is beside."""
+    """The weights as merging nodes read them, with all patches and bypass LoRAs."""
     found = {}
     for name, patches in model.get_key_patches("diffusion_model.").items():
         weight, convert = patches[0]

@@ -1,4 +1,4 @@
-"""LoRAs beside their layers: the same picture as with patched weights, in every order, and nothing left behind."""
+"""Bypass LoRAs: the same picture as with patched weights, in every order, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_text_encoder_too(sd15: tuple[Any, Any], loras: list[WeightedLora]) 
     expected = words(applied(sd15, loras[:2], bypass=False).clip)
     assert_close(
         words(applied(sd15, loras[:2]).clip), expected, 2e-3
-    )  # its weights are fp16, and rounded when patched
+    )  # its fp16 weights are rounded when they are patched
     assert not torch.allclose(expected, before, atol=1e-4)
     assert torch.equal(words(sd15[1]), before)
 
@@ -112,7 +112,7 @@ def test_the_report_says_what_was_patched_and_why(sd15: tuple[Any, Any], loras: 
     assert of["lora"].patched == {}
     assert of["tucker"].patched == {}
     assert of["lora"].bypassed == application.entries[0].weights
-    lokr = of["lokr"]  # where it is cheap beside the layer
+    lokr = of["lokr"]  # for layers where it is cheap as a bypass
     assert lokr.patched == {}
     assert lokr.bypassed > 0
     for kind in ("dora", "loha"):
@@ -127,7 +127,7 @@ def test_nothing_to_bypass_is_an_error(sd15: tuple[Any, Any], loras: list[Weight
     assert raised.value.code == "nothingToBypass"
 
 
-# ---- beside others
+# ---- with other nodes
 
 
 @pytest.mark.parametrize("run_between", [False, True], ids=["one run", "a run after each"])
@@ -135,12 +135,12 @@ def test_nothing_to_bypass_is_an_error(sd15: tuple[Any, Any], loras: list[Weight
 def test_with_another_loader_before_or_after(
     sd15: tuple[Any, Any], loras: list[WeightedLora], names: tuple[str, str], run_between: bool
 ) -> None:
-    """A model that is in use is cloned by whoever comes next, and taken out of use by the clone."""
+    """The next node clones a model that is in use, and the clone ends its use."""
     plain = picture(sd15[0])
     model, expected = sd15[0], sd15[0]
     for name, lora in zip(names, loras):
         made = STEPS[name](model, lora)
-        if made is None:  # this ComfyUI has none
+        if made is None:  # this ComfyUI has no such loader
             made = core_patch(model, lora)
         model, expected = made, core_patch(expected, lora)
         if run_between:
@@ -153,7 +153,7 @@ def test_with_another_loader_before_or_after(
 def test_a_clone_that_was_made_while_it_was_in_use_and_is_let_go(
     sd15: tuple[Any, Any], loras: list[WeightedLora]
 ) -> None:
-    """It says that it is in use, and takes itself out at its end."""
+    """The clone is marked as in use, and is ejected when it is deleted."""
     plain = picture(sd15[0])
     model = applied(sd15, loras[:1]).model
     expected = picture(model)
@@ -185,13 +185,13 @@ def test_factors_of_arrays_that_nobody_uses_are_let_go(
     first, second = factors(loras[:1]), factors(loras[:2])
     gc.collect()
     assert first() is None
-    assert second() is not None  # of the latest: a changed weight takes them again
+    assert second() is not None  # those of the latest array stay, for when a weight changes
 
 
 def test_a_load_that_fails_leaves_nothing(
     sd15: tuple[Any, Any], loras: list[WeightedLora], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ComfyUI unloads the model and then asks for its injections all the same."""
+    """ComfyUI unloads the model, and then still requests its injections."""
     plain, model = picture(sd15[0]), applied(sd15, loras[:1]).model
 
     def fails(*_: Any, **__: Any) -> None:
@@ -210,7 +210,7 @@ def test_a_clone_outlives_what_it_was_cloned_from(sd15: tuple[Any, Any], loras: 
     plain, model = picture(sd15[0]), applied(sd15, loras[:1]).model
     expected = picture(core_patch(core_patch(sd15[0], loras[0]), loras[1]))
     picture(model)
-    clone = model.clone()  # of a model in use
+    clone = model.clone()  # clones a model in use
     assert torch.equal(picture(sd15[0]), plain)
     later = core_patch(clone, loras[1])
     clone.get_key_patches()
@@ -232,7 +232,7 @@ def test_a_changed_strength_patches_nothing_of_what_is_patched_beside_it(
 
 
 def test_patched_first_and_bypassed_then(sd15: tuple[Any, Any], folder: Path) -> None:
-    """A file with biases is patched in part either way: what the first array patched is not what the second leaves."""
+    """A file with biases is always patched in part, and the two arrays patch different parts."""
     modules = lora_files.modules_of("sd15")
     low_rank, whole = (
         load_file(lora_files.write_lora(folder / f"part-{kind}.safetensors", modules, kind=kind, seed=9))
@@ -252,7 +252,7 @@ def test_patched_first_and_bypassed_then(sd15: tuple[Any, Any], folder: Path) ->
 def test_each_side_s_choice_is_in_the_report(
     sd15: tuple[Any, Any], loras: list[WeightedLora], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where MODEL is quantized and CLIP is not, `auto` patches one of them."""
+    """If MODEL is quantized and CLIP isn't, `auto` patches only one of them."""
     from air_lora_pack.nodes.patching import application as module
 
     choices = iter([Choice(True, "it is quantized"), Choice(False, "it stays in memory")])
@@ -276,7 +276,7 @@ def test_a_weight_hook_beside_it(sd15: tuple[Any, Any], loras: list[WeightedLora
 
 
 def test_a_compiled_model(folder: Path, loras: list[WeightedLora]) -> None:
-    """A changed `forward` is compiled again; what hooks of torch add is not seen by a compiled model."""
+    """A changed `forward` is compiled again. A compiled model ignores torch's hooks that are added later."""
     model = load(folder, "sd15", **FP32)[0]
     compiled = ours_bypass(model, loras[0]).clone()
     set_torch_compile_wrapper(model=compiled, backend="eager")
@@ -284,7 +284,7 @@ def test_a_compiled_model(folder: Path, loras: list[WeightedLora]) -> None:
 
 
 def test_what_does_not_fit_into_memory(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
-    """Half of the weights stay where they are, and are brought for each forward."""
+    """Half of the weights stay where they are, and are loaded for each forward."""
     plain, model = picture(sd15[0]), applied(sd15, [loras[0], loras[2]]).model
     expected = picture(model)
     comfy.model_management.unload_all_models()
@@ -299,7 +299,7 @@ def test_what_does_not_fit_into_memory(sd15: tuple[Any, Any], loras: list[Weight
 def test_what_is_reserved_has_room_for_the_factors(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
     application = applied(sd15, loras[:1])
     numbers = sum(
-        2 * up.numel() + down.numel()  # once as they are, once at the strengths of the moment
+        2 * up.numel() + down.numel()  # once as they are, once at the current strengths
         for up, down in _factors_of(application.entries[0].fit.diffusion.patches)
     )
     assert application.model.model_size() - sd15[0].model_size() == 4 * numbers
@@ -342,7 +342,7 @@ def test_what_is_kept_for_the_device_is_given_back(sd15: tuple[Any, Any], loras:
     seen: list[bool] = []
     picture(model, callback=lambda *_: seen.append(kept()))
     assert all(seen)
-    model.detach()  # as ComfyUI does when it unloads one; newer ones unload nothing on a CPU
+    model.detach()  # as ComfyUI does when it unloads a model; newer ones don't unload on a CPU
     assert not kept()
     layers = [comfy.utils.get_attr(model.model, path) for path in injection.layers]
     assert not [layer for layer in layers if hasattr(layer.forward, "dispatcher")]
@@ -354,7 +354,7 @@ def test_what_is_kept_for_the_device_is_given_back(sd15: tuple[Any, Any], loras:
 def test_every_layer_gives_what_it_gives_with_the_patched_weight(
     folder: Path, checkpoint: str, naming: str
 ) -> None:
-    """Diffusers' names are of projections that the model has fused: slices of its layers."""
+    """Diffusers' names are for projections that the model has fused, so they are slices of its layers."""
     options = {"model_options": {"dtype": torch.float32}}
     model = load(folder, checkpoint, **options)[0]
     path = folder / f"layers_{checkpoint}_{naming}.safetensors"

@@ -1,4 +1,4 @@
-"""What `auto` goes by: what a bypass costs on a device, measured once, kept in the settings, and set there by hand."""
+"""How `auto` decides: by a device's bypass cost, which is measured once and stored in the settings, or set by hand."""
 
 from __future__ import annotations
 

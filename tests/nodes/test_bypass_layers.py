@@ -1,4 +1,4 @@
-"""The formula of a bypass, on single layers: y + Σ sᵢ·Bᵢ(Aᵢx) is what a layer gives with the product in its weight."""
+"""The bypass formula on single layers: y + Σ sᵢ·Bᵢ(Aᵢx) equals the layer's output with the product in its weight."""
 
 from __future__ import annotations
 

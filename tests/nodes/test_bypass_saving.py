@@ -1,4 +1,4 @@
-"""Models with LoRAs beside their layers, saved, merged and subtracted: what is read of them has the LoRAs in it."""
+"""Models with bypass LoRAs that are saved, merged, and subtracted: the results include the LoRAs."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_what_is_saved_has_the_text_encoder_s_too(
 
 
 def test_a_text_encoder_is_let_go_at_once(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
-    """No cycle waits for the garbage collector: ComfyUI counts on it where it makes room."""
+    """It isn't in a reference cycle, because ComfyUI expects it to be freed immediately when it needs memory."""
     gc.collect()
     gc.disable()
     try:
@@ -113,7 +113,7 @@ def test_after_it_was_saved_it_is_beside_the_layers_again(
 
 
 def test_the_difference_of_two_models(sd15: tuple[Any, Any], loras: list[WeightedLora]) -> None:
-    """As Extract and Save LoRA takes it: with a factor of one, which scales nothing."""
+    """As for Extract and Save LoRA, with a factor of one, which scales nothing."""
     ours, expected = (
         ModelSubtract().merge(add(sd15[0], loras[0]), sd15[0], 1.0)[0] for add in (ours_bypass, core_patch)
     )
@@ -140,7 +140,7 @@ def other(folder: Path) -> Any:
 def test_merged_with_another_model(
     sd15: tuple[Any, Any], other: Any, loras: list[WeightedLora], where: str
 ) -> None:
-    """A merge scales what the one has and takes what the other has: LoRAs beside the layers, too."""
+    """A merge scales one model and adds the other, and the same applies to bypass LoRAs."""
 
     def merged(add: Any) -> Any:
         one, two = sd15[0], other
@@ -153,7 +153,7 @@ def test_merged_with_another_model(
 
     expected = picture(merged(core_patch))
     assert_close(picture(merged(ours_bypass)), expected, 1e-4)
-    clone = ours_bypass(sd15[0], loras[0]).clone()  # what stands between them, such as a changed sampling
+    clone = ours_bypass(sd15[0], loras[0]).clone()  # another node in between, such as a changed sampling
     again = ModelMergeSimple().merge(clone, other, 0.6)[0]
     assert_close(
         picture(again), picture(ModelMergeSimple().merge(core_patch(sd15[0], loras[0]), other, 0.6)[0]), 1e-4

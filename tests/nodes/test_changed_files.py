@@ -1,4 +1,4 @@
-"""What happens to a file after it was checked: neither another file's weights, nor the end of ComfyUI."""
+"""Files that change after they were checked: no other file's weights are used, and ComfyUI doesn't crash."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.integration
 
 
 def overwrite(path: Path, other: Path) -> None:
-    """As a trainer that saves a new epoch over the old one: the same file, other bytes."""
+    """As a trainer does that saves a new epoch over the old one: the same file with other bytes."""
     with path.open("r+b") as file:
         file.write(other.read_bytes())
 
@@ -50,7 +50,7 @@ def delete(path: Path, _: Path) -> None:
 
 
 def overwrite_and_hide(path: Path, other: Path) -> None:
-    """With the old time of writing, as some tools that synchronise folders keep it."""
+    """Keeps the old modification time, as some folder synchronisation tools do."""
     before = path.stat()
     overwrite(path, other)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -1,7 +1,7 @@
-"""What the pack uses of ComfyUI is there, in whichever ComfyUI the tests run with.
+"""Everything that the pack uses of ComfyUI exists in the ComfyUI that the tests run with.
 
-The list of what it uses is read from its sources: each import, each attribute of what was imported, and names of the
-arguments with which nodes are described, since one that a version does not know makes the whole pack fail there.
+The list of uses is read from the pack's sources: each import, each attribute of an import, and the argument names in
+node descriptions, because an argument that a version doesn't know would break the whole pack there.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ MEMBERS = {
     "execution:PromptQueue": {"get_current_queue_volatile"},
     "comfy.utils:ProgressBar": {"update_absolute"},
 }
-"""Methods of objects that ComfyUI hands to the pack: no import names them."""
+"""Methods of objects that ComfyUI passes to the pack, so no import names them."""
 
 
 class Uses(ast.NodeVisitor):
-    """What one source file uses of ComfyUI: dotted names, and the arguments of calls of them."""
+    """What one source file uses of ComfyUI: dotted names, and the arguments of calls to them."""
 
     def __init__(self) -> None:
         self.bound: dict[str, str] = {}
@@ -73,7 +73,7 @@ class Uses(ast.NodeVisitor):
         self.generic_visit(node)
 
     def dotted(self, node: ast.expr) -> str | None:
-        """`comfy.utils.ProgressBar` for an expression that names it, by whichever name it was imported."""
+        """Returns `comfy.utils.ProgressBar` for an expression that refers to it, whatever name it was imported with."""
         if isinstance(node, ast.Name):
             return self.bound.get(node.id)
         if isinstance(node, ast.Attribute):
@@ -90,7 +90,7 @@ def sources() -> Iterator[Path]:
 def uses_of(path: Path) -> Uses:
     uses = Uses()
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):  # late imports too, before what is used of them
+    for node in ast.walk(tree):  # late imports too, before the names that they import are used
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             uses.visit(node)
     uses.visit(tree)
@@ -98,18 +98,18 @@ def uses_of(path: Path) -> Uses:
 
 
 def found(name: str) -> Any:
-    """The object of that dotted name. Raises AttributeError or ImportError."""
+    """Returns the object with that dotted name. Raises AttributeError or ImportError."""
     parts = name.split(".")
-    # ComfyUI's own module `nodes` must not be our folder of that name.
+    # `nodes` must be ComfyUI's own module and not our folder with that name.
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         patch.syspath_prepend(str(comfyui_path()))
-        warnings.simplefilter("ignore")  # of ComfyUI's dependencies, which are not ours to mend
-        importlib.import_module("utils.extra_config")  # first, as in main.py: comfy/utils.py would win later
+        warnings.simplefilter("ignore")  # from ComfyUI's dependencies, which we can't fix
+        importlib.import_module("utils.extra_config")  # first, as in main.py, or comfy/utils.py is found
         module = importlib.import_module(parts[0])
         for number, part in enumerate(parts[1:], start=2):
             try:
                 module = getattr(module, part)
-            except AttributeError:  # noqa: PERF203 - a module that nobody has imported yet
+            except AttributeError:  # noqa: PERF203 - a module that isn't imported yet
                 if not inspect.ismodule(module):
                     raise
                 module = importlib.import_module(".".join(parts[:number]))
@@ -131,7 +131,7 @@ USES = {path: uses_of(path) for path in sources()}
 
 
 def test_the_sources_are_read() -> None:
-    """The list is not empty by mistake: it has what every node pack of this kind must use."""
+    """The list isn't empty by mistake: it contains what every node pack like this must use."""
     names = set().union(*(uses.names for uses in USES.values()))
     assert names >= {
         *("comfy_api.latest.ComfyExtension", "comfy_api.latest.io.Schema", "comfy_api.latest.io.Model.Input"),
@@ -166,7 +166,7 @@ def test_this_comfyui_s_objects_have_the_methods_that_are_called(name: str) -> N
 
 
 def packages_of_comfyui() -> set[str]:
-    """What ComfyUI's requirements.txt installs, and what these need, as far as it is installed here."""
+    """What ComfyUI's requirements.txt installs, and the installed dependencies of these packages."""
     text = (comfyui_path() / "requirements.txt").read_text(encoding="utf-8")
     waiting = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
     packages: set[str] = set()
@@ -178,7 +178,7 @@ def packages_of_comfyui() -> set[str]:
         packages.add(name)
         try:
             waiting += metadata.requires(name) or []
-        except metadata.PackageNotFoundError:  # of another system, or left out of the development runtime
+        except metadata.PackageNotFoundError:  # for another system, or not in the development runtime
             continue
     return packages
 
@@ -189,7 +189,7 @@ def _plain(package: str) -> str:
 
 @pytest.mark.parametrize("package", (ROOT / "requirements.txt").read_text(encoding="utf-8").split())
 def test_comfyui_brings_every_package_that_the_pack_needs(package: str) -> None:
-    """By its requirements, or because it cannot start without it; and the README says what each is for."""
+    """In its requirements, or because it can't start without it. The README explains what each one is for."""
     started_with = "\n".join(
         file.read_text(encoding="utf-8") for file in (comfyui_path() / "app").glob("*.py")
     )

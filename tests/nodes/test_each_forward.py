@@ -1,4 +1,4 @@
-"""Weights that are patched at each forward, in their own dtype, as ComfyUI does it for offloaded layers."""
+"""Weights that are patched at each forward, in their own dtype, as ComfyUI does for offloaded layers."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def weight_of(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
 
 
 def at_forward(patches: list[Any], weight: torch.Tensor) -> torch.Tensor:
-    """As ComfyUI's LowVramPatch does it."""
+    """Patches as ComfyUI's LowVramPatch does."""
     rows = [(1.0, patch, 1.0, None, None) for patch in patches]
     return comfy.lora.calculate_weight(rows, weight.clone(), "layer.weight", intermediate_dtype=weight.dtype)
 
 
 def moved(value: Any, device: str) -> Any:
-    """As newer ComfyUI's `comfy.lora.prefetch_prepared_value` moves what is in an adapter; there, by that itself."""
+    """Moves an adapter's tensors with newer ComfyUI's `comfy.lora.prefetch_prepared_value`, or does the same."""
     prefetch = getattr(comfy.lora, "prefetch_prepared_value", None)
     if prefetch is not None:
         counter = [0]
@@ -101,7 +101,7 @@ def test_it_is_nearer_to_the_exact_sum_than_a_chain_of_core_s_loaders(name: str,
         chain = comfy.lora.calculate_weight(rows, chain.clone(), "layer.weight", intermediate_dtype=dtype)
     assert (ours.dtype, ours.shape) == (dtype, weight.shape)
     error, theirs = ((each.double() - wanted).pow(2).mean().sqrt() for each in (ours, chain))
-    assert error <= max(theirs, 2e-7)  # what fp32 itself rounds
+    assert error <= max(theirs, 2e-7)  # fp32's own rounding
 
 
 @pytest.mark.parametrize("most", [0, 50_000, 1 << 30])
@@ -153,7 +153,7 @@ def test_what_comfyui_moves_at_each_forward_is_stacked_once(name: str, dtype: to
         (shape[0], COUNT * RANK),
         (COUNT * RANK, torch.Size(shape[1:]).numel()),
     ]
-    assert {tensor.dtype for tensor in factors} == {torch.float16}  # as in the files: not a byte more
+    assert {tensor.dtype for tensor in factors} == {torch.float16}  # as in the files, so no memory is wasted
     for rebuilt in (first, second):
         assert torch.equal(at_forward([rebuilt], weight), before)
     assert torch.equal(at_forward([adapter], weight), before)
@@ -165,7 +165,7 @@ def test_without_room_for_copies_the_factors_stay_where_they_are() -> None:
     adapter = stack_patches(entries(shape))["layer.weight"]
     wanted = at_forward([stack_patches(entries(shape))["layer.weight"]], weight_of(shape, torch.bfloat16))
     assert len(tensors_in(adapter.weights)) == 2 * COUNT
-    kept.set_limit(1 << 30)  # a buffer of the first size is there by now
+    kept.set_limit(1 << 30)  # a buffer of the first size exists by now
     assert len(tensors_in(adapter.weights)) == 2 * COUNT
     assert torch.equal(at_forward([moved(adapter, "cpu")], weight_of(shape, torch.bfloat16)), wanted)
 

@@ -1,6 +1,6 @@
-"""Every family's LoRA on every model class of this ComfyUI, at the published sizes: none is let in by mistake.
+"""Every family's LoRA on every model class of this ComfyUI, at the published sizes: none is accepted by mistake.
 
-The models are built without memory (torch's meta device), by ComfyUI's own detection and classes.
+The models are built without memory (on torch's meta device), with ComfyUI's own detection and classes.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-# ComfyUI 0.3.75 takes these for a FLUX of another size, and cannot build it.
+# ComfyUI 0.3.75 detects these as a FLUX of another size, and can't build them.
 NOT_LOADED = {"FLUX.2 klein 9B", "FLUX.2 klein 4B", "LongCat-Image"}
 if comfyui_version.__version__ != COMFYUI_VERSION:
     NOT_LOADED = set()
 NOT_LOADED |= {
-    "SD 2.1",  # ComfyUI reads the numbers of its weights to tell what it predicts, and there are none
-    "PixelDiT",  # ComfyUI knows it by a name that its checkpoint has and its class has not
-    "Stable Audio",  # ComfyUI reads the embedders of its checkpoint beside the class
+    "SD 2.1",  # ComfyUI reads its weights' values to detect the prediction type, and these have no values
+    "PixelDiT",  # ComfyUI detects it by a name in its checkpoint that its class doesn't have
+    "Stable Audio",  # ComfyUI reads the embedders of its checkpoint separately from the class
 }
 EVERY = {name: made for name, made in (MODELS | OTHERS).items() if name not in NOT_LOADED}
 LOOK_ALIKE = {
     frozenset(("cosmos_predict2", "anima")),  # Anima is Cosmos-Predict2 2B with another text encoder
-    frozenset(("ltxv", "ltx2")),  # what LTX-2 has beside LTX-Video 13B is for sound
-    frozenset(("flux1", "chroma")),  # the blocks of Chroma are FLUX.1's
+    frozenset(("ltxv", "ltx2")),  # the additional parts of LTX-2 compared with LTX-Video 13B are for sound
+    frozenset(("flux1", "chroma")),  # Chroma has FLUX.1's blocks
 }
-"""Families of which nothing in the weights of a common LoRA tells one from the other."""
+"""Families that the weights of a common LoRA can't distinguish."""
 
 
 @cache
 def loaded(model: str) -> Checkpoint:
-    """What Apply LoRA Array sees of this model."""
+    """The checkpoint as Apply LoRA Array reads it from this model."""
     weights = weights_of(model)
     config = comfy.model_detection.model_config_from_unet(weights, "")
     config.set_inference_dtype(torch.float16, None)
@@ -57,7 +57,7 @@ def loaded(model: str) -> Checkpoint:
         base = config.get_model(weights, "", device=torch.device("meta"))
     except (
         RuntimeError
-    ):  # it reads a number that it has just computed; memory that nobody writes to takes no room
+    ):  # it reads a value that it computes, which meta tensors don't have; unwritten memory takes no space
         base = config.get_model(weights, "", device=torch.device("cpu"))
     shapes = {name: tensor.shape for name, tensor in base.state_dict().items()}
     diffusion = LoadedWeights(comfy.lora.model_lora_keys_unet(base, {}), shapes)
@@ -65,13 +65,13 @@ def loaded(model: str) -> Checkpoint:
 
 
 def unknown(checkpoint: Checkpoint) -> Checkpoint:
-    """The same as if ComfyUI had named a class that nobody knows."""
+    """The same checkpoint with an unknown ComfyUI class."""
     return replace(checkpoint, families=())
 
 
 @cache
 def lora(model: str) -> LoraFile:
-    """A LoRA on every matrix and convolution of a model's blocks, as most trainers for ComfyUI write it."""
+    """A LoRA on every matrix and convolution of a model's blocks, in the format of most trainers for ComfyUI."""
     tensors = {}
     for name, weight in weights_of(model).items():
         stem = f"diffusion_model.{name.removesuffix('.weight')}"
@@ -88,10 +88,10 @@ def lora(model: str) -> LoraFile:
 
 
 def fit(made_for: str, on: Checkpoint) -> str:
-    """The verdict, or the code of the refusal."""
+    """Returns the verdict, or the error code of the rejection."""
     file = lora(made_for)
     if not any(name.partition(".lora_")[0] in on.diffusion.key_map for name in file.tensors):
-        return "noKeysMatch"  # as it would say, after it has looked for other spellings
+        return "noKeysMatch"  # as it would report after trying other spellings
     try:
         return check_fit(file, made_for, on).verdict
     except Mismatch as error:

@@ -1,4 +1,4 @@
-"""Arrays on tiny models of every kind: what comes out is what ComfyUI's own loaders give, one after the other."""
+"""Arrays on tiny models of every kind: the result equals that of a chain of ComfyUI's own loaders."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def core(pair: tuple[Any, Any], entries: list[WeightedLora]) -> tuple[Any, Any]:
 
 
 def weights(patcher: Any) -> dict[str, torch.Tensor]:
-    """All weights as they are while the patcher is in use; it is put back after."""
+    """All weights while the patcher is in use. It is unpatched afterwards."""
     patcher.unpatch_model(device_to=CPU)
     patcher.patch_model(device_to=CPU)
     try:
@@ -58,14 +58,14 @@ def weights(patcher: Any) -> dict[str, torch.Tensor]:
 
 
 def assert_same_as_core(mine: Any, theirs: Any, keys: set[str]) -> None:
-    """The same weights are patched, and each is at most one rounding of its dtype from core's."""
+    """Checks that the same weights are patched, and that each is at most one rounding of its dtype from core's."""
     assert set(mine.patches) == set(theirs.patches) == keys
     ours, core_weights = weights(mine), weights(theirs)
     base = weights_of(mine)
     for name in keys:
         tensor = core_weights[name]
         step = torch.finfo(tensor.dtype).eps * tensor.float().abs() + 1e-7
-        # Core rounds the sum after each file where it is patched in steps; ours once.
+        # Core rounds the sum after each file if it patches in steps. Ours rounds once.
         assert ((ours[name].float() - tensor.float()).abs() <= 1.01 * step).all(), name
         assert not torch.equal(ours[name], base[name]), name
 
@@ -93,7 +93,7 @@ def test_a_stack_is_what_core_s_chain_gives(
 ) -> None:
     pair = load(folder, checkpoint)
     modules = lora_files.modules_of(checkpoint, naming=naming, only=only)
-    if only == "all":  # what ComfyUI's key map leaves out is no part of this comparison
+    if only == "all":  # modules that aren't in ComfyUI's key map aren't compared
         modules = {name: module for name, module in modules.items() if len(module.shape) > 1}
     spelling = {} if naming.startswith("kohya") else {"spelling": "peft"}
     entries = [write(tmp_path / f"{seed}.safetensors", modules, seed, **spelling) for seed in range(2)]
@@ -109,7 +109,7 @@ def test_a_stack_is_what_core_s_chain_gives(
 
 
 def test_slices_of_one_weight_that_only_some_files_have(folder: Path, tmp_path: Path) -> None:
-    """q, k and v are one weight in SD3: a file may change any of the three."""
+    """q, k, and v are one weight in SD3. A file can change any of the three."""
     pair = load(folder, "sd3")
     modules = lora_files.modules_of("sd3", naming="diffusers", parts=("unet",))
     only_q = {name: module for name, module in modules.items() if name.endswith(("to_q", "add_q_proj"))}
@@ -127,7 +127,7 @@ def test_slices_of_one_weight_that_only_some_files_have(folder: Path, tmp_path: 
 def test_the_slices_of_flux_and_the_whole_weights_are_what_core_s_chain_gives(
     folder: Path, tmp_path: Path
 ) -> None:
-    """q, k and v are one weight, and `linear1` has the MLP's first layer below them; kohya's files have it whole."""
+    """q, k, and v are one weight, and `linear1` also has the MLP's first layer. kohya's files have the whole weight."""
     pair = load(folder, "flux")
     sliced, whole = lora_files.modules_of("flux", naming="diffusers"), lora_files.modules_of("flux")
     entries = [
@@ -138,7 +138,7 @@ def test_the_slices_of_flux_and_the_whole_weights_are_what_core_s_chain_gives(
     ours = apply_loras(*pair, entries, skip_mismatches=False).model.patches
     theirs = core(pair, entries)[0].patches
     assert set(ours) == set(theirs)
-    # Two weights of full width; all of them would take gigabytes.
+    # Two weights of full width, because all of them would take gigabytes.
     for end in ("double_blocks.0.img_attn.qkv.weight", "single_blocks.0.linear1.weight"):
         key = f"diffusion_model.{end}"
         start = comfy.utils.get_attr(pair[0].model, key).float()
@@ -149,7 +149,7 @@ def test_the_slices_of_flux_and_the_whole_weights_are_what_core_s_chain_gives(
 
 
 def tiny_t5() -> Any:
-    """A CLIP whose only text encoder is a T5 of one layer, built by ComfyUI's own classes."""
+    """A CLIP whose only text encoder is a T5 with one layer, built with ComfyUI's own classes."""
     small = {"d_model": 32, "d_ff": 64, "d_kv": 8, "num_heads": 4, "num_layers": 1, "vocab_size": 50}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

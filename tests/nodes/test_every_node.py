@@ -1,4 +1,4 @@
-"""What each node of the pack owes its user: a help page, a translation of every name, an explanation."""
+"""What each node of the pack needs: a help page, a translation of every name, and an explanation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every family's LoRA on every family's model: on its own it loads all its keys, on any other it is refused."""
+"""Every family's LoRA on every family's model: it loads all its keys on its own, and is rejected on any other."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ FAMILY = {
     "hunyuan_video": "hunyuan_video",
     "ltxv": "ltxv",
 }
-"""The small Wan is left out: it has a width that no Wan has."""
+"""The small Wan is left out, because it has a width that no real Wan has."""
 REAL_WIDTH = {"sd15", "sdxl", "wan_1_3b"}
-"""The others are so narrow that their LoRAs could be anybody's: the tensors alone refuse them."""
+"""The others are so narrow that their LoRAs match several families, so only the tensors lead to a rejection."""
 VERDICTS = {"wrong family", "shape clash", "no key matches", "right family, will not load"}
 
 
@@ -119,10 +119,10 @@ def test_names_with_a_slip_of_the_trainer_s_are_read_all_the_same(folder: Path, 
 
 
 def test_the_right_family_under_names_that_nobody_knows(folder: Path) -> None:
-    """As cloneofsimo's trainer wrote them: a number in place of a name."""
+    """Names as in cloneofsimo's trainer: a number instead of a name."""
     sample = next(each for each in samples() if each.name == "sd1_cloneofsimo_analog")
     checkpoint = loaded_checkpoint(*load(folder, "sd15"))
     with pytest.raises(Mismatch) as caught:
         check_fit(outline(sample.header, "positional", ""), "positional", checkpoint)
     assert caught.value.facts["verdict"] == "right family, will not load"
-    assert "is for SD 1.x, as the loaded checkpoint is, but will not load" in str(caught.value)
+    assert "was trained for SD 1.x, like the loaded checkpoint" in str(caught.value)

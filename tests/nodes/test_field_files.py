@@ -1,4 +1,4 @@
-"""LoRA files from public reports: `tests/data/field_lora_files.json` has their headers, the numbers are random."""
+"""LoRA files from public reports. `tests/data/field_lora_files.json` has their headers; the numbers are random."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def fit_of(path: Path, checkpoint: Checkpoint) -> Fit:
 
 
 def both_checks(path: Path, checkpoint: Checkpoint) -> list[str]:
-    """The verdicts on the file, and on its header alone, as before a download."""
+    """The verdicts on the file, and on only its header, as before a download."""
     ways = (
         lambda: fit_of(path, checkpoint),
         lambda: check_fit(outline(read_header(path), path.name, ""), path.stem, checkpoint),
@@ -253,7 +253,7 @@ def test_what_is_broken_is_refused_by_name_and_can_be_skipped(
 
 
 class _Model:
-    """What a clone is made of when nothing is left to patch."""
+    """The model that is cloned when there is nothing to patch."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint

@@ -1,4 +1,4 @@
-"""Names of LoRA files between ComfyUI's lists, other packs' stacks, users and this system's separators."""
+"""Names of LoRA files in ComfyUI's lists, other packs' stacks, and users' input, and this system's separators."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def loras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """ComfyUI with one folder of LoRAs, and files in it."""
+    """ComfyUI with one folder of LoRAs that contains files."""
     folder = tmp_path / "loras"
     sd15_lora(folder / "Styles" / "Pixel.safetensors", seed=1)
     endings = folder_paths.folder_names_and_paths["loras"][1]

@@ -1,4 +1,4 @@
-"""Whom a route lets change things: by where they call from, by the name they call, and by what a proxy adds."""
+"""Which requests can change things: by the caller's address, the requested host name, and a proxy's headers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def odd(_: web.Request) -> dict[str, Any]:
 
 @contextmanager
 def serving(listening: socket.socket) -> Iterator[int]:
-    """A server with guarded routes on this socket, and its port."""
+    """A server with guarded routes on this socket. Yields its port."""
     loop, up = asyncio.new_event_loop(), threading.Event()
 
     async def start() -> web.AppRunner:
@@ -60,7 +60,7 @@ def serving(listening: socket.socket) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """Of a server that hears IPv4 too, as `::ffff:…`, where this computer has IPv6."""
+    """The port of a server that also receives IPv4, as `::ffff:…`, if this computer has IPv6."""
     if socket.has_dualstack_ipv6():
         listening = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
     else:
@@ -83,10 +83,10 @@ def ask(port: int, headers: Mapping[str, str], address: str = "127.0.0.1") -> tu
 
 
 def addresses_of_this_computer() -> list[str]:
-    """Its own, as others reach it; empty where it has none."""
+    """This computer's addresses in its network; empty if it has none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing
+            probe.connect(("192.0.2.1", 9))  # doesn't send anything
         except OSError:
             return []
         return [probe.getsockname()[0]]
@@ -159,7 +159,7 @@ def test_whoever_comes_through_a_proxy_is_refused(port: int, header: str) -> Non
 @pytest.mark.parametrize("host", ["", "127.0.0.1"])
 @pytest.mark.parametrize("address", addresses_of_this_computer())
 def test_whoever_comes_from_another_address_is_refused(port: int, address: str, host: str) -> None:
-    """Even one that says that it calls 127.0.0.1."""
+    """Even if its host header is 127.0.0.1."""
     status, answer = ask(port, {"Host": host} if host else {}, address)
     assert (status, answer["error"]["code"]) == (403, "notFromHere")
 
@@ -183,7 +183,7 @@ def test_a_text_that_utf_8_cannot_have_still_is_json(port: int) -> None:
 
 
 def raw(port: int, request: str) -> int:
-    """The status of the answer to a request that no client library would write."""
+    """Sends a request that no client library would write. Returns the response's status."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(request.encode())
         return int(connection.recv(1000).split()[1])

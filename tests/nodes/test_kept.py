@@ -1,4 +1,4 @@
-"""What a second run costs: nothing where nothing has changed, and no file where only a weight has."""
+"""The cost of a second run: nothing if nothing has changed, and no file is read if only a weight has changed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_nothing_changed_gives_the_same_patchers(pair: tuple[Any, Any], loras: l
 def test_nothing_changed_patches_no_weight_again(
     pair: tuple[Any, Any], loras: list[WeightedLora], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By ComfyUI's own management of what is loaded, as a sampler asks for the model on each run."""
+    """With ComfyUI's own memory management, as a sampler loads the model on each run."""
     calculate, patched = comfy.lora.calculate_weight, []
 
     def counted(patches: Any, weight: Any, key: str, *arguments: Any, **options: Any) -> Any:
@@ -127,7 +127,7 @@ def test_what_is_remembered_keeps_no_checkpoint_alive(folder: Path, loras: list[
     pair = load(folder, "sd15")
     result = apply(pair, loras)
     gone = [weakref.ref(pair[0].model), weakref.ref(pair[1].cond_stage_model)]
-    gc.disable()  # ComfyUI counts on a checkpoint being gone at once when it lets go of it
+    gc.disable()  # ComfyUI expects a checkpoint to be freed immediately when it releases it
     try:
         del pair, result
         left = [each() is not None for each in gone]

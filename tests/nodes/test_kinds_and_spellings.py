@@ -1,9 +1,9 @@
-"""Every kind of adapter in every spelling on every family: each patched weight against the format's own definition.
+"""Every kind of adapter in every spelling on every family: each patched weight compared with the format's definition.
 
 The definitions are written here, in float64, from the formats' sources (kohya-ss/sd-scripts, LyCORIS, peft), not from
-the pack. The models are ComfyUI's at the published sizes, without memory; of each the smallest weights are patched.
-Where ComfyUI's formula is another one than the trainer's, ComfyUI's holds, since a LoRA must look the same in every
-loader of it: DoRA over outputs divides by the rows of the weight before the change, and OFT's strength counts twice.
+the pack. The models are ComfyUI's at the published sizes, without memory. In each, the smallest weights are patched.
+If ComfyUI's formula differs from the trainer's, ComfyUI's applies, because a LoRA must look the same in every loader:
+DoRA over outputs divides by the rows of the weight before the change, and OFT's strength counts twice.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def draw(*shape: int, seed: int, spread: float = 0.1) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * spread
 
 
-# ---- what each kind's tensors are, and what they do to a weight of (outputs, inputs), in float64
+# ---- each kind's tensors, and what they do to a weight of (outputs, inputs), in float64
 
 
 def _lora(out: int, inputs: int) -> Tensors:
@@ -76,7 +76,7 @@ def _lokr(out: int, inputs: int) -> Tensors:
 
 
 def _lokr_exact(tensors: Tensors, weight: torch.Tensor) -> torch.Tensor:
-    # Both factors whole: LyCORIS sets alpha to the rank then, so that its scale is 1.
+    # Both factors are full. LyCORIS then sets alpha to the rank, so the scale is 1.
     return weight + STRENGTH * torch.kron(tensors["lokr_w1"].double(), tensors["lokr_w2"].double())
 
 
@@ -92,7 +92,7 @@ def _lokr_low_rank_exact(tensors: Tensors, weight: torch.Tensor) -> torch.Tensor
     return weight + STRENGTH * (ALPHA / RANK) * torch.kron(tensors["lokr_w1"].double(), second)
 
 
-def _oft(out: int, inputs: int) -> Tensors:  # noqa: ARG001 - it turns the outputs
+def _oft(out: int, inputs: int) -> Tensors:  # noqa: ARG001 - it rotates the outputs
     size = next(each for each in (8, 4, 2, 3, 5, 7, 1) if out % each == 0)
     return {"oft_blocks": draw(out // size, size, size, seed=1)}
 
@@ -141,7 +141,7 @@ KINDS: dict[str, Kind] = {
     "difference": (_diff, _diff_exact),
 }
 
-# ---- how a module is called
+# ---- the names of modules
 
 
 def _underscores(prefix: str) -> Callable[[str], str]:
@@ -185,7 +185,7 @@ def in_every_spelling(name: str, tensors: Tensors) -> Iterator[tuple[str, Tensor
 
 
 def weights_to_patch(model: str) -> list[str]:
-    """The smallest matrix of the blocks with even sizes, and the smallest outside of them."""
+    """The smallest matrix of the blocks with even sizes, and the smallest one outside the blocks."""
     shapes = loaded(model).diffusion.shapes
     even = [
         name
@@ -238,14 +238,14 @@ def test_each_weight_is_what_the_format_defines(model: str) -> None:
                     found = patched(fit.diffusion.patches, weight)
                     error = float((found.double() - wanted).norm() / (wanted - weight.double()).norm())
                     worst[kind] = max(worst.get(kind, 0.0), error)
-                # The same adapter of the same numbers: the patched weight is the same.
+                # The same adapter with the same numbers, so the patched weight is the same.
                 assert what_it_holds(value) == what_it_holds(first), where
     print(f"{model}: {count} files; " + ", ".join(f"{kind} {error:.0e}" for kind, error in worst.items()))
     assert max(worst.values()) < 2e-5
 
 
 FUSED = {
-    # model, fused weight, how q, k and v are called apart
+    # model, fused weight, names of the separate q, k, and v
     "Z-Image": ("layers.0.attention.qkv", "layers.0.attention.to_{}", "layers.0.attention.{}"),
     "Lumina 2": ("layers.0.attention.qkv", "layers.0.attn.to_{}", "layers.0.attention.to_{}"),
     "HunyuanVideo 1.5": (
@@ -298,7 +298,7 @@ def test_three_kinds_of_one_weight_have_no_order() -> None:
         entries.append(
             WeightedPatches(f"lora[{number}]", kind, f"{number:064}", STRENGTH, fit.diffusion.patches)
         )
-        # Every entry acts on the weight as it arrives, and what they change is added up.
+        # Every entry acts on the original weight, and the changes are added.
         wanted = wanted + (exact(tensors, weight.double()) - weight.double())
     results = []
     for order in permutations(entries):

@@ -1,4 +1,4 @@
-"""The loras folders as the add panel searches them: at once from the last list, and right once they are walked."""
+"""The loras folders in the add panel's search: immediately from the last list, then updated after a scan."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def names(listing: listings.FolderListing) -> list[str]:
 
 @pytest.fixture
 def slow_walk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Folders on a share that answers only when the event is set; no list is young enough."""
+    """Folders on a share that responds only when the event is set. No list is recent enough."""
     goes_on = threading.Event()
     walk = Resolver.library_stamp
 

@@ -1,4 +1,4 @@
-"""What the loaded model is called."""
+"""The family of the loaded model, by its class."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def test_every_family_that_a_model_can_be_has_a_name() -> None:
 
 
 def test_a_class_that_is_renamed_would_lose_its_family() -> None:
-    """Each class of this ComfyUI has an entry of its own; classes of newer ones are there as well."""
+    """Each class of this ComfyUI has its own entry. Classes of newer versions also have one."""
     there = {model.__name__ for model in comfy.supported_models.models}
     assert there <= set(FAMILY_OF_CONFIG)

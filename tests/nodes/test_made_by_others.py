@@ -1,12 +1,12 @@
-"""LoRAs that other programs wrote, held against what those programs make of the weights themselves.
+"""LoRAs written by other programs, compared with the weights that those programs compute from them.
 
-The same random SD 1.5 UNet is loaded in ComfyUI and in diffusers. Each program trains an adapter on it (random numbers
-do), saves it, and merges it with its own code: in fp32 our patched weights are those. Three groups follow.
+The same random SD 1.5 UNet is loaded in ComfyUI and in diffusers. Each program trains an adapter on it (with random
+numbers), saves it, and merges it with its own code. In fp32, our patched weights must be equal. There are three groups:
 
-1. Files where ours, ComfyUI's loader and the program's own merge agree.
-2. Files that ComfyUI's loader does not read, or not wholly, and the pack does.
-3. Kinds whose formula in ComfyUI differs from their program's. The pack gives what ComfyUI's own loader gives, so that
-   a LoRA draws the same picture in either; these tests say what the difference is, and which side is right.
+1. Files where ours, ComfyUI's loader, and the program's own merge agree.
+2. Files that ComfyUI's loader doesn't read, or not completely, and the pack does.
+3. Kinds whose formula in ComfyUI differs from their program's. The pack gives the same result as ComfyUI's own loader,
+   so that a LoRA makes the same picture in both. These tests document the difference, and which side is right.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # ComfyUI's own, while it is imported
+    warnings.simplefilter("ignore")  # ComfyUI's own warnings during its import
     from comfy_extras.nodes_lora_extract import LORAType, calc_lora_model
     from comfy_extras.nodes_model_merging import ModelSubtract
 
@@ -55,7 +55,7 @@ class Loaded:
     comfyui_name: dict[str, str]
     """diffusers' name → ComfyUI's."""
     unet: Weights
-    """The weights as loaded, by diffusers' names."""
+    """The loaded weights, by diffusers' names."""
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +82,12 @@ def load_clip() -> Any:
 
 
 def apply(loaded: Loaded, path: Path, strength: float = 1.0) -> Any:
-    """The pack's own result, with every key of the file matched."""
+    """The pack's result. Every key of the file must be matched."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     lora = WeightedLora("lora[0]", path.stem, path, digest, strength, strength)
     result = apply_loras(loaded.model, loaded.clip, [lora], skip_mismatches=False)
     fit = result.entries[0].fit
-    # ComfyUI reads the lengths of OFT without using them, and so they are listed as not loaded.
+    # ComfyUI reads OFT's lengths without using them, so they are listed as not loaded.
     assert [key for key in fit.unmatched if not key.endswith(".rescale")] == []
     assert fit.without_clip == 0
     assert fit.matched == len(load_file(path)) - len(fit.unmatched)
@@ -95,7 +95,7 @@ def apply(loaded: Loaded, path: Path, strength: float = 1.0) -> Any:
 
 
 def weights_of(patcher: Any, names: Iterable[str]) -> Weights:
-    """These weights while the patcher is in use; it is put back after."""
+    """These weights while the patcher is in use. It is unpatched afterwards."""
     patcher.unpatch_model(device_to=torch.device("cpu"))
     patcher.patch_model(device_to=torch.device("cpu"))
     try:
@@ -106,7 +106,7 @@ def weights_of(patcher: Any, names: Iterable[str]) -> Weights:
 
 
 def by_diffusers_names(loaded: Loaded, patcher: Any) -> Weights:
-    """The weights of the UNet that the patcher changes, by diffusers' names."""
+    """The UNet's weights that the patcher changes, by diffusers' names."""
     names = {own: name for name, own in loaded.comfyui_name.items()}
     tensors = weights_of(patcher, patcher.patches)
     return {names[own]: tensor for own, tensor in tensors.items()}
@@ -117,13 +117,13 @@ def ours(loaded: Loaded, path: Path, strength: float = 1.0) -> Weights:
 
 
 def by_core(loaded: Loaded, path: Path, strength: float = 1.0) -> Weights:
-    """What ComfyUI's LoraLoader makes of it."""
+    """The result of ComfyUI's LoraLoader."""
     model, _clip = comfy.sd.load_lora_for_models(loaded.model, None, load_file(path), strength, 0)
     return by_diffusers_names(loaded, model)
 
 
 def assert_same(mine: Weights, expected: Weights, loaded: Loaded) -> None:
-    """The same weights are changed, and to the same, within fp32's rounding of the weight and of its change."""
+    """Checks that the same weights change to the same values, within fp32's rounding of the weight and its change."""
     assert mine.keys() == expected.keys()
     for name, tensor in expected.items():
         change = (tensor - loaded.unet[name]).abs().max().item()
@@ -159,8 +159,8 @@ AGREE: dict[str, tuple[Any, float]] = {
     "LoKr, whole factors": (lycoris("lokr", factor=8, full_matrix=True), 0.7),
     "GLoRA": (lycoris("glora", alpha=RANK / 2), 0.7),
     "whole differences": (lycoris("full"), 0.7),
-    # At another strength there are two opinions: LyCORIS scales the lengths alone, so that its strength 0 is not the
-    # base model, while ComfyUI goes from the base towards the merge.
+    # At other strengths, the programs differ: LyCORIS only scales the lengths, so its strength 0 is not the base
+    # model. ComfyUI interpolates from the base to the merge.
     "DoRA over inputs": (lycoris("locon", alpha=RANK / 2, dora_wd=True, wd_on_output=False), 1.0),
     "DoRA over inputs, of a LoHa": (lycoris("loha", dora_wd=True, wd_on_output=False), 1.0),
     "DoRA over inputs, of a LoKr": (lycoris("lokr", dora_wd=True, wd_on_output=False), 1.0),
@@ -180,8 +180,8 @@ def test_the_weights_are_those_of_its_own_merge(name: str, loaded: Loaded, tmp_p
 
 @pytest.mark.parametrize("algorithm", ["loha", "lokr"])
 def test_an_alpha_other_than_the_rank_counts_once(algorithm: str, loaded: Loaded, tmp_path: Path) -> None:
-    """LyCORIS 4.1.3 multiplies with alpha/rank once while it trains and computes, but twice when it merges a LoHa or a
-    LoKr (`get_diff_weight` scales what `get_weight` has scaled). What was trained is right, and ComfyUI does that."""
+    """LyCORIS 4.1.3 multiplies by alpha/rank once when it trains and computes, but twice when it merges a LoHa or a
+    LoKr (`get_diff_weight` scales what `get_weight` has scaled). The training is right, and ComfyUI does the same."""
     made = computed_by_lycoris(loaded.unet, tmp_path / "computed", algorithm, alpha=RANK / 2)
     mine = ours(loaded, made.path)
     assert len(made.merged) >= 10
@@ -192,7 +192,7 @@ def test_an_alpha_other_than_the_rank_counts_once(algorithm: str, loaded: Loaded
 
 
 def test_the_whole_difference_that_comfyui_saves(loaded: Loaded, tmp_path: Path) -> None:
-    """LoraSave as type "full_diff", of ModelSubtract: weights and biases, norms among them."""
+    """LoraSave with type "full_diff" and ModelSubtract: weights and biases, including norms."""
     tuned = load_unet(checkpoint(seed=99))
     prefix = "diffusion_model.input_blocks."
     names = {name: own for name, own in loaded.comfyui_name.items() if own.startswith(prefix)}
@@ -206,11 +206,11 @@ def test_the_whole_difference_that_comfyui_saves(loaded: Loaded, tmp_path: Path)
 
 
 def test_the_lora_that_comfyui_extracts(loaded: Loaded, tmp_path: Path) -> None:
-    """LoraSave as type "standard": up and down factors by singular values. It clips the largest hundredth of their
-    numbers, so that its own product, not the difference itself, is what has to arrive."""
+    """LoraSave with type "standard": up and down factors by singular values. It clips the largest hundredth of their
+    numbers, so the result is compared with its own product, not with the difference itself."""
     path = by_lycoris(loaded.unet, tmp_path, "locon").path
     tuned, _clip = comfy.sd.load_lora_for_models(load_unet(checkpoint()), None, load_file(path), 1.0, 0)
-    # Attention, a convolution of 3×3 and a linear layer: singular values of all weights would take minutes.
+    # Attention, a 3×3 convolution, and a linear layer: singular values of all weights would take minutes.
     parts = [
         f"diffusion_model.input_blocks.{part}"
         for part in ("0.", "1.0.emb_layers.", "1.1.transformer_blocks.0.attn2.")
@@ -232,7 +232,7 @@ def test_the_lora_that_comfyui_extracts(loaded: Loaded, tmp_path: Path) -> None:
 
 
 def save_difference(loaded: Loaded, tuned: Any, kind: LORAType, parts: Iterable[str], folder: Path) -> Path:
-    """What the nodes ModelSubtract and LoraSave do, for the weights whose names begin with `parts`."""
+    """Does what the nodes ModelSubtract and LoraSave do, for the weights whose names begin with `parts`."""
     difference = ModelSubtract().merge(tuned, loaded.model, 1.0)[0]
     tensors: Weights = {}
     for part in parts:
@@ -242,7 +242,7 @@ def save_difference(loaded: Loaded, tuned: Any, kind: LORAType, parts: Iterable[
     return path
 
 
-# --- 2. What ComfyUI's loader does not read, or not wholly
+# --- 2. What ComfyUI's loader doesn't read, or not completely
 
 # Its key map has diffusers' attention layers only as …attn1.processor.to_q (ComfyUI issue 9753).
 WITH_NAMES_OF_DIFFUSERS = [
@@ -256,13 +256,13 @@ WITH_NAMES_OF_DIFFUSERS = [
 
 @pytest.mark.parametrize(("way", "alpha"), WITH_NAMES_OF_DIFFUSERS)
 def test_files_with_diffusers_names(way: str, alpha: float, loaded: Loaded, tmp_path: Path) -> None:
-    """diffusers writes no alpha tensors: alpha and rank stand in the metadata `lora_adapter_metadata`, or nowhere."""
+    """diffusers doesn't write alpha tensors: alpha and rank are in the metadata `lora_adapter_metadata`, or nowhere."""
     made = by_diffusers(loaded.unet, tmp_path, way, alpha=alpha)
     assert_same(ours(loaded, made.path), made.merged, loaded)
 
 
 def test_alphas_and_ranks_that_differ_from_module_to_module(loaded: Loaded, tmp_path: Path) -> None:
-    """Rank-stabilised, so that a module's scale is alpha / √rank."""
+    """Rank-stabilised, so a module's scale is alpha / √rank."""
     options = {
         "rank_pattern": {"to_q": 2},
         "alpha_pattern": {"to_q": 3, "down_blocks.0.resnets.0.conv1": 6},
@@ -273,7 +273,7 @@ def test_alphas_and_ranks_that_differ_from_module_to_module(loaded: Loaded, tmp_
 
 
 def test_a_peft_model_s_folder(loaded: Loaded, tmp_path: Path) -> None:
-    """Its alpha lies in adapter_config.json alone: here it is the rank, which a file without an alpha means."""
+    """Its alpha is only in adapter_config.json. Here it is the rank, which a file without an alpha also means."""
     made = by_peft(loaded.unet, tmp_path)
     assert_same(ours(loaded, made.path), made.merged, loaded)
 
@@ -284,12 +284,12 @@ def test_a_peft_model_s_folder(loaded: Loaded, tmp_path: Path) -> None:
     ids=["peft", "diffusers"],
 )
 def test_every_key_of_peft_s_dora_is_used(make: Any, loaded: Loaded, tmp_path: Path) -> None:
-    """Its magnitudes are LyCORIS' `dora_scale` over outputs under another name; for the weights see part 3."""
+    """Its magnitudes are LyCORIS's `dora_scale` over outputs with another name. For the weights, see part 3."""
     apply(loaded, make(loaded.unet, tmp_path, dora=True).path)
 
 
 def test_a_text_encoder(loaded: Loaded, tmp_path: Path) -> None:
-    """By peft, saved with diffusers' pipeline. With transformers 4 the names were `text_encoder.text_model.…`."""
+    """With peft, saved with diffusers' pipeline. With transformers 4, the names were `text_encoder.text_model.…`."""
     made = text_encoder_by_diffusers(text_encoder_weights(), tmp_path)
     patcher = apply(loaded, made.path).clip.patcher
     prefix = "clip_l.transformer."
@@ -302,12 +302,12 @@ def test_a_text_encoder(loaded: Loaded, tmp_path: Path) -> None:
 
 
 def test_lokr_with_a_tucker_core(loaded: Loaded, tmp_path: Path) -> None:
-    """ComfyUI's loader logs an error of torch.kron's and leaves those weights as they are (its issue 11245)."""
+    """ComfyUI's loader logs an error of torch.kron and leaves those weights unchanged (its issue 11245)."""
     made = by_lycoris(loaded.unet, tmp_path, "lokr", use_tucker=True)
     assert_same(ours(loaded, made.path), made.merged, loaded)
 
 
-# --- 3. Where ComfyUI's formula is another
+# --- 3. Where ComfyUI's formula differs
 
 
 def assert_as_core(loaded: Loaded, path: Path, strength: float = 1.0) -> Weights:
@@ -319,9 +319,10 @@ def assert_as_core(loaded: Loaded, path: Path, strength: float = 1.0) -> Weights
 
 @pytest.mark.parametrize("algorithm", ["locon", "loha", "lokr"])
 def test_dora_over_outputs(algorithm: str, loaded: Loaded, tmp_path: Path) -> None:
-    """The default of LyCORIS 4, and peft's only way. DoRA is m·(W0+Δ)/‖W0+Δ‖ (arXiv 2402.09353): each row gets the
-    trained length m. ComfyUI divides by ‖W0‖ instead (open as its pull request 15458): the rows point the same way,
-    and are too long by ‖W0+Δ‖/‖W0‖. LyCORIS is right; a LoRA that changed the lengths little differs little."""
+    """The default of LyCORIS 4, and peft's only mode. DoRA is m·(W0+Δ)/‖W0+Δ‖ (arXiv 2402.09353): each row gets the
+    trained length m. ComfyUI divides by ‖W0‖ instead (open as its pull request 15458): the rows have the same
+    direction, but are too long by ‖W0+Δ‖/‖W0‖. LyCORIS is right. If a LoRA changes the lengths little, the difference
+    is small."""
     made = by_lycoris(loaded.unet, tmp_path, algorithm, dora_wd=True)
     mine = assert_as_core(loaded, made.path)
     file = load_file(made.path)
@@ -335,15 +336,15 @@ def test_dora_over_outputs(algorithm: str, loaded: Loaded, tmp_path: Path) -> No
 
 
 def test_oft_at_another_strength_than_one(loaded: Loaded, tmp_path: Path) -> None:
-    """LyCORIS: W0 + s·(R − 1)·W0. ComfyUI multiplies with s twice, so that its 0.7 is 0.49 here. LyCORIS is right."""
+    """LyCORIS: W0 + s·(R − 1)·W0. ComfyUI multiplies by s twice, so that its 0.7 is 0.49 here. LyCORIS is right."""
     made = by_lycoris(loaded.unet, tmp_path, "diag-oft", strength=0.7**2)
     assert_same(assert_as_core(loaded, made.path, 0.7), made.merged, loaded)
 
 
 @pytest.mark.parametrize("option", [{"constraint": 1e-3}, {"rescaled": True}], ids=["constraint", "lengths"])
 def test_oft_with_a_constraint_or_lengths(option: dict[str, Any], loaded: Loaded, tmp_path: Path) -> None:
-    """The file's alpha times the number of outputs bounds how far OFT may turn, in LyCORIS as in kohya's trainer;
-    ComfyUI takes the alpha itself (open as its pull request 15093), and reads `rescale`, the rows' trained lengths,
+    """The file's alpha times the number of outputs limits the rotation of OFT in LyCORIS and in kohya's trainer.
+    ComfyUI uses the alpha itself (open as its pull request 15093), and reads `rescale`, the rows' trained lengths,
     without using it. LyCORIS is right."""
     made = by_lycoris(loaded.unet, tmp_path, "diag-oft", **option)
     mine = assert_as_core(loaded, made.path)
@@ -357,5 +358,5 @@ def test_oft_with_a_constraint_or_lengths(option: dict[str, Any], loaded: Loaded
 
 
 def file_stem(name: str) -> str:
-    """As kohya's trainer names the module of a weight."""
+    """The name that kohya's trainer gives to a weight's module."""
     return "lora_unet_" + name.removesuffix(".weight").replace(".", "_")

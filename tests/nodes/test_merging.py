@@ -1,4 +1,4 @@
-"""A stack as one file: loaded again it is the same sum, or as near as its rank allows and the report says."""
+"""A stack saved as one file: when loaded, it is the same sum, or as close as its rank allows and the report says."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def deltas(model: Any, entries: list[WeightedPatches]) -> dict[str, torch.Tensor
 
 
 def loaded_by_core(model: Any, merged: Merged) -> dict[str, torch.Tensor]:
-    """The same of the merged tensors, by ComfyUI's own reader and adapters; none of them may be left over."""
+    """The same for the merged tensors, with ComfyUI's own reader and adapters. No tensor may remain unused."""
     state = model.model.state_dict()
     key_map = diffusion_weights(model).key_map
     patches = comfy.lora.load_lora(merged.tensors, key_map, log_missing=False)
@@ -116,12 +116,12 @@ def test_kinds_without_factors_are_saved_as_differences(
     kind: str, models: dict[str, Any], folder: Path
 ) -> None:
     modules = unet(6)
-    if kind == "tucker":  # of convolutions alone
+    if kind == "tucker":  # only for convolutions
         modules = {name: module for name, module in unet().items() if len(module.shape) == 4}
     entries = [
         entry(models["sd15"], lora_files.write_lora(folder / f"{kind}.safetensors", modules, kind=kind), 0.8),
     ]
-    if kind != "set":  # which leaves room for nothing beside it
+    if kind != "set":  # "set" can't be combined with other kinds
         plain = lora_files.write_lora(folder / "plain.safetensors", modules, seed=9)
         entries.append(entry(models["sd15"], plain, 0.5))
     merged = merge(models["sd15"], diffusion_weights(models["sd15"]), entries, **FP32)

@@ -1,4 +1,4 @@
-"""Spellings that no key map of ComfyUI has: diffusers' of HunyuanVideo, OMI's, XLabs', on the models' own weights."""
+"""Spellings missing from ComfyUI's key maps (diffusers' of HunyuanVideo, OMI's, XLabs'), on the models' own weights."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def in_diffusers(width: int) -> dict[str, object]:
     }
 
 
-# ComfyUI's norms of FLUX.1 have been called both.
+# ComfyUI has used both names for FLUX.1's norms.
 NORM = (
     "scale" if hasattr(comfy.ldm.flux.layers.QKNorm(8, operations=torch.nn).query_norm, "scale") else "weight"
 )
@@ -97,7 +97,7 @@ def test_a_name_finds_its_weight_or_its_part_of_one(model: str, name: str, slot:
 
 
 def test_the_feed_forward_of_another_kind_of_transformer_is_not_hunyuanvideo_s() -> None:
-    """LTX-Video, Cosmos and CogVideoX call theirs the same, beside `attn1`."""
+    """LTX-Video, Cosmos, and CogVideoX use the same name for theirs, together with `attn1`."""
     name = "transformer.transformer_blocks.0.ff.net.2"
     assert loaded("HunyuanVideo").diffusion.names.slot_of(name) is None
     assert not has_joint_attention([name, "transformer.transformer_blocks.0.attn1.to_q"])
@@ -127,7 +127,7 @@ def test_every_module_of_the_blocks_of_diffusers_class_has_a_weight_of_its_size(
     assert checked > 400
 
 
-# Fused in the file, apart in the model: where the model has them, and their outputs.
+# Fused in the file, separate in the model: where the model has them, and their outputs.
 FUSED = [
     ("SDXL", "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn1.to_qkv", ["q", "k", "v"], [640] * 3, 640),
     ("SDXL", "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_kv", ["k", "v"], [640] * 2, 2048),
@@ -212,7 +212,7 @@ def test_the_second_expert_of_a_file_for_two(first: str, tmp_path: Path) -> None
         assert all("transformer_2" in name for name in fit.diffusion.unused)
 
 
-# ---- numbers that are stored in another way
+# ---- numbers stored in another way
 
 
 def test_the_scale_of_the_magnitudes_counts(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_factors_scale_counts_whatever_it_is_called(ending: str, tmp_path: Pat
 
 
 def test_two_adapters_in_one_file_are_never_mixed(tmp_path: Path) -> None:
-    """The widest numbers come first in a file, so halves of both would meet."""
+    """The widest numbers come first in a file, so halves of both would be combined."""
     tensors = roles(
         LINEAR,
         lora_A__a__weight=r(4, 640).half(), lora_B__a__weight=r(640, 4),
@@ -275,7 +275,7 @@ def test_whole_numbers_without_a_scale_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("of_a_factor", [True, False])
 def test_a_dtype_that_nobody_reads(folder: Path, tmp_path: Path, of_a_factor: bool) -> None:
-    """Of a factor it is a refusal that the array may skip; of anything else it does no harm."""
+    """In a factor, it leads to a rejection that the array can skip. In any other tensor, it has no effect."""
     stem = "lora_unet_down_blocks_1_attentions_0_proj_in"
     name = f"{stem}.lora_mid.weight" if of_a_factor else "something_else"
     path = tmp_path / "odd.safetensors"

@@ -1,4 +1,4 @@
-"""Files that are odd or broken in one place: used as they are meant, or refused with a code; never anything between."""
+"""Files that are unusual or broken in one place: they are used as intended, or rejected with a code."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def roles(stem: str, **tensors: torch.Tensor) -> Tensors:
 def both(
     tensors: Tensors, folder: Path, model: str, metadata: dict[str, str] | None = None
 ) -> list[Fit | str]:
-    """What the check before a download and the check of the file say: the fit, or the code of the refusal."""
+    """The results of the checks before a download and of the file: the fit, or the code of the rejection."""
     path = folder / "file.safetensors"
     save_file(
         {name: tensor.contiguous().clone() for name, tensor in tensors.items()}, path, metadata=metadata
@@ -113,6 +113,11 @@ REFUSED: dict[str, tuple[str, str, Tensors]] = {
         roles(CONVOLUTION, lora_up__weight=r(320, 4, 1, 1), lora_down__weight=r(4, 320, 1, 1))
         | roles(CONVOLUTION, lora_mid__weight=r(5, 5, 3, 3)),
     ),
+    "a core of another rank on one side": (
+        "shapeClash", "SDXL",
+        roles(CONVOLUTION, lora_up__weight=r(320, 4, 1, 1), lora_down__weight=r(4, 320, 1, 1))
+        | roles(CONVOLUTION, lora_mid__weight=r(5, 4, 3, 3)),
+    ),
     "a core for a matrix": ("shapeClash", "SDXL", low_rank(lora_mid__weight=r(4, 4))),
     "magnitudes of no axis": ("shapeClash", "SDXL", low_rank(dora_scale=r(7, 1))),
     "a LoKr's magnitudes of no axis": (
@@ -132,7 +137,7 @@ def test_what_is_broken_is_refused_alike_by_both_checks(name: str, tmp_path: Pat
     code, model, tensors = REFUSED[name]
     before, after = both(tensors, tmp_path, model)
     assert after == code
-    # A header does not tell how many numbers a scale has to be right for the values it scales.
+    # A header doesn't tell how many numbers a scale needs for the values that it scales.
     assert before == code or name == "a scale of no axis"
 
 
@@ -179,7 +184,7 @@ def test_a_bias_is_sorted_as_the_weight_is(tmp_path: Path) -> None:
     _outline, fit = both(roles(stem, diff_b=bias), tmp_path, "FLUX.1 dev")
     assert isinstance(fit, Fit)
     key = "diffusion_model.final_layer.adaLN_modulation.1.bias"
-    swapped = torch.cat(bias.chunk(2)[::-1])  # diffusers has scale and shift the other way round
+    swapped = torch.cat(bias.chunk(2)[::-1])  # diffusers has scale and shift in the opposite order
     assert torch.allclose(patched(fit, {key: torch.zeros(6144)})[key], STRENGTH * swapped)
 
 

@@ -1,4 +1,4 @@
-"""Arrays on models whose weights are packed as GGUF packs do it: unpacked, and patched, each time that a layer runs."""
+"""Arrays on models with packed weights, as in GGUF packs: unpacked and patched each time a layer runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KINDS = ("lora", "dora", "loha", "lokr")
 
 @pytest.fixture(scope="module")
 def models(folder: Path) -> tuple[Any, Any]:
-    """The packed model, and one that holds in fp32 what comes out of it."""
+    """The packed model, and one with the unpacked weights in fp32."""
     options = {"output_clip": False, "model_options": {"dtype": torch.float32}}
     first, plain = (load(folder, "sd15", **options)[0] for _ in range(2))
     packed, values = pack_linear_layers(first)
@@ -59,7 +59,7 @@ def ours(model: Any, entries: list[WeightedLora]) -> Any:
 
 
 def step(patcher: Any) -> torch.Tensor:
-    """What one step of the UNet gives while the patcher is in use; it is put back after."""
+    """The output of one UNet step while the patcher is in use. It is unpatched afterwards."""
     x, timestep = torch.randn(1, 4, 8, 8, generator=torch.manual_seed(1)), torch.tensor([500.0])
     context = torch.randn(1, 77, 768, generator=torch.manual_seed(2))
     patcher.patch_model(device_to=CPU)

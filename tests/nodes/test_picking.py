@@ -1,4 +1,4 @@
-"""Picking from an array: by a seed, in turn, with weights from a range."""
+"""Picking from an array: by a seed, in turn, and with weights from a range."""
 
 from __future__ import annotations
 

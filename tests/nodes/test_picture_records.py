@@ -1,4 +1,4 @@
-"""Which nodes of a prompt get a record, in prompts of thousands of nodes and in circles."""
+"""Which nodes of a prompt get a record, in prompts with thousands of nodes and with cycles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ARRAY, APPLY, FOREIGN = "AirLoraArray", "AirLoraApply", "SomebodysLoader"
 
 
 def chain(length: int) -> dict[str, Any]:
-    """Arrays that each take the one before, and a loader of another pack behind each tenth."""
+    """A chain of arrays, with a loader of another pack after every tenth."""
     prompt: dict[str, Any] = {}
     for number in range(length):
         inputs: dict[str, Any] = {"lora": f'[{{"model":"civitai:{number}@1"}}]'}
@@ -37,7 +37,7 @@ class ForeignSaver:
 
 
 def asked(request: dict[str, Any], class_def: type = OwnSaver) -> Any:
-    """What a node that asks for `extra_pnginfo` gets, as ComfyUI's get_input_data asks for it."""
+    """What a node that requests `extra_pnginfo` gets from ComfyUI's get_input_data."""
     dynprompt = SimpleNamespace(original_prompt=request["prompt"])
     extra_data = request["extra_data"].copy()
     found = extra_data.get("extra_pnginfo", None)
@@ -73,7 +73,7 @@ def test_records_are_found_again_at_the_end_of_a_long_chain() -> None:
 
 
 def test_the_prompt_as_it_runs_counts_whoever_changes_it() -> None:
-    """Impact's "select on prompt" and packs of wildcards rewrite the prompt before or after our hook."""
+    """Impact's "select on prompt" and wildcard packs rewrite the prompt before or after our hook."""
     request = picture_records.with_known_records(
         {"prompt": chain(3), "extra_data": {"extra_pnginfo": {"workflow": {}}}}
     )

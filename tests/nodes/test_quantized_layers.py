@@ -1,6 +1,6 @@
-"""Arrays on layers whose weights are quantized, in every format that the ComfyUI here has, beside core's own chain.
+"""Arrays on layers with quantized weights, in every format of the installed ComfyUI, compared with core's own chain.
 
-A weight is patched in two ways: once for good, and quantized again; or at each forward, from what comes out of it.
+A weight is patched in two ways: once, and quantized again; or at each forward, after it is dequantized.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def numbers(*shape: int, seed: int, spread: float = 1.0) -> torch.Tensor:
 
 
 class OneLayer(torch.nn.Module):
-    """As ComfyUI builds a model from a checkpoint of that format: the layer is told its format, and gets the weight."""
+    """As ComfyUI builds a model from a checkpoint in that format: the layer is given its format and then its weight."""
 
     def __init__(self, name: str, options: dict[str, Any]) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def chain(patcher: Any) -> Any:
 
 
 def output(patcher: Any, *, at_each_forward: bool) -> torch.Tensor:
-    """Of the layer with the patches, in the path that ComfyUI takes for what fits into memory or for what does not."""
+    """The output of the patched layer, on ComfyUI's path for a model that fits into memory, or for one that doesn't."""
     inputs = numbers(64, SIZE, seed=200).bfloat16()
     layer = patcher.model.layer
     if at_each_forward:
@@ -95,8 +95,8 @@ def output(patcher: Any, *, at_each_forward: bool) -> torch.Tensor:
         layer.weight_function = []
         return result
     patcher.patch_weight_to_device(KEY)
-    # Not by the layer's own forward: ComfyUI 0.3.75's stumbles over the fp32 of a patched weight, and a CPU has
-    # no product for some formats.
+    # Without the layer's own forward: ComfyUI 0.3.75's fails for the fp32 of a patched weight, and a CPU has no product
+    # for some formats.
     result = inputs.double() @ layer.weight.dequantize().double().T
     patcher.unpatch_model(CPU)
     return result
@@ -128,7 +128,7 @@ def test_five_loras_are_no_farther_from_the_exact_output_than_core_s_chain(
     print(
         f"{name} {options}: ours {errors['ours']:.4f}, core's chain {errors['chain']:.4f}, none {without:.4f}"
     )
-    # Quantized again, both have the format's own error, which the last digits of the sum move a little.
+    # Quantized again, both have the format's own error, which varies slightly with the last digits of the sum.
     assert errors["ours"] <= errors["chain"] * (1.0 if at_each_forward else 1.02)
     assert errors["ours"] < without / 2
 
@@ -137,9 +137,9 @@ def test_five_loras_are_no_farther_from_the_exact_output_than_core_s_chain(
     ("name", "options"), FORMATS, ids=[f"{name} {'convrot' if more else ''}" for name, more in FORMATS]
 )
 def test_beside_the_layer_nothing_of_a_lora_is_lost_to_rounding(name: str, options: dict[str, Any]) -> None:
-    """Its part of the output, against float64: in the weight it is quantized, beside it bf16 alone rounds it."""
+    """Its part of the output, against float64: in the weight it is quantized, in a bypass only rounded to bf16."""
     model = OneLayer(name, options)
-    # As for what is brought for each forward: it is no longer quantized then. A CPU has no product for some formats.
+    # As for weights loaded for each forward, which are dequantized. A CPU has no product for some formats.
     model.layer.weight_function = [lambda weight: weight]
     patcher = comfy.model_patcher.ModelPatcher(model, CPU, CPU)
     inputs = numbers(64, SIZE, seed=200).bfloat16()
@@ -156,7 +156,7 @@ def test_beside_the_layer_nothing_of_a_lora_is_lost_to_rounding(name: str, optio
 
     beside = patched(patcher, entries, {KEY: (SIZE, SIZE)}, bypass=True).patcher
     assert not beside.patches
-    model.current_weight_patches_uuid = beside.patches_uuid  # as once it is loaded
+    model.current_weight_patches_uuid = beside.patches_uuid  # as when it is loaded
     beside.inject_model()
     whole = model(inputs)
     beside.eject_model()
@@ -181,7 +181,7 @@ def test_auto_goes_beside_quantized_layers_and_into_others() -> None:
 
 
 def test_int8_layers_whose_weight_a_model_reads_itself_are_patched() -> None:
-    """Newer ComfyUI's `linear_input_act` calls no layer there."""
+    """Newer ComfyUI's `linear_input_act` doesn't call any layer there."""
 
     class Weight(torch.nn.Parameter):
         _layout_cls = "TensorWiseINT8Layout"

@@ -1,4 +1,4 @@
-"""Strengths over the steps: the same picture as runs on split sigmas with one strength each, whatever the sampler."""
+"""Strengths over the steps: the same picture as separate runs on split sigmas, one strength each, for any sampler."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def run(
     cfg: float = 1.0,
     **options: Any,
 ) -> torch.Tensor:
-    """What SamplerCustom does with these sigmas; from a latent on, no noise is added."""
+    """Does what SamplerCustom does with these sigmas. If a latent is given, no noise is added."""
     start = noise(model)
     return comfy.samplers.sample(
         *(model, torch.zeros_like(start) if latent is not None else start),
@@ -109,7 +109,7 @@ def run(
 
 
 def split(parts: list[tuple[Any, int]], sigmas: torch.Tensor, **options: Any) -> torch.Tensor:
-    """Each model for so many of the steps, one run after the other."""
+    """Runs each model for its number of steps, one after the other."""
     latent, begin = None, 0
     for own, count in parts:
         latent = run(own, sigmas[begin : begin + count + 1], latent, **options)
@@ -177,7 +177,7 @@ def test_percent_counts_as_comfyui_s_own_hooks(model: Any, files: list[Path], sc
 def test_percent_gives_what_comfyui_s_hooks_with_keyframes_give(
     model: Any, files: list[Path], kind: int
 ) -> None:
-    """`Create Hook LoRA` with a keyframe at 0 and one at 0.4; the first one, as it holds before it is reached."""
+    """`Create Hook LoRA` with a keyframe at 0 and one at 0.4. The first one also applies before it is reached."""
     hooks = comfy.hooks.create_hook_lora(comfy.utils.load_torch_file(str(files[kind])), 0.8, 0.0)
     keyframes = comfy.hooks.HookKeyframeGroup()
     keyframes.add(comfy.hooks.HookKeyframe(0.25, 0.0))
@@ -232,7 +232,7 @@ def test_no_weight_is_switched_for_low_rank(
     assert weights
     switched.clear()
     run(applied(model, entry(files[1], between(0.2, 0.5))), sigmas_of(model))
-    assert len(switched) <= 3 * weights  # off, on and off: not at each of six steps
+    assert len(switched) <= 3 * weights  # off, on, and off, instead of at each of six steps
 
 
 def test_a_span_without_a_step_is_said(
@@ -255,7 +255,7 @@ def test_a_model_that_no_sampler_runs_has_no_steps_to_count() -> None:
 def test_dynamic_memory_is_left_only_for_what_has_no_factors_and_never_in_silence(
     model: Any, files: list[Path], kind: int, leaves: bool
 ) -> None:
-    """ComfyUI makes an ordinary patcher on a CPU: the decision is shown here, on one that calls itself dynamic."""
+    """On a CPU, ComfyUI creates an ordinary patcher, so the decision is tested on one that claims to be dynamic."""
     dynamic = model.clone()
     dynamic.is_dynamic = lambda: True
     delegates = []
@@ -286,7 +286,7 @@ def test_a_schedule_has_no_place_in_a_merged_model(model: Any, files: list[Path]
 
 
 def test_a_refused_save_takes_nothing_out(model: Any, files: list[Path], tmp_path: Path) -> None:
-    for number in (0, 1):  # one beside its layers, one in hooks alone
+    for number in (0, 1):  # one is a bypass, the other uses only hooks
         scheduled = applied(model, entry(files[number], between(0, 0.5)))
         before = run(scheduled, sigmas_of(model))
         with pytest.raises(Mismatch) as raised:
@@ -296,7 +296,7 @@ def test_a_refused_save_takes_nothing_out(model: Any, files: list[Path], tmp_pat
 
 
 def test_what_widens_the_model_cannot_change_over_the_steps(model: Any) -> None:
-    """As BFL's control LoRAs do, with the shape of the widened weight beside the factors."""
+    """BFL's control LoRAs do this: they have the shape of the widened weight in addition to the factors."""
     key = "diffusion_model.input_blocks.1.1.proj_in.weight"
     outputs, inputs = model.model.state_dict()[key].shape[:2]
     factors = torch.randn(outputs, 2), torch.randn(2, 2 * inputs)
@@ -309,7 +309,7 @@ def test_what_widens_the_model_cannot_change_over_the_steps(model: Any) -> None:
 
 
 def test_entries_of_one_file_that_differ_in_nothing_here_have_no_order(model: Any, files: list[Path]) -> None:
-    """Two blocks of the array that mean the same on this model."""
+    """Two different block settings that have the same effect on this model."""
     same = BlockWeights(patterns=(("*", 1.0),))
     first, second = entry(files[0], 0.5, 0), replace(entry(files[0], 0.3, 1), blocks=same)
     sigmas = sigmas_of(model)
@@ -318,7 +318,7 @@ def test_entries_of_one_file_that_differ_in_nothing_here_have_no_order(model: An
 
 
 def test_noise_that_comes_goes_through_the_steps_too(model: Any, files: list[Path]) -> None:
-    """FlipSigmas: a picture becomes noise."""
+    """With FlipSigmas, a picture becomes noise."""
     sigmas = sigmas_of(model).flip(0)
     sigmas[0] = 0.001
     latent = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(8))
@@ -329,7 +329,7 @@ def test_noise_that_comes_goes_through_the_steps_too(model: Any, files: list[Pat
 
 
 def every_step(name: str, churn: float = 0.0) -> list[tuple[float, int]]:
-    """(level, step as counted) of each evaluation that one of ComfyUI's samplers makes."""
+    """(noise level, counted step) of each evaluation by one of ComfyUI's samplers."""
     levels = torch.tensor([14.6, 8.0, 4.0, 2.0, 1.0, 0.5, 0.0])
     position = RunPosition()
     position.begin(levels.tolist(), name, {"s_churn": churn})
@@ -367,12 +367,12 @@ def test_each_evaluation_of_a_sampler_belongs_to_a_step(
     assert [step for _, step in every_step(name, churn)] == evaluations
 
 
-@pytest.mark.filterwarnings("ignore")  # of ComfyUI's samplers
+@pytest.mark.filterwarnings("ignore")  # from ComfyUI's samplers
 @pytest.mark.parametrize("name", comfy.samplers.SAMPLER_NAMES)
 def test_every_sampler_of_comfyui_takes_a_schedule(
     model: Any, files: list[Path], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its evaluations go through the steps in their order, and none is left out."""
+    """Its evaluations follow the order of the steps, and no step is left out."""
     steps: list[int] = []
     evaluate = RunPosition.evaluate
 
@@ -410,5 +410,5 @@ def test_every_sampler_of_comfyui_takes_a_schedule(
         "dpmpp_sde",
     ):
         assert steps == [*(step for step in range(STEPS - 1) for _ in range(2)), STEPS - 1]
-    if name not in ("dpm_fast", "dpm_adaptive"):  # these choose their own
+    if name not in ("dpm_fast", "dpm_adaptive"):  # these choose their own steps
         assert set(steps) == set(range(STEPS))

@@ -1,4 +1,4 @@
-"""The sum of several deltas on one weight: exact, and without an order."""
+"""The sum of several deltas on one weight: exact, and independent of their order."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def ours(weight: torch.Tensor, entries: Any, **arguments: Any) -> torch.Tensor:
 
 
 def core_chain(weight: torch.Tensor, entries: Any) -> torch.Tensor:
-    """What chained LoraLoader nodes make of it."""
+    """The result of chained LoraLoader nodes."""
     patches = [
         (item.strength, value, 1.0, target.offset, target.function)
         for item in entries
@@ -226,7 +226,7 @@ def test_convolutions(kernel: tuple[int, ...]) -> None:
 
 
 def test_slices_of_one_weight_are_patched_apart() -> None:
-    """FLUX: linear1 holds q, k, v and the MLP's first layer one below the other."""
+    """In FLUX, linear1 contains q, k, v, and the MLP's first layer, stacked along its rows."""
     weight = randn(96, 32, seed=0, std=1.0)
     qkv = Target(KEY, (0, 0, 48))
     entries = [
@@ -256,7 +256,7 @@ def test_a_function_of_the_key_map_is_applied_to_the_delta() -> None:
 
 
 def moved(value: Any, dtype: torch.dtype) -> Any:
-    """As newer ComfyUI walks an adapter's weights when it moves them to a device."""
+    """Traverses an adapter's weights as newer ComfyUI does when it moves them to a device."""
     if isinstance(value, torch.Tensor):
         return value.clone().to(dtype)
     if isinstance(value, tuple):
@@ -285,7 +285,7 @@ def test_low_vram_mode_patches_the_weight_in_its_own_dtype_with_one_rounding(dty
 
 
 def test_a_downstream_node_s_strength_scales_the_whole_stack() -> None:
-    """Model merging multiplies the strength of the patches that it takes over."""
+    """Model merging multiplies the strengths of the patches that it copies."""
     weight = randn(32, 64, seed=0, std=1.0)
     entries = [entry(lora(32, 64, n * 5), 0.6, str(n)) for n in range(2)]
     half = comfy.lora.calculate_weight(
@@ -300,7 +300,7 @@ def test_strength_zero_leaves_no_patch() -> None:
 
 
 def refused(*entries: WeightedPatches) -> str:
-    """What the error says, in either order of the two."""
+    """The error's message, which is the same in either order of the two."""
     texts = set()
     for order in itertools.permutations(entries):
         with pytest.raises(Mismatch) as raised:
@@ -338,7 +338,7 @@ def test_one_replacement_alone_is_taken_as_it_is() -> None:
 
 
 def widening(out: int, width: int, seed: int) -> Any:
-    """BFL's control LoRAs: the weight is padded with zeros to `reshape_weight` first."""
+    """Like BFL's control LoRAs: the weight is first padded with zeros to `reshape_weight`."""
     plain = lora(out, width, seed)
     return ADAPTERS["lora"](set(), (*plain.weights[:5], [out, width]))
 
@@ -352,7 +352,7 @@ def test_a_lora_that_widens_a_weight_alone_is_what_comfyui_makes_of_it_to_the_bi
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_lora_that_widens_a_weight_beside_others_that_do_not(kind: str) -> None:
-    """ComfyUI's chain can do it in one order only, that in which the weight is widened last."""
+    """ComfyUI's chain supports only one order, in which the weight is widened last."""
     weight = randn(32, 64, seed=0, std=1.0)
     entries = [
         entry(KINDS[kind](32, 64, 11), 0.5, "a"),
@@ -393,7 +393,7 @@ def test_two_loras_that_widen_a_weight_to_different_shapes_are_an_error_that_nam
 
 
 def test_a_difference_of_a_one_by_one_convolution_may_come_as_a_matrix() -> None:
-    """ComfyUI compares the shapes, says that they differ and leaves the weight."""
+    """ComfyUI compares the shapes, reports that they differ, and leaves the weight unchanged."""
     weight = randn(16, 8, 1, 1, seed=0, std=1.0)
     difference = randn(16, 8, seed=1)
     result = ours(weight, [entry(("diff", (difference,)), 0.5, "a")])
@@ -402,7 +402,7 @@ def test_a_difference_of_a_one_by_one_convolution_may_come_as_a_matrix() -> None
 
 
 def test_boft_without_an_alpha_has_no_constraint_as_oft_has_none() -> None:
-    """ComfyUI 0.3.75 compares its alpha with 0, logs that None has no size, and leaves the weight."""
+    """ComfyUI 0.3.75 compares its alpha with 0, logs that None has no size, and leaves the weight unchanged."""
     weight = randn(32, 64, seed=0, std=1.0)
     value = boft(32, 64, 5)
     without = ADAPTERS["boft"](set(), (value.weights[0], None, None, None))
@@ -416,7 +416,7 @@ def test_boft_without_an_alpha_has_no_constraint_as_oft_has_none() -> None:
 def test_a_lack_of_memory_in_a_formula_of_comfyui_s_is_not_swallowed(
     kind: str, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ComfyUI logs it and goes on with the weight as it was, which no later run would mend."""
+    """ComfyUI logs it and continues with the unchanged weight, which later runs would keep."""
     weight = randn(32, 64, seed=0, std=1.0)
     entries = [entry(KINDS[kind](32, 64, 5), 0.7, "a")]
 
@@ -430,7 +430,7 @@ def test_a_lack_of_memory_in_a_formula_of_comfyui_s_is_not_swallowed(
 
 
 class _Memory(TorchDispatchMode):
-    """The most that tensors made inside take at one moment."""
+    """The peak memory of tensors created inside the block."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -460,7 +460,7 @@ class _Memory(TorchDispatchMode):
 
 @pytest.mark.parametrize("kinds", [("lora",), ("lora", "lora"), ("loha",), ("lora", "lokr")], ids="+".join)
 def test_the_memory_that_is_told_is_what_patching_takes(kinds: tuple[str, ...]) -> None:
-    """Not less, which would be a promise that a small machine pays for, and not twice as much."""
+    """Not less, because a machine with little memory would fail, and not twice as much."""
     made = {"lora": lora, "loha": loha, "lokr": lokr}
     size = 512
     entries = [
@@ -471,7 +471,7 @@ def test_the_memory_that_is_told_is_what_patching_takes(kinds: tuple[str, ...]) 
     told = peak_extra_bytes({KEY: adapter}, {KEY: (size, size)})
     arrived = randn(size, size, seed=9)
     with _Memory() as memory:
-        weight = arrived.clone()  # the copy that ComfyUI hands over
+        weight = arrived.clone()  # the copy that ComfyUI passes
         adapter.calculate_weight(weight, KEY, 1.0, 1.0, None, None)
     assert memory.most <= told * 1.15
     assert told <= memory.most * 1.9

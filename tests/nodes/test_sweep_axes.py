@@ -1,4 +1,4 @@
-"""Sweeps over blocks, steps and entries: one array for each value, and a label that says which."""
+"""Sweeps over blocks, steps, and entries: one array for each value, and a label that identifies it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from air_lora_pack.nodes.array.sweep_axes import sweep_over
+from air_lora_pack.nodes.array.sweep_grid import Axis, sweep_both
 
-from lora_resolver import InvalidInput, parse_lora_array
+from lora_resolver import InvalidInput, parse_identifier, parse_lora_array
 
 pytestmark = pytest.mark.integration
 
@@ -80,3 +81,68 @@ def test_an_entry_that_is_not_there() -> None:
     with pytest.raises(InvalidInput) as raised:
         swept("blocks", "early", 9)
     assert raised.value.code == "noSuchEntry"
+
+
+def labels(*axes: tuple[str, int, str]) -> list[str]:
+    across, down = (Axis(*axis) for axis in axes)
+    return [each.label for each in sweep_both(ARRAY, across, down)]
+
+
+def test_versions_of_the_model() -> None:
+    found = swept("versions", f"7, {B}, civitai:8@9")
+    assert [array[0]["model"] for array, _ in found] == ["civitai:1@7", B, "civitai:8@9"]
+    assert [label for _, label in found] == ["@7", "b", "civitai:8@9"]
+    assert {array[0]["weight"] for array, _ in found} == {0.8}
+    (asked,) = sweep_over(
+        "versions", ARRAY, 3, "all", versions_of=lambda own: [(parse_identifier("civitai:5@7"), f"of {own}")]
+    )
+    assert (json.loads(asked.lora)[2]["model"], asked.label) == ("civitai:5@7", f"of {C}")
+
+
+@pytest.mark.parametrize(("entry", "values"), [(0, "7"), (1, "no name at all"), (1, "")])
+def test_versions_that_cannot_be(entry: int, values: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        swept("versions", values, entry)
+    assert (raised.value.code, raised.value.parameter) == ("invalidSweep", "values")
+
+
+def test_prompts_go_beside_the_array() -> None:
+    found = sweep_over("prompts", ARRAY, 1, "a {red|blue} cat; a dog; a bird")
+    assert [each.prompt for each in found] == ["a {red|blue} cat", "a dog", "a bird"]
+    assert {each.lora for each in found} == {found[0].lora}
+
+
+def test_two_axes_make_every_pair_row_by_row() -> None:
+    found = sweep_both(ARRAY, Axis("weight", 1, "0.2, 0.4"), Axis("entries", 1, "none, 1"))
+    arrays = [json.loads(each.lora) for each in found]
+    assert [array[0]["weight"] for array in arrays] == [0.2, 0.4, 0.2, 0.4]
+    assert [array[0].get("enabled", True) for array in arrays] == [False, False, True, True]
+    assert [each.label for each in found] == [
+        f"{A}  0.2\tnone",
+        f"{A}  0.4\tnone",
+        f"{A}  0.2\t{A}",
+        f"{A}  0.4\t{A}",
+    ]
+    prompts = sweep_both(ARRAY, Axis("weight", 1, "0.2, 0.4"), Axis("prompts", 0, "a cat; a dog"))
+    assert [each.prompt for each in prompts] == ["a cat", "a cat", "a dog", "a dog"]
+    assert labels(("weight", 1, "0.2"), ("weight", 3, "0.6")) == [f"{A}  0.2\t{C}  0.6"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "parameter"),
+    [
+        (("weight", 1, "0.2"), ("weight", 1, "0.6"), "axis_2"),
+        (("prompts", 1, "a"), ("prompts", 2, "b"), "axis_2"),
+        (("entries", 1, "1"), ("entries", 2, "2"), "axis_2"),
+        (("weight", 1, "0.2"), ("weight", 9, "0.6"), "entry_2"),
+        (("weight", 1, "0.2"), ("blocks", 1, "nowhere"), "values_2"),
+        (("weight", 1, "0:1:0.02"), ("weight", 3, "0:1:0.02"), "values_2"),
+    ],
+)
+def test_two_axes_that_cannot_be(
+    first: tuple[str, int, str], second: tuple[str, int, str], parameter: str
+) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        labels(first, second)
+    assert raised.value.parameter == parameter
+    assert raised.value.remedy

@@ -1,5 +1,5 @@
-"""Every workflow that ComfyUI's page offers as a template is read, and held against a second reader that takes the
-nodes' own input lists from the ComfyUI that is there."""
+"""Every workflow template of ComfyUI's page is read, and the result is compared with a second reader that uses the
+nodes' own input lists from the installed ComfyUI."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MUTED = (2, 4)
 
 
 def templates() -> dict[str, dict[str, Any]]:
-    """Name → document of every workflow in the packages of templates, those beside pictures included."""
+    """Name → document of every workflow in the template packages, including those stored next to pictures."""
     found = {}
     folders = [Path(folder) for folder in dict.fromkeys(sys.path) if Path(folder).is_dir()]
     for file in sorted(
@@ -47,7 +47,7 @@ def workflows() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def lora_inputs() -> dict[str, tuple[int, str]]:
-    """Class → place and name of the widget whose choices are the files of the `loras` folder."""
+    """Class → position and name of the widget whose options are the files of the `loras` folder."""
     classes = dict(core_nodes.NODE_CLASS_MAPPINGS)
     for name in EXTRAS:
         if importlib.util.find_spec(f"comfy_extras.{name}"):
@@ -79,7 +79,7 @@ def _widgets_of(node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def expected(document: dict[str, Any], inputs: dict[str, tuple[int, str]]) -> list[tuple[str, str]]:
-    """(file, its address) of every loader that is switched on, subgraphs once for each node that stands for one."""
+    """(file, its address) of every active loader. Subgraphs are included once for each node that uses them."""
     subgraphs = {each["id"]: each for each in document.get("definitions", {}).get("subgraphs", [])}
 
     def of(graph: dict[str, Any]) -> Iterator[tuple[str, str]]:

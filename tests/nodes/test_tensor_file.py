@@ -1,4 +1,4 @@
-"""Tensors read as views of the mapped file, against safetensors' own reader."""
+"""Tensors read as views of the mapped file, compared with safetensors' own reader."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DTYPES = {"F32": torch.float32, "F16": torch.float16, "U8": torch.uint8, "F8_E4M
 
 
 def write(path: Path, tensors: list[tuple[str, str, list[int]]], padding: int) -> Path:
-    """In this very order: safetensors' own writer sorts by dtype, so that none is misaligned."""
+    """Keeps this order. safetensors' own writer sorts by dtype, so that no tensor is misaligned."""
     header, data = {}, b""
     for name, dtype, shape in tensors:
         size = DTYPES[dtype].itemsize * torch.Size(shape).numel()

@@ -1,4 +1,4 @@
-"""Preview pictures from strangers: small and made anew, or none at all; and so many that are kept."""
+"""Preview pictures from untrusted sources: they are reduced and re-encoded, or rejected; the cache is limited."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def png(width: int, height: int, *chunks: bytes) -> bytes:
 
 
 def much(size: int) -> bytes:
-    """That many zeros, small."""
+    """This number of zeros, compressed."""
     packer = zlib.compressobj(9)
     return b"".join([packer.compress(bytes(2**20)) for _ in range(size // 2**20)] + [packer.flush()])
 
@@ -100,7 +100,7 @@ def test_a_picture_with_a_note_in_it_loses_the_note() -> None:
 
 
 def test_a_turn_that_cannot_be_taken_out_is_no_picture_and_no_crash() -> None:
-    """Beside the turn stands a unit of resolution that is 1.5, which Pillow reads and cannot write again."""
+    """In addition to the rotation, there is a resolution unit of 1.5, which Pillow can read but not write."""
     turn = struct.pack("<HHIHH", ORIENTATION, 3, 1, 6, 0)
     unit = struct.pack("<HHIf", 0x0128, 11, 1, 1.5)
     exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + turn + unit + b"\0\0\0\0"
@@ -108,7 +108,7 @@ def test_a_turn_that_cannot_be_taken_out_is_no_picture_and_no_crash() -> None:
         thumbnails.shrink(saved(NOISE.convert("RGB"), "JPEG", exif=exif), 96)
 
 
-@pytest.mark.filterwarnings("ignore")  # Pillow's, about what is wrong with each
+@pytest.mark.filterwarnings("ignore")  # Pillow's warnings about the damage
 def test_damaged_pictures_are_shown_or_not_and_break_nothing() -> None:
     sources = [
         saved(NOISE.convert("RGB"), kind, **options)
@@ -139,7 +139,7 @@ def test_only_so_many_are_kept_and_those_shown_last_stay(tmp_path: Path) -> None
         old = tmp_path / f"{number}.webp"
         old.touch()
         os.utime(old, (number, number))
-    assert thumbnails._kept(tmp_path / "0.webp") == b""  # shown just now
+    assert thumbnails._kept(tmp_path / "0.webp") == b""  # it was just shown
     thumbnails._keep(tmp_path / "new.webp", b"new")
     kept = {path.name for path in tmp_path.iterdir()}
     assert len(kept) == thumbnails.MAX_KEPT

@@ -1,4 +1,4 @@
-"""Trigger words that a prompt lacks."""
+"""Adding the trigger words that a prompt lacks."""
 
 from __future__ import annotations
 

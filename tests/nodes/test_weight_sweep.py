@@ -1,4 +1,4 @@
-"""Values as people write them, and the arrays that they make."""
+"""Values as users write them, and the arrays that they produce."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from air_lora_pack.nodes.array.weight_sweep import read_values, sweep
 from air_lora_pack.nodes.pictures.drawing import to_pictures, to_tensor
-from air_lora_pack.nodes.pictures.picture_grid import LARGEST_SIDE, grid_of
+from air_lora_pack.nodes.pictures.picture_grid import LARGEST_SIDE, grid_of, sheet_of
 from PIL import Image
 
 from lora_resolver import InvalidInput, parse_lora_array
@@ -73,7 +73,7 @@ def test_an_entry_that_is_off_is_switched_on_when_it_is_the_one() -> None:
 
 @pytest.mark.parametrize("entry", [4, -1])
 def test_an_entry_that_is_not_there_is_named(entry: int) -> None:
-    with pytest.raises(InvalidInput, match="array of 3 entries") as caught:
+    with pytest.raises(InvalidInput, match="the array has 3 entries") as caught:
         sweep(ARRAY, entry, (1.0,))
     assert caught.value.code == "noSuchEntry"
 
@@ -107,3 +107,39 @@ def test_pictures_go_to_tensors_and_back() -> None:
     assert tensor.dtype == torch.float32
     assert [each.tobytes() for each in to_pictures(tensor)] == [image.tobytes()]
     assert to_pictures(torch.zeros(2, 4, 4, 4))[1].mode == "RGB", "transparency is left out"
+
+
+def test_pictures_of_two_axes_make_a_table() -> None:
+    colours = [(200, 40 * number, 10) for number in range(6)]
+    pictures = [Image.new("RGB", (90, 60), colour) for colour in colours]
+    names = [
+        f"{weight}\tline {row}"
+        for row in (1, 2)
+        for weight in ("0.2", "0.4", "a much longer head of a column")
+    ]
+    table = sheet_of(pictures, names, 0)
+    places = {}
+    for colour in colours:
+        mask = [
+            (x, y)
+            for x in range(table.width)
+            for y in range(table.height)
+            if table.getpixel((x, y)) == colour
+        ]
+        assert len(mask) == 90 * 60
+        places[colour] = min(mask)
+    xs, ys = ([places[colour][axis] for colour in colours] for axis in (0, 1))
+    assert xs[:3] == xs[3:]
+    assert len({*ys[:3]}) == len({*ys[3:]}) == 1
+    assert xs[0] > 40, "the heads of the rows stand beside them"
+    twice = sheet_of(
+        [each for each in pictures for _ in range(2)], [each for each in names for _ in range(2)], 0
+    )
+    assert twice.width > table.width, "a batch of two: both in its cell"
+
+
+@pytest.mark.parametrize("names", [["a\tb", "a\tc", "d\tb"], ["a\tb", "a\tb", "plain"], ["a\tb\tc"] * 3])
+def test_labels_of_no_table_make_a_grid(names: list[str]) -> None:
+    pictures = [Image.new("RGB", (90, 60))] * 3
+    flat = [name.replace("\t", "  ") for name in names]
+    assert sheet_of(pictures, names, 0).tobytes() == grid_of(pictures, flat, 0).tobytes()

@@ -1,4 +1,4 @@
-"""Arrays beside everything else that ComfyUI does to a model: other nodes, other dtypes, little memory, bad luck."""
+"""Arrays together with other changes to a model: other nodes, other dtypes, little memory, errors during a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests import lora_files
 from tools.tiny_checkpoints import make_checkpoints
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # ComfyUI's own, while it is imported
+    warnings.simplefilter("ignore")  # ComfyUI's own warnings during its import
     from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
     from comfy_extras.nodes_model_merging import (
         ModelAdd,
@@ -49,9 +49,9 @@ def checkpoint(folder: Path) -> Path:
 
 
 def load(checkpoint: Path, **options: Any) -> Any:
-    """The MODEL, as Load Checkpoint gives it."""
+    """The MODEL, as Load Checkpoint returns it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ComfyUI's own, while it loads
+        warnings.simplefilter("ignore")  # ComfyUI's own warnings while it loads
         return comfy.sd.load_checkpoint_guess_config(
             str(checkpoint), output_vae=False, output_clip=False, model_options=options
         )[0]
@@ -77,7 +77,7 @@ def ours(model: Any, entries: list[WeightedLora]) -> Any:
 
 
 def core(model: Any, entries: list[WeightedLora]) -> Any:
-    """The same by ComfyUI's own loaders, one after the other."""
+    """The same with a chain of ComfyUI's own loaders."""
     for entry in entries:
         file = comfy.utils.load_torch_file(str(entry.path))
         model, _ = comfy.sd.load_lora_for_models(model, None, file, entry.model_strength, 0)
@@ -85,7 +85,7 @@ def core(model: Any, entries: list[WeightedLora]) -> Any:
 
 
 def weights(patcher: Any) -> dict[str, torch.Tensor]:
-    """All weights as they are while the patcher is in use; it is put back after."""
+    """All weights while the patcher is in use. It is unpatched afterwards."""
     patcher.patch_model(device_to=CPU)
     try:
         return {name: tensor.clone() for name, tensor in patcher.model.state_dict().items()}
@@ -98,7 +98,7 @@ def base(patcher: Any) -> dict[str, torch.Tensor]:
 
 
 def bits(tensor: torch.Tensor) -> torch.Tensor:
-    """Comparable for every dtype, and for what is not a number."""
+    """The bytes, which can be compared for every dtype and also for NaN."""
     return tensor.contiguous().view(torch.uint8)
 
 
@@ -111,7 +111,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 def assert_close(
     mine: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor], roundings: float = 1.0
 ) -> None:
-    """Each weight at most so many roundings of its dtype apart."""
+    """Checks that each weight differs by at most this number of roundings of its dtype."""
     for name, tensor in theirs.items():
         if not tensor.is_floating_point():
             continue
@@ -126,7 +126,7 @@ def test_every_dtype_of_weights(checkpoint: Path, loras: list[WeightedLora], dty
     before = base(model)
     assert before["diffusion_model.input_blocks.1.1.proj_in.weight"].dtype == dtype
     mine, theirs = weights(ours(model, loras)), weights(core(model, loras))
-    # In fp8 both round at random; a weight then lies on either side of what it should be.
+    # In fp8, both round stochastically, so a weight can be on either side of the exact value.
     assert_close(mine, theirs, roundings=2.0 if dtype.itemsize == 1 else 1.0)
     changed = [name for name in before if not torch.equal(bits(mine[name]), bits(before[name]))]
     assert len(changed) > 30
@@ -175,7 +175,7 @@ def test_two_arrays_in_a_row_and_two_side_by_side(model: Any, loras: list[Weight
     assert_close(weights(ours(ours(model, loras[:1]), loras[1:])), weights(ours(model, loras)))
     left, right = ours(model, loras[:1]), ours(model, loras[1:])
     left_alone, right_alone = weights(ours(model, loras[:1])), weights(ours(model, loras[1:]))
-    for _ in range(2):  # as a graph with two samplers does: in turns, on the same weights
+    for _ in range(2):  # like a graph with two samplers: alternating, on the same weights
         assert same(weights(left), left_alone)
         assert same(weights(right), right_alone)
     assert same(base(model), before)
@@ -229,7 +229,7 @@ def test_a_changed_sampling_is_kept(model: Any, loras: list[WeightedLora]) -> No
     before, after = ours(resampled(model), loras), resampled(ours(model, loras))
     assert is_resampled(before)
     assert is_resampled(after)
-    # The sampling's own noise schedule is among the tensors of the model.
+    # The model's tensors include the sampling's noise schedule.
     mine, first, last = (
         {name: tensor for name, tensor in weights(patcher).items() if name.startswith("diffusion_model.")}
         for patcher in (ours(model, loras), before, after)
@@ -263,9 +263,9 @@ def test_hooks_beside_an_array(model: Any, loras: list[WeightedLora]) -> None:
 
 
 def quantize(model: Any) -> dict[str, torch.Tensor]:
-    """Keeps every Linear's weight in another form, as GGUF packs do: read by `convert_weight`, written by `set_weight`.
+    """Stores each Linear's weight in another form, as GGUF packs do: read by `convert_weight`, written by `set_weight`.
 
-    Returns what they stand for.
+    Returns the weights that they represent.
     """
     stands_for = {}
     for name, module in model.model.named_modules():
@@ -312,7 +312,7 @@ def test_weights_that_are_converted_before_they_are_patched(
 
 
 class Stops(Exception):
-    """What comes in the middle."""
+    """An error in the middle of a run."""
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_out_of_memory_in_the_product_itself_is_not_swallowed(
 
 
 def test_the_picture_itself_is_the_same_with_little_memory(model: Any, loras: list[WeightedLora]) -> None:
-    """One step of the real UNet, with all of it loaded and with none."""
+    """One step of the real UNet, loaded completely and not at all."""
     x, timestep = torch.randn(1, 4, 8, 8, generator=torch.manual_seed(1)), torch.tensor([500.0])
     context = torch.randn(1, 77, 768, generator=torch.manual_seed(2))
 
@@ -375,16 +375,16 @@ def test_the_picture_itself_is_the_same_with_little_memory(model: Any, loras: li
             patcher.unpatch_model(device_to=CPU)
 
     whole, little = step(0), step(1)
-    # The half-loaded one rounds each weight to the dtype of the calculation, not to its own.
+    # The partly loaded one rounds each weight to the dtype of the computation, not to its own.
     assert torch.allclose(whole, little, rtol=0.02, atol=0.02 * float(whole.std()))
     assert re.match(r"torch\.float", str(whole.dtype))
 
 
 def test_two_arrays_on_the_two_experts_of_a_video_model(folder: Path) -> None:
-    """Two models, each with the entries that are its own, in turns as the two samplers of Wan 2.2 use them."""
+    """Two models, each with its own entries, used alternately like by the two samplers of Wan 2.2."""
     path = make_checkpoints(folder, ["wan"])["wan"]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ComfyUI's own, while it loads
+        warnings.simplefilter("ignore")  # ComfyUI's own warnings while it loads
         high, low = (comfy.sd.load_diffusion_model(str(path)) for _ in range(2))
     entries = []
     for seed in range(3):
@@ -405,7 +405,7 @@ def test_two_arrays_on_the_two_experts_of_a_video_model(folder: Path) -> None:
 def test_shapes_are_the_checkpoint_s_while_a_run_before_has_widened_a_weight(
     checkpoint: Path, loras: list[WeightedLora], folder: Path
 ) -> None:
-    """BFL's control LoRAs widen one; a LoRA for its own size must not be refused because the model is still patched."""
+    """BFL's control LoRAs widen a weight. A LoRA for the original size must not be rejected while it is widened."""
     model, before = load(checkpoint), base(load(checkpoint))
     stem = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
     out, inputs = MODULES[stem].shape

@@ -1,4 +1,4 @@
-"""What somebody reads whose browser cannot be fetched."""
+"""The error if the browser can't be downloaded."""
 
 from __future__ import annotations
 

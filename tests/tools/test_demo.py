@@ -1,4 +1,4 @@
-"""`make demo` with settings that cannot be: one sentence that names the setting, before ComfyUI starts."""
+"""`make demo` with invalid settings: one sentence that names the setting, before ComfyUI starts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ARRAY = '[{"model": "civitai:120096@135931", "weight": 0.7}]'
     [
         ({"LORA": ARRAY}, "LORA needs CHECKPOINT as well"),
         ({"CHECKPOINT": "some.safetensors"}, "CHECKPOINT needs LORA as well"),
-        ({"CHECKPOINT": "some.safetensors", "LORA": "[{]"}, "LORA is no `lora` array:\n"),
+        ({"CHECKPOINT": "some.safetensors", "LORA": "[{]"}, "LORA isn't a valid `lora` array:\n"),
         (
             {"CHECKPOINT": "some.safetensors", "LORA": ARRAY, "SIZE": "large"},
             "SIZE=large: write it as SIZE=1024x1024",

@@ -1,4 +1,4 @@
-"""The set-up of the development runtime: killed half-way, asked for twice at once, in a folder of any name."""
+"""The setup of the development runtime: killed midway, started twice at the same time, in folders with any name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAKES_ANEW = "Making a virtual environment"
 
 
 def wheel_of(name: str, version: str, folder: Path) -> Path:
-    """A package that says its version."""
+    """A package with its version number."""
     wheel = folder / f"{name}-{version}-py3-none-any.whl"
     facts = {
         "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
@@ -43,7 +43,7 @@ def wheel_of(name: str, version: str, folder: Path) -> Path:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout that needs one package, which lies on the disk."""
+    """A checkout that needs one package, which is on disk."""
     checkout = tmp_path / "Käse & 漢字"
     checkout.mkdir()
     shutil.copytree(
@@ -67,7 +67,7 @@ def set_up(checkout: Path) -> subprocess.Popen[str]:
 
 
 def said_by(process: subprocess.Popen[str]) -> list[str]:
-    """What it printed. It must have ended well."""
+    """Its output. It must have succeeded."""
     said, _ = process.communicate()
     assert process.returncode == 0, said
     return said.splitlines()

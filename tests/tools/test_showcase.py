@@ -1,4 +1,4 @@
-"""The showcase: its shipped files fit each other, and its code draws and writes what made them."""
+"""The showcase: its files match each other, and its code can draw and write files like them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def style_picture(strengths: dict[str, float], seed: int = 1) -> torch.Tensor:
 
 @pytest.mark.parametrize("style", STYLES)
 def test_shipped_lora_fits_the_shipped_checkpoint(style: str, checkpoint: dict[str, torch.Tensor]) -> None:
-    # kohya's names: the model's own, with underscores for dots
+    # kohya's names: the model's own, with underscores instead of dots
     weights = {
         "lora_unet_" + name.removeprefix(MODEL_PREFIX).removesuffix(".weight").replace(".", "_"): tensor
         for name, tensor in checkpoint.items()

@@ -1,4 +1,4 @@
-"""The tiny checkpoints as files. That ComfyUI takes them is shown wherever the integration tests draw with them."""
+"""The tiny checkpoints as files. The integration tests, which draw with them, show that ComfyUI accepts them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# What ComfyUI's `model_detection` reads, and one layer of each part that the file must bring.
+# What ComfyUI's `model_detection` reads, and one layer of each part that the file must contain.
 SHAPES = {
     "sd15": {
         "model.diffusion_model.input_blocks.0.0.weight": (320, 4, 3, 3),
@@ -90,7 +90,7 @@ def test_the_file_has_the_layers_of_its_architecture(models, name):
 @pytest.mark.parametrize("name", ["sd15", "wan", "hunyuan_video"])
 def test_norms_are_one_biases_zero_and_the_rest_lively(models, name):
     for key, tensor in state_dict(models / CHECKPOINTS[name].file).items():
-        if "first_stage_model" in key or "token_embedding" in key:  # written by hand; long to measure
+        if "first_stage_model" in key or "token_embedding" in key:  # hand-written, and slow to measure
             continue
         values = tensor.float()
         if tensor.ndim > 1:

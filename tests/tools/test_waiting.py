@@ -30,7 +30,7 @@ def test_a_terminal_counts_the_seconds_and_keeps_only_what_was_said() -> None:
     while True:
         try:
             part = os.read(screen, 4096)
-        except OSError:  # the end, as Linux has it
+        except OSError:  # how Linux signals the end
             break
         if not part:
             break

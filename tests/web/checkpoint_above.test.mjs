@@ -76,7 +76,7 @@ test("a circle and a missing link end without an answer", () => {
   assert.equal(checkpointAbove({ id: 9, inputs: [model(null)], graph: root }, root), null);
 });
 
-// ------------------------------------------------------------------- as the prompt will have it
+// ------------------------------------------------------------------- as in the prompt
 
 const A = { folder: "checkpoints", name: "a.safetensors" };
 const B = { folder: "checkpoints", name: "b.safetensors" };
@@ -265,7 +265,7 @@ test("two ways to one loader are no circle", () => {
   assert.deepEqual(checkpointAbove(last, root), A);
 });
 
-// ------------------------------------------------------------------- what only the run knows
+// ------------------------------------------------------------------- known only during the run
 
 test("a loader that does not say what it loads is no loader of nothing", () => {
   const unknown = (id) => ({

@@ -1,4 +1,4 @@
-/** Texts of the pack where the front end does not translate them itself. */
+/** Texts of the pack that the front end does not translate itself. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -22,7 +22,7 @@ function graph(id, nodes, links, more = {}) {
   return made;
 }
 
-/** Rows in a subgraph in a subgraph, promoted twice; CLIP goes out again, to a prompt. */
+/** Rows in a subgraph in a subgraph, promoted twice. Both subgraphs output CLIP, which is connected to a prompt. */
 function nested() {
   const apply = {
     id: 1,

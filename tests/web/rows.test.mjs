@@ -50,6 +50,17 @@ test("edits change nothing in place", () => {
   assert.equal(JSON.stringify(rows), before);
 });
 
+test("all CLIP weights come and go at once", () => {
+  const { rows } = readArray('[{"model":"a","weight":0.7},7,{"model":"b","weight":0.5,"clip_weight":0}]');
+  assert.equal(edits.haveAllClip(rows), false);
+  const separate = edits.setAllClip(rows, true);
+  assert.deepEqual(separate.map(edits.clipWeightOf), [0.7, null, 0]);
+  assert.equal(edits.haveAllClip(separate), true);
+  const same = edits.setAllClip(separate, false);
+  assert.deepEqual(JSON.parse(writeArray(same)), [{ model: "a", weight: 0.7 }, 7, { model: "b", weight: 0.5 }]);
+  assert.equal(edits.haveAllClip([]), false);
+});
+
 test("what is off or weighs nothing is not in the total", () => {
   const { rows } = readArray('[{"model":"a"},{"model":"b","weight":0.5,"enabled":false},{"model":"c","weight":0}]');
   assert.deepEqual(edits.totalOf(rows), { total: 1, count: 1, most: 1 });

@@ -3,10 +3,13 @@ import { createServer } from "node:http";
 import { test } from "node:test";
 
 import { Knowledge, Server } from "../../web/server.js";
+import { readArray } from "../../web/rows/array_text.js";
+import * as edits from "../../web/rows/state.js";
+import { StartWeights } from "../../web/view/start_weights.js";
 import { looksPasted, namesLoras } from "../../web/rows/pasted.js";
 import { pageOf } from "../../web/view/row_menu.js";
 
-/** Runs with a real server that answers with `answer(path, body)`, and with what it was asked. */
+/** Runs with a real server that answers with `answer(path, body)`. `run` also gets the list of requests. */
 async function serving(answer, run) {
   const asked = [];
   const real = createServer(async (request, response) => {
@@ -28,7 +31,7 @@ async function serving(answer, run) {
     real.closeAllConnections();
     await new Promise((resolve) => real.close(resolve));
   }
-  return new Server(api); // of which nobody answers any more
+  return new Server(api); // nothing answers its requests any more
 }
 
 const itemsFor = (_path, body) => [
@@ -38,6 +41,9 @@ const itemsFor = (_path, body) => [
     checkpoint: { family_names: ["SDXL"] },
   },
 ];
+/** The models of each request for items. */
+const modelsAsked = (asked) =>
+  asked.filter(({ path }) => path === "/air_lora/info").map(({ body }) => JSON.parse(body).models);
 const told = (knowledge) =>
   new Promise((resolve) => {
     const stop = knowledge.onChange(() => {
@@ -149,15 +155,115 @@ test("what is forgotten is asked again and shows what was known until then", asy
     const knowledge = new Knowledge(server);
     knowledge.want(["a", "b"], null);
     await told(knowledge);
+    await told(knowledge); // about newer versions
     knowledge.forget("a");
     knowledge.want(["a", "b"], null);
     assert.deepEqual([knowledge.itemOf("a", null).title, knowledge.itemOf("a", null).isLooking], ["title of a", true]);
     await told(knowledge);
-    assert.deepEqual(JSON.parse(asked[1].body).models, ["a"]);
+    assert.deepEqual(modelsAsked(asked)[1], ["a"]);
     knowledge.forgetAll();
     knowledge.want(["a", "b"], null);
     await told(knowledge);
-    assert.deepEqual(JSON.parse(asked[2].body).models, ["a", "b"]);
+    assert.deepEqual(modelsAsked(asked)[2], ["a", "b"]);
+  });
+});
+
+test("what its service says later is asked once", async () => {
+  const answer = (path, body) =>
+    path === "/air_lora/newer"
+      ? [
+          200,
+          {
+            newer: { a: { model: "civitai:1@3", version: "v2" } },
+            weights: { b: { weight: 0.6, least: null, most: null, source: "CivitAI" } },
+          },
+        ]
+      : itemsFor(path, body);
+  await serving(answer, async (server, asked) => {
+    const knowledge = new Knowledge(server);
+    knowledge.want(["a", "b"], null);
+    await told(knowledge);
+    assert.equal(knowledge.isAllKnown("a"), false);
+    await told(knowledge);
+    assert.equal(knowledge.newer.get("a").version, "v2");
+    assert.equal(knowledge.newer.has("b"), false);
+    assert.equal(knowledge.suggestedOf("b", null).weight, 0.6);
+    assert.equal(knowledge.suggestedOf("a", null), null);
+    assert.ok(knowledge.isAllKnown("a") && knowledge.isAllKnown("b"));
+    knowledge.forget("a");
+    knowledge.want(["a"], null);
+    await told(knowledge);
+    assert.equal(asked.filter(({ path }) => path === "/air_lora/newer").length, 1);
+  });
+});
+
+test("what the library suggests comes before what the service says", () => {
+  const knowledge = new Knowledge(null);
+  knowledge.weights.set("a", { weight: 0.6 });
+  knowledge.items.set("null\na", { suggested_weight: { weight: 0.3 } });
+  assert.equal(knowledge.suggestedOf("a", null).weight, 0.3);
+});
+
+/** The parts of an editor that the weights of new rows need. */
+function editorWith(rows, suggested, allKnown = () => false) {
+  return {
+    rows,
+    readOnly: false,
+    host: { settings: () => ({ newWeight: 0.75, least: -1, most: 1.5 }), checkpoint: () => null },
+    knowledge: { suggestedOf: (model) => suggested.get(model) ?? null, isAllKnown: allKnown },
+    edit(change) {
+      this.rows = change(this.rows);
+    },
+  };
+}
+
+test("a new row takes what is suggested, once, unless somebody was faster", () => {
+  const suggested = new Map();
+  const { rows } = readArray('[{"model":"a","weight":0.75},{"model":"b","weight":0.75},{"model":"c","weight":0.75}]');
+  const editor = editorWith(rows, suggested, (model) => model === "c");
+  const weights = new StartWeights(editor);
+  weights.await(rows);
+  assert.equal(weights.waiting.size, 2, "of c, nothing more will become known");
+  editor.rows = edits.setWeight(editor.rows, rows[1].key, 0.2);
+  suggested.set("a", { weight: 3 }).set("b", { weight: 0.5 }).set("c", { weight: 0.5 });
+  weights.look();
+  assert.deepEqual(editor.rows.map(edits.weightOf), [1.5, 0.2, 0.75]);
+  suggested.set("a", { weight: 0.5 });
+  weights.look();
+  assert.equal(edits.weightOf(editor.rows[0]), 1.5);
+  assert.deepEqual(weights.of({ suggested_weight: { weight: 0.4 } }), { weight: 0.4, isKnown: true });
+  assert.deepEqual(weights.of({}), { weight: 0.75, isKnown: false });
+});
+
+test("a weight that was set, and a LoRA that was replaced, take nothing", () => {
+  const suggested = new Map();
+  const { rows } = readArray('[{"model":"a","weight":0.75},{"model":"b","weight":0.75}]');
+  const editor = editorWith(rows, suggested);
+  const weights = new StartWeights(editor);
+  weights.await(rows);
+  weights.forget(rows[0].key); // set to 0.75 on purpose
+  editor.rows = edits.replaceModel(editor.rows, rows[1].key, "c");
+  suggested.set("a", { weight: 0.5 }).set("c", { weight: 0.5 });
+  weights.look();
+  assert.deepEqual(editor.rows.map(edits.weightOf), [0.75, 0.75]);
+});
+
+test("what the server had no time for is asked again", async () => {
+  let times = 0;
+  const answer = (path, body) => {
+    if (path !== "/air_lora/newer") return itemsFor(path, body);
+    times += 1;
+    return [200, { newer: {}, weights: {}, unknown: times === 1 ? ["b"] : [] }];
+  };
+  await serving(answer, async (server) => {
+    const knowledge = new Knowledge(server);
+    knowledge.want(["a", "b"], null);
+    await told(knowledge);
+    await told(knowledge);
+    assert.ok(knowledge.isAllKnown("a"));
+    assert.ok(!knowledge.isAllKnown("b"), "a row of it waits for its weight still");
+    await told(knowledge);
+    assert.ok(knowledge.isAllKnown("b"));
   });
 });
 

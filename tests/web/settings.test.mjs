@@ -7,17 +7,31 @@ import { nodeAt, rowErrors, tellFailures } from "../../web/toasts.js";
 const reading = (values) => readSettings((id) => values[id.split(".").pop()]);
 
 test("without settings, weights are as the array allows", () => {
-  assert.deepEqual(reading({}), { step: 0.05, least: -4, most: 4, newWeight: 0.75, onMismatch: "error" });
+  assert.deepEqual(reading({}), {
+    step: 0.05,
+    least: -4,
+    most: 4,
+    newWeight: 0.75,
+    onMismatch: "error",
+    compact: false,
+  });
 });
 
 test("what is set counts", () => {
-  const values = { Step: 0.1, Min: -1, Max: 2, DefaultWeight: 0.6, OnMismatch: "skip" };
-  assert.deepEqual(reading(values), { step: 0.1, least: -1, most: 2, newWeight: 0.6, onMismatch: "skip" });
+  const values = { Step: 0.1, Min: -1, Max: 2, DefaultWeight: 0.6, OnMismatch: "skip", Compact: true };
+  assert.deepEqual(reading(values), {
+    step: 0.1,
+    least: -1,
+    most: 2,
+    newWeight: 0.6,
+    onMismatch: "skip",
+    compact: true,
+  });
 });
 
 test("what cannot be is as if it were not set", () => {
-  const broken = reading({ Step: 0, Min: 3, Max: -3, DefaultWeight: "much", OnMismatch: "ignore" });
-  assert.deepEqual(broken, { step: 0.005, least: -4, most: 4, newWeight: 0.75, onMismatch: "error" });
+  const broken = reading({ Step: 0, Min: 3, Max: -3, DefaultWeight: "much", OnMismatch: "ignore", Compact: "yes" });
+  assert.deepEqual(broken, { step: 0.005, least: -4, most: 4, newWeight: 0.75, onMismatch: "error", compact: false });
   assert.equal(reading({ Step: null }).step, 0.05);
 });
 
@@ -64,6 +78,6 @@ test("a toast for each row, and the rest counted", () => {
     "LoRA 2 (lora[1])",
     "LoRA 3 (lora[2])",
     "LoRA 4 (lora[3])",
-    "2 more LoRAs have errors",
+    "More LoRAs with errors: 2",
   ]);
 });

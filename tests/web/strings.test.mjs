@@ -42,7 +42,7 @@ test("without an answer, or in a language that nobody wrote, everything is in En
 test("what is put into a sentence stays as it is", async () => {
   await loadStrings(answering({}), "en");
   const name = "{reason} $& $1 {name} <b>";
-  assert.equal(t("rowMenu", { name }), `More for ${name}`);
+  assert.equal(t("rowMenu", { name }), `More options for ${name}`);
   assert.equal(t("added", {}), "Added {count}");
   assert.equal(t("no such sentence"), "no such sentence");
 });

@@ -1,4 +1,4 @@
-"""The page's pure modules have tests of their own, in their own language: here they run with all the others."""
+"""Runs the page's JavaScript tests, which use Node, together with all other tests."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.integration
 
 OLDEST_NODE = 20
-"""The first with a test runner that prints readable reports by itself."""
+"""The first version whose test runner prints readable reports by default."""
 
 
 def node() -> str:
-    """The Node on PATH if it is new enough, else the one inside the playwright package: no machine lacks it."""
+    """Returns the Node on PATH if it is new enough, or the one in the playwright package, which is always installed."""
     found = shutil.which("node")
     if found and _major_version(found) >= OLDEST_NODE:
         return found
