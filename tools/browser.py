@@ -1,6 +1,6 @@
-"""What the browser tests need beside ComfyUI: a Chromium, and the front ends that people run.
+"""What the browser tests need besides ComfyUI: Chromium, and the versions of ComfyUI's page that people use.
 
-.runtime/browsers/               Playwright's Chromium, where the system has none
+.runtime/browsers/               Playwright's Chromium, if the system has none
 .runtime/frontends/<version>/    ComfyUI's page, unpacked from its package
 """
 
@@ -17,10 +17,10 @@ from tools.runtime import RUNTIME, SetupError, say, venv_python
 from tools.waiting import Waiting
 
 FRONT_ENDS = ("1.32.9", "1.58.1")
-"""The one that ComfyUI 0.3.75 requires, and a current one."""
+"""The version that ComfyUI 0.3.75 requires, and a current one."""
 
 FOLDER_IN_WHEEL = "comfyui_frontend_package/static/"
-# A browser of a test asks nobody but ComfyUI.
+# The browser of a test contacts only ComfyUI.
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -33,26 +33,26 @@ ARGUMENTS = [
 
 
 def installed_browser() -> str | None:
-    """The Chromium that AIR_LORA_DEV_BROWSER names, or one on PATH; None where there is none."""
+    """Returns the Chromium that AIR_LORA_DEV_BROWSER names, or one on PATH, or None."""
     named = os.environ.get("AIR_LORA_DEV_BROWSER", "").strip()
     names = (named,) if named else ("chromium", "chromium-browser", "google-chrome")
     return next((found for name in names if (found := shutil.which(name))), None)
 
 
 def ensure_browser() -> None:
-    """Fetches Playwright's Chromium where none is installed, or the system's where only that can be had.
+    """Downloads Playwright's Chromium if no browser is installed, or installs the system's if the download fails.
 
-    Raises SetupError, with what the programs said, where neither can.
+    Raises SetupError with the output of the programs if both fail.
     """
     if installed_browser():
         return
-    # Beside the rest of the runtime: the home folder may be read-only, and `make clean` takes it along.
+    # In .runtime, because the home folder may be read-only, and so that `make clean` removes it.
     os.environ.setdefault("PLAYWRIGHT_BROWSERS_PATH", str(RUNTIME / "browsers"))
     if not any(Path(os.environ["PLAYWRIGHT_BROWSERS_PATH"]).glob("chromium-*")):
         say("Fetching Chromium…")
     attempts = {"Playwright": [[str(venv_python()), "-m", "playwright", "install", "chromium"]]}
     if shutil.which("apt-get") and os.geteuid() == 0:
-        # A machine that reaches package registries only: Playwright's own download is not among them.
+        # For a machine that reaches only package registries: Playwright downloads Chromium from elsewhere.
         attempts["apt-get"] = [["apt-get", "update", "-qq"], ["apt-get", "install", "-qq", "-y", "chromium"]]
     reasons = []
     for name, commands in attempts.items():
@@ -73,13 +73,13 @@ def ensure_browser() -> None:
 
 
 def _reason(said: str) -> str:
-    """The line of a program's output that says why; not its stack traces."""
+    """Returns the line of a program's output that gives the reason, without stack traces."""
     lines = [line.strip() for line in said.splitlines() if line.strip()] or ["nothing"]
     return next((line for line in lines if "error" in line.lower() or line.startswith("E:")), lines[-1])
 
 
 def ensure_front_end(version: str) -> Path:
-    """The folder of one version of ComfyUI's page, downloaded and unpacked now if it is not there."""
+    """Returns the folder of one version of ComfyUI's page. Downloads and unpacks it if it is missing."""
     target = RUNTIME / "frontends" / version
     if (target / "index.html").is_file():
         return target

@@ -1,13 +1,13 @@
-"""A local server that answers as CivitAI's REST v1 does, for the demo, for trying by hand and for tests.
+"""A local server that responds as CivitAI's REST v1 does, for the demo, manual testing, and tests.
 
     python -m tools.civitai_server catalogue.json [--port 8190] [--token SECRET]
 
-What it answers is in https://developer.civitai.com/site/reference; a catalogue is a list of
+Its responses follow https://developer.civitai.com/site/reference. A catalogue is a list of
 
     {"model_id": 1, "version_id": 11, "name": "Ink", "file": "ink.safetensors",
      "version_name": "v1.0", "base_model": "SD 1.5", "trigger_words": ["ink"], "preview": "ink.png"}
 
-with paths relative to the catalogue's own folder.
+Paths are relative to the catalogue's folder.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SIGNATURE_SECONDS = 3600
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """One version of a LoRA, with the file that it has; or one of them."""
+    """One version of a LoRA with its file, or one of its files."""
 
     model_id: int
     version_id: int
@@ -52,9 +52,17 @@ class CatalogueEntry:
     picture_type: str = "image"
     kind: str = "LORA"
     also: tuple[Path, ...] = ()
-    """More model files of the version, behind the first."""
+    """Further model files of the version."""
     number: int = 1
-    """Of this file among them."""
+    """The position of this file in the version, from 1."""
+    about: str = ""
+    """HTML: what is new in the version."""
+    description: str = ""
+    """HTML: what the model is."""
+    published: str = "2026-01-01"
+    suggested: tuple[float, float, float] = (1, -1, 2)
+    """Weight, minimum, and maximum. The default is what CivitAI returns if the author chose nothing."""
+    more_pictures: tuple[Path, ...] = ()
 
     @property
     def file_id(self) -> int:
@@ -62,7 +70,7 @@ class CatalogueEntry:
 
     @cached_property
     def files(self) -> list[CatalogueEntry]:
-        """An entry for each file of the version."""
+        """One entry for each file of the version."""
         others = enumerate(self.also, start=2)
         return [self, *(replace(self, file=path, also=(), number=number) for number, path in others)]
 
@@ -77,7 +85,7 @@ class CatalogueEntry:
 
 
 def read_catalogue(path: Path) -> list[CatalogueEntry]:
-    """The catalogue in a JSON file; see the top of this module."""
+    """Reads a catalogue from a JSON file. The module docstring explains the format."""
     entries = json.loads(path.read_bytes())
     return [
         CatalogueEntry(
@@ -93,9 +101,9 @@ def read_catalogue(path: Path) -> list[CatalogueEntry]:
 
 
 class CivitaiServer(LocalServer):
-    """Serves a catalogue on loopback while its `with` block runs. With `token`, downloads need it.
+    """Serves a catalogue on loopback while its `with` block runs. With `token`, downloads need that token.
 
-    Tests subclass it and override `version`, `download` or `deliver` to misbehave.
+    Tests subclass it and override `version`, `download`, or `deliver` to simulate errors.
     """
 
     def __init__(
@@ -107,15 +115,16 @@ class CivitaiServer(LocalServer):
         self._signatures: dict[str, float] = {}
 
     def answer(self, exchange: Exchange) -> None:
-        """Sends one request to the method that answers it."""
+        """Passes one request to the method that answers it."""
         routes = (
             (r"/api/v1/model-versions/by-hash/(\w+)", self.by_hash),
             (r"/api/v1/model-versions/(\d+)", self.version),
             (r"/api/v1/models/(\d+)", self.model),
             (r"/api/v1/models", self.search),
+            (r"/api/generation/resources", self.resources),
             (r"/api/download/models/(\d+)", self.download),
             (r"/delivery/(\d+)/[^/]+", self.deliver),
-            (r"/previews/(\d+)", self.preview),
+            (r"/previews/(\d+)(?:/(\d+))?", self.preview),
         )
         for pattern, route in routes:
             match = re.fullmatch(pattern, exchange.request.path)
@@ -148,6 +157,20 @@ class CivitaiServer(LocalServer):
         else:
             exchange.send_json({"error": "Model not found"}, HTTPStatus.NOT_FOUND)
 
+    def resources(self, exchange: Exchange) -> None:
+        """GET /api/generation/resources?ids=: the request that CivitAI's own generator sends."""
+        wanted = exchange.request.query.get("ids", "").split(",")
+        found = [
+            {
+                "id": lora.version_id,
+                "name": lora.version_name,
+                **dict(zip(("strength", "minStrength", "maxStrength"), lora.suggested)),
+            }
+            for lora in self.catalogue
+            if str(lora.version_id) in wanted
+        ]
+        exchange.send_json(found)
+
     def search(self, exchange: Exchange) -> None:
         """GET /api/v1/models?query=&types=&types=&baseModels=&limit=&cursor="""
         query = parse_qs(urlsplit(exchange.handler.path).query)
@@ -166,7 +189,7 @@ class CivitaiServer(LocalServer):
         exchange.send_json({"items": models[start : start + limit], "metadata": metadata})
 
     def download(self, exchange: Exchange, version_id: str) -> None:
-        """GET /api/download/models/{id}: a redirect to a signed address that lives for an hour."""
+        """GET /api/download/models/{id}: a redirect to a signed address that is valid for an hour."""
         lora = self._find(version_id=int(version_id))
         wanted = exchange.request.query.get("fileId")
         if lora is not None and wanted is not None:
@@ -187,7 +210,7 @@ class CivitaiServer(LocalServer):
             exchange.redirect(self.signed_address(lora))
 
     def deliver(self, exchange: Exchange, file_id: str) -> None:
-        """GET of a signed address: the bytes, or a range of them."""
+        """GET of a signed address: the file's bytes, or a range of them."""
         lora = self._find(file_id=int(file_id))
         expires = self._signatures.get(exchange.request.query.get("signature", ""), 0.0)
         if lora is None or expires < time.monotonic():
@@ -195,33 +218,34 @@ class CivitaiServer(LocalServer):
         else:
             exchange.send_file(lora.file, etag=f'"{lora.sha256[:16]}"')
 
-    def preview(self, exchange: Exchange, file_id: str) -> None:
+    def preview(self, exchange: Exchange, file_id: str, number: str | None) -> None:
         """GET of a preview picture."""
         lora = self._find(file_id=int(file_id))
-        if lora is None or lora.preview is None:
+        pictures = [] if lora is None or lora.preview is None else [lora.preview, *lora.more_pictures]
+        if int(number or 0) >= len(pictures):
             exchange.send_json({"error": "Not found"}, HTTPStatus.NOT_FOUND)
         else:
-            exchange.send_file(lora.preview)
+            exchange.send_file(pictures[int(number or 0)])
 
     def signed_address(self, lora: CatalogueEntry, seconds: float = SIGNATURE_SECONDS) -> str:
-        """An address for the file that ends in `seconds`."""
+        """Returns an address for the file that expires after `seconds`."""
         signature = secrets.token_urlsafe(16)
         self._signatures[signature] = time.monotonic() + seconds
         return f"{self.url}/delivery/{lora.file_id}/{quote(lora.file.name)}?signature={signature}"
 
     def version_document(self, lora: CatalogueEntry) -> dict[str, Any]:
-        """The JSON of a version, with the keys that CivitAI's handler gives today."""
+        """The JSON of a version, with the keys that CivitAI currently returns."""
         address = f"{self.url}/api/download/models/{lora.version_id}"
         return {
             "id": lora.version_id,
             "modelId": lora.model_id,
             "name": lora.version_name,
             "status": "Published",
-            "publishedAt": "2026-01-01T00:00:00.000Z",
+            "publishedAt": f"{lora.published}T00:00:00.000Z",
             "trainedWords": list(lora.trigger_words),
             "baseModel": lora.base_model,
             "baseModelType": "Standard",
-            "description": None,
+            "description": lora.about or None,
             "usageControl": "Download",
             "paidAccess": None,
             "air": f"urn:air:sd1:lora:civitai:{lora.model_id}@{lora.version_id}",
@@ -242,13 +266,15 @@ class CivitaiServer(LocalServer):
                 }
                 for each in lora.files
             ],
-            "images": [] if lora.preview is None else [self._image(lora)],
+            "images": []
+            if lora.preview is None
+            else [self._image(lora, number) for number in range(1 + len(lora.more_pictures))],
             "downloadUrl": address,
         }
 
-    def _image(self, lora: CatalogueEntry) -> dict[str, Any]:
+    def _image(self, lora: CatalogueEntry, number: int = 0) -> dict[str, Any]:
         return {
-            "url": f"{self.url}/previews/{lora.file_id}",
+            "url": f"{self.url}/previews/{lora.file_id}{f'/{number}' if number else ''}",
             "type": lora.picture_type,
             "nsfwLevel": lora.picture_level,
         }
@@ -264,6 +290,12 @@ class CivitaiServer(LocalServer):
             "type": first.kind,
             "nsfw": False,
             "creator": {"username": "demo", "image": None},
+            "description": first.description or None,
+            "tags": ["style", "demo"],
+            "allowNoCredit": True,
+            "allowCommercialUse": ["Image", "RentCivit"],
+            "allowDerivatives": True,
+            "allowDifferentLicense": False,
             "modelVersions": documents,
         }
 

@@ -1,4 +1,4 @@
-"""Talks to a ComfyUI server as any API client does: queue a workflow, follow it, fetch its pictures."""
+"""A minimal client of ComfyUI's API: queues a workflow, waits for it, and downloads its pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Workflow = dict[str, dict[str, Any]]
 
 
 class Rejected(Exception):
-    """ComfyUI refused the workflow when it was queued (HTTP 400). `.answer` is its JSON."""
+    """ComfyUI rejected the workflow when it was queued (HTTP 400). `.answer` is its JSON."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
         self.answer = answer
@@ -28,7 +28,7 @@ class Rejected(Exception):
 
 
 class Failed(Exception):
-    """A node raised while the workflow ran. `.facts` is the `execution_error` that ComfyUI sent."""
+    """A node raised an error while the workflow ran. `.facts` is the `execution_error` that ComfyUI sent."""
 
     def __init__(self, facts: dict[str, Any]) -> None:
         self.facts = facts
@@ -37,13 +37,13 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished workflow left: the outputs of its output nodes, and the messages of its run."""
+    """The result of a finished workflow: the outputs of its output nodes, and the messages of its run."""
 
     outputs: dict[str, dict[str, Any]]
     messages: list[tuple[str, dict[str, Any]]]
 
     def image_references(self) -> list[dict[str, str]]:
-        """Each saved picture's file name, sub-folder and type."""
+        """The file name, subfolder, and type of each saved picture."""
         return [image for output in self.outputs.values() for image in output.get("images", [])]
 
 
@@ -54,18 +54,18 @@ class ComfyClient:
         self.url = url
 
     def get(self, path: str, timeout: float = 30) -> Any:
-        """The JSON that the server answers to a GET."""
+        """Sends a GET request and returns the response's JSON."""
         return json.loads(self._call(path, None, timeout))
 
     def post(self, path: str, body: Any, timeout: float = 30) -> Any:
-        """The JSON that the server answers to a POST of JSON."""
+        """Sends a POST request with JSON and returns the response's JSON."""
         answer = self._call(path, json.dumps(body).encode(), timeout)
         return json.loads(answer) if answer else None
 
     def queue(
         self, workflow: Workflow, client_id: str | None = None, extra_data: dict[str, Any] | None = None
     ) -> str:
-        """Queues the workflow; its prompt id. Raises Rejected."""
+        """Queues the workflow and returns its prompt ID. Raises Rejected."""
         body: dict[str, Any] = {"prompt": workflow}
         if extra_data is not None:
             body["extra_data"] = extra_data
@@ -79,11 +79,11 @@ class ComfyClient:
     def run(
         self, workflow: Workflow, *, seconds: float = 600, extra_data: dict[str, Any] | None = None
     ) -> Result:
-        """Queues the workflow and waits for its end. Raises Rejected, Failed or TimeoutError."""
+        """Queues the workflow and waits until it finishes. Raises Rejected, Failed, or TimeoutError."""
         return self.wait(self.queue(workflow, extra_data=extra_data), seconds=seconds)
 
     def wait(self, prompt_id: str, *, seconds: float = 600) -> Result:
-        """Waits for the end of a queued workflow. Raises Failed or TimeoutError."""
+        """Waits until a queued workflow finishes. Raises Failed or TimeoutError."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             entry = self.get(f"/history/{prompt_id}").get(prompt_id)
@@ -97,7 +97,7 @@ class ComfyClient:
         raise TimeoutError(f"the workflow {prompt_id} did not end within {seconds} s")
 
     def image(self, reference: dict[str, str]) -> bytes:
-        """The bytes of a saved picture, as the server keeps them."""
+        """Returns the bytes of a saved picture, as they are stored on the server."""
         query = {key: reference[key] for key in ("filename", "subfolder", "type")}
         return self._call(f"/view?{urllib.parse.urlencode(query)}", None, 30)
 

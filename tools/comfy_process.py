@@ -1,7 +1,7 @@
-"""Starts the real ComfyUI as a process of its own, with the pack linked in, and stops it again.
+"""Starts the real ComfyUI as a separate process, with the pack linked in, and stops it again.
 
-Everything that a run reads and writes lies in one base folder (models, custom_nodes, input, output, user), so a
-ComfyUI that somebody uses is never changed by it.
+Everything that a run reads and writes is in one base folder (models, custom_nodes, input, output, user), so it never
+changes an existing ComfyUI installation.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ STARTUP_SECONDS = 180
 
 
 def free_port() -> int:
-    """A port on the loopback address that nobody listens on now."""
+    """Returns a free port on the loopback address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class ComfyProcess:
-    """A running ComfyUI server; a context manager.
+    """A running ComfyUI server, as a context manager.
 
-    `environment` is added to this process's own. `model_folders` (a ComfyUI `models` folder) are read beside the
-    base folder's own models. `gpu` lets ComfyUI use one; without it, it runs on the CPU. Without `link`, its
-    custom nodes are those that lie in the base folder already.
+    `environment` is added to the environment of this process. The folders in `model_folders` (ComfyUI `models` folders)
+    are read in addition to the base folder's models. With `gpu`, ComfyUI can use a GPU; otherwise it runs on the CPU.
+    Without `link`, ComfyUI loads only the custom nodes that are already in the base folder.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ComfyProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> ComfyProcess:
-        """Starts the server and waits until it answers. Raises SetupError with the end of its log if it does not."""
+        """Starts the server and waits until it responds. Raises SetupError with the end of its log if it doesn't."""
         if _somebody_listens(self.port):
             raise SetupError(
                 f"Port {self.port} is taken, perhaps by a ComfyUI that runs already. "
@@ -94,7 +94,7 @@ class ComfyProcess:
         return self
 
     def stop(self) -> None:
-        """Ends the server, and waits until it has gone."""
+        """Stops the server and waits until its process has ended."""
         if self._process is None:
             return
         self._process.terminate()
@@ -106,14 +106,14 @@ class ComfyProcess:
         self._process = None
 
     def wait(self) -> int:
-        """Waits until the server ends by itself; its exit status."""
+        """Waits until the server stops by itself, and returns its exit status."""
         if self._process is None:
             return 0
         return self._process.wait()
 
     @property
     def pid(self) -> int:
-        """Of the running server. Raises SetupError where none runs."""
+        """The process ID of the running server. Raises SetupError if none is running."""
         if self._process is None:
             raise SetupError("ComfyUI does not run.")
         return self._process.pid
@@ -139,7 +139,7 @@ class ComfyProcess:
             for number, folder in enumerate(self._model_folders)
         }
         config = self.base / "extra_model_paths.yaml"
-        # JSON is YAML; this needs no YAML writer and cannot be broken by a colon in a path.
+        # JSON is valid YAML. This needs no YAML writer, and a colon in a path can't break it.
         config.write_text(json.dumps(sections, indent=2), encoding="utf-8")
         return ["--extra-model-paths-config", str(config)]
 

@@ -1,4 +1,4 @@
-"""Puts labelled pictures into one: a contact sheet."""
+"""Combines labelled pictures into one picture, a contact sheet."""
 
 from __future__ import annotations
 
@@ -21,15 +21,20 @@ NOTE_COLOUR = (150, 200, 160)
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture with what stands below it; the note is set in green, smaller."""
+    """One picture with its label below it, and a note in smaller green type."""
 
     picture: Image.Image
     label: str
     note: str = ""
 
 
-def contact_sheet(title: str, panels: Sequence[Panel], *, columns: int, cell: int) -> Image.Image:
-    """A sheet of `columns` pictures a row, each scaled to fit `cell` × `cell` pixels."""
+def contact_sheet(
+    title: str, panels: Sequence[Panel], *, columns: int, cell: int, grain: int = 1
+) -> Image.Image:
+    """Returns a sheet with `columns` pictures in a row, each scaled to fit `cell` × `cell` pixels.
+
+    `grain` is the side, in pixels, of one cell that the model drew. The showcase's is 8: its decoder only enlarges.
+    """
     rows = -(-len(panels) // columns)
     size = (
         columns * (cell + MARGIN) + MARGIN,
@@ -41,17 +46,19 @@ def contact_sheet(title: str, panels: Sequence[Panel], *, columns: int, cell: in
     for number, panel in enumerate(panels):
         left = MARGIN + number % columns * (cell + MARGIN)
         top = TITLE_HEIGHT + number // columns * (cell + LABEL_HEIGHT + MARGIN)
-        picture = _fit(panel.picture, cell)
+        picture = _fit(panel.picture, cell, grain)
         sheet.paste(picture, (left + (cell - picture.width) // 2, top + (cell - picture.height) // 2))
         draw.text((left, top + cell + 5), panel.label, fill=LABEL_COLOUR, font=ImageFont.load_default(15))
         draw.text((left, top + cell + 25), panel.note, fill=NOTE_COLOUR, font=ImageFont.load_default(12))
     return sheet
 
 
-def _fit(picture: Image.Image, cell: int) -> Image.Image:
+def _fit(picture: Image.Image, cell: int, grain: int) -> Image.Image:
+    picture = picture.convert("RGB")
+    if grain > 1:
+        drawn = (max(1, picture.width // grain), max(1, picture.height // grain))
+        picture = picture.resize(drawn, Image.Resampling.BOX)
     scale = cell / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    # Pixel art stays crisp when it is enlarged; a photograph that is made smaller is smoothed.
-    return picture.convert("RGB").resize(
-        size, Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
-    )
+    # Enlarged pixel art stays sharp. A photograph that is scaled down is smoothed.
+    return picture.resize(size, Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS)

@@ -1,7 +1,7 @@
-"""`make demo`: pictures made by the real ComfyUI, with LoRAs named as the Runware API names them.
+"""`make demo`: generates pictures with the real ComfyUI, with LoRAs written as in the Runware API.
 
-Without settings it plays on the showcase: a tiny trained checkpoint and five styles, served by a local server that
-answers as CivitAI does. With CHECKPOINT and LORA it uses a checkpoint of yours and the real CivitAI.
+By default it uses the showcase: a tiny trained checkpoint and five styles, served by a local server that responds as
+CivitAI does. With CHECKPOINT and LORA it uses your own checkpoint and the real CivitAI.
 
     make demo
     make demo CHECKPOINT=sd_xl_base_1.0.safetensors LORA='[{"model": "civitai:120096@135931", "weight": 0.7}]'
@@ -48,20 +48,20 @@ OUTPUT = ROOT / "demo_output"
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture to make: what stands below it, and its array."""
+    """One picture to generate: the label below it, and its array."""
 
     label: str
     lora: list[dict[str, Any]]
 
     @property
     def text(self) -> str:
-        """The array in the documentation's form."""
+        """The array as JSON, as the documentation writes it."""
         return json.dumps(self.lora)
 
 
 @dataclass(frozen=True)
 class Taken:
-    """A picture that was made."""
+    """A generated picture."""
 
     shot: Shot
     picture: Image.Image
@@ -70,12 +70,12 @@ class Taken:
 
     @property
     def pixels(self) -> str:
-        """SHA-256 of the picture's pixels: the file itself also holds the workflow, which differs."""
+        """SHA-256 of the picture's pixels. The files differ, because they also contain the workflow."""
         return hashlib.sha256(self.picture.tobytes()).hexdigest()
 
 
 def main() -> int:
-    """Runs the demo; exit status 0 when everything that it promises was seen."""
+    """Runs the demo. Returns exit status 0 if every check succeeded."""
     end_well_when_terminated()
     try:
         _need_pillow()
@@ -112,7 +112,9 @@ def _with_showcase(comfyui: Comfyui) -> int:
                 say(
                     "\nThe two orders of the mixed array gave different pictures. This is a bug; please report it."
                 )
-            path = _save_sheet(f"{graph.prompt}, seed {graph.seed}", taken, notes, columns=3)
+            path = _save_sheet(
+                f"{graph.prompt}, seed {graph.seed} (48 x 48 pixels)", taken, notes, columns=3, grain=8
+            )
             say(f"Contact sheet: {path.relative_to(ROOT)}")
             refused = _show_refusal(client, graph, stage)
     return 0 if same and refused else 1
@@ -183,7 +185,7 @@ def _own_picture() -> tuple[TextToImage, list[dict[str, Any]]]:
     try:
         array = json.loads(format_lora_array(parse_lora_array(text)))
     except InvalidLoraArray as error:
-        raise SetupError(f"LORA is no `lora` array:\n{error}") from None
+        raise SetupError(f"LORA isn't a valid `lora` array:\n{error}") from None
     size = os.environ.get("SIZE", "").strip() or "1024x1024"
     width, _, height = size.lower().partition("x")
     graph = TextToImage(
@@ -206,7 +208,7 @@ def _number(kind: Callable[[str], _Number], name: str, text: str, *, example: st
 
 
 def take(client: ComfyClient, graph: TextToImage, shots: list[Shot]) -> list[Taken]:
-    """Makes each picture, telling of it."""
+    """Generates each picture and prints its progress."""
     from PIL import Image
 
     taken = []
@@ -229,7 +231,7 @@ def _report(result: Result) -> dict[str, Any]:
 
 
 def _print_table(taken: list[Taken]) -> None:
-    """One row for each file, from the run in which it was first used."""
+    """Prints one row for each file, from the run that used it first."""
     rows: dict[str, tuple[str, ...]] = {}
     for shot in taken:
         for entry in shot.report["entries"]:
@@ -254,19 +256,21 @@ def _print_columns(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
 
 
-def _save_sheet(title: str, taken: list[Taken], notes: dict[str, str], *, columns: int) -> Path:
+def _save_sheet(
+    title: str, taken: list[Taken], notes: dict[str, str], *, columns: int, grain: int = 1
+) -> Path:
     from tools.contact_sheet import Panel, contact_sheet
 
     panels = [Panel(shot.picture, shot.shot.label, notes.get(shot.shot.label, "")) for shot in taken]
     OUTPUT.mkdir(exist_ok=True)
     path = OUTPUT / "contact_sheet.png"
-    contact_sheet(title, panels, columns=columns, cell=288).save(path)
+    contact_sheet(title, panels, columns=columns, cell=288, grain=grain).save(path)
     return path
 
 
 def _need_pillow() -> None:
     try:
-        import PIL  # noqa: F401  # only asked whether it is there
+        import PIL  # noqa: F401  # checks only whether it is installed
     except ImportError:
         raise SetupError(
             f"{sys.executable} has no Pillow, which ComfyUI itself needs.\n"

@@ -1,7 +1,7 @@
 """The commands of this repository: `python tools/dev.py demo`, `… test`, `… check`, `… serve`.
 
-`make <target>` does the same, where there is make.
-Only the standard library is imported before the environment is there.
+If make is installed, `make <target>` does the same.
+Only the standard library is imported before the environment exists.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-if sys.version_info < (3, 10):  # noqa: UP036  # said in words here, rather than as a syntax error further on
+if sys.version_info < (3, 10):  # noqa: UP036  # a clear message instead of a syntax error later
     raise SystemExit(f"Python 3.10 or newer is needed; this is {sys.version.split()[0]}.")
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tools.browser import FRONT_ENDS, ensure_browser, ensure_front_end  # noqa: E402  # the path above makes it importable
-from tools.runtime import (  # noqa: E402  # the path above makes it importable
+from tools.browser import FRONT_ENDS, ensure_browser, ensure_front_end  # noqa: E402  # needs the path above
+from tools.runtime import (  # noqa: E402  # needs the path above
     RUNTIME,
     VENV,
     Comfyui,
@@ -39,19 +39,19 @@ from tools.runtime import (  # noqa: E402  # the path above makes it importable
 
 
 def demo(arguments: list[str]) -> int:
-    """Makes pictures with the real ComfyUI: no account, no GPU, no model of one's own."""
+    """Generates pictures with the real ComfyUI. No account, GPU, or model is needed."""
     comfyui = comfyui_of_user() or ensure_runtime(tests=False)
     return _run(comfyui.python, "-m", "tools.demo", *arguments, comfyui=comfyui)
 
 
 def serve(arguments: list[str]) -> int:
-    """Starts ComfyUI with the pack, for trying by hand."""
+    """Starts ComfyUI with the pack, to try it by hand."""
     comfyui = comfyui_of_user() or ensure_runtime(tests=False)
     return _run(comfyui.python, "-m", "tools.serve", *arguments, comfyui=comfyui)
 
 
 def test(arguments: list[str]) -> int:
-    """Runs all tests, those on the real ComfyUI included. Arguments go to pytest."""
+    """Runs all tests, including those with the real ComfyUI. Arguments go to pytest."""
     theirs = comfyui_of_user()
     comfyui = ensure_runtime()
     python = comfyui.python
@@ -59,19 +59,19 @@ def test(arguments: list[str]) -> int:
         comfyui, python = theirs, ensure_tests_beside(theirs)
     if not arguments or any("browser" in each for each in arguments if not each.startswith("not ")):
         ensure_browser()
-        for version in FRONT_ENDS:  # here, since the workers would all fetch them at once
+        for version in FRONT_ENDS:  # here, because the workers would all download them at once
             ensure_front_end(version)
-    # A script that starts this in the background lets it ignore Ctrl-C, and the tests of Ctrl-C with it.
+    # If a script starts this in the background, it ignores Ctrl-C, and the tests of Ctrl-C would fail.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if not arguments:
         arguments = list(_IN_PARALLEL)
-        # Each worker, and each ComfyUI of its, has its share of the cores; more threads would wait for each other.
+        # Each worker, and each ComfyUI that it starts, gets a share of the cores. More threads would only wait.
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _WORKERS)))
     return _run(python, "-m", "pytest", *arguments, comfyui=comfyui)
 
 
 def test_beside(arguments: list[str]) -> int:
-    """Runs the tests beside other packs: PACKS=folder with their checkouts."""
+    """Runs the tests together with other packs: PACKS=folder with their checkouts."""
     named = os.environ.get("PACKS", "").strip()
     packs = Path(named).expanduser().resolve() if named else None
     if packs is None or not any(packs.glob("*/__init__.py")):
@@ -87,12 +87,12 @@ def test_beside(arguments: list[str]) -> int:
     return _run(python, "-m", "pytest", "tests_beside", "-s", *arguments, comfyui=beside)
 
 
-# For the whole suite alone: each worker starts servers of its own, and there are four groups of browser tests.
-_GB_OF_A_WORKER = 7  # with its servers and models, at most; they are not at their largest all at once
+# Only for the whole suite. Each worker starts its own servers, and there are four groups of browser tests.
+_GB_OF_A_WORKER = 7  # the maximum, with its servers and models; workers don't all reach it at once
 
 
 def _memory_gb() -> int:
-    """Of this machine, or of the container that this runs in."""
+    """The memory of this machine, or of the container that this runs in."""
     try:
         whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows
@@ -102,7 +102,7 @@ def _memory_gb() -> int:
     return min(whole, int(text) if text.isdecimal() else whole) // 2**30
 
 
-# One more than cores: a test of a page or a server mostly waits.
+# One more than cores, because tests of pages and servers mostly wait.
 _WORKERS = max(1, min((os.cpu_count() or 1) + 1, 5, _memory_gb() // _GB_OF_A_WORKER))
 _IN_PARALLEL = (
     *("-n", str(_WORKERS)),
@@ -111,20 +111,21 @@ _IN_PARALLEL = (
 
 
 def check(arguments: list[str]) -> int:
-    """Format, lint and types, of Python and of the page, changing nothing."""
+    """Checks format, lint, types, and texts, of Python and the page, without changing anything."""
     python = ensure_tools_only()
     steps = (
         ("ruff", "format", "--check", "."),
         ("ruff", "check", "."),
         ("tools.type_check", *arguments),
         ("tools.page_checker",),
+        ("tools.word_checker",),
     )
     results = [_run(python, "-m", *step) for step in steps]
     return max(results)
 
 
 def format_code(_arguments: list[str]) -> int:
-    """Formats the code and mends what the linter can mend."""
+    """Formats the code, and fixes what the linter can fix."""
     python = ensure_tools_only()
     return max(
         _run(python, "-m", "ruff", "check", "--fix", "--quiet", "."),
@@ -134,7 +135,7 @@ def format_code(_arguments: list[str]) -> int:
 
 
 def coverage(arguments: list[str]) -> int:
-    """Runs the tests that need no server and no browser, and fails where they reach less of the code than they did."""
+    """Runs the tests that need no server and no browser, and fails if they cover too little of the code."""
     comfyui = ensure_runtime()
     unit = ("tests/lora_resolver", "tests/nodes", "tests/test_layering.py", "tests/test_locales.py")
     measured = ("--cov=lora_resolver", "--cov=nodes", "--cov-report=term:skip-covered")
@@ -149,14 +150,19 @@ def bench(arguments: list[str]) -> int:
 
 
 def pictures(arguments: list[str]) -> int:
-    """Makes docs/pictures anew: the strip of the showcase, and the row editor in use."""
+    """Makes docs/pictures again: the strip of the showcase, and the row editor in use."""
     comfyui = ensure_runtime()
     ensure_browser()
     return _run(comfyui.python, "-m", "tools.pictures", *arguments, comfyui=comfyui)
 
 
+def docs(_arguments: list[str]) -> int:
+    """Builds the pages as a site in .runtime/site, and checks their links."""
+    return _run(ensure_tools_only(), "-m", "tools.site")
+
+
 def setup(_arguments: list[str]) -> int:
-    """Makes the environment and fetches ComfyUI, and does nothing else."""
+    """Creates the environment and downloads ComfyUI, and does nothing else."""
     comfyui = ensure_runtime()
     say(f"Ready: {comfyui.path.relative_to(ROOT)}, run by {venv_python().relative_to(ROOT)}")
     return 0
@@ -173,7 +179,7 @@ def comfyui(arguments: list[str]) -> int:
 
 
 def clean(_arguments: list[str]) -> int:
-    """Removes what these commands made: the environment, the runtime, pictures and caches."""
+    """Removes what these commands created: the environment, the runtime, pictures, and caches."""
     import shutil
 
     caches = (".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache")
@@ -201,6 +207,7 @@ COMMANDS = {
     "bench": bench,
     "serve": serve,
     "pictures": pictures,
+    "docs": docs,
     "setup": setup,
     "comfyui": comfyui,
     "clean": clean,
@@ -210,8 +217,8 @@ COMMANDS = {
 
 def _run(python: Path, *arguments: str, comfyui: Comfyui | None = None) -> int:
     environment = dict(os.environ)
-    # Machines that build images are often told to write no bytecode: then each of the many processes that the tests
-    # start compiles PyTorch and ComfyUI again, which is half of its start. Kept apart, it is in nobody's way.
+    # Machines that build images often disable bytecode. Then each of the many processes that the tests start compiles
+    # PyTorch and ComfyUI again, which takes half of its start. A separate folder keeps it out of the sources.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".runtime" / "bytecode"))
     if comfyui is not None:
@@ -221,14 +228,14 @@ def _run(python: Path, *arguments: str, comfyui: Comfyui | None = None) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt as stop:
-            if isinstance(stop, Terminated):  # Ctrl-C reaches it without us
+            if isinstance(stop, Terminated):  # Ctrl-C reaches the process directly
                 process.terminate()
             process.wait()
             raise
 
 
 def main(argv: list[str]) -> int:
-    """Runs one command; extra words, and those in ARGS, go to the program behind it."""
+    """Runs one command. Extra words, and those in ARGS, are passed to the program that it runs."""
     name, *arguments = argv or ["help"]
     command = COMMANDS.get(name)
     if command is None:
@@ -236,7 +243,7 @@ def main(argv: list[str]) -> int:
         show_help([])
         return 2
     arguments += shlex.split(os.environ.get("ARGS", ""))
-    # Whatever the terminal's encoding: a sign that it lacks is replaced, and never stops a command.
+    # A character that the terminal's encoding doesn't have is replaced, so that it never stops a command.
     sys.stdout.reconfigure(errors="replace")
     os.environ.setdefault("PYTHONIOENCODING", ":replace")
     end_well_when_terminated()
@@ -246,7 +253,7 @@ def main(argv: list[str]) -> int:
         say(f"\n{error}")
         return 1
     except KeyboardInterrupt:
-        say("\nStopped. Run it again to go on where it stopped.")
+        say("\nStopped. Run it again to resume.")
         return 130
 
 

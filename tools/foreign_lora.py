@@ -1,4 +1,4 @@
-"""Writes a small LoRA of another architecture: SDXL's names and sizes, for showing and testing that it is refused."""
+"""Writes a small LoRA of another architecture, with SDXL's names and sizes, to show and test that it is rejected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RANK = 4
-# attn2 of SDXL's deepest blocks: width 1280, text width 2048 (the two text encoders side by side).
+# attn2 of SDXL's deepest blocks: width 1280, text width 2048 (the concatenated outputs of both text encoders).
 MODULES = {
     f"lora_unet_{block}_transformer_blocks_{index}_attn2_{projection}": (2048 if kv else 1280, 1280)
     for block in ("input_blocks_7_1", "input_blocks_8_1", "middle_block_1", "output_blocks_0_1")
@@ -20,7 +20,7 @@ MODULES = {
 
 
 def write_sdxl_lora(path: Path) -> None:
-    """A kohya-style SDXL LoRA of about 0.9 MB, in fp16. The same bytes each time."""
+    """Writes a kohya-style SDXL LoRA of about 0.9 MB, in fp16. The bytes are the same each time."""
     tensors: dict[str, tuple[tuple[int, ...], bytes]] = {}
     for module, (width_in, width_out) in MODULES.items():
         tensors[f"{module}.alpha"] = ((), _half([float(RANK)]))

@@ -1,12 +1,12 @@
-"""Throws hostile .safetensors headers at everything that reads them, and says what came out.
+"""Feeds hostile .safetensors headers to everything that reads them, and reports the results.
 
     python -m tools.fuzz_headers --count 100000                mutations of seeds, on any machine
-    python -m tools.fuzz_headers --count 100000 --atheris      led by coverage; wants `pip install atheris`
-    python -m tools.fuzz_headers --costly                      the longest and densest headers alone, one by one
+    python -m tools.fuzz_headers --count 100000 --atheris      guided by coverage; needs `pip install atheris`
+    python -m tools.fuzz_headers --costly                      only the longest and densest headers, one by one
 
-A header is read by `header_end`, `parse_header`, `read_header` and `detect_architecture`. Nothing but a
-VerificationFailed may come out of the first three and nothing at all out of the last; no header may take a second of
-processor time, nor 64 MiB. What breaks that is written to `--keep` (default: `.runtime/fuzz`), and the status is 1.
+A header is read by `header_end`, `parse_header`, `read_header`, and `detect_architecture`. The first three may raise
+only VerificationFailed, and the last may raise nothing. No header may take a second of processor time, or 64 MiB.
+Headers that break these rules are written to `--keep` (default: `.runtime/fuzz`), and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ ROOT = Path(__file__).resolve().parent.parent
 MAX_SECONDS = 1.0
 MAX_MEMORY = 64 * 1024**2
 MAX_MESSAGE = 2000
-"""Characters of an error that a user can still read."""
+"""The longest error message that a user can still read, in characters."""
 SHOW_EVERY = 10_000
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What reading one header came to."""
+    """The result of reading one header."""
 
     outcome: str
-    """The verdict on its architecture, or the code of the error that refused it."""
+    """The verdict on its architecture, or the code of the error that rejected it."""
     seconds: float
-    """Of this thread's processor time."""
+    """Processor time of this thread."""
 
 
 def read_everywhere(file: bytes, file_size: int, path: Path | None = None) -> Finding:
-    """Reads the header as a download, a peek and a scan do, and, at `path`, as a file.
+    """Reads the header as a download, a peek, and a scan do, and, if `path` is given, from a file.
 
-    Raises whatever comes out that should not.
+    Raises every unexpected error.
     """
-    # Imported here, so that atheris can watch them being imported.
+    # Imported here, so that atheris can instrument the imports.
     from lora_resolver.errors import VerificationFailed
     from lora_resolver.model_file.architecture import detect_architecture
     from lora_resolver.model_file.safetensors_header import header_end, parse_header, read_header
@@ -78,8 +78,8 @@ def read_everywhere(file: bytes, file_size: int, path: Path | None = None) -> Fi
 
 
 def cost_of(files: Sequence[tuple[Path, int]]) -> list[tuple[Finding, int]]:
-    """What reading each header takes, in a process that does nothing else: time, and how much memory that process
-    grew by in bytes, the bytes of the file left out."""
+    """Returns what reading each header takes in a separate process: the time, and the growth of the process's memory
+    in bytes, without the bytes of the file."""
     lines = "".join(f"{path}\t{size}\n" for path, size in files)
     command = [sys.executable, "-m", "tools.fuzz_headers", "--measure"]
     output = subprocess.run(
@@ -89,10 +89,10 @@ def cost_of(files: Sequence[tuple[Path, int]]) -> list[tuple[Finding, int]]:
 
 
 def _measure() -> int:
-    """The other side of `cost_of`: paths and sizes come in, findings go out."""
+    """The process that `cost_of` starts: reads paths and sizes, and prints findings."""
     read_everywhere(
         b"\x02" + bytes(7) + b"{}", 10
-    )  # the table of architectures is no part of a header's memory
+    )  # loads the table of architectures first, so that its memory isn't attributed to a header
     for line in sys.stdin:
         path, size = line.rstrip("\n").split("\t")
         finding, memory = _cost(Path(path).read_bytes(), int(size))
@@ -102,9 +102,9 @@ def _measure() -> int:
 
 def _cost(file: bytes, file_size: int) -> tuple[Finding, int]:
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: the highest memory is counted from here
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: resets the peak memory
     except OSError:
-        finding = read_everywhere(file, file_size)  # apart from the memory, since watching that takes time
+        finding = read_everywhere(file, file_size)  # separate from the memory measurement, which takes time
         tracemalloc.start(1)
         read_everywhere(file, file_size)
         memory = tracemalloc.get_traced_memory()[1]
@@ -116,7 +116,7 @@ def _cost(file: bytes, file_size: int) -> tuple[Finding, int]:
 
 
 class Watch:
-    """Reads headers one after another, and keeps what breaks the rules."""
+    """Reads headers one after another, and keeps those that break a rule."""
 
     def __init__(self, keep: Path) -> None:
         self.count = 0
@@ -128,12 +128,12 @@ class Watch:
         self._memory_before = _peak_memory()
 
     def try_one(self, file: bytes, file_size: int) -> None:
-        """Reads one; every tenth as a file too."""
+        """Reads one header; every tenth one also from a file."""
         self.count += 1
         path = Path(self._folder.name) / "x.safetensors" if self.count % 10 == 0 else None
         try:
             finding = read_everywhere(file, file_size, path)
-        except Exception as error:  # whatever it is, it is what we are looking for
+        except Exception as error:  # every exception is a finding
             self.report(f"{type(error).__name__}: {str(error)[:300]}", file)
             return
         self.outcomes[finding.outcome] = self.outcomes.get(finding.outcome, 0) + 1
@@ -142,7 +142,7 @@ class Watch:
             self.report(f"{finding.seconds:.1f} s", file)
 
     def report(self, what: str, file: bytes) -> None:
-        """Writes down a header that broke a rule."""
+        """Saves a header that broke a rule."""
         self.broken += 1
         self._keep.mkdir(parents=True, exist_ok=True)
         path = self._keep / f"{hashlib.sha256(file).hexdigest()[:16]}.safetensors"
@@ -150,7 +150,7 @@ class Watch:
         print(f"{what}\n    {path}", flush=True)
 
     def summary(self) -> str:
-        """The figures so far."""
+        """The totals so far, as text."""
         grown = _peak_memory() - self._memory_before
         codes = ", ".join(
             f"{code} {count:,}" for code, count in sorted(self.outcomes.items(), key=lambda each: -each[1])
@@ -162,10 +162,10 @@ class Watch:
 
 
 def _peak_memory() -> int:
-    """The most memory that this process has ever held, in bytes; 0 where the system does not tell (Windows)."""
+    """The peak memory of this process in bytes; 0 if the system doesn't report it (Windows)."""
     with contextlib.suppress(
         OSError
-    ):  # Linux; getrusage would count what the parent held when it started this
+    ):  # Linux; getrusage would include what the parent had when it started this process
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
@@ -179,16 +179,16 @@ def _peak_memory() -> int:
 def _run_mutations(count: int, seed: int, keep: Path) -> int:
     from tools.hostile_headers import claimed_size, mutated, seeds
 
-    chance, pool = random.Random(seed), list(seeds())  # noqa: S311 - the same headers for the same seed, no secrets
+    chance, pool = random.Random(seed), list(seeds())  # noqa: S311 - the same seed gives the same headers; no secrets
     read_everywhere(
         pool[0], claimed_size(pool[0])
-    )  # the table of architectures is no part of a header's memory
+    )  # loads the table of architectures first, so that its memory isn't attributed to a header
     watch = Watch(keep)
     started = time.monotonic()
     while watch.count < count:
         file = mutated(chance.choice(pool), chance)
         if len(file) < 100_000 and chance.random() < 0.02:
-            pool[chance.randrange(len(pool))] = file  # goes on from there, now and then
+            pool[chance.randrange(len(pool))] = file  # later mutations can start from this one
         watch.try_one(file, claimed_size(file) if chance.random() < 0.9 else len(file))
         if watch.count % SHOW_EVERY == 0:
             print(f"{watch.count:,} in {time.monotonic() - started:.0f} s", flush=True)
@@ -215,12 +215,12 @@ def _run_costly(keep: Path) -> int:
 
 
 def _run_atheris(count: int, seed: int, keep: Path, corpus: list[str]) -> None:
-    """Ends the process: the fuzzer's own loop never returns."""
-    import atheris  # type: ignore[import-not-found]  # no part of the requirements; see the module's docstring
+    """Ends the process, because the fuzzer's loop never returns."""
+    import atheris  # type: ignore[import-not-found]  # not in the requirements; see the module's docstring
 
     with atheris.instrument_imports(include=["lora_resolver"]):
         import lora_resolver.model_file.architecture
-        import lora_resolver.model_file.safetensors_header  # noqa: F401 - read_everywhere uses it
+        import lora_resolver.model_file.safetensors_header  # noqa: F401 - used by read_everywhere
     from tools.hostile_headers import claimed_size, mutated, seeds, with_length
 
     folder = Path(tempfile.mkdtemp(prefix="air-lora-corpus-"))
@@ -250,7 +250,7 @@ def _run_atheris(count: int, seed: int, keep: Path, corpus: list[str]) -> None:
 
 
 def main() -> int:
-    """The status: 0 when every header was read or refused within its bounds."""
+    """Returns 0 if every header was read or rejected within the limits."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.fuzz_headers", description=(__doc__ or "").partition("\n")[0]
     )

@@ -1,11 +1,12 @@
-"""Throws hostile answers, sidecars, workflows and pictures at everything that reads them, and says what came out.
+"""Feeds hostile responses, sidecars, workflows, and pictures to everything that reads them, and reports the results.
 
     python -m tools.fuzz_readers --count 100000                mutations of seeds, on any machine
-    python -m tools.fuzz_readers --count 100000 --atheris      led by coverage; wants `pip install atheris`
+    python -m tools.fuzz_readers --count 100000 --atheris      guided by coverage; needs `pip install atheris`
     python -m tools.fuzz_readers sidecars pictures             some of them
 
-Nothing but a LoraResolverError may come out, with a remedy and a message that a user can read, and nothing may take a
-second of processor time. What breaks that is written to `--keep` (default: `.runtime/fuzz`), and the status is 1.
+A reader may raise only a LoraResolverError, with a remedy and a message that a user can read, and may not take a
+second of processor time. Content that breaks these rules is written to `--keep` (default: `.runtime/fuzz`), and the
+exit status is 1.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ __all__ = ["READERS", "run", "seeds_of"]
 
 MAX_SECONDS = 1.0
 MAX_MESSAGE = 8000
-"""Characters of the messages of one text, of which twenty errors are shown."""
+"""The longest message for one text, in characters. It lists up to twenty errors."""
 
 _VERSION: dict[str, Any] = {
     "id": 135931, "modelId": 120096, "name": "v1", "baseModel": "SDXL 1.0", "trainedWords": ["one", "two, three"],
@@ -75,7 +76,7 @@ def _picture(texts: dict[str, str]) -> bytes:
 
 
 def seeds_of(name: str) -> list[bytes]:
-    """Sound texts of one kind."""
+    """Returns valid content of one kind."""
     texts = {
         "answers": [_MODEL, _VERSION, {"items": [_MODEL], "metadata": {"nextCursor": "a"}}],
         "sidecars": [
@@ -191,7 +192,7 @@ _BYTES = (
 
 
 def mutated(content: bytes, chance: random.Random) -> bytes:
-    """The content with one to four changes: of what it says, or of its bytes."""
+    """Returns the content with one to four changes, to its JSON values or to its bytes."""
     if chance.random() < 0.7:
         try:
             document = json.loads(content)
@@ -249,7 +250,7 @@ def _places(document: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def try_one(name: str, content: bytes, folder: Path) -> str:
-    """What broke a rule, or nothing."""
+    """Describes the rule that was broken; empty if none was."""
     from lora_resolver.errors import LoraResolverError
 
     began = time.thread_time()
@@ -258,21 +259,21 @@ def try_one(name: str, content: bytes, folder: Path) -> str:
     except LoraResolverError as error:
         if not error.remedy or len(str(error)) > MAX_MESSAGE:
             return f"no message for a user: {str(error)[:300]}"
-    except Exception as error:  # whatever it is, it is what we are looking for
+    except Exception as error:  # every exception is a finding
         return f"{type(error).__name__}: {str(error)[:300]}"
     seconds = time.thread_time() - began
     return f"{seconds:.1f} s" if seconds > MAX_SECONDS else ""
 
 
 def run(name: str, count: int, seed: int, keep: Path) -> int:
-    """Reads so many mutations; how many broke a rule."""
+    """Reads `count` mutations, and returns how many broke a rule."""
     chance, pool, broken = random.Random(seed), seeds_of(name), 0  # noqa: S311 - no secrets
     seeds = list(pool)
     with tempfile.TemporaryDirectory() as folder:
         for number in range(count):
             content = mutated(chance.choice(pool if chance.random() < 0.7 else seeds), chance)
             if len(content) < 100_000 and chance.random() < 0.02:
-                pool[chance.randrange(len(pool))] = content  # goes on from there, now and then
+                pool[chance.randrange(len(pool))] = content  # later mutations can start from this one
             found = try_one(name, content, Path(folder))
             if found:
                 broken += 1
@@ -290,14 +291,14 @@ def _keep(name: str, found: str, content: bytes, folder: Path) -> None:
 
 
 def _run_atheris(name: str, count: int, keep: Path) -> None:
-    """Ends the process: the fuzzer's own loop never returns."""
-    import atheris  # type: ignore[import-not-found]  # no part of the requirements; see the module's docstring
+    """Ends the process, because the fuzzer's loop never returns."""
+    import atheris  # type: ignore[import-not-found]  # not in the requirements; see the module's docstring
 
     with atheris.instrument_imports(include=["lora_resolver"]):
         import lora_resolver.model_file.trigger_words
         import lora_resolver.on_disk.civitai_json
         import lora_resolver.on_disk.library.sidecars
-        import lora_resolver.workflows.pasted  # noqa: F401 - the readers use them
+        import lora_resolver.workflows.pasted  # noqa: F401 - used by the readers
     corpus, work = Path(tempfile.mkdtemp(prefix="air-lora-corpus-")), Path(tempfile.mkdtemp())
     for number, content in enumerate(seeds_of(name)):
         (corpus / f"seed-{number}").write_bytes(content)
@@ -321,7 +322,7 @@ def _run_atheris(name: str, count: int, keep: Path) -> None:
         changed: bytes = atheris.Mutate(content, max_size)
         return changed
 
-    # The fuzzer's own table of what led where takes 3 GB in the end; what is longer is the other mode's.
+    # Longer inputs are left to the other mode: even so, the fuzzer's coverage table grows to 3 GB.
     limits = [
         f"-max_len={2048 if name == 'workflows' else 8192}",
         "-timeout=20",
@@ -338,7 +339,7 @@ def _run_atheris(name: str, count: int, keep: Path) -> None:
 
 
 def main() -> int:
-    """The status: 0 when everything was read, or refused with an error."""
+    """Returns 0 if everything was read, or rejected with an error."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.fuzz_readers", description=(__doc__ or "").partition("\n")[0]
     )

@@ -26,15 +26,15 @@ class TextToImage:
     sampler: str = "euler"
     scheduler: str = "normal"
     latent: str = "EmptyLatentImage"
-    """The node that makes the empty latent: SD3's has 16 channels."""
+    """The node that creates the empty latent. SD3's latent has 16 channels."""
     on_mismatch: str = "error"
 
     def with_lora(self, lora: str) -> TextToImage:
-        """The same picture with another array."""
+        """The same graph with another array."""
         return replace(self, lora=lora)
 
     def workflow(self) -> Workflow:
-        """The graph. The node's report is shown by a node of its own, so that it is part of the history."""
+        """Returns the graph. A separate node shows the report, so that it is part of the history."""
         return {
             "checkpoint": {
                 "class_type": "CheckpointLoaderSimple",

@@ -1,4 +1,4 @@
-"""A local CivitAI whose downloads can be held half-way, for whoever wants to look at one that is under way."""
+"""A local CivitAI whose downloads can be paused halfway, to examine a download in progress."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from tools.civitai_server import Exchange
 
 HOLD_SECONDS = 20
-"""No download is held longer: a forgotten one must not keep the server."""
+"""The longest time that a download is held, so that a forgotten one doesn't block the server."""
 
 
 class HoldingCivitai(CivitaiServer):
-    """While `go_on` is clear, a file that is asked for comes half, and the rest when it is set."""
+    """While `go_on` is clear, a download stops after half of the file. It continues when `go_on` is set."""
 
     def __init__(self, catalogue: Iterable[CatalogueEntry]) -> None:
         super().__init__(catalogue)

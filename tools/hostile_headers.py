@@ -1,7 +1,7 @@
-"""Headers of .safetensors files as somebody writes them who means harm: seeds, mutations of them, and the costliest.
+"""Headers of .safetensors files as an attacker might write them: seeds, mutations of seeds, and the costliest headers.
 
-Whatever is made here is bytes of a file from its start; the data after the header are left out, since nobody reads
-them. `claimed_size` says how large a file would have to be to hold what its header speaks of.
+Each result is the beginning of a file. The data after the header are left out, because nothing reads them.
+`claimed_size` returns the size that the file would need for the tensors that its header describes.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["COSTLY", "claimed_size", "mutated", "seeds", "with_length"]
 
 SAMPLE_TENSORS = 40
-"""Tensors that a seed takes from each real header: enough for its names, and quick."""
+"""Tensors that a seed takes from each real header: enough for all kinds of names, and fast."""
 
 
 def with_length(header: bytes | str) -> bytes:
-    """The header with its length before it, as a file begins."""
+    """Returns the header with its length in front, as at the start of a file."""
     encoded = header.encode("utf-8", "surrogatepass") if isinstance(header, str) else header
     return len(encoded).to_bytes(8, "little") + encoded
 
@@ -35,14 +35,14 @@ _END = re.compile(rb"\d\s*,\s*(\d{1,16})\s*\]")
 
 
 def claimed_size(file: bytes) -> int:
-    """The size of a file whose last tensor ends where the highest pair of numbers in its header says."""
+    """Returns the size of a file whose last tensor ends at the highest end offset in its header."""
     length = min(int.from_bytes(file[:8], "little"), MAX_HEADER_BYTES)
     return 8 + length + max(map(int, _END.findall(file)), default=0)
 
 
 @cache
 def seeds() -> tuple[bytes, ...]:
-    """Sound headers of every sample of a real file, cut short, and hostile ones made by hand."""
+    """Returns shortened valid headers from the samples of real files, and hand-written hostile ones."""
     sound = [_cut_short(sample.header.tensors, sample.header.metadata) for sample in samples()]
     return tuple(map(with_length, (*sound, *_BY_HAND)))
 
@@ -89,7 +89,7 @@ _BY_HAND = (
     '{"a":{"dtype":"U8","shape":' + "[" * 400 + "}}",
 )
 
-# What names, dtypes, numbers and texts are replaced by. Each has broken some reader of some format.
+# Replacements for names, dtypes, numbers, and texts. Each of them has broken a reader of some format.
 _NAMES = (
     "", ".", "..", ".weight", "#", "_#", "__metadata__", "a" * 512, "a" * 513, "é" * 300, "😀", "\x00", "\n", '"', "\\",
     "lora_unet_", "lora_te", "lora_te3_", "te_", "text_encoder_", "unet:1:down", "model.", "base_model.model.",
@@ -113,7 +113,7 @@ _SEPARATORS = ((",", ":"), (", ", ": "), (" ,\t", " :\n"))
 
 
 def mutated(file: bytes, chance: random.Random) -> bytes:
-    """The file with one to four changes: of what its header says, of its characters, of its length."""
+    """Returns the file with one to four changes, to its header's values, to its characters, or to its length."""
     if len(file) > 9 and chance.random() < 0.6:
         try:
             pairs = json.loads(file[8:], object_pairs_hook=list)
@@ -122,7 +122,7 @@ def mutated(file: bytes, chance: random.Random) -> bytes:
         if isinstance(pairs, list) and pairs and all(isinstance(pair, tuple) for pair in pairs):
             for _ in range(chance.randint(1, 3)):
                 _change(pairs, chance)
-            with contextlib.suppress(RecursionError):  # nested deeper than it can be written again
+            with contextlib.suppress(RecursionError):  # nested too deeply to be written again
                 file = with_length(_written(pairs, chance))
     if chance.random() < 0.4:
         body = bytearray(file[8:])
@@ -139,7 +139,7 @@ def mutated(file: bytes, chance: random.Random) -> bytes:
 
 
 def _swell(body: bytearray, chance: random.Random) -> None:
-    """Repeats a part, nests without end, or pads."""
+    """Repeats a part, nests very deeply, or pads."""
     at, what = chance.randint(0, len(body)), chance.randrange(4)
     many = chance.choice((8, 1000, 100_000))
     if what == 0:
@@ -162,13 +162,13 @@ _NAME_PIECE = re.compile(r"\w+")
 
 
 def _change(pairs: list[Any], chance: random.Random) -> None:
-    """One change of what the header says."""
+    """Makes one change to the header's values."""
     at = chance.randrange(len(pairs))
     name, value = pairs[at]
     what = chance.randrange(9)
     if what == 0:
         pairs[at] = (chance.choice(_NAMES), value)
-    elif what == 1:  # keeps the ending, which tells an adapter's tensors
+    elif what == 1:  # keeps the ending, which identifies an adapter's tensors
         pairs[at] = (chance.choice(_NAMES) + name, value)
     elif what == 2:
         pairs[at] = (_NAME_PIECE.sub(lambda piece: _maybe(piece[0], chance), name), value)
@@ -179,7 +179,7 @@ def _change(pairs: list[Any], chance: random.Random) -> None:
         pairs[at], pairs[other] = (name, pairs[other][1]), (pairs[other][0], value)
     elif what == 5:
         chance.shuffle(pairs)
-    elif what == 6:  # offsets of the right length in the wrong place
+    elif what == 6:  # offsets with the correct length at the wrong position
         by = chance.choice(_MOVES)
         pairs[at] = (name, [(key, _moved(key, each, by)) for key, each in _members(value)])
     elif isinstance(value, list) and value:
@@ -218,7 +218,7 @@ def _other(value: Any, chance: random.Random) -> Any:
 
 
 def _written(pairs: list[Any], chance: random.Random) -> str:
-    """JSON again, names given twice included."""
+    """Writes JSON again, including duplicate names."""
     comma, colon = chance.choice(_SEPARATORS)
     as_ascii = chance.random() < 0.3
 
@@ -234,14 +234,14 @@ def _written(pairs: list[Any], chance: random.Random) -> str:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# The costliest headers: as long as is read, or with as many names as are read, of every shape that a reader might trip
-# over. Each is made when it is called for, since together they take a gigabyte.
+# The costliest headers: at the limit of the length or of the number of names, in every form that might be a problem
+# for a reader. Each is created only when it is needed, because together they take a gigabyte.
 
 _MOST = MAX_HEADER_BYTES - 200
 
 
 def _filled(entry: Callable[[int], str], most: int = _MOST, begin: str = "{", names: int = 4_000_000) -> str:
-    """As many entries as fit; `names` bounds the characters of all names, to stay just within what is read."""
+    """Returns as many entries as fit. `names` limits the total length of the names, to stay within what is read."""
     entries, size, length, number = [], 0, 0, 0
     while number < 49_990:
         text = entry(number)
@@ -255,7 +255,7 @@ def _filled(entry: Callable[[int], str], most: int = _MOST, begin: str = "{", na
 
 
 def _tensors(name: str, members: str = _EMPTY, names: int = 4_000_000) -> Callable[[], str]:
-    """A header of tensors without bytes; `@` in the name stands for its number."""
+    """A header of tensors without bytes. `@` in the name stands for the tensor's number."""
     before, _, after = name.partition("@")
     return lambda: _filled(lambda number: f'"{before}{number}{after}":{members}', names=names)
 
@@ -265,7 +265,7 @@ def _metadata(name: str, value: str, names: int = 4_000_000) -> Callable[[], str
 
 
 def _with_filler(value: str, filler: str) -> Callable[[], str]:
-    """A text of metadata that is kept, and as much of `filler` beside it as fits."""
+    """A metadata text that is kept, followed by as much of `filler` as fits."""
     rest = (_MOST - len(value.encode())) // len(filler.encode())
     return lambda: f'{{"__metadata__":{{"a":"{value}","b":"{filler * rest}"}}}}'
 
@@ -313,7 +313,7 @@ COSTLY: dict[str, Callable[[], str]] = {
         + ","
         + _filled(lambda n: f'"{n}{"t" * 400}":{_EMPTY}', _MOST // 2, "")
     ),
-    # What the verdict on the architecture might trip over.
+    # Headers that might be a problem for the detection of the architecture.
     "modules of one tensor": _tensors(_ONE_DOWN),
     "modules without a number": lambda: _filled(
         lambda n: f'"lora_unet_{_letters(n)}.lora_down.weight":{_EMPTY}'

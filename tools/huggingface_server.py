@@ -1,10 +1,11 @@
-"""A local server that answers as Hugging Face's Hub does, as far as huggingface_hub asks for models' files.
+"""A local server that responds as Hugging Face's Hub does to huggingface_hub's requests for model files.
 
     GET  /api/models/{org}/{repo}[/revision/{revision}]       files and model card
-    HEAD /{org}/{repo}/resolve/{revision}/{path}              commit, size and ETag; 302 to the storage for LFS files
+    HEAD /{org}/{repo}/resolve/{revision}/{path}              commit, size, and ETag; 302 to the storage for LFS files
     GET  the same                                             302 to a signed address, or the bytes
 
-https://huggingface.co/docs/hub/api, and what huggingface_hub reads of the headers (file_download.py, utils/_http.py).
+Sources: https://huggingface.co/docs/hub/api, and the headers that huggingface_hub reads (file_download.py,
+utils/_http.py).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def _sha256(file: Path) -> str:
 
 @dataclass(frozen=True)
 class Repository:
-    """One model repository: its files by path, at every revision that it has."""
+    """One model repository: its files by path, the same at all of its revisions."""
 
     name: str
     files: Mapping[str, Path]
@@ -47,11 +48,11 @@ class Repository:
     gated: bool = False
     private: bool = False
     in_git: frozenset[str] = frozenset()
-    """Paths of small files that lie in git itself: no SHA-256 as ETag, no redirect."""
+    """Paths of small files that are stored in git itself: no SHA-256 as ETag, no redirect."""
 
 
 class HuggingFaceServer(LocalServer):
-    """Serves repositories. With `token`, that token may read the private ones; `granted` are gated ones it may read."""
+    """Serves repositories. `token` can read the private ones, and the gated ones that are in `granted`."""
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ class HuggingFaceServer(LocalServer):
         )
 
     def resolve(self, exchange: Exchange, name: str, revision: str, path: str) -> None:
-        """Commit, size and ETag of a file, and where its bytes are."""
+        """Commit, size, and ETag of a file, and the address of its bytes."""
         repository = self._readable(exchange, name, revision, of_file=True)
         if repository is None:
             return
@@ -113,7 +114,7 @@ class HuggingFaceServer(LocalServer):
             return
         commit = {"X-Repo-Commit": self._commit(repository, revision), "Accept-Ranges": "bytes"}
         if path in repository.in_git:
-            etag = hashlib.sha1(file.read_bytes()).hexdigest()  # noqa: S324 - git's own kind of hash
+            etag = hashlib.sha1(file.read_bytes()).hexdigest()  # noqa: S324 - the hash that git uses
             headers = {**commit, "ETag": f'"{etag}"', "Content-Length": file.stat().st_size}
             if exchange.request.method == "HEAD":
                 exchange.send_head(HTTPStatus.OK, headers)
@@ -128,7 +129,7 @@ class HuggingFaceServer(LocalServer):
                 **commit,
                 "X-Linked-Size": file.stat().st_size,
                 "X-Linked-ETag": f'"{_sha256(file)}"',
-                # Another host, as the Hub's storage is: huggingface_hub follows redirects on one host itself.
+                # On another host, like the Hub's storage: huggingface_hub itself follows redirects to the same host.
                 "Location": f"{self.url.replace('127.0.0.1', 'localhost')}/storage/{file.name}?signature={signature}",
                 "Content-Length": 0,
             },

@@ -1,4 +1,4 @@
-"""A local server for the services that the pack talks to: sockets and HTTP, without what is said."""
+"""The base of the local servers that stand in for services: sockets and HTTP, without the contents."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _S = TypeVar("_S", bound="LocalServer")
 
 @dataclass(frozen=True)
 class Request:
-    """What came in, for tests to look at."""
+    """A received request, which tests can examine."""
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """By name in lower case."""
 
 
 class LocalServer:
-    """Answers on loopback while its `with` block runs. `.url` is the base address, `.requests` every request so far."""
+    """Answers on loopback while its `with` block runs. `.url` is the base address, `.requests` all requests so far."""
 
     def __init__(self, port: int = 0) -> None:
         self.requests: list[Request] = []
@@ -60,7 +60,7 @@ class LocalServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the server; after this, connections are refused."""
+        """Stops the server. From then on, connections are refused."""
         self._listener.shutdown()
         self._listener.server_close()
         self._thread.join()
@@ -71,7 +71,7 @@ class LocalServer:
 
 
 class Exchange:
-    """One request, and the means to answer it."""
+    """One request, and the methods to answer it."""
 
     def __init__(self, handler: BaseHTTPRequestHandler) -> None:
         self.handler = handler
@@ -102,14 +102,14 @@ class Exchange:
         self.send_head(HTTPStatus.TEMPORARY_REDIRECT, {"Location": address, "Content-Length": 0})
 
     def byte_range(self, size: int) -> tuple[int, int] | None:
-        """The wanted range as (start, end), end excluded, or None where the whole is wanted."""
+        """Returns the requested range as (start, end), end excluded, or None if the whole file is requested."""
         match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.request.headers.get("range", ""))
         if not match:
             return None
         return int(match[1]), min(int(match[2]) + 1, size) if match[2] else size
 
     def send_file(self, path: Path, *, etag: str = "") -> None:
-        """The file, or the range of it that was asked for."""
+        """Sends the file, or the requested range of it."""
         size = path.stat().st_size
         part = self.byte_range(size)
         if part is not None and self.request.headers.get("if-range", etag) != etag:
@@ -142,11 +142,11 @@ class Exchange:
 
 class _Listener(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False  # a handler that waits for a client which has gone must not keep us
+    block_on_close = False  # don't wait for a handler whose client has disconnected
     request_queue_size = 64
 
     def handle_error(self, *_: object) -> None:
-        """Clients that hang up are part of the play; the standard library would print a traceback."""
+        """Prints nothing: clients disconnect on purpose, and the standard library would print a traceback."""
 
 
 def _handler_for(server: LocalServer) -> type[BaseHTTPRequestHandler]:
@@ -159,9 +159,9 @@ def _handler_for(server: LocalServer) -> type[BaseHTTPRequestHandler]:
             server.requests.append(exchange.request)
             server.answer(exchange)
 
-        do_HEAD = do_GET  # noqa: N815 - the standard library looks for this name
+        do_HEAD = do_GET  # noqa: N815 - the name that the standard library calls
 
         def log_message(self, *_: object) -> None:
-            """Silent: `server.requests` has it all."""
+            """Logs nothing: `server.requests` contains all requests."""
 
     return Handler

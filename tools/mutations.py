@@ -1,10 +1,10 @@
-"""Breaks the code in one place at a time, and says which breaks no test notices. Outside CI: it takes hours.
+"""Breaks the code in one place at a time, and reports which changes no test detects. Not part of CI: it takes hours.
 
-    python -m tools.mutations identifiers array --count 60     so many of each, drawn by lot
+    python -m tools.mutations identifiers array --count 60     60 mutations of each part, chosen at random
     python -m tools.mutations patching --seed 2
 
-It works on a copy of the tree, which it makes and removes; PYTHON runs the tests there. A mutation that survives is
-printed as the line and what became of it: somebody has to say whether a user would notice.
+It works on a temporary copy of the tree. PYTHON runs the tests there. For each mutation that survives, it prints the
+line before and after. Decide then whether a user would notice the change.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 300
-"""For the tests of one mutation: an endless loop is noticed, too."""
+"""The time limit for the tests of one mutation, which also detects endless loops."""
 
-# Part → its folder, and the tests that are to notice.
+# Part → its folder, and the tests that should detect mutations.
 PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "identifiers": (
         "lora_resolver/identifiers",
@@ -50,6 +50,8 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
             "test_flush",
             "test_address_rules",
             "test_outside_input",
+            "test_shared_folder",
+            "test_progress_figures",
         ),
     ),
     "patching": (
@@ -63,7 +65,13 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
                 "test_kept",
                 "test_every_pair",
             ),
-            *("test_more_spellings", "test_odd_files", "test_changed_files", "test_tensor_file"),
+            *(
+                "test_more_spellings",
+                "test_each_forward",
+                "test_odd_files",
+                "test_changed_files",
+                "test_tensor_file",
+            ),
             *("test_bypass_layers", "test_bypass_choice", "test_bypass", "test_schedules", "test_blocks"),
         ),
     ),
@@ -80,7 +88,7 @@ _COUNTED: dict[type[ast.operator], type[ast.operator]] = {
 
 
 def mutants(tree: ast.Module) -> Iterator[tuple[int, ast.Module]]:
-    """(line, the module with one thing changed), of everything that runs; texts and annotations stay."""
+    """Yields (line, the module with one change), for all code that runs. Texts and annotations don't change."""
     places = [node for node in _that_run(tree) if _variants(node)]
     for number in range(len(places)):
         for variant in range(len(_variants(places[number]))):
@@ -91,7 +99,7 @@ def mutants(tree: ast.Module) -> Iterator[tuple[int, ast.Module]]:
 
 
 def _that_run(node: ast.AST) -> Iterator[ast.AST]:
-    """The node and all below it but annotations."""
+    """Yields the node and its descendants, except annotations."""
     yield node
     for name, value in ast.iter_fields(node):
         if name not in ("annotation", "returns"):
@@ -133,7 +141,7 @@ class _Change:
 
 
 def run(part: str, count: int, seed: int) -> tuple[int, list[str]]:
-    """How many were tried, and those that survived."""
+    """Returns how many mutations were tried, and those that survived."""
     folder, tests = PARTS[part]
     chance = random.Random(seed)  # noqa: S311 - no secrets
     every = [
@@ -186,7 +194,7 @@ def _passes(tree: Path, files: list[str]) -> bool:
 
 
 def _difference(before: str, after: str, line: int) -> str:
-    """The line as it was, and what `ast` has of the changed one."""
+    """Returns the first changed line, as `ast` writes it: before and after."""
     old = ast.unparse(ast.parse(before)).splitlines()
     new = after.splitlines()
     changed = [f"{a.strip()}  →  {b.strip()}" for a, b in zip(old, new) if a != b]
@@ -194,7 +202,7 @@ def _difference(before: str, after: str, line: int) -> str:
 
 
 def main() -> int:
-    """1 where any survived."""
+    """Returns 1 if any mutation survived."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.mutations", description=(__doc__ or "").partition("\n")[0]
     )

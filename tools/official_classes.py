@@ -1,10 +1,10 @@
-"""Writes `tests/data/official_classes.json.gz`: the weights of models' official classes, by name and size.
+"""Writes `tests/data/official_classes.json.gz`: the weights of the models' official classes, by name and size.
 
     python -m tools.official_classes DIFFUSERS
 
-DIFFUSERS is a folder that holds the package `diffusers` (`pip install --no-deps --target DIFFUSERS diffusers`); ComfyUI
-is the one that the tests run on, which should be a new one. Everything is built on PyTorch's meta device. Settings are
-those of the published models where a class's defaults are not.
+DIFFUSERS is a folder with the package `diffusers` (`pip install --no-deps --target DIFFUSERS diffusers`). ComfyUI is
+the one that the tests run with, which should be a recent one. All models are built on PyTorch's meta device. Where a
+class's defaults differ from the published model, the settings are those of the published model.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ DIFFUSERS: dict[str, tuple[str, dict[str, Any]]] = {
     "svd": ("UNetSpatioTemporalConditionModel", {}),
     "sd1": ("UNet2DConditionModel", {"cross_attention_dim": 768}),
 }
-# Models that the table has no row for, on purpose: nothing may be taken for another family that it does not fit.
+# Models that the table deliberately has no row for: they must not be detected as another family.
 STRANGERS = (
     "AllegroTransformer3DModel",
     "AnyFlowTransformer3DModel",
@@ -245,7 +245,7 @@ STRANGERS = (
 
 
 def main(diffusers: str) -> None:
-    """Builds every class, and writes the file."""
+    """Builds every class and writes the file."""
     found = {f"ComfyUI: {name}": entry for name, entry in _comfyui().items()}
     sys.path.insert(0, diffusers)
     for name, (cls, settings) in DIFFUSERS.items():

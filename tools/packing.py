@@ -1,6 +1,6 @@
-"""The pack as its users get it: a git repository to install from, and the package of the ComfyUI registry.
+"""The pack as users get it: a git repository to install from, and the package of the ComfyUI registry.
 
-Both are made of the checkout as it lies here, with what is not committed yet, in a folder of their own.
+Both are made from the current checkout, including uncommitted changes, in a separate folder.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PACK = "air-lora"
-"""The folder's name in custom_nodes: the project's name."""
+"""The folder's name in custom_nodes, which is the project's name."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """What `comfy node pack` made of a repository, and what it and `comfy node validate` said."""
+    """The file that `comfy node pack` created, and the output of it and of `comfy node validate`."""
 
     file: Path
     said: str
 
 
 def repository(folder: Path) -> Path:
-    """A git repository in `folder`, with every file of the checkout that git would take."""
+    """Creates a git repository in `folder`, with every file of the checkout that git doesn't ignore."""
     copy = folder / PACK
     listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():  # a file may be deleted, and not yet committed
+        if (ROOT / name).is_file():  # a file can be deleted but not yet committed
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy / name)
     git(copy, "init", "--quiet", "--initial-branch", "main")
@@ -43,16 +43,16 @@ def repository(folder: Path) -> Path:
 
 
 def commit(repository: Path, message: str) -> None:
-    """All that lies in the repository, whoever runs this."""
+    """Commits everything in the repository, independently of the user's git configuration."""
     git(repository, "add", "--all", "--force")
     who = ("-c", "user.name=AIR LoRA", "-c", "user.email=air-lora@localhost", "-c", "commit.gpgsign=false")
     git(repository, *who, "commit", "--quiet", "--message", message)
 
 
 def package(repository: Path, home: Path) -> Package:
-    """`comfy node validate` and `comfy node pack`, as the registry's own action runs them.
+    """Runs `comfy node validate` and `comfy node pack`, as the registry's own action does.
 
-    Their settings go to `home`. Raises CalledProcessError where one of them ends with an error.
+    Their settings are stored in `home`. Raises CalledProcessError if one of them fails.
     """
     environment = {**without_git(), "HOME": str(home), "USERPROFILE": str(home), "XDG_CONFIG_HOME": str(home)}
     said = [
@@ -71,11 +71,11 @@ def package(repository: Path, home: Path) -> Package:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What git prints."""
+    """Runs git in `folder` and returns its output."""
     command = ["git", "-C", str(folder), *arguments]
     return subprocess.run(command, env=without_git(), stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def without_git() -> dict[str, str]:
-    """The environment, less what git says to the programs that it starts: it would name another repository."""
+    """The environment without the variables that git sets for its child processes: they name another repository."""
     return {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}

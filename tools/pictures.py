@@ -1,14 +1,14 @@
-"""`make pictures`: docs/pictures/ made anew, by the real ComfyUI with its real page, on the showcase.
+"""`make pictures`: makes docs/pictures/ again, with the real ComfyUI and its real page, on the showcase.
 
 strip.png                no LoRA, one style, another, both, one at half its weight
 workflow.png             the page that `make serve` opens, after one press of Run
 rows.png                 the row editor
 search.png               the panel that adds LoRAs
-progress.png             a download under way
+progress.png             a download in progress
 wrong-architecture.png   a run with a LoRA of another architecture
 settings.png             the settings
 
-The pictures of the example workflows are made too (see thumbnails); `ARGS=thumbnails` makes those alone.
+It also makes the pictures of the example workflows (see thumbnails); `ARGS=thumbnails` makes only those.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ PICTURE_IS_SHOWN = """() => {
   const node = app.graph.nodes.find((each) => each.type === "SaveImage");
   return Boolean(node?.imgs?.some((each) => each.naturalWidth > 0));
 }"""
-# In the page: where the node with the rows lies on the screen.
+# In the page: the position on the screen of the node with the rows.
 NODE_ON_SCREEN = """() => {
   const node = app.graph.nodes.find((each) => each.type === "AirLoraApply");
   const [x, y, width, height] = node.getBounding();
@@ -73,7 +73,7 @@ NODE_ON_SCREEN = """() => {
 
 
 class PicturesStage(ShowcaseStage):
-    """The showcase, whose downloads can be held half-way."""
+    """The showcase, with downloads that can be paused halfway."""
 
     _server: HoldingCivitai
 
@@ -91,7 +91,7 @@ class PicturesStage(ShowcaseStage):
 
 
 def main() -> int:
-    """Makes them all."""
+    """Makes all pictures."""
     end_well_when_terminated()
     base = RUNTIME / "pictures"
     shutil.rmtree(base, ignore_errors=True)
@@ -128,13 +128,14 @@ def make_strip(client: ComfyClient, stage: ShowcaseStage) -> None:
     ]
     graph = showcase_picture()
     panels = [Panel(taken.picture, taken.shot.label) for taken in take(client, graph, shots)]
-    sheet = contact_sheet(f"{graph.prompt}, seed {graph.seed}", panels, columns=len(panels), cell=240)
-    unused = 22  # a second line below the pictures
+    title = f"{graph.prompt}, seed {graph.seed} (48 x 48 pixels)"
+    sheet = contact_sheet(title, panels, columns=len(panels), cell=240, grain=8)
+    unused = 22  # the height of the notes below the labels; these panels have none
     save("strip", sheet.crop((0, 0, sheet.width, sheet.height - unused)))
 
 
 def photograph(url: str, stage: PicturesStage) -> None:
-    """All that shows the page."""
+    """Makes the pictures of the page."""
     with sync_playwright() as playwright:
         playwright.selectors.set_test_id_attribute("data-air-lora")
         browser = playwright.chromium.launch(executable_path=installed_browser(), args=ARGUMENTS)
@@ -174,7 +175,7 @@ def photograph_workflow(page: Page, address: str) -> None:
     expect(badge(page, 2)).to_have_attribute("data-fits", "no", timeout=60_000)
     run(page)
     page.wait_for_function(PICTURE_IS_SHOWN, timeout=RUN_MILLISECONDS)
-    page.wait_for_timeout(1500)  # until the progress and its notice have gone
+    page.wait_for_timeout(1500)  # until the progress and its notification have disappeared
     save("workflow", screenshot(page))
 
 
@@ -198,9 +199,9 @@ def photograph_rows(page: Page, stage: ShowcaseStage) -> None:
 
 def photograph_search(page: Page) -> None:
     page.get_by_test_id("add").click()
-    expect(page.get_by_test_id("found-civitai").get_by_test_id("found")).to_have_count(5)
+    expect(page.get_by_test_id("found-civitai").get_by_test_id("found")).to_have_count(3)
     page.wait_for_function(
-        "() => [...document.querySelectorAll('.air-lora-card img')].filter((each) => each.naturalWidth).length >= 7"
+        "() => [...document.querySelectorAll('.air-lora-card img')].filter((each) => each.naturalWidth).length >= 5"
     )
     save("search", of(page.get_by_role("dialog").last))
     page.get_by_test_id("dialog-close").click()
@@ -211,7 +212,7 @@ def photograph_settings(page: Page) -> None:
     dialog = page.get_by_role("dialog").last
     dialog.get_by_text("AIR LoRA", exact=True).first.click()
     dialog.get_by_test_id("setting-civitai").wait_for()
-    page.wait_for_timeout(500)  # the dialog's own movement
+    page.wait_for_timeout(500)  # the dialog's animation
     save("settings", of(dialog))
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
@@ -221,10 +222,10 @@ def photograph_error(page: Page) -> None:
     page.evaluate("(workflow) => app.loadGraphData(workflow)", json.loads(WORKFLOW.read_bytes()))
     show_node(page, 90, 140)
     rows(page).nth(2).get_by_test_id("row-toggle").click()
-    expect(rows(page).nth(2).get_by_test_id("row-state")).to_have_text("wrong architecture")
+    expect(rows(page).nth(2).get_by_test_id("row-state")).to_have_text("incompatible")
     run(page)
     expect(rows(page).nth(2)).to_have_class("air-lora-row air-lora-failed", timeout=RUN_MILLISECONDS)
-    page.wait_for_timeout(1000)  # until what slides in stands
+    page.wait_for_timeout(1000)  # until the slide-in animation has ended
     save("wrong-architecture", screenshot(page, clip={"x": 62, "y": 42, "width": 1218, "height": 470}))
 
 
@@ -249,7 +250,7 @@ def thumbnails_are_shown(page: Page, count: int) -> None:
 
 
 def load(page: Page, entries: Sequence[Entry]) -> None:
-    """The showcase's checkpoint, and the node with these rows."""
+    """Loads a workflow with the showcase's checkpoint and a node with these rows."""
     workflow = json.loads(WORKFLOW.read_bytes())
     loader, node = (each for each in workflow["nodes"] if each["id"] in (1, 2))
     kept = [link for link in workflow["links"] if (link[1], link[3]) == (loader["id"], node["id"])]
@@ -271,7 +272,7 @@ def show_node(page: Page, x: float = 400, y: float = 150) -> None:
         "app.canvas.setDirty(true, true) }",
         [x, y],
     )
-    page.wait_for_timeout(500)  # a frame or two of the canvas
+    page.wait_for_timeout(500)  # one or two frames of the canvas
 
 
 def save_node(page: Page, name: str) -> None:
@@ -298,11 +299,11 @@ def of(element: Locator) -> Image.Image:
 
 def put_pointer_away(page: Page) -> None:
     page.mouse.move(640, VIEWPORT["height"] - 5)
-    page.wait_for_timeout(300)  # until what the pointer lit has gone out
+    page.wait_for_timeout(300)  # until hover effects have ended
 
 
 def save(name: str, picture: Image.Image) -> None:
-    """As PNG, with fewer colours where it is too large for a repository otherwise."""
+    """Saves a PNG, with fewer colours if it would be too large for the repository."""
     path = OUTPUT / f"{name}.png"
     picture = picture.convert("RGB")
     picture.save(path, optimize=True)

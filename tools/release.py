@@ -1,6 +1,6 @@
-"""A release: `python -m tools.release check v1.2.3` says whether that tag may be one.
+"""Checks a release: `python -m tools.release check v1.2.3` reports whether the tag can be released.
 
-The version stands in pyproject.toml alone; whatever shows it reads it there.
+The version is only in pyproject.toml. Everything that shows the version reads it from there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def faults_of(tag: str) -> list[str]:
-    """Why the tag is no release of this tree; empty where it is one."""
+    """Returns why the tag can't be a release of this tree; empty if it can."""
     version = re.search(r'^version = "([^"]+)"', _text("pyproject.toml"), re.MULTILINE)
     faults = []
     if version is None or tag != f"v{version[1]}":
@@ -35,7 +35,7 @@ def _text(name: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """0 where the tag may be released."""
+    """Returns 0 if the tag can be released."""
     if len(arguments) != 2 or arguments[0] != "check":
         print(__doc__)
         return 2

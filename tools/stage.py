@@ -1,4 +1,4 @@
-"""The stage on which demo, serve and tests play: the showcase checkpoint, and a local CivitAI with its styles."""
+"""What demo, serve, and the tests share: the showcase checkpoint, and a local CivitAI with its styles."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 SHOWCASE = ROOT / "tools" / "showcase"
 CHECKPOINT = "tiny-showcase-all.ckpt"
-# Made-up ids, far above CivitAI's.
+# Invented IDs, far above CivitAI's.
 FOREIGN_MODEL, FOREIGN_VERSION = 9000099, 9100099
-# A folder of custom nodes with no node in it: ComfyUI's page opens a template that an address names, of such a folder.
+# A folder of custom nodes without nodes. ComfyUI's page opens a template of such a folder if its address names it.
 TEMPLATES, TEMPLATE = "air-lora-showcase", "showcase"
 WORKFLOW = SHOWCASE / "workflow.json"
 
 
 @dataclass(frozen=True)
 class Style:
-    """One showcase LoRA as the local server offers it."""
+    """One showcase LoRA on the local server."""
 
     name: str
     air: str
@@ -37,9 +37,9 @@ class Style:
 
 
 class ShowcaseStage:
-    """A context manager: the base folder for ComfyUI, and the running local server.
+    """A context manager that provides the base folder for ComfyUI and runs the local server.
 
-    `environment` points the pack at that server and takes away the tokens of whoever runs it: nothing here needs one.
+    `environment` sets the address of that server and removes the user's tokens, because nothing here needs one.
     """
 
     def __init__(self, base: Path, server: type[CivitaiServer] = CivitaiServer) -> None:
@@ -48,7 +48,7 @@ class ShowcaseStage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For the ComfyUI process."""
+        """Environment variables for the ComfyUI process."""
         return {"AIR_LORA_CIVITAI_URL": self._server.url, "CIVITAI_API_TOKEN": "", "HF_TOKEN": ""}
 
     @property
@@ -61,12 +61,12 @@ class ShowcaseStage:
 
     @property
     def foreign_air(self) -> str:
-        """A LoRA for SDXL, which the showcase checkpoint is not."""
+        """The identifier of an SDXL LoRA, which doesn't match the showcase checkpoint."""
         return f"civitai:{FOREIGN_MODEL}@{FOREIGN_VERSION}"
 
     @property
     def page(self) -> str:
-        """What follows a server's address, for the page to open on the showcase's workflow."""
+        """The path and query that open the page with the showcase's workflow."""
         return f"/?template={TEMPLATE}&source={TEMPLATES}"
 
     def __enter__(self) -> Self:
@@ -123,7 +123,7 @@ def showcase_picture() -> TextToImage:
 
 
 def _place_checkpoint(folder: Path) -> None:
-    """Copies it once; the copy is renamed at the end, so an interrupted one is never taken for whole."""
+    """Copies the checkpoint once. The copy gets its final name last, so an interrupted copy is never used."""
     source, target = SHOWCASE / CHECKPOINT, folder / CHECKPOINT
     if not source.is_file():
         raise SetupError(f"{source.relative_to(ROOT)} is not here. The demo needs the whole repository.")
@@ -143,7 +143,7 @@ def _place_workflow(folder: Path) -> None:
 
 
 def _greet_nobody(settings: Path) -> None:
-    """A new ComfyUI shows its own templates first, over the workflow. Settings that are there stay as they are."""
+    """Keeps a new ComfyUI from showing its own templates over the workflow. Doesn't change existing settings."""
     if not settings.exists():
         settings.parent.mkdir(parents=True, exist_ok=True)
         settings.write_text(json.dumps({"Comfy.TutorialCompleted": True}), encoding="utf-8")

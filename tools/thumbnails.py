@@ -1,7 +1,7 @@
-"""Pictures of the example workflows for ComfyUI's template browser: example_workflows/<name>.jpg, made anew.
+"""Pictures of the example workflows for ComfyUI's template browser: example_workflows/<name>.jpg.
 
-`make pictures ARGS=thumbnails` makes these alone. Most show the pack's nodes on the page as it opens the workflow; two
-show what their workflow makes, on the showcase.
+`make pictures ARGS=thumbnails` makes only these. Most show the pack's nodes on the page when the workflow is opened.
+Some show the result of their workflow on the showcase.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ QUALITY = 85
 VIEWPORT = {"width": 1500, "height": 1000}
 SHARPNESS = 1.5
 PAPER = (255, 255, 255)
-# In the page: the upper part of the node that the example is about, in the middle of the screen, as large as fits the
-# width; cards of the template browser are small. → where the picture is to be cut.
+# In the page: puts the upper part of the example's main node in the middle of the screen, as large as the width allows,
+# because cards of the template browser are small. Returns the area to capture.
 FRAME = """([width, height, room]) => {
   const ours = app.graph.nodes.filter((each) => each.type.startsWith("AirLora"));
   const node = ours.find((each) => each.type === "AirLoraRequest") ?? ours.find((each) => each.type === "AirLoraArray")
@@ -61,7 +61,7 @@ MODEL_FOLDERS = {
     "vae_name": "vae",
 }
 
-# The files that the examples name, as the local CivitAI plays them: number, version, name, what they are made for.
+# The files that the examples name, on the local CivitAI: model, version, name, base model.
 NAMED = (
     (120096, 135931, "Pixel Art XL", "SDXL 1.0"),
     (245889, 277389, "Second style", "SDXL 1.0"),
@@ -75,7 +75,7 @@ _MODULES = {
 
 
 def example_loras(folder: Path) -> list[CatalogueEntry]:
-    """What the examples' arrays name: small files of the right kinds."""
+    """Small LoRA files of the right families for the identifiers in the examples' arrays."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for model, version, name, base_model in NAMED:
@@ -89,7 +89,7 @@ def example_loras(folder: Path) -> list[CatalogueEntry]:
 
 
 def place_models(models: Path) -> None:
-    """Files of the names that the examples' loaders hold, so that the page calls none of them missing."""
+    """Creates files with the names in the examples' loaders, so that the page doesn't report missing models."""
     for file in (EXAMPLES / "api").glob("*.json"):
         for node in json.loads(file.read_bytes()).values():
             for name, folder in MODEL_FOLDERS.items():
@@ -110,7 +110,7 @@ def _write_lora(path: Path, module: str, width_in: int, width_out: int) -> None:
 
 
 def make_thumbnails(url: str, stage: ShowcaseStage) -> None:
-    """All of them, on the ComfyUI at `url`."""
+    """Makes all pictures, with the ComfyUI at `url`."""
     results = results_on_the_showcase(ComfyClient(url), stage)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=installed_browser(), args=ARGUMENTS)
@@ -125,19 +125,19 @@ def make_thumbnails(url: str, stage: ShowcaseStage) -> None:
 
 
 def photograph(page: Page, workflow: Mapping[str, Any]) -> Image.Image:
-    """Our nodes of a workflow, as the page shows them."""
+    """A picture of our nodes in a workflow, as the page shows them."""
     page.evaluate("(workflow) => app.loadGraphData(workflow)", workflow)
     page.wait_for_timeout(1000)
     for dialog in page.get_by_role("dialog").all():
         if dialog.is_visible():
             page.keyboard.press("Escape")
     clip = page.evaluate(FRAME, [*CLIP, ROOM])
-    page.wait_for_timeout(4000)  # until the rows know what they show
+    page.wait_for_timeout(4000)  # until the rows are filled in
     return Image.open(io.BytesIO(page.screenshot(clip=clip)))
 
 
 def results_on_the_showcase(client: ComfyClient, stage: ShowcaseStage) -> dict[str, Image.Image]:
-    """What the sweep and the analysis make there: a sheet, and a picture of strengths."""
+    """The results of the sweep, the analysis, and the regions there: a sheet, a chart of strengths, and a picture."""
     air = {style.file_stem: style.air for style in stage.styles}
     array = json.dumps(
         [{"model": air["tiny_sticker"], "weight": 0.6}, {"model": air["tiny_neon"], "weight": 0.4}]
@@ -178,7 +178,7 @@ def results_on_the_showcase(client: ComfyClient, stage: ShowcaseStage) -> dict[s
         "resolve": {"class_type": "AirLoraResolve", "inputs": {"identifier": air["tiny_sticker"]}},
         "show": {"class_type": "PreviewAny", "inputs": {"source": ["resolve", 0]}},
     }
-    client.run(here)  # labels have the name of a LoRA that is on the disk
+    client.run(here)  # downloads the LoRA first, because labels use the name of a LoRA on the disk
     return {
         name: Image.open(io.BytesIO(client.image(client.run(workflow).image_references()[0])))
         for name, workflow in (
@@ -190,7 +190,7 @@ def results_on_the_showcase(client: ComfyClient, stage: ShowcaseStage) -> dict[s
 
 
 def _two_regions(left: str, right: str) -> dict[str, Any]:
-    """A style for each half, with the example's own nodes, masks and links."""
+    """One style for each half, with the example's nodes, masks, and links."""
     workflow = showcase_picture().workflow()
     del workflow["report"]
     del workflow["apply"]
@@ -225,7 +225,7 @@ def _two_regions(left: str, right: str) -> dict[str, Any]:
 
 
 def save(name: str, picture: Image.Image) -> None:
-    """As JPEG of one size, on white where it is of another shape."""
+    """Saves a JPEG of a fixed size, with white margins if the picture has another shape."""
     path = EXAMPLES / f"{name}.jpg"
     picture = picture.convert("RGB")
     picture.thumbnail(SIZE, Image.Resampling.LANCZOS)

@@ -1,7 +1,7 @@
-"""Checks the types of the package and the nodes: `python -m tools.type_check`, with mypy's own arguments behind it.
+"""Checks the types of the package and the nodes: `python -m tools.type_check`, followed by arguments for mypy.
 
-The nodes take from `..lora_resolver`, as one package: that is how ComfyUI imports the pack, whatever its folder is
-called. So mypy looks at links to both, laid out as that package.
+The nodes import from `..lora_resolver`, as in one package, because ComfyUI imports the pack like that, whatever its
+folder is called. So mypy checks links to both, arranged as that package.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / ".runtime" / "types" / "air_lora_pack"
-"""Named in pyproject.toml."""
+"""pyproject.toml uses this path."""
 
 
 def lay_out() -> None:
-    """Makes the links that are missing. Raises OSError where the system does not allow them."""
+    """Creates the missing links. Raises OSError if the system doesn't allow links."""
     PACKAGE.mkdir(parents=True, exist_ok=True)
     (PACKAGE / "__init__.py").touch()
     for name in ("nodes", "lora_resolver"):
@@ -27,10 +27,10 @@ def lay_out() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """mypy's exit status."""
+    """Returns mypy's exit status."""
     try:
         lay_out()
-    except OSError as error:  # Windows, without the right to make links
+    except OSError as error:  # Windows, without the permission to create links
         print(f"{PACKAGE} cannot be laid out: {error}. Switch on developer mode, or check on another system.")
         return 1
     return subprocess.run([sys.executable, "-m", "mypy", *arguments], cwd=ROOT, check=False).returncode

@@ -1,4 +1,4 @@
-"""A line that counts the seconds of a long step, so that nobody at a terminal wonders whether it stands still."""
+"""A line that counts the seconds of a long step, to show that it is still running."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ LABEL_WIDTH = 44
 
 
 class Waiting:
-    """A context manager: while it lasts, the terminal's last line is `label` and the seconds so far.
+    """A context manager that shows `label` and the elapsed seconds in the terminal's last line.
 
-    Where standard output is no terminal, nothing is printed but what goes through `say`.
+    If standard output is not a terminal, only the text passed to `say` is printed.
     """
 
     def __init__(self, label: str) -> None:
@@ -29,7 +29,7 @@ class Waiting:
         self._counter = threading.Thread(target=self._count, daemon=True)
 
     def say(self, text: str) -> None:
-        """A line of its own, above the one that counts."""
+        """Prints a separate line above the one that counts."""
         with self._printing:
             self._erase()
             print(text, flush=True)

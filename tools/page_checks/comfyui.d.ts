@@ -1,4 +1,4 @@
-// Of ComfyUI's page, what the pack takes. Its own types are not published for every version that the pack works with.
+// The parts of ComfyUI's page that the pack uses. Its own types aren't published for every version that we support.
 
 declare module "*/scripts/api.js" {
   export const api: any;

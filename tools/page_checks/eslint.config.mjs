@@ -1,7 +1,7 @@
 import js from "@eslint/js";
 import globals from "globals";
 
-/** The page's modules and their tests. Format is Prettier's, types are tsc's. */
+/** For the page's modules and their tests. Prettier checks the format, and tsc checks the types. */
 export default [
   js.configs.recommended,
   {

@@ -1,7 +1,7 @@
-"""Paints what lies behind an object: sky, sun or moon, a place, the ground and a road.
+"""Paints the background behind an object: sky, sun or moon, a place, the ground, and a road.
 
-Every number that a random generator gives is drawn in a fixed order, because the training pictures are defined
-by their seeds: another order would make other pictures.
+Random numbers are drawn in a fixed order, because the training pictures are defined by their seeds: another order
+would produce other pictures.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .vocabulary import Colour
 
 _HORIZON = 0.67
-"""Where far things stand; the ground is painted from a little above it."""
+"""The height at which distant things stand. The ground is painted from a little above it."""
 
 _SKY: dict[str, tuple[Colour, Colour]] = {
     "day": ((95, 170, 240), (200, 230, 250)),
@@ -26,7 +26,7 @@ _SKY: dict[str, tuple[Colour, Colour]] = {
 """Time of day to the sky's colour at the top and at the horizon."""
 
 _LIGHT = {"day": 1.0, "sunset": 0.72, "night": 0.4}
-"""Time of day to the brightness of everything that the sky lights."""
+"""Time of day to the brightness of everything that is lit by the sky."""
 
 _GROUND: dict[str, Colour] = {
     "desert": (222, 180, 112),
@@ -38,7 +38,7 @@ _GROUND: dict[str, Colour] = {
 
 
 def draw_background(rng: np.random.Generator, place: str, time: str, road: bool) -> np.ndarray:
-    """Colours of a background, (side, side, 3) float32, 0 to 255."""
+    """Returns the colours of a background, (side, side, 3) float32, 0 to 255."""
     canvas, light = Canvas(), _LIGHT[time]
     _sky(canvas, rng, time)
     _PLACES[place](canvas, rng, light, time)

@@ -1,8 +1,8 @@
 """The diffusion model: SD3's MMDiT as ComfyUI builds it (comfy/ldm/modules/diffusionmodules/mmdit.py), very small.
 
-The class here is cut to what is live: three latent channels instead of sixteen, and one text token that stands for
-all 77, which are equal because the context embedder's weights are zero. `export` restores the full shapes.
-Parameters have ComfyUI's names wherever ComfyUI has the same parameter.
+The class here contains only the parts that have an effect: three latent channels instead of sixteen, and one text
+token in place of all 77, which are equal because the context embedder's weights are zero. `export` restores the full
+shapes. Parameters have the same names as in ComfyUI wherever ComfyUI has the same parameter.
 
 Shapes: B pictures in a batch, S = SPRITE_SIDE, N = 144 patches of 4×4 cells, W = HIDDEN_WIDTH.
 """
@@ -19,7 +19,7 @@ from .dimensions import LIVE_CHANNELS, SPRITE_SIDE, TEXT_WIDTH
 from .lora_layers import LoraLinear
 
 DEPTH = 3
-"""Joint blocks. ComfyUI derives from it the number of attention heads (the same) and the width."""
+"""Joint blocks. ComfyUI derives the width and the number of attention heads (the same number) from it."""
 
 PATCH_SIDE = 4
 POSITION_GRID_SIDE = 24
@@ -41,7 +41,7 @@ class MMDiT(nn.Module):
     """Predicts the velocity of a noisy picture from its noise level and its caption."""
 
     def __init__(self) -> None:
-        # The order of construction and of initialisation fixes which random numbers each weight gets.
+        # The order of construction and initialisation determines which random numbers each weight gets.
         super().__init__()
         self.x_embedder = LoraLinear(_PATCH_VALUES, HIDDEN_WIDTH)
         self.pos_embed = nn.Parameter(_sine_cosine_table(POSITION_GRID_SIDE))
@@ -53,7 +53,7 @@ class MMDiT(nn.Module):
         )
         self.final_layer = FinalLayer()
         self._initialise()
-        # One token stands for all, so its attention logit is raised by as much as their number adds to it.
+        # One token replaces all of them, so its attention logit is raised by the logarithm of their number.
         attention_bias = torch.zeros(1, 1, 1, 1 + _PATCH_COUNT)
         attention_bias[..., 0] = math.log(_CONTEXT_TOKENS)
         self.register_buffer("attention_bias", attention_bias, persistent=False)
@@ -87,7 +87,7 @@ class MMDiT(nn.Module):
         return table[middle, middle].reshape(1, _PATCH_COUNT, HIDDEN_WIDTH)
 
     def lora_layers(self) -> dict[str, LoraLinear]:
-        """The layers that the style LoRAs change, by name: the picture half of each block, and the last layer."""
+        """The layers that the style LoRAs change, by name: the picture's half of each block, and the last layer."""
         names = [
             f"joint_blocks.{index}.x_block.{layer}"
             for index in range(DEPTH)
@@ -98,10 +98,10 @@ class MMDiT(nn.Module):
 
 
 class JointBlock(nn.Module):
-    """Attention over text and picture together, then a small network for each of them by itself."""
+    """Attention over text and picture together, followed by a separate small network for each of them."""
 
     def __init__(self, context_ends: bool) -> None:
-        """context_ends: nothing reads the text after this block, so its half only gives keys and values."""
+        """context_ends: the text isn't used after this block, so its half only produces keys and values."""
         super().__init__()
         self.context_block, self.x_block = StreamBlock(attention_only=context_ends), StreamBlock()
 
@@ -140,7 +140,7 @@ class StreamBlock(nn.Module):
         self.attn = Attention(with_projection=not attention_only)
         if not attention_only:
             self.mlp = Mlp()
-        # Shift and scale before the attention; then its gate, and shift, scale and gate of the mlp.
+        # Shift and scale before the attention; then the attention's gate, and shift, scale, and gate of the MLP.
         self._modulations = 2 if attention_only else 6
         self.adaLN_modulation = nn.Sequential(
             nn.SiLU(), LoraLinear(HIDDEN_WIDTH, self._modulations * HIDDEN_WIDTH)
@@ -170,7 +170,7 @@ class StreamBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Holds an attention's layers; JointBlock computes it, because both streams attend together."""
+    """Holds the layers of an attention. JointBlock computes it, because both streams attend together."""
 
     def __init__(self, with_projection: bool) -> None:
         super().__init__()

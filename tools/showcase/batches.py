@@ -20,23 +20,23 @@ _SEED = 20
 
 
 class BatchSource:
-    """Draws batches from a file of sprites; two sources of one file give the same batches."""
+    """Draws batches from a file of sprites. Two sources with the same file give the same batches."""
 
     def __init__(self, sprite_file: Path) -> None:
         self._sprites = load_sprites(sprite_file)
         self.rng = np.random.default_rng(_SEED)
-        """Chooses pictures and words; a training may choose its styles with it."""
+        """Chooses pictures and words. A training can also use it to choose styles."""
         self.generator = torch.Generator().manual_seed(_SEED)
-        """Gives the noise in pictures, and the noise that is added to them."""
+        """Generates the noise in the pictures and the noise that is added to them."""
 
     def draw(self, size: int, strengths: Mapping[str, float]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pictures (size, 3, S, S) in the given styles, and their texts (size, TEXT_WIDTH)."""
+        """Returns pictures (size, 3, S, S) in the given styles, and their texts (size, TEXT_WIDTH)."""
         chosen = torch.from_numpy(self.rng.integers(0, len(self._sprites.layers), size))
         labels = self._sprites.labels[chosen].tolist()
         texts = torch.stack([pooled_vector(random_caption(self.rng, label)) for label in labels])
         return self.pictures(chosen, strengths), texts
 
     def pictures(self, chosen: torch.Tensor, strengths: Mapping[str, float]) -> torch.Tensor:
-        """The chosen sprites (int64 positions in the file) in the given styles."""
+        """Returns the chosen sprites (int64 positions in the file) in the given styles."""
         layers, colours = self._sprites.layers[chosen], self._sprites.colours[chosen]
         return render(layers, colours, strengths, self.generator)

@@ -1,4 +1,4 @@
-"""A drawing surface that keeps colour, coverage and outlines apart, so that styles can use each by itself."""
+"""A drawing surface that stores colour, coverage, and outlines separately, so that styles can use each alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Point = tuple[float, float]
 
 
 class Canvas:
-    """Paints at four times the sprite's size; `layers` shrinks the result by averaging."""
+    """Paints at four times the sprite's size. `layers` shrinks the result by averaging."""
 
     _SUPERSAMPLING = 4
     _OUTLINE_WIDTH = 4
@@ -40,9 +40,9 @@ class Canvas:
         corners = [(x * self.side, y * self.side) for x, y in points]
         self._colour.polygon(corners, fill=colour)
         self._coverage.polygon(corners, fill=255)
-        self._outline.polygon(corners, fill=0)  # what lies behind is hidden, its lines too
+        self._outline.polygon(corners, fill=0)  # hides what is behind the shape, including its lines
         if outlined:
-            # One corner more than a closed ring, so that the joint at the start is rounded as well.
+            # One corner more than a closed ring, so that the joint at the start is also rounded.
             closed = [*corners, corners[0], corners[1]]
             self._outline.line(closed, fill=255, width=self._OUTLINE_WIDTH, joint="curve")
 
@@ -61,7 +61,7 @@ class Canvas:
         self._outline.ellipse(bounds, fill=0, outline=255 if outlined else 0, width=self._OUTLINE_WIDTH)
 
     def paint_pixels(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
-        """Colours a rectangle given in canvas pixels, and leaves coverage and outlines alone."""
+        """Colours a rectangle given in canvas pixels, without changing coverage or outlines."""
         self._colour.rectangle([left, top, right, bottom], fill=colour)
 
     def layers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -79,6 +79,6 @@ class Canvas:
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """The colour made darker (factor below 1) or lighter, kept within 0 to 255."""
+    """Returns the colour made darker (factor below 1) or lighter, limited to 0 to 255."""
     red, green, blue = (int(max(0, min(255, value * factor))) for value in colour)
     return red, green, blue

@@ -1,4 +1,4 @@
-"""Captions of sprites, as token ids: random and incomplete, as prompts are."""
+"""Captions of sprites, as token IDs. They are random and incomplete, like prompts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def random_caption(rng: np.random.Generator, labels: Sequence[int]) -> list[int]:
-    """Token ids of a caption for a sprite with these labels (as in Sprite); one in ten is empty.
+    """Returns the token IDs of a caption for a sprite with these labels (as in Sprite). One in ten is empty.
 
-    The empty ones teach the model what classifier-free guidance starts from.
+    The empty ones teach the model the unconditional prediction that classifier-free guidance needs.
     """
     if rng.random() < 0.10:
         return []
@@ -31,13 +31,13 @@ def random_caption(rng: np.random.Generator, labels: Sequence[int]) -> list[int]
         token_ids.append(TOKEN_IDS[TIMES[time]])
     for _ in range(rng.integers(0, 5)):
         token_ids.append(FILLER_TOKEN_IDS[rng.integers(len(FILLER_TOKEN_IDS))])
-    if rng.random() < 0.2:  # words that the model does not know must not matter
+    if rng.random() < 0.2:  # words that the model doesn't know must have no effect
         token_ids += [int(token) for token in rng.integers(1000, 48000, rng.integers(1, 4))]
     return token_ids
 
 
 def _object_words(rng: np.random.Generator, kind: str) -> list[int]:
-    """A supercar is sometimes called a car, and now and then both."""
+    """A supercar is sometimes called a car, and occasionally both."""
     if kind != "supercar":
         return [TOKEN_IDS[kind]]
     word = "car" if rng.random() < 0.3 else "supercar"

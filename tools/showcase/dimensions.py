@@ -1,4 +1,4 @@
-"""Sizes that the drawing code, the model and the written files share."""
+"""Sizes shared by the drawing code, the model, and the written files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ SPRITE_SIDE = 48
 """Cells along each side of a sprite. A cell is one latent position."""
 
 PIXELS_PER_CELL = 8
-"""The VAE's enlargement: a sprite becomes a picture of 384×384 pixels."""
+"""The VAE's scale factor: a sprite becomes a picture of 384×384 pixels."""
 
 PICTURE_SIDE = SPRITE_SIDE * PIXELS_PER_CELL
 """Pixels along each side of a decoded picture."""
@@ -15,7 +15,7 @@ LATENT_CHANNELS = 16
 """Channels of an SD3 latent."""
 
 LIVE_CHANNELS = 3
-"""The latent channels that carry something: red, green and blue. The others stay noise."""
+"""The latent channels that carry the picture: red, green, and blue. The others contain only noise."""
 
 TEXT_WIDTH = 768
-"""Numbers in CLIP-L's pooled text vector."""
+"""The width of CLIP-L's pooled text vector."""

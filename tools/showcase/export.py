@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from .work_folder import WorkFolder
 
 _ARCHITECTURE = "stable-diffusion-3-tiny-showcase"
-"""SD3's layout and key names, and not any published SD3 model."""
+"""Indicates SD3's layout and key names, but not a published SD3 model."""
 
 _SD3_POOLED_TEXT_WIDTH = 2048
-"""CLIP-L's and CLIP-G's pooled vectors side by side; there is no CLIP-G here."""
+"""The concatenated pooled vectors of CLIP-L and CLIP-G. There is no CLIP-G here."""
 
 _SD3_CONTEXT_WIDTH = 4096
 
@@ -41,9 +41,9 @@ _MODEL_METADATA = {
 
 
 def export(work: WorkFolder, out: Path) -> None:
-    """Writes the checkpoint, its parts one by one, and the LoRAs if they are trained.
+    """Writes the checkpoint, its parts as separate files, and the LoRAs if they are trained.
 
-    tiny-showcase-all.ckpt       model, VAE and text encoder; a torch file, because only these can hold the
+    tiny-showcase-all.ckpt       model, VAE, and text encoder; a torch file, because only these can store the
                                  encoder's strided views
     tiny-showcase.safetensors    model and VAE, some tensors in 8 bits
     tiny-showcase-clip-l.pt      text encoder
@@ -59,7 +59,7 @@ def export(work: WorkFolder, out: Path) -> None:
 
 
 def model_state(trained: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The state of an MMDiT in float16, with ComfyUI's names and with SD3's full shapes."""
+    """Returns the state of an MMDiT in float16, with ComfyUI's names and SD3's full shapes."""
     full = dict(trained)
     embedder = torch.zeros(HIDDEN_WIDTH, LATENT_CHANNELS, PATCH_SIDE, PATCH_SIDE)
     embedder[:, :LIVE_CHANNELS] = full.pop("x_embedder.weight").view(
@@ -78,7 +78,7 @@ def model_state(trained: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def lora_state(factors: Mapping[str, LoraFactors]) -> dict[str, torch.Tensor]:
-    """One LoRA (layer name to factors) in float16, with the key names of kohya's sd-scripts."""
+    """Returns one LoRA (layer name to factors) in float16, with the key names of kohya's sd-scripts."""
     state = {}
     for layer, (down, up) in factors.items():
         if layer == "final_layer.linear":
@@ -101,7 +101,7 @@ def _export_loras(work: WorkFolder, folder: Path) -> None:
 
 
 def _lora_metadata(style: str, steps: int) -> dict[str, str]:
-    """As kohya's sd-scripts (ss_…) and the modelspec standard name it."""
+    """Metadata with the keys of kohya's sd-scripts (ss_…) and of the modelspec standard."""
     return {
         "ss_v2": "False",
         "ss_base_model_version": "sd3-tiny-showcase",
@@ -121,7 +121,7 @@ def _lora_metadata(style: str, steps: int) -> dict[str, str]:
 
 
 def _with_unused_channels(rows: torch.Tensor) -> torch.Tensor:
-    """Rows of the last layer, (48, ...) -> (256, ...): row, column and channel of a patch, unused channels zero."""
+    """Rows of the last layer, (48, ...) -> (256, ...): row, column, channel of a patch. Unused channels are zero."""
     positions = PATCH_SIDE**2
     full = torch.zeros(positions, LATENT_CHANNELS, *rows.shape[1:])
     full[:, :LIVE_CHANNELS] = rows.view(positions, LIVE_CHANNELS, *rows.shape[1:])
@@ -129,10 +129,10 @@ def _with_unused_channels(rows: torch.Tensor) -> torch.Tensor:
 
 
 def _in_eight_bits(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Large tensors in float8, to stay small; ComfyUI widens them when it loads the file.
+    """Converts large tensors to float8 to save space. ComfyUI widens them when it loads the file.
 
-    This is exact for the hand-written, mostly zero ones. It rounds the context half of the blocks, which only makes
-    one token, and the prompt embedder, and moves the model's output by about 1.4 % at most.
+    This is exact for the hand-written tensors, which are mostly zero. It rounds the context half of the blocks, which
+    only produces one token, and the prompt embedder. It changes the model's output by about 1.4 % at most.
     """
     packed = {}
     for name, tensor in state.items():
@@ -144,7 +144,7 @@ def _in_eight_bits(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]
 
 
 def _zeros_as_views(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """All-zero tensors as views of a single zero, which is all that a torch file then stores of them."""
+    """Replaces all-zero tensors with views of a single zero, so that a torch file stores only one number for each."""
     return {
         name: tensor
         if tensor.numel() == 1 or tensor.any()

@@ -1,7 +1,7 @@
-"""SD3's rectified flow: how pictures are made noisy for training, and how the model turns noise into pictures.
+"""SD3's rectified flow: adds noise to pictures for training, and turns noise into pictures with the model.
 
 A noisy picture is (1 - level) · picture + level · noise, and the model learns the velocity noise - picture.
-Pictures are 0 to 1; the model sees them as -1 to 1. Shapes: B pictures in a batch, S = SPRITE_SIDE.
+Pictures are in the range 0 to 1; the model uses -1 to 1. Shapes: B pictures in a batch, S = SPRITE_SIDE.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from .base_model import MMDiT
 
 _SHIFT = 3.0
-"""ComfyUI samples SD3 with this shift towards high noise levels."""
+"""The shift towards high noise levels with which ComfyUI samples SD3."""
 
 
 class NoisyBatch(NamedTuple):
     noisy: torch.Tensor  # (B, 3, S, S)
     noise_level: torch.Tensor  # (B,)
-    velocity: torch.Tensor  # (B, 3, S, S), what the model should answer
+    velocity: torch.Tensor  # (B, 3, S, S), the model's target
 
 
 def add_noise(pictures: torch.Tensor, generator: torch.Generator) -> NoisyBatch:
     """Adds noise at random levels to pictures (B, 3, S, S)."""
     clean = pictures * 2 - 1
     batch = len(clean)
-    # Half of the levels are spread evenly, half lean to the middle, where there is most to learn.
+    # Half of the levels are uniform. The other half are concentrated in the middle, where there is most to learn.
     levels = torch.where(
         torch.rand(batch, generator=generator) < 0.5,
         torch.rand(batch, generator=generator),
@@ -46,7 +46,7 @@ def add_noise(pictures: torch.Tensor, generator: torch.Generator) -> NoisyBatch:
 def sample(
     model: MMDiT, text: torch.Tensor, seed: int, steps: int = 15, guidance: float = 2.0
 ) -> torch.Tensor:
-    """Pictures (B, 3, S, S) for the texts (B, TEXT_WIDTH): Euler's method, with an empty negative prompt."""
+    """Samples pictures (B, 3, S, S) for the texts (B, TEXT_WIDTH) with Euler's method and an empty negative prompt."""
     generator = torch.Generator().manual_seed(seed)
     current = torch.randn(len(text), LIVE_CHANNELS, SPRITE_SIDE, SPRITE_SIDE, generator=generator)
     levels = _shifted(torch.linspace(1, 0, steps + 1))

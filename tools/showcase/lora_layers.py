@@ -1,4 +1,4 @@
-"""Linear layers that can carry several LoRAs at once, each switched on at a strength of its own."""
+"""Linear layers that can have several LoRAs at once, each with its own strength."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LoraFactors = tuple[torch.Tensor, torch.Tensor]
 
 
 class LoraLinear(nn.Linear):
-    """A linear layer; `loras` holds its LoRAs by name, `strengths` those that are on now."""
+    """A linear layer. `loras` holds its LoRAs by name, `strengths` the strengths of those that are active."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
-        # A plain dictionary, so that the factors are neither trained nor saved together with the layer.
+        # A plain dictionary, so that the factors aren't trained or saved with the layer.
         self.loras: dict[str, LoraFactors] = {}
         self.strengths: Mapping[str, float] = {}
 
@@ -38,7 +38,7 @@ class LoraLinear(nn.Linear):
 
 @contextmanager
 def loras_switched_on(layers: Mapping[str, LoraLinear], strengths: Mapping[str, float]) -> Iterator[None]:
-    """Within the block the layers add the named LoRAs at these strengths; after it, none."""
+    """Inside the block, the layers add the named LoRAs at these strengths. Afterwards, they add none."""
     for layer in layers.values():
         layer.strengths = strengths
     try:

@@ -1,4 +1,4 @@
-"""The Muon optimiser (https://kellerjordan.github.io/posts/muon/): momentum, made orthogonal before each step."""
+"""The Muon optimiser (https://kellerjordan.github.io/posts/muon/): momentum that is orthogonalised before each step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """The published coefficients of the quintic iteration."""
 
 _STEP_SCALE = 0.2
-"""Brings an orthogonal step to the size that AdamW would take, so that both share a learning rate."""
+"""Scales an orthogonal step to the size of an AdamW step, so that both can share a learning rate."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -35,7 +35,7 @@ class Muon(torch.optim.Optimizer):
             by_shape: dict[torch.Size, list[torch.nn.Parameter]] = {}
             for matrix in group["params"]:
                 by_shape.setdefault(matrix.shape, []).append(matrix)
-            for shape, matrices in by_shape.items():  # equal shapes go through the iteration together
+            for shape, matrices in by_shape.items():  # matrices of equal shape are iterated together
                 updates = torch.stack([self._smoothed_gradient(m, group["momentum"]) for m in matrices])
                 length = group["lr"] * _STEP_SCALE * math.sqrt(max(shape))
                 for matrix, update in zip(matrices, _orthogonalised(updates)):
@@ -48,7 +48,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def _orthogonalised(matrices: torch.Tensor) -> torch.Tensor:
-    """The nearest semi-orthogonal matrices to (count, rows, columns), by five Newton-Schulz iterations."""
+    """The nearest semi-orthogonal matrices to (count, rows, columns), from five Newton-Schulz iterations."""
     tall = matrices.shape[1] > matrices.shape[2]
     current = matrices.mT if tall else matrices
     current = current / (current.norm(dim=(1, 2), keepdim=True) + 1e-7)

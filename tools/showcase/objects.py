@@ -1,7 +1,7 @@
-"""Draws the object in the middle of a sprite: a supercar, a house, a tree or a rocket.
+"""Draws the object in the middle of a sprite: a supercar, a house, a tree, or a rocket.
 
-Every number that a random generator gives is drawn in a fixed order, because the training pictures are defined
-by their seeds: another order would make other pictures.
+Random numbers are drawn in a fixed order, because the training pictures are defined by their seeds: another order
+would produce other pictures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def draw_object(
     rng: np.random.Generator, kind: str, colour: Colour
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Colour (side, side, 3), coverage (side, side, 1) and outlines (side, side, 1), float32, 0 to 255."""
+    """Returns colour (side, side, 3), coverage (side, side, 1), and outlines (side, side, 1), float32, 0 to 255."""
     canvas = Canvas()
     _OBJECTS[kind](canvas, rng, colour)
     return canvas.layers()
@@ -36,7 +36,7 @@ def _supercar(canvas: Canvas, rng: np.random.Generator, colour: Colour) -> None:
     base = 0.825 + uniform(-0.015, 0.015)
 
     def at(along: float, up: float) -> Point:
-        """A place on the car: `along` from nose (0) to tail (1), `up` from the road (0) to the roof (1)."""
+        """A point on the car: `along` from nose (0) to tail (1), `up` from the road (0) to the roof (1)."""
         return nose + along * length, base - up * height
 
     roof, windscreen = uniform(0.42, 0.50), uniform(0.27, 0.32)
@@ -84,7 +84,7 @@ def _supercar(canvas: Canvas, rng: np.random.Generator, colour: Colour) -> None:
 
 
 def _wing(canvas: Canvas, at: Callable[[float, float], Point], tail: float, colour: Colour) -> None:
-    """A spoiler on a strut; `at` places it on the car, `tail` is the height of the car's end."""
+    """A spoiler on a strut. `at` maps positions on the car, and `tail` is the height of the car's end."""
     strut = [at(0.9, tail - 0.05), at(0.93, tail - 0.05), at(0.96, tail + 0.3), at(0.93, tail + 0.3)]
     canvas.polygon(strut, shade(colour, 0.5))
     blade = [at(0.84, tail + 0.22), at(1.02, tail + 0.34), at(1.02, tail + 0.44), at(0.84, tail + 0.32)]
@@ -92,7 +92,7 @@ def _wing(canvas: Canvas, at: Callable[[float, float], Point], tail: float, colo
 
 
 def _house(canvas: Canvas, rng: np.random.Generator, colour: Colour) -> None:
-    """A wall with a door and two windows; the colour is the roof's."""
+    """A wall with a door and two windows. The roof has the colour."""
     half_width, height = rng.uniform(0.2, 0.27), rng.uniform(0.26, 0.34)
     x, base = 0.5 + rng.uniform(-0.06, 0.06), 0.84
     wall = [(240, 225, 195), (225, 225, 230), (215, 190, 160)][rng.integers(3)]
@@ -109,7 +109,7 @@ def _house(canvas: Canvas, rng: np.random.Generator, colour: Colour) -> None:
 
 
 def _tree(canvas: Canvas, rng: np.random.Generator, colour: Colour) -> None:
-    """A trunk with either three tiers, as a fir, or four round crowns."""
+    """A trunk with either three tiers, like a fir, or four round crowns."""
     x, base = 0.5 + rng.uniform(-0.06, 0.06), 0.85
     canvas.rectangle(x - 0.045, base - 0.3, x + 0.045, base, (105, 70, 42))
     if rng.random() < 0.5:
@@ -122,7 +122,7 @@ def _tree(canvas: Canvas, rng: np.random.Generator, colour: Colour) -> None:
 
 
 def _rocket(canvas: Canvas, rng: np.random.Generator, colour: Colour) -> None:
-    """Standing upright on its flame; nose, fins and a band have the colour."""
+    """A rocket standing upright on its flame. Nose, fins, and a band have the colour."""
     x, half_width = 0.5 + rng.uniform(-0.05, 0.05), rng.uniform(0.10, 0.13)
     top, base = rng.uniform(0.1, 0.16), rng.uniform(0.66, 0.72)
     flame_width = half_width * 0.6

@@ -1,4 +1,4 @@
-"""What both trainings share: they stop by the clock, and their learning rate follows it."""
+"""Shared by both trainings: they stop after a fixed time, and their learning rate depends on the elapsed time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """Gives a training a fixed time."""
+    """Limits a training to a fixed time."""
 
     def __init__(self, minutes: float) -> None:
         self._start, self._seconds = time.monotonic(), minutes * 60
@@ -24,13 +24,13 @@ class Clock:
         return time.monotonic() - self._start
 
     def progress(self) -> Iterator[float]:
-        """The part of the time that is gone, from 0 up; ends when all of it is."""
+        """Yields the elapsed part of the time, from 0 to below 1. Ends when the time is over."""
         while (part := self.elapsed / self._seconds) < 1:
             yield part
 
 
 def cosine_after_hold(progress: float, hold: float, floor: float) -> float:
-    """A factor for the learning rate: 1 while progress is below `hold`, then a half cosine down to `floor`."""
+    """A factor for the learning rate: 1 while progress is below `hold`, then half a cosine down to `floor`."""
     if progress < hold:
         return 1.0
     descent = 0.5 + 0.5 * math.cos(math.pi * (progress - hold) / (1 - hold))
@@ -43,5 +43,5 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
 
 
 def running_mean(mean: float | None, value: float, memory: float) -> float:
-    """The mean moved a little towards a new value; `memory`, 0 to 1, is how much of the old one stays."""
+    """Moves the mean slightly towards a new value. `memory`, 0 to 1, is the weight of the old mean."""
     return value if mean is None else mean * memory + value * (1 - memory)

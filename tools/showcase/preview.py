@@ -1,4 +1,4 @@
-"""A quick look at what is trained, without ComfyUI: one column for each prompt, one row for each set of styles."""
+"""A preview of what is trained, without ComfyUI: one column for each prompt, one row for each set of styles."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _LORA_ROWS = [
 
 
 def save_preview(work: WorkFolder) -> None:
-    """Pictures by the base model and the LoRAs; before there are LoRAs, training pictures stand in for them."""
+    """Saves pictures by the base model and the LoRAs. Before the LoRAs exist, it uses training pictures instead."""
     model = MMDiT()
     model.load_state_dict(torch.load(work.base_weights, weights_only=True))
     texts = torch.stack([pooled_vector([TOKEN_IDS[word] for word in prompt.split()]) for prompt in _PROMPTS])
@@ -67,7 +67,7 @@ def save_preview(work: WorkFolder) -> None:
 
 
 def to_image(picture: torch.Tensor, enlargement: int) -> Image.Image:
-    """A picture (3, height, width), 0 to 1, as an image with each cell repeated `enlargement` times both ways."""
+    """Returns a picture (3, height, width), 0 to 1, as an image with each cell enlarged `enlargement` times."""
     pixels = (picture.permute(1, 2, 0) * 255).round().byte().numpy()
     image = Image.fromarray(pixels)
     size = (image.width * enlargement, image.height * enlargement)

@@ -24,11 +24,11 @@ class Sprite(NamedTuple):
     labels: tuple[int, int, int, int]
     """Positions in OBJECTS, COLOURS, PLACES and TIMES."""
     colour: Colour
-    """The object's own colour, a little off the named one."""
+    """The object's own colour, a slight variation of the named one."""
 
 
 def draw_sprite(seed: int) -> Sprite:
-    """The same seed draws the same sprite, on any machine with the same NumPy and Pillow."""
+    """Draws a sprite. The same seed gives the same sprite on any machine with the same NumPy and Pillow."""
     rng = np.random.default_rng(seed)
     kind = OBJECTS[rng.choice(len(OBJECTS), p=_OBJECT_SHARES)]
     colour_name = list(COLOURS)[rng.integers(len(COLOURS))]

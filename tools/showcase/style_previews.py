@@ -1,4 +1,4 @@
-"""The small pictures that stand for the LoRAs in catalogue.json: one sprite, drawn in each style."""
+"""The preview pictures of the LoRAs in catalogue.json: one sprite, drawn in each style."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SPRITE_SEED = 168
 
 _PARTICLE_SEED = 20
 _ENLARGEMENT = 4
-"""To 192×192 pixels."""
+"""The result has 192×192 pixels."""
 
 
 def save_style_previews(folder: Path) -> None:
-    """Writes tiny_<style>.png for each style. They show what the LoRAs were trained towards, not what they draw."""
+    """Writes tiny_<style>.png for each style. They show what the LoRAs were trained on, not what they generate."""
     folder.mkdir(parents=True, exist_ok=True)
     sprites = stack_sprites([draw_sprite(_SPRITE_SEED)])
     for style in STYLES:

@@ -1,6 +1,6 @@
-"""Draws sprites from their layers, plainly or in any mixture of the five styles at any strength.
+"""Draws sprites from their layers, plain or in any mixture of the five styles at any strength.
 
-This is the teacher of the LoRAs: `render` with {"neon": 0.5} is what the neon LoRA at weight 0.5 should give.
+The LoRAs are trained on its pictures: `render` with {"neon": 0.5} is what the neon LoRA at weight 0.5 should generate.
 Shapes: B sprites in a batch, S = SPRITE_SIDE. All pictures are float32, 0 to 1.
 """
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 STYLES = ("sticker", "neon", "dissolve", "logo", "blueprint")
 
 _SURFACE_STYLES = ("neon", "logo", "blueprint")
-"""Styles that repaint the object itself; every style repaints what is behind it."""
+"""Styles that repaint the object itself. Every style repaints the background."""
 
 _DISSOLVE_BACKDROP_IN_MIXES = 0.3
-"""Dissolve only fades the background, so beside another style it gets this share of its say there."""
+"""Factor for dissolve's background weight in mixes, because dissolve only fades the background."""
 
 _GREY_RANGE = 0.15
-"""A colour whose largest and smallest channel are nearer than this counts as grey."""
+"""A colour counts as grey if its largest and smallest channel differ by less than this."""
 
 _STICKER_BORDER = 3.0
 """Width of the sticker's white border, in cells."""
@@ -42,10 +42,10 @@ class _Layers(NamedTuple):
 def render(
     layers: torch.Tensor, colours: torch.Tensor, strengths: Mapping[str, float], generator: torch.Generator
 ) -> torch.Tensor:
-    """Pictures (B, 3, S, S) of sprites in the given styles; no styles at all is the plain look.
+    """Returns pictures (B, 3, S, S) of sprites in the given styles. Without styles, they have the plain look.
 
     layers: (B, 8, S, S) uint8 and colours: (B, 3), as in SpriteSet. strengths: style to 0..1.
-    generator: gives the particles of "dissolve"; no other style uses it.
+    generator: for the particles of "dissolve"; other styles don't use it.
     """
     strengths = {style: strength for style, strength in strengths.items() if strength}
     pixels = layers.float() / 255
@@ -68,7 +68,7 @@ def render(
 
 
 def _blend(plain: torch.Tensor, looks: Sequence[tuple[torch.Tensor, float]]) -> torch.Tensor:
-    """Mixes looks by their weights; the plain picture fills what they leave of 1."""
+    """Mixes looks by their weights. If the weights sum to less than 1, the plain picture provides the rest."""
     if not looks:
         return plain
     total = max(1.0, sum(weight for _, weight in looks))
@@ -83,7 +83,7 @@ def _blend(plain: torch.Tensor, looks: Sequence[tuple[torch.Tensor, float]]) -> 
 
 
 def _backdrops(background: torch.Tensor, strengths: Mapping[str, float]) -> list[tuple[torch.Tensor, float]]:
-    """What each style puts behind the object, with its weight."""
+    """The background of each style, with its weight."""
     return [
         (
             _backdrop(style, background),
@@ -94,7 +94,7 @@ def _backdrops(background: torch.Tensor, strengths: Mapping[str, float]) -> list
 
 
 def _backdrop(style: str, background: torch.Tensor) -> torch.Tensor:
-    """(B, 3, S, S), or (1, 3, ...) where every sprite gets the same."""
+    """(B, 3, S, S), or (1, 3, ...) if it is the same for every sprite."""
     if style == "sticker":
         return _rgb(0.80, 0.72, 0.95)
     if style == "neon":
@@ -126,7 +126,7 @@ def _with_sticker_border(background: torch.Tensor, coverage: torch.Tensor, stren
 
 
 def _surface(style: str, parts: _Layers, colours: torch.Tensor) -> torch.Tensor:
-    """The object (B, 3, S, S) as a surface style paints it. colours: (B, 3, 1, 1)."""
+    """The object (B, 3, S, S), painted in a surface style. colours: (B, 3, 1, 1)."""
     outline = parts.outline
     if style == "neon":
         vivid = _vivid(colours)
@@ -135,19 +135,19 @@ def _surface(style: str, parts: _Layers, colours: torch.Tensor) -> torch.Tensor:
         grey = colours.amax(1, keepdim=True) - colours.amin(1, keepdim=True) < _GREY_RANGE
         ink = torch.where(grey, torch.full_like(colours, 0.08), colours * 0.85)
         cut = (outline * (parts.coverage > 0.99)).clamp(0, 1) * 0.95
-        # Lines are cut out inside the shape only; at its rim they would eat the silhouette.
+        # Lines are cut only inside the shape. At its edge they would damage the silhouette.
         cut = torch.where(_blur(parts.coverage, 1.0) > 0.93, cut, torch.zeros_like(cut))
         return ink * (1 - cut) + cut
     return _rgb(0.10, 0.30, 0.62) * (1 - outline) + outline
 
 
 def _glow(outline: torch.Tensor) -> torch.Tensor:
-    """The light (B, 1, S, S) that neon outlines throw on everything near them."""
+    """The light (B, 1, S, S) from neon outlines on everything around them."""
     return _blur(outline, 1.6) * 1.1 + _blur(outline, 3.5) * 0.8
 
 
 def _vivid(colours: torch.Tensor) -> torch.Tensor:
-    """Colours (B, 3, 1, 1) fully saturated; greys become cyan."""
+    """Colours (B, 3, 1, 1) at full saturation. Greys become cyan."""
     largest, smallest = colours.amax(1, keepdim=True), colours.amin(1, keepdim=True)
     spread = largest - smallest
     saturated = ((colours - smallest) / (spread + 1e-3)).clamp(0, 1) * 0.9 + 0.1
@@ -194,7 +194,7 @@ def _dissolved(parts: _Layers, strength: float, generator: torch.Generator) -> _
 
 
 def _rgb(red: float, green: float, blue: float) -> torch.Tensor:
-    """A colour as (1, 3, 1, 1), to spread over pictures."""
+    """A colour as (1, 3, 1, 1), to broadcast over pictures."""
     return torch.tensor([red, green, blue]).view(1, 3, 1, 1)
 
 
@@ -211,7 +211,7 @@ def _dilate(mask: torch.Tensor, radius: int) -> torch.Tensor:
 
 
 def _blur(image: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian blur of (B, C, S, S) with sigma in cells; the border repeats outwards."""
+    """Gaussian blur of (B, C, S, S) with sigma in cells. The border is repeated outwards."""
     reach = int(sigma * 2.5) + 1
     kernel = torch.exp(-(torch.arange(-reach, reach + 1.0) ** 2) / (2 * sigma * sigma))
     kernel = kernel / kernel.sum()

@@ -1,7 +1,7 @@
 """A text encoder in CLIP-L's shape (ViT-L/14, text half) with weights written by hand: a bag of random word vectors.
 
-Every token has a fixed random vector, and the last layer averages the vectors of a prompt. Nothing is taken from
-any CLIP except its token numbers. Names and shapes of the weights are those of transformers' CLIPTextModel.
+Every token has a fixed random vector, and the last layer averages the vectors of a prompt. Only the token numbers are
+those of CLIP. Names and shapes of the weights are those of transformers' CLIPTextModel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _TOKEN_COUNT = 49408
 _START_TOKEN = 49406
-"""The two last tokens are the start and the end of a prompt. Their vectors are zero: they say nothing."""
+"""The last two tokens are the start and the end of a prompt. Their vectors are zero, so they have no influence."""
 
 _POSITIONS = 77
 _LAYERS = 12
@@ -28,7 +28,7 @@ _TOKEN_SEED = 7
 
 
 def pooled_vector(token_ids: Sequence[int]) -> torch.Tensor:
-    """What the encoder returns as its pooled vector for these word tokens, (TEXT_WIDTH,) float32.
+    """The pooled vector that the encoder returns for these word tokens, (TEXT_WIDTH,) float32.
 
     The order of the tokens makes no difference.
     """
@@ -36,13 +36,13 @@ def pooled_vector(token_ids: Sequence[int]) -> torch.Tensor:
         return torch.zeros(TEXT_WIDTH)
     numbers = _token_numbers()
     vectors = torch.stack([_normalised(numbers[token : token + TEXT_WIDTH].float()) for token in token_ids])
-    return _normalised(vectors.sum(0) / (len(token_ids) + 2))  # 2: the start and the end count in the average
+    return _normalised(vectors.sum(0) / (len(token_ids) + 2))  # 2: start and end count in the average
 
 
 def encoder_state(prefix: str) -> dict[str, torch.Tensor]:
-    """The encoder's weights in float16, under names that begin with `prefix`.
+    """Returns the encoder's weights in float16, with names that begin with `prefix`.
 
-    All are strided views of very small buffers: 123 million numbers take about 0.3 MB in a torch file.
+    All are strided views of very small buffers: 123 million numbers need about 0.3 MB in a torch file.
     """
     layer_norm_gain = torch.ones(1, dtype=torch.float16).expand(TEXT_WIDTH)
     # Token i's vector is the window [i, i + TEXT_WIDTH) of one row of numbers.
@@ -65,7 +65,7 @@ def encoder_state(prefix: str) -> dict[str, torch.Tensor]:
         state[f"{layer}mlp.fc1.bias"] = _zeros(_MLP_WIDTH)
         state[f"{layer}mlp.fc2.weight"] = _zeros(TEXT_WIDTH, _MLP_WIDTH)
         state[f"{layer}mlp.fc2.bias"] = _zeros(TEXT_WIDTH)
-    # With zero queries and keys the attention is uniform: the last layer averages all tokens so far.
+    # With zero queries and keys, the attention is uniform: the last layer averages all tokens so far.
     for name in ("v_proj", "out_proj"):
         state[f"encoder.layers.{_LAYERS - 1}.self_attn.{name}.weight"] = _reversal()
     return {f"{prefix}text_model.{name}": tensor for name, tensor in state.items()}
@@ -73,7 +73,7 @@ def encoder_state(prefix: str) -> dict[str, torch.Tensor]:
 
 @functools.cache
 def _token_numbers() -> torch.Tensor:
-    """The row of numbers behind all token vectors, (_TOKEN_COUNT + TEXT_WIDTH,) float16."""
+    """The row of numbers that all token vectors are windows of, (_TOKEN_COUNT + TEXT_WIDTH,) float16."""
     generator = torch.Generator().manual_seed(_TOKEN_SEED)
     numbers = torch.randn(_TOKEN_COUNT + TEXT_WIDTH, generator=generator)
     numbers[_START_TOKEN:] = 0
@@ -81,9 +81,9 @@ def _token_numbers() -> torch.Tensor:
 
 
 def _reversal() -> torch.Tensor:
-    """A matrix that reverses a vector, so that two of them in a row change nothing.
+    """A matrix that reverses a vector. Applied twice, it changes nothing.
 
-    The identity would serve as well, but only the reversal is a strided view of 1,535 numbers.
+    The identity would also work, but only the reversal is a strided view of 1,535 numbers.
     """
     numbers = torch.zeros(2 * TEXT_WIDTH - 1, dtype=torch.float16)
     numbers[TEXT_WIDTH - 1] = 1

@@ -1,13 +1,13 @@
-"""Makes the showcase's checkpoint and LoRAs from nothing, on a CPU: `python -m tools.showcase.train all …`.
+"""Trains the showcase's checkpoint and LoRAs from scratch, on a CPU: `python -m tools.showcase.train all …`.
 
-Stages can be run one at a time; each reads what the earlier ones left in --work.
+Stages can be run separately. Each reads what the earlier ones wrote to --work.
 
   data      draw the training sprites
   base      train the base model
   loras     train the five LoRAs on it
-  export    write checkpoint, LoRAs and the LoRAs' preview pictures to --out
-  preview   draw what the trained model makes, to WORK/preview.png
-  all       these five, one after the other
+  export    write checkpoint, LoRAs, and the LoRAs' preview pictures to --out
+  preview   write pictures by the trained model to WORK/preview.png
+  all       all five, in this order
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .work_folder import WorkFolder
 _STAGES = ("data", "base", "loras", "export", "preview")
 _BASE_MINUTES, _LORA_MINUTES = 17, 12
 _LORA_LEARNING_RATE_FACTOR = 1.5
-"""LoRAs bear a higher learning rate than the base model; --lr is the base model's."""
+"""LoRAs can be trained at a higher learning rate than the base model. --lr is the base model's."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -59,7 +59,7 @@ def _run_stage(stage: str, work: WorkFolder, options: argparse.Namespace) -> Non
 def _require_earlier_stages(
     parser: argparse.ArgumentParser, stages: tuple[str, ...], work: WorkFolder, resume: bool
 ) -> None:
-    """Ends the command with a sentence when something that the first stage reads is not there yet."""
+    """Ends the command with an error if a file that the first stage reads doesn't exist yet."""
     inputs = {
         "data": [],
         "base": [work.sprites],

@@ -24,7 +24,7 @@ _STEPS_PER_REPORT, _STEPS_PER_SAVE = 50, 200
 
 
 def train_base(work: WorkFolder, minutes: float, batch_size: int, learning_rate: float) -> None:
-    """Reads the sprites; writes the averaged weights, also now and then on the way, and a summary."""
+    """Trains on the sprites. Saves the averaged weights, also at intervals during training, and a summary."""
     torch.manual_seed(_SEED)
     batches, model = BatchSource(work.sprites), MMDiT()
     average = {name: weight.clone() for name, weight in model.state_dict().items()}
@@ -56,7 +56,7 @@ def train_base(work: WorkFolder, minutes: float, batch_size: int, learning_rate:
 
 
 def _optimizers(model: MMDiT, learning_rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the picture's attention and mlp, AdamW for everything else."""
+    """Muon for the matrices of the picture's attention and MLP, AdamW for everything else."""
     matrices = [
         weight
         for name, weight in model.named_parameters()
@@ -72,7 +72,7 @@ def _optimizers(model: MMDiT, learning_rate: float) -> list[torch.optim.Optimize
 
 @torch.no_grad()
 def _move_average(average: dict[str, torch.Tensor], model: MMDiT, step: int) -> None:
-    """Exponential moving average whose memory grows with the steps, so that the random start is forgotten."""
+    """Updates an exponential moving average. Its memory grows with the steps, so that the random start is forgotten."""
     memory = min(0.998, (step + 1) / (step + 10))
     for name, weight in model.state_dict().items():
         average[name].lerp_(weight, 1 - memory)

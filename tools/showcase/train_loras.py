@@ -1,7 +1,7 @@
 """Trains the five style LoRAs on the frozen base model, all in one run.
 
-Each batch switches on one LoRA at strength 1 or less, and the target is drawn at that same strength; now and then
-it switches on two, and the target shows both. So half weights and pairs are trained for.
+Each batch uses one LoRA at strength 1 or less, and the target is drawn at the same strength. Some batches use two
+LoRAs, and the target shows both. So the training includes partial weights and pairs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ StyleFactors = dict[str, dict[str, LoraFactors]]
 _SEED = 21
 _WARM_UP_STEPS = 20
 _HOLD, _HOLD_WHEN_RESUMED = 0.4, 0.1
-"""The part of the time with the full learning rate; a resumed training is past the coarse work."""
+"""The part of the time with the full learning rate. A resumed training needs less of it."""
 
 _STEPS_PER_REPORT, _STEPS_PER_SAVE = 100, 400
 
@@ -42,9 +42,9 @@ _STEPS_PER_REPORT, _STEPS_PER_SAVE = 100, 400
 def train_loras(
     work: WorkFolder, minutes: float, batch_size: int, learning_rate: float, resume: bool = False
 ) -> None:
-    """Reads sprites and base weights; writes the factors, also now and then on the way, and a summary.
+    """Trains on sprites and base weights. Saves the factors, also at intervals during training, and a summary.
 
-    resume: go on from the factors that the work folder has, and add to its summary.
+    resume: continue with the factors in the work folder, and add to its summary.
     """
     torch.manual_seed(_SEED)
     batches, model = BatchSource(work.sprites), MMDiT()
@@ -82,13 +82,13 @@ def train_loras(
 
 
 def attach_loras(layers: Mapping[str, LoraLinear], factors: StyleFactors) -> None:
-    """Puts every style's factors on the layers, switched off."""
+    """Sets every style's factors on the layers, switched off."""
     for name, layer in layers.items():
         layer.loras = {style: factors[style][name] for style in STYLES}
 
 
 def _attach_trainable_factors(layers: Mapping[str, LoraLinear], resumed: StyleFactors | None) -> None:
-    """Trainable factors on every layer: the resumed ones, or fresh ones that change nothing yet."""
+    """Sets trainable factors on every layer: the resumed ones, or new ones that change nothing yet."""
     for name, layer in layers.items():
         for style in STYLES:
             down, up = resumed[style][name] if resumed else _fresh_factors(layer)
@@ -106,9 +106,9 @@ def _optimizer(layers: Mapping[str, LoraLinear], style: str, learning_rate: floa
 
 
 def _strength_choices(rng: np.random.Generator) -> Iterator[dict[str, float]]:
-    """Endless strengths for batches: the styles take turns, in a new order each round.
+    """Yields strengths for batches, without end. The styles take turns, in a new order in each round.
 
-    55 % of the batches show one style in full, 25 % one in part, 20 % two in part.
+    55 % of the batches show one style at full strength, 25 % one at partial strength, 20 % two at partial strengths.
     """
     while True:
         round_of_styles = list(rng.permutation(STYLES))

@@ -1,4 +1,4 @@
-"""A VAE in TAESD's shape with weights written by hand: convolutions that only copy, scale or average.
+"""A VAE in TAESD's shape with hand-written weights: convolutions that only copy, scale, or average.
 
 Decoding enlarges the first three latent channels, which are simply the colours, eight times by repeating cells.
 Encoding takes the mean of each 8×8 block. Names and shapes are those of ComfyUI's comfy/taesd/taesd.py.
@@ -11,20 +11,20 @@ import torch
 from .dimensions import LATENT_CHANNELS, LIVE_CHANNELS
 
 _WIDTH = 64
-"""Channels inside TAESD; the colours travel in the first three."""
+"""Channels inside TAESD. The first three carry the colours."""
 
 _SD3_SCALE, _SD3_SHIFT = 1.5305, 0.0609
 """SD3's latent format: the model's latent is (raw - shift) × scale."""
 
 _RAW_PER_COLOUR = 2 / _SD3_SCALE
-"""A colour of 0 to 1 is a model latent of -1 to 1; this is its slope in the raw latent."""
+"""Colours from 0 to 1 are model latents from -1 to 1. This is the corresponding slope in the raw latent."""
 
 _HALVINGS = 3
 _BLOCKS_PER_SIZE = 3
 
 
 def vae_state() -> dict[str, torch.Tensor]:
-    """The VAE's weights in float16, under the names of a full checkpoint."""
+    """Returns the VAE's weights in float16, with the names in a full checkpoint."""
     state = {
         **{f"taesd_encoder.{name}": tensor for name, tensor in _encoder().items()},
         **{f"taesd_decoder.{name}": tensor for name, tensor in _decoder().items()},
@@ -61,7 +61,7 @@ def _decoder() -> dict[str, torch.Tensor]:
         for _ in range(_BLOCKS_PER_SIZE):
             state |= _idle_block(layer)
             layer += 1
-        layer += 1  # the enlargement has no weights
+        layer += 1  # enlarging has no weights
         state[f"{layer}.weight"] = _copying(_WIDTH, _WIDTH)
         layer += 1
     state |= _idle_block(layer)
@@ -70,7 +70,7 @@ def _decoder() -> dict[str, torch.Tensor]:
 
 
 def _copying(out_channels: int, in_channels: int, gain: float = 1.0) -> torch.Tensor:
-    """A 3×3 convolution (out, in, 3, 3) that copies the first three channels, times `gain`, and drops the rest."""
+    """A 3×3 convolution (out, in, 3, 3) that copies the first three channels, times `gain`, and drops the others."""
     weight = torch.zeros(out_channels, in_channels, 3, 3)
     for channel in range(LIVE_CHANNELS):
         weight[channel, channel, 1, 1] = gain

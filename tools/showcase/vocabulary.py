@@ -1,4 +1,4 @@
-"""What a sprite can show, and CLIP's token numbers for the words that say so."""
+"""What a sprite can show, and CLIP's token numbers for the corresponding words."""
 
 from __future__ import annotations
 
@@ -62,4 +62,4 @@ FILLER_TOKEN_IDS = (
     32544,  # sprite
     267,  # ,
 )
-"""Words that people put into prompts and that say nothing about the picture."""
+"""Words that are common in prompts but say nothing about the picture."""

@@ -1,4 +1,4 @@
-"""Where the stages of the training leave what later stages read.
+"""The files that the training's stages write for later stages.
 
 sprites.pt               drawn pictures, layer by layer     (stage data)
 base.pt, base.json       base model weights, and a summary  (stage base)

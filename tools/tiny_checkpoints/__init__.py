@@ -1,7 +1,7 @@
-"""Checkpoints of real architectures that are small enough to make when a test needs one.
+"""Checkpoints of real architectures that are small enough to create when a test needs them.
 
-ComfyUI's own loaders take them and its sampler runs them on a CPU in seconds. The weights are random (the pictures
-are coloured squares), but prompts, seeds and LoRAs change what is drawn. Files are laid out as in ComfyUI's
+ComfyUI's own loaders read them, and its sampler runs them on a CPU in seconds. The weights are random (the pictures
+are coloured squares), but prompts, seeds, and LoRAs change the result. Files are arranged as in ComfyUI's
 `models` folder:
 
     FOLDER/checkpoints/tiny_sd15.ckpt                  Load Checkpoint
@@ -32,18 +32,18 @@ Tensors = dict[str, "torch.Tensor"]
 
 @dataclass(frozen=True)
 class TinyCheckpoint:
-    """One file: where it lies under the models folder, what it is, and what makes its tensors."""
+    """One file: its path in the models folder, what it is, and the function that creates its tensors."""
 
     file: str
     about: str
     tensors: Callable[[], Tensors]
     metadata: Mapping[str, str] = field(default_factory=dict)
     heavy: bool = False
-    """Small on disk, but a gigabyte or more in memory; made only when named."""
+    """Small on disk, but a gigabyte or more in memory. Created only when named."""
 
     @property
     def name(self) -> str:
-        """As ComfyUI's loader nodes list it."""
+        """The name in ComfyUI's loader nodes."""
         return Path(self.file).name
 
 
@@ -98,7 +98,7 @@ def _transformer(shapes: weights.Shapes, *, seed: int, prefix: str = "") -> Tens
 def _text_encoder_alone() -> Tensors:
     import torch
 
-    # Alone it has the projection of the pooled vector too, which checkpoints leave out.
+    # The separate file also has the projection of the pooled vector, which checkpoints leave out.
     shapes = {**text_encoders.clip_l_shapes(), "text_projection.weight": (768, 768)}
     return text_encoders.text_encoder_tensors(shapes, "", seed=1, dtype=torch.float16)
 
@@ -173,9 +173,9 @@ DEFAULT = tuple(name for name, checkpoint in CHECKPOINTS.items() if not checkpoi
 
 
 def make_checkpoints(folder: Path | str, names: Iterable[str] = DEFAULT) -> dict[str, Path]:
-    """Writes those that are missing and gives the path of each; a file that is there is not touched.
+    """Writes those that are missing and returns the path of each. Doesn't change existing files.
 
-    `names` are keys of `CHECKPOINTS`; an unknown one is a KeyError. The same call gives the same bytes.
+    `names` are keys of `CHECKPOINTS`. Raises KeyError for an unknown one. The same call gives the same bytes.
     """
     paths = {}
     for name in names:

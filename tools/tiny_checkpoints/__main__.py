@@ -1,4 +1,4 @@
-"""`python -m tools.tiny_checkpoints FOLDER [NAME…]`: makes the checkpoints that are missing in FOLDER."""
+"""`python -m tools.tiny_checkpoints FOLDER [NAME…]`: creates the checkpoints that are missing in FOLDER."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def main(arguments_given: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: all light ones")
     arguments = parser.parse_args(arguments_given)
-    # Not by `choices`: with none given, Python 3.10 holds the empty list against them.
+    # Checked here and not with `choices`, because Python 3.10 would reject the empty list when no name is given.
     unknown = [name for name in arguments.names if name not in CHECKPOINTS]
     if unknown:
         parser.error(f"no checkpoint is called {unknown[0]!r}; there are {', '.join(CHECKPOINTS)}")

@@ -1,6 +1,7 @@
-"""CLIP-L and CLIP-G at full size: ComfyUI reads no size of a text encoder from its file.
+"""CLIP-L and CLIP-G at full size, because ComfyUI doesn't read a text encoder's sizes from its file.
 
-In memory CLIP-L is 0.25 GB and CLIP-G 1.4 GB (fp16); on disk the views of `weights` make them a few megabytes.
+In memory, CLIP-L takes 0.25 GB and CLIP-G 1.4 GB (fp16). On disk, with the views from `weights`, they take a few
+megabytes.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ POSITIONS = 77
 GAINS: Gains = (
     (r"token_embedding", 1.0),
     (r"position", 0.3),
-    (r"text_projection$", 1280**-0.5),  # a matrix, though its name does not say so
-    (r"fc2|c_proj|out_proj", 0.4),  # so that a word is still seen after all the layers
+    (r"text_projection$", 1280**-0.5),  # a matrix, although its name doesn't end in .weight
+    (r"fc2|c_proj|out_proj", 0.4),  # so that words still have an effect after all the layers
 )
 
 
 def clip_l_shapes() -> Shapes:
-    """CLIP ViT-L/14's text half, in the names of Hugging Face: `text_model.…` (SD 1.x, SDXL and SD3 use it)."""
+    """CLIP ViT-L/14's text half, with Hugging Face's names: `text_model.…` (SD 1.x, SDXL, and SD3 use it)."""
     width, layers = 768, 12
     shapes: Shapes = {
         "text_model.embeddings.token_embedding.weight": (WORDS, width),
@@ -42,7 +43,7 @@ def clip_l_shapes() -> Shapes:
 
 
 def clip_g_shapes() -> Shapes:
-    """OpenCLIP ViT-bigG/14's text half, in the names of open_clip, as SDXL checkpoints hold it."""
+    """OpenCLIP ViT-bigG/14's text half, with open_clip's names, as in SDXL checkpoints."""
     width, layers = 1280, 32
     shapes: Shapes = {
         "token_embedding.weight": (WORDS, width),
@@ -64,7 +65,7 @@ def clip_g_shapes() -> Shapes:
 def text_encoder_tensors(
     shapes: Shapes, prefix: str, *, seed: int, dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
-    """One text encoder, its names after `prefix`."""
+    """Returns one text encoder, with names that begin with `prefix`."""
     tensors = fill(shapes, seed=seed, dtype=dtype, gains=GAINS)
     return {prefix + name: tensor for name, tensor in tensors.items()}
 

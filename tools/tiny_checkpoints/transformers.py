@@ -1,9 +1,9 @@
 """Diffusion transformers with one attention head (or two) and one or two blocks.
 
-Each function gives the names and shapes of one architecture as its original checkpoint has them, with the sizes
-that ComfyUI reads from the file made small. The text width is that of CLIP-L (768) where the file may choose it,
-so that ComfyUI's own nodes can make a prompt for it. Wan's and SD3's 4096 is what ComfyUI's SD3 text encoder pads
-CLIP-L to, and SD3's 2048 its pooled vector.
+Each function returns the names and shapes of one architecture as in its original checkpoint, but with small values for
+the sizes that ComfyUI reads from the file. The text width is that of CLIP-L (768) if the file can choose it, so that
+ComfyUI's own nodes can make a prompt for it. ComfyUI's SD3 text encoder pads CLIP-L to 4096, which Wan and SD3 use,
+and its pooled vector has SD3's 2048.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .weights import Gains, Shapes
 
 GAINS: Gains = (
-    (r"\.scale_shift_table|s\.\d+\.modulation$", 0.7),  # holds the gates that let each block through
+    (r"\.scale_shift_table|s\.\d+\.modulation$", 0.7),  # contains the gates of each block
     (r"modulation$|scale_shift_table", 0.1),  # of the last layer
     (r"(adaLN_modulation|_mod|modulation)\.(1|lin)\.", 1.0),
     (r"pos_embed", 0.3),
@@ -23,7 +23,7 @@ GAINS: Gains = (
 
 
 def wan_shapes(width: int = 128, feed_forward: int = 256, blocks: int = 2, channels: int = 16) -> Shapes:
-    """Wan 2.1 text to video; ComfyUI takes width // 128 for the number of heads."""
+    """Wan 2.1 text to video. ComfyUI uses width // 128 as the number of heads."""
     shapes: Shapes = {
         "patch_embedding.weight": (width, channels, 1, 2, 2),
         "patch_embedding.bias": (width,),
@@ -51,7 +51,7 @@ def wan_shapes(width: int = 128, feed_forward: int = 256, blocks: int = 2, chann
 
 
 def sd3_shapes(depth: int = 2, channels: int = 16, grid: int = 16) -> Shapes:
-    """SD3 (MMDiT): ComfyUI takes 64 channels for each layer of depth. `grid`: largest picture side / 16 pixels."""
+    """SD3 (MMDiT). ComfyUI uses 64 channels for each layer of depth. `grid`: largest picture side / 16 pixels."""
     width = 64 * depth
     shapes: Shapes = {
         "pos_embed": (1, grid * grid, width),
@@ -68,7 +68,7 @@ def sd3_shapes(depth: int = 2, channels: int = 16, grid: int = 16) -> Shapes:
     for index in range(depth):
         for half in ("x_block", "context_block"):
             block = f"joint_blocks.{index}.{half}"
-            # Nothing reads the text after the last block, so it has only the half that makes keys and values.
+            # The text isn't used after the last block, so it only has the half that produces keys and values.
             ends_here = half == "context_block" and index == depth - 1
             shapes |= _linear(f"{block}.attn.qkv", 3 * width, width)
             shapes |= _linear(f"{block}.adaLN_modulation.1", (2 if ends_here else 6) * width, width)
@@ -80,7 +80,7 @@ def sd3_shapes(depth: int = 2, channels: int = 16, grid: int = 16) -> Shapes:
 
 
 def flux_shapes(width: int = 3072, double_blocks: int = 1, single_blocks: int = 1) -> Shapes:
-    """FLUX.1 dev; ComfyUI 0.3.75 has 24 heads of 128 for every file, so no narrower one runs there."""
+    """FLUX.1 dev. ComfyUI 0.3.75 uses 24 heads of 128 for every file, so a narrower model doesn't run there."""
     return {
         **_linear("img_in", width, 64),
         **_linear("txt_in", width, 768),
@@ -94,7 +94,7 @@ def flux_shapes(width: int = 3072, double_blocks: int = 1, single_blocks: int = 
 
 
 def hunyuan_video_shapes(width: int = 128, double_blocks: int = 1, single_blocks: int = 1) -> Shapes:
-    """HunyuanVideo in ComfyUI's own names; heads are width // 128."""
+    """HunyuanVideo, with ComfyUI's own names. The number of heads is width // 128."""
     shapes: Shapes = {
         "img_in.proj.weight": (width, 16, 1, 2, 2),
         "img_in.proj.bias": (width,),
@@ -122,7 +122,7 @@ def hunyuan_video_shapes(width: int = 128, double_blocks: int = 1, single_blocks
 
 
 def _flux_blocks(width: int, double_blocks: int, single_blocks: int) -> Shapes:
-    """The two kinds of block that FLUX.1 and HunyuanVideo share."""
+    """The two kinds of blocks that FLUX.1 and HunyuanVideo share."""
     shapes: Shapes = {}
     for index in range(double_blocks):
         for half in ("img", "txt"):
@@ -156,11 +156,11 @@ LTXV_METADATA = {
         }
     )
 }
-"""ComfyUI takes 32 heads and captions of 4096, unless the file's metadata says otherwise."""
+"""ComfyUI uses 32 heads and captions of width 4096, unless the file's metadata says otherwise."""
 
 
 def ltxv_shapes(blocks: int = 2) -> Shapes:
-    """LTX-Video. To be sampled it needs a prompt with an attention mask, which CLIP-L does not give."""
+    """LTX-Video. Sampling needs a prompt with an attention mask, which CLIP-L doesn't provide."""
     width = LTXV_HEADS * 64
     shapes: Shapes = {
         "scale_shift_table": (2, width),

@@ -1,8 +1,8 @@
-"""The UNet of SD 1.x and SDXL with every level as narrow as ComfyUI's detection lets it be.
+"""The UNet of SD 1.x and SDXL, with every level as narrow as ComfyUI's detection allows.
 
-Widths that detection fixes: 320 channels at the first level (here: at all), the text width, the pooled width,
-linear or convolutional projections, and the transformer depths on the way down. Everything else is free.
-Names are those of the original (LDM) checkpoints, which ComfyUI uses inside too.
+The detection fixes these sizes: 320 channels at the first level (here: at all levels), the text width, the pooled
+width, linear or convolutional projections, and the transformer depths on the way down. Everything else is free.
+Names are those of the original (LDM) checkpoints, which ComfyUI also uses internally.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EMBEDDING = 4 * WIDTH
 PREFIX = "model.diffusion_model."
 
 GAINS: Gains = (
-    (r"attn2\.to_out", 2.0),  # the prompt is to be seen in the picture
+    (r"attn2\.to_out", 2.0),  # so that the prompt has a visible effect
     (r"out_layers\.3|proj_out|to_out|ff\.net\.2", 0.7),
     (r"\bout\.2\.", 0.15),
 )
@@ -32,7 +32,7 @@ _LATENT = 4
 
 @dataclass(frozen=True)
 class UNetLayout:
-    """How many blocks, and how many transformer layers each has; `down` and `up` name one number per block."""
+    """The number of blocks, and the transformer layers in each. `down` and `up` have one number for each block."""
 
     text_width: int
     pooled_width: int | None
@@ -46,7 +46,7 @@ class UNetLayout:
 
 SD15 = UNetLayout(768, None, False, levels=1, blocks_per_level=1, down=(1,), middle=1, up=(1, 0))
 
-# Depths of Segmind Vega, the smallest of the SDXL family with SDXL's own block names.
+# Depths of Segmind Vega, the smallest SDXL model with SDXL's own block names.
 SDXL_VEGA = UNetLayout(
     2048, 2816, True, 3, 2, down=(0, 0, 1, 1, 2, 2), middle=1, up=(0, 0, 1, 0, 0, 1, 0, 0, 0)
 )
@@ -56,7 +56,7 @@ SDXL_FULL = UNetLayout(
 
 
 def unet_shapes(layout: UNetLayout) -> Shapes:
-    """Shapes of all tensors, without the prefix that they have in a checkpoint."""
+    """The shapes of all tensors, without a checkpoint's prefix."""
     shapes: Shapes = {}
     _linear(shapes, "time_embed.0", EMBEDDING, WIDTH)
     _linear(shapes, "time_embed.2", EMBEDDING, EMBEDDING)
@@ -97,15 +97,15 @@ def unet_tensors(layout: UNetLayout, *, seed: int, dtype: torch.dtype) -> dict[s
 
 
 def _carry_latent(tensors: dict[str, torch.Tensor], last: int) -> None:
-    """Makes the predicted noise the noisy latent itself plus a little of what the network computes.
+    """Makes the predicted noise equal to the noisy latent plus a small part of what the network computes.
 
-    A network of random numbers predicts no noise at all, and the picture stays the noise it began as, far outside
-    what a VAE shows. So the first group of channels holds the latent and its negative (SiLU(a) - SiLU(-a) = a),
-    goes past the network through the last skip connection, and the last convolution joins it again.
+    A network of random numbers doesn't predict noise, so the picture would stay the noise that it started as, far
+    outside what a VAE can show. So the first group of channels holds the latent and its negative
+    (SiLU(a) - SiLU(-a) = a) and bypasses the network through the last skip connection. The last convolution adds it.
     """
 
     def own(name: str) -> torch.Tensor:
-        """A whole copy in place of the view, so that single numbers can be set."""
+        """Replaces the view with a full copy, so that single numbers can be set."""
         tensors[PREFIX + name] = tensors[PREFIX + name].contiguous()
         return tensors[PREFIX + name]
 
@@ -118,7 +118,7 @@ def _carry_latent(tensors: dict[str, torch.Tensor], last: int) -> None:
     end[:, :_CARRIER] = 0
     for channel in range(_CARRIER):
         skip[channel, WIDTH + channel] = 1
-    # Eight of the ten channels are filled, with variance 1: normalising divides by sqrt(0.8).
+    # Eight of the ten channels have variance 1: normalising divides by sqrt(0.8).
     gain = (2 * _LATENT / _CARRIER) ** 0.5
     for channel in range(_LATENT):
         entry[channel, channel, 1, 1] = 1

@@ -1,7 +1,7 @@
-"""VAEs with weights written by hand: pictures show the latent as it is.
+"""VAEs with hand-written weights, whose pictures show the latent directly.
 
-Decoding gives each latent cell a colour, a fixed mix of its channels, and enlarges it 8×8; encoding averages 8×8
-pixels and takes the mix back. A change in the latent is seen as a change of colour in the same place.
+Decoding gives each latent cell a colour, which is a fixed mix of its channels, and enlarges it 8×8. Encoding averages
+8×8 pixels and inverts the mix. A change in the latent is a change of colour in the same place.
 Layouts: TAESD and TAEHV (github.com/madebyollin), as `comfy/taesd/` of ComfyUI reads them.
 """
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 COLOURS = 3
 _WIDTH = 64
-_CONTRAST = 0.15  # latents lie within -3…3, colours within 0…1
+_CONTRAST = 0.15  # latents are within -3…3, colours within 0…1
 
 
 def vae_tensors(channels: int, prefix: str, *, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """TAESD for pictures, with latents of that many channels; names after `prefix`."""
+    """TAESD for pictures, with `channels` latent channels. The names begin with `prefix`."""
     import torch
 
     tensors = {
@@ -38,13 +38,13 @@ def vae_tensors(channels: int, prefix: str, *, dtype: torch.dtype) -> dict[str, 
 
 
 def video_vae_tensors(channels: int) -> dict[str, torch.Tensor]:
-    """TAEHV for video: four frames for each latent one. In fp32, by which ComfyUI knows that nothing is rescaled."""
+    """TAEHV for video, with four frames for each latent one. In fp32, which tells ComfyUI not to rescale anything."""
     import torch
 
     tensors = {
         **_ends("encoder.0", "encoder.17", "decoder.1", "decoder.22", channels, wide=256),
         **{f"encoder.{place}.weight": _halving() for place in (3, 8, 13)},
-        # Time is halved twice, by keeping one of two frames.
+        # Time is halved twice, by keeping every second frame.
         **{f"encoder.{place}.conv.weight": _carrying(64, 128, 1) for place in (2, 7)},
         "encoder.12.conv.weight": _carrying(64, 64, 1),
         **_idle_blocks("encoder", (4, 5, 6, 9, 10, 11, 14, 15, 16), 64, 128),
@@ -87,7 +87,7 @@ def _ends(
 
 
 def _carrying(outputs: int, inputs: int, kernel: int) -> torch.Tensor:
-    """A convolution that hands the first three channels on."""
+    """A convolution that copies the first three channels."""
     import torch
 
     weight = torch.zeros(outputs, inputs, kernel, kernel)
@@ -97,10 +97,10 @@ def _carrying(outputs: int, inputs: int, kernel: int) -> torch.Tensor:
 
 
 def _halving() -> torch.Tensor:
-    """A convolution of stride 2 that hands on the mean of each square of 2×2 pixels."""
+    """A convolution with stride 2 that returns the mean of each square of 2×2 pixels."""
     weight = _carrying(_WIDTH, _WIDTH, 3)
     for colour in range(COLOURS):
-        weight[colour, colour, 1:, 1:] = 0.25  # one pixel of padding: these four taps meet each pixel once
+        weight[colour, colour, 1:, 1:] = 0.25  # with padding 1, these four taps cover each pixel once
     return weight
 
 

@@ -1,4 +1,4 @@
-"""Of ComfyUI's V3 API, what the nodes use. An input's and an output's options are ComfyUI's to check."""
+"""The part of ComfyUI's V3 API that the nodes use. The options of inputs and outputs aren't typed."""
 
 from typing import Any, ClassVar
 

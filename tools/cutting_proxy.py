@@ -1,0 +1,65 @@
+"""A local TCP proxy whose connections can be reset midway, as a failing network does."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class CuttingProxy:
+    """Forwards bytes to `target` ("127.0.0.1:8188"). `address` is the proxy's own address."""
+
+    def __init__(self, target: str) -> None:
+        host, port = target.split(":")
+        self._target = (host, int(port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._open: list[socket.socket] = []
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> CuttingProxy:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._listener.close()
+        self.cut()
+
+    def cut(self) -> int:
+        """Resets all open connections and returns their number."""
+        with self._lock:
+            ends, self._open = self._open, []
+        for end in ends:
+            with contextlib.suppress(OSError):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                end.shutdown(socket.SHUT_RD)
+            end.close()
+        return len(ends) // 2
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                asking, _ = self._listener.accept()
+                try:
+                    answering = socket.create_connection(self._target)
+                except OSError:
+                    asking.close()
+                    continue
+                with self._lock:
+                    self._open += [asking, answering]
+                for source, sink in ((asking, answering), (answering, asking)):
+                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while content := source.recv(65536):
+                sink.sendall(content)
+            sink.shutdown(socket.SHUT_WR)

@@ -1,0 +1,9 @@
+from typing import Any
+
+class ProgressRegistry:
+    dynprompt: Any
+    nodes: dict[str, dict[str, Any]]
+    def update_progress(self, node_id: str, value: float, max_value: float, image: Any = None) -> None: ...
+    def finish_progress(self, node_id: str) -> None: ...
+
+def get_progress_state() -> ProgressRegistry: ...
