@@ -86,7 +86,8 @@ class ComfyClient:
         """Waits until a queued workflow finishes. Raises Failed or TimeoutError."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            entry = self.get(f"/history/{prompt_id}").get(prompt_id)
+            left = max(1.0, deadline - time.monotonic())  # a busy ComfyUI can keep a request waiting
+            entry = self.get(f"/history/{prompt_id}", timeout=left).get(prompt_id)
             if entry is not None:
                 messages = [(kind, facts) for kind, facts in entry["status"].get("messages", [])]
                 for kind, facts in messages:
