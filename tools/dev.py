@@ -88,7 +88,7 @@ def test_beside(arguments: list[str]) -> int:
 
 
 # Only for the whole suite. Each worker starts its own servers, and there are four groups of browser tests.
-_GB_OF_A_WORKER = 7  # the maximum, with its servers and models; workers don't all reach it at once
+_GB_OF_A_WORKER = 5  # the maximum, with its servers and models; workers don't all reach it at once
 
 
 def _memory_gb() -> int:
@@ -102,8 +102,8 @@ def _memory_gb() -> int:
     return min(whole, int(text) if text.isdecimal() else whole) // 2**30
 
 
-# One more than cores, because tests of pages and servers mostly wait.
-_WORKERS = max(1, min((os.cpu_count() or 1) + 1, 5, _memory_gb() // _GB_OF_A_WORKER))
+# Two more than cores, because tests of pages and servers mostly wait.
+_WORKERS = max(1, min((os.cpu_count() or 1) + 2, 5, _memory_gb() // _GB_OF_A_WORKER))
 _IN_PARALLEL = (
     *("-n", str(_WORKERS)),
     *("--dist", "loadgroup", "--no-loadscope-reorder", "--durations", "30"),

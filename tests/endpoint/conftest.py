@@ -9,6 +9,7 @@ import subprocess
 import urllib.error
 import urllib.request
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLIENTS = Path(__file__).parent / "clients"
+SECONDS_PER_STEP = "seconds_per_step.txt"
+"""The file that slow_steps.py reads."""
 Document = dict[str, Any]
 
 
@@ -73,6 +76,16 @@ class Endpoint:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, json.loads(error.read())
+
+    @contextmanager
+    def slow_steps(self, seconds: float) -> Iterator[None]:
+        """Each sampling step takes at least this long, for images that must not be finished too early."""
+        file = self.process.base / "custom_nodes" / SECONDS_PER_STEP
+        file.write_text(str(seconds))
+        try:
+            yield
+        finally:
+            file.unlink()
 
     def images(self, *tasks: Document) -> list[Document]:
         """The data of a response without errors."""
@@ -121,7 +134,8 @@ def endpoint(python_of_comfyui: Path, tmp_path_factory: pytest.TempPathFactory) 
     comfyui = Comfyui(comfyui_path(), python_of_comfyui, own=python_of_comfyui == venv_python())
     with ShowcaseStage(tmp_path_factory.mktemp("endpoint")) as stage:
         make_checkpoints(stage.base / "models", ["sd15", "sdxl"])
-        shutil.copy(Path(__file__).parent / "sound_node.py", stage.base / "custom_nodes")
+        for nodes in ("sound_node.py", "slow_steps.py"):
+            shutil.copy(Path(__file__).parent / nodes, stage.base / "custom_nodes")
         environment = {**stage.environment, "AIR_LORA_API": "1"}
         with ComfyProcess(comfyui, stage.base, environment=environment) as process:
             yield Endpoint(process, stage)

@@ -22,8 +22,9 @@ ON_SOCKETS = {
     "runware-sdk": ("runware_sdk.py", {"transport": "websocket"}),
     "sdk-js": ("sdk_js.mjs", {"timeout": 20000, "tries": 12}),  # it resends only after this time
 }
-SLOW = 150
-"""The number of steps, which take some seconds."""
+STEPS = 8
+SECONDS = 0.5
+"""Of each step, so an image takes at least four seconds."""
 
 
 def runs(endpoint: Endpoint, number: int) -> None:
@@ -40,8 +41,12 @@ def runs(endpoint: Endpoint, number: int) -> None:
 @pytest.mark.parametrize("name", [*list(ON_SOCKETS)[:2], pytest.param("sdk-js", marks=WITH_NODE)])
 def test_a_connection_that_breaks_in_the_middle(endpoint: Endpoint, name: str) -> None:
     client, options = ON_SOCKETS[name]
-    task = endpoint.task(lora=[], steps=SLOW, seed=5000 + len(name))
-    with CuttingProxy(endpoint.url.split("/")[2]) as proxy, ThreadPoolExecutor(1) as pool:
+    task = endpoint.task(lora=[], steps=STEPS, seed=5000 + len(name))
+    with (
+        endpoint.slow_steps(SECONDS),
+        CuttingProxy(endpoint.url.split("/")[2]) as proxy,
+        ThreadPoolExecutor(1) as pool,
+    ):
         url = endpoint.url.replace(endpoint.url.split("/")[2], proxy.address)
         if name == "sdk-js":
             options = {"timeout": 8000, "tries": 30}
@@ -55,11 +60,11 @@ def test_a_connection_that_breaks_in_the_middle(endpoint: Endpoint, name: str) -
 def test_a_restart_of_comfyui_in_the_middle(endpoint: Endpoint) -> None:
     """All at the same time, because a start takes seconds: each client reconnects, and its picture is then made."""
     names = [name for name in ON_SOCKETS if name != "sdk-js" or node()]
-    with ThreadPoolExecutor(len(names)) as pool:
+    with endpoint.slow_steps(SECONDS), ThreadPoolExecutor(len(names)) as pool:
         waiting = []
         for number, name in enumerate(names):
             client, options = ON_SOCKETS[name]
-            task = endpoint.task(lora=[], steps=SLOW, seed=6000 + number)
+            task = endpoint.task(lora=[], steps=STEPS, seed=6000 + number)
             waiting.append(pool.submit(endpoint.client, client, **options, task=task))
         runs(endpoint, len(names))
         endpoint.process.stop()
@@ -73,7 +78,8 @@ def test_a_restart_of_comfyui_in_the_middle(endpoint: Endpoint) -> None:
 @WITH_NODE
 def test_a_picture_that_takes_longer_than_the_first_time_out(endpoint: Endpoint) -> None:
     """The client retries with a new UUID. With the same seed it is the same picture, which is made only once."""
-    task = endpoint.task(lora=[], steps=2 * SLOW, seed=7000)
+    task = endpoint.task(lora=[], steps=STEPS, seed=7000)
     del task["taskUUID"]
-    found = endpoint.client("sdk_js.mjs", task=task, timeout=2500, tries=80)
+    with endpoint.slow_steps(1):
+        found = endpoint.client("sdk_js.mjs", task=task, timeout=2500, tries=80)
     assert [each["seed"] for each in found.get("images", [])] == [7000], found

@@ -197,18 +197,18 @@ def when_done(endpoint: Endpoint, task: dict[str, Any]) -> list[dict[str, Any]]:
 def test_a_stop_of_comfyui_ends_sockets_so_that_clients_come_again(endpoint: Endpoint) -> None:
     ended, open_ = (
         endpoint.task(deliveryMethod="async", seed=seed, numberResults=2, steps=steps)
-        for seed, steps in ((97, 2), (88, 300))
+        for seed, steps in ((97, 2), (88, 8))
     )
     endpoint.images(ended)
     before = when_done(endpoint, ended)
-    endpoint.images(open_)
-    task = endpoint.task(steps=60, seed=99)
-    with connect(endpoint.url.replace("http", "ws")) as socket:
+    task = endpoint.task(seed=99)
+    with endpoint.slow_steps(1), connect(endpoint.url.replace("http", "ws")) as socket:
+        endpoint.images(open_)
         socket.send(json.dumps([task]))
         time.sleep(0.5)
         endpoint.process.stop()
         with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(timeout=20)
+            socket.recv(timeout=60)
     assert closed.value.rcvd is None or closed.value.rcvd.code == 1011, (
         "not a clean end: clients would wait for ever"
     )

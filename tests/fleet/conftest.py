@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +62,9 @@ def line(seed: int, **members: Any) -> dict[str, Any]:
 def fleet(python_of_comfyui: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     comfyui = Comfyui(comfyui_path(), python_of_comfyui, own=python_of_comfyui == venv_python())
     arguments = ("--workers", "2", "--queue", str(QUEUE), "--hang-seconds", "30")
-    with (
-        ShowcaseStage(tmp_path_factory.mktemp("fleet")) as stage,
-        FleetProcess(comfyui, stage.base, environment=stage.environment, arguments=arguments) as process,
-    ):
-        yield Fleet(process, stage)  # type: ignore[arg-type] # as above
+    with ShowcaseStage(tmp_path_factory.mktemp("fleet")) as stage:
+        shutil.copy(ROOT / "tests" / "endpoint" / "slow_steps.py", stage.base / "custom_nodes")
+        with FleetProcess(
+            comfyui, stage.base, environment=stage.environment, arguments=arguments
+        ) as process:
+            yield Fleet(process, stage)  # type: ignore[arg-type] # as above

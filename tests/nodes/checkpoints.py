@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import comfy.sd
@@ -21,3 +22,7 @@ def load(folder: Path, checkpoint: str, **options: Any) -> tuple[Any, Any]:
         if path.parent.name == "diffusion_models":
             return comfy.sd.load_diffusion_model(str(path), **options), None
         return comfy.sd.load_checkpoint_guess_config(str(path), output_vae=False, **options)[:2]
+
+
+load_once = cache(load)
+"""Loads each checkpoint once for all tests of a module. conftest.py clears it at the module's end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import sys
 import warnings
@@ -57,6 +58,18 @@ def as_comfyui_runs_nodes() -> Iterator[None]:
 
     with torch.inference_mode():
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _models_end_with_their_module() -> Iterator[None]:
+    """Frees the models of each module. Otherwise, they add up to ten gigabytes, and other tests run beside these."""
+    yield
+    import comfy.model_management
+    from tests.nodes import checkpoints
+
+    checkpoints.load_once.cache_clear()
+    comfy.model_management.unload_all_models()
+    gc.collect()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import comfy.lora
@@ -18,7 +17,7 @@ import torch
 from air_lora_pack.nodes.patching.application import WeightedLora, apply_loras
 
 from tests import lora_files
-from tests.nodes.checkpoints import load as load_checkpoint
+from tests.nodes.checkpoints import load_once as load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("as_comfyui_runs_nodes")]
 
 CPU = torch.device("cpu")
-
-
-load = cache(load_checkpoint)
 
 
 def write(path: Path, modules: Any, seed: int, **options: Any) -> WeightedLora:
@@ -47,12 +43,12 @@ def core(pair: tuple[Any, Any], entries: list[WeightedLora]) -> tuple[Any, Any]:
     return model, clip
 
 
-def weights(patcher: Any) -> dict[str, torch.Tensor]:
-    """All weights while the patcher is in use. It is unpatched afterwards."""
+def weights(patcher: Any, keys: set[str]) -> dict[str, torch.Tensor]:
+    """These weights while the patcher is in use. It is unpatched afterwards."""
     patcher.unpatch_model(device_to=CPU)
     patcher.patch_model(device_to=CPU)
     try:
-        return {name: tensor.clone() for name, tensor in patcher.model.state_dict().items()}
+        return weights_of(patcher, keys)
     finally:
         patcher.unpatch_model(device_to=CPU)
 
@@ -60,8 +56,8 @@ def weights(patcher: Any) -> dict[str, torch.Tensor]:
 def assert_same_as_core(mine: Any, theirs: Any, keys: set[str]) -> None:
     """Checks that the same weights are patched, and that each is at most one rounding of its dtype from core's."""
     assert set(mine.patches) == set(theirs.patches) == keys
-    ours, core_weights = weights(mine), weights(theirs)
-    base = weights_of(mine)
+    ours, core_weights = weights(mine, keys), weights(theirs, keys)
+    base = weights_of(mine, keys)
     for name in keys:
         tensor = core_weights[name]
         step = torch.finfo(tensor.dtype).eps * tensor.float().abs() + 1e-7
@@ -70,8 +66,9 @@ def assert_same_as_core(mine: Any, theirs: Any, keys: set[str]) -> None:
         assert not torch.equal(ours[name], base[name]), name
 
 
-def weights_of(patcher: Any) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in patcher.model.state_dict().items()}
+def weights_of(patcher: Any, keys: set[str]) -> dict[str, torch.Tensor]:
+    there = patcher.model.state_dict()
+    return {name: there[name].clone() for name in keys}
 
 
 CASES = [

@@ -15,7 +15,7 @@ from air_lora_pack.nodes.patching.lora_file import outline
 from lora_resolver import Mismatch, family_name
 from tests import lora_files
 from tests.header_samples import samples
-from tests.nodes.checkpoints import load as load_checkpoint
+from tests.nodes.checkpoints import load_once as load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,9 +35,6 @@ FAMILY = {
 REAL_WIDTH = {"sd15", "sdxl", "wan_1_3b"}
 """The others are so narrow that their LoRAs match several families, so only the tensors lead to a rejection."""
 VERDICTS = {"wrong family", "shape clash", "no key matches", "right family, will not load"}
-
-
-load = cache(load_checkpoint)
 
 
 @cache
