@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("arguments", nargs="*", metavar="-- …", help="additional arguments for ComfyUI")
     batch = commands.add_parser("batch", help="run the tasks in a file; run again to resume")
     batch.add_argument("tasks", type=Path, help="file with one task per line, as JSON")
-    batch.add_argument("--out", type=Path, required=True, help="folder for the pictures and results.jsonl")
+    batch.add_argument("--out", type=Path, required=True, help="folder for the images and results.jsonl")
     batch.add_argument("--endpoint", default=ENDPOINT, help=f"default: {ENDPOINT}")
     batch.add_argument(
         "--at-once", type=_positive, default=8, metavar="N", help="tasks to send at the same time (default 8)"
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="seconds to wait for an endpoint that doesn't respond (default 600)",
     )
-    batch.add_argument("--grid", type=Path, metavar="FILE", help="also save all pictures as one grid picture")
+    batch.add_argument("--grid", type=Path, metavar="FILE", help="also save all images as one grid image")
     batch.add_argument(
         "--across", default="lora", help="parameter for the columns of the grid (default lora)"
     )

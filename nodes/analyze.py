@@ -37,7 +37,7 @@ class AirLoraAnalyze(TakesArray):
             ],
             outputs=[
                 io.Image.Output(
-                    display_name="picture",
+                    display_name="image",
                     tooltip="A chart of each LoRA's strength, in total and by block, and of how much each pair "
                     "competes.",
                 ),

@@ -3,6 +3,7 @@
  * `{ok: false, error: {code, message, …}}`. For a route that doesn't exist (an older server), the code is "noRoute".
  */
 
+import { isHidden, setHidden } from "./hidden_versions.js";
 import { t } from "./strings.js";
 
 const LOOK_AGAIN_MS = 4000;
@@ -80,6 +81,18 @@ export class Knowledge {
 
   suggestedOf(model, checkpoint) {
     return this.itemOf(model, checkpoint)?.suggested_weight ?? this.weights.get(model) ?? null;
+  }
+
+  /** The newer version to tell the user of; null if there is none, or if the user has hidden it. */
+  newerOf(model) {
+    const newer = this.newer.get(model);
+    return newer && !isHidden(newer.model) ? newer : null;
+  }
+
+  /** @param {string} model @param {boolean} hidden */
+  hideNewer(model, hidden) {
+    setHidden(this.newer.get(model)?.model, hidden);
+    this.#tell();
   }
 
   /** Whether nothing more will become known about it. */

@@ -22,10 +22,10 @@ __all__ = ["COMMANDS", "main"]
 # Module name and the text in `--help`. A module is imported only when it is used: `parse` doesn't need `requests`.
 COMMANDS = {
     "parse": "read a lora array and print it in its shortest form",
-    "saved": "print the LoRAs that a picture or workflow was made with, as an array with hashes",
+    "saved": "print the LoRAs that an image or workflow was made with, as an array with hashes",
     "migrate": "convert the rows of Power Lora Loader, Lora Manager, and other loaders to arrays",
     "resolve": "find or download LoRAs, verify them, and print their paths",
-    "prefetch": "download the LoRAs that arrays, workflows, and pictures need, or list them",
+    "prefetch": "download the LoRAs that arrays, workflows, and images need, or list them",
     "inspect": "describe .safetensors files from their headers",
     "verify": "read downloaded files again and check their SHA-256",
     "list": "list the LoRAs in the configured folders",

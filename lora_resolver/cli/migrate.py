@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files",
         metavar="FILE",
         nargs="+",
-        help="a workflow, or a picture saved by ComfyUI; - for standard input",
+        help="a workflow, or an image saved by ComfyUI; - for standard input",
     )
 
 

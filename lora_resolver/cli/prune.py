@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE|TEXT|-",
         nargs="+",
         action="extend",
-        help="arrays, workflows, and pictures whose LoRAs to keep; all other downloads are removed",
+        help="arrays, workflows, and images whose LoRAs to keep; all other downloads are removed",
     )
 
 

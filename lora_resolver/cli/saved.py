@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files",
         metavar="FILE",
         nargs="+",
-        help="a picture, video, audio file, or workflow saved by ComfyUI; - for standard input",
+        help="an image, video, audio file, or workflow saved by ComfyUI; - for standard input",
     )
 
 

@@ -39,7 +39,7 @@ def test_a_picture_above_the_level_is_blurred_until_it_is_clicked(comfy: ComfyPa
     expect(mild.locator("img")).to_be_visible()
     assert "blur" in adult.evaluate(FILTER)
     assert mild.evaluate(FILTER) == "none"
-    expect(adult).to_have_accessible_name("Show the blurred picture of Adult art")
+    expect(adult).to_have_accessible_name("Show the blurred image of Adult art")
     comfy.screenshot("blurred")
     adult.click()
     assert adult.evaluate(FILTER) == "none"
@@ -56,7 +56,7 @@ def test_a_version_with_films_alone_has_a_sign(comfy: ComfyPage) -> None:
     comfy.load([{"model": FILMS, "weight": 0.5}])
     expect(comfy.row(0).get_by_test_id("row-name")).to_have_text("Moving pictures")
     thumb = comfy.row(0).get_by_test_id("row-thumbnail")
-    expect(thumb).to_have_attribute("title", "No picture available. The model page has only videos.")
+    expect(thumb).to_have_attribute("title", "No image available. The model page has only videos.")
     expect(thumb).to_be_disabled()
     comfy.screenshot("only-films")
 

@@ -467,7 +467,7 @@ export class LoraEditor {
         isRepeated: models[index] !== "" && counts.get(models[index]) > 1 && edits.isOn(row),
         address: this.server.thumbnail(item, 96),
         suggested: this.knowledge.suggestedOf(models[index], checkpoint),
-        newer: this.knowledge.newer.get(models[index]) ?? null,
+        newer: this.knowledge.newerOf(models[index]),
       });
     });
   }

@@ -68,6 +68,7 @@ export function openRowMenu(editor, key, button, at) {
         disabled: !canEdit || !model,
         action: () => changeVersion(editor, key),
       },
+      ...newerVersion(editor, model),
       {
         id: "clip-weight",
         label: t(hasClip ? "removeClipWeight" : "addClipWeight"),
@@ -105,6 +106,16 @@ export function openRowMenu(editor, key, button, at) {
     t("rowMenu", { name: nameOf(row, item) }),
     at,
   );
+}
+
+/** Hides the mark of a newer version, or shows it again. Nothing if no newer version is known. */
+function newerVersion(editor, model) {
+  const newer = editor.knowledge.newer.get(model);
+  if (!newer) return [];
+  const hide = editor.knowledge.newerOf(model) !== null;
+  const version = plain(newer.version || newer.model, 60);
+  const action = () => editor.knowledge.hideNewer(model, hide);
+  return [{ id: "hide-newer", label: t(hide ? "hideNewer" : "showNewer", { version }), action }];
 }
 
 /** The address of the model's page if it is on a service's own host, so that a record can't send the user elsewhere. */
