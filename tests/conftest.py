@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# By default, an example that takes 200 ms fails. On a busy machine, any can.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 # The longest tests run first, so that no worker is left alone with them at the end.
 ORDER = ("browser", "nodes", "fleet", "endpoint", "integration", "lora_resolver")
@@ -42,6 +48,13 @@ def _group(item: pytest.Item) -> str:
         return "studio"
     # Tests that load models are one group: two at the same time would need twice the memory.
     return "nodes" if _part(item) == "nodes" else str(item.path.relative_to(ROOT))
+
+
+def connect(address: str, **options: Any) -> Any:
+    """A WebSocket that waits for a busy server. By default, one that is silent for 10 or 20 seconds is given up."""
+    from websockets.sync.client import connect as open_socket
+
+    return open_socket(address, open_timeout=240, ping_timeout=None, **options)
 
 
 def comfyui_path() -> Path:

@@ -48,16 +48,16 @@ class Result:
 
 
 class ComfyClient:
-    """A client of the server at `url`."""
+    """A client of the server at `url`, which may answer late while it computes."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def get(self, path: str, timeout: float = 30) -> Any:
+    def get(self, path: str, timeout: float = 300) -> Any:
         """Sends a GET request and returns the response's JSON."""
         return json.loads(self._call(path, None, timeout))
 
-    def post(self, path: str, body: Any, timeout: float = 30) -> Any:
+    def post(self, path: str, body: Any, timeout: float = 300) -> Any:
         """Sends a POST request with JSON and returns the response's JSON."""
         answer = self._call(path, json.dumps(body).encode(), timeout)
         return json.loads(answer) if answer else None
@@ -100,7 +100,7 @@ class ComfyClient:
     def image(self, reference: dict[str, str]) -> bytes:
         """Returns the bytes of a saved picture, as they are stored on the server."""
         query = {key: reference[key] for key in ("filename", "subfolder", "type")}
-        return self._call(f"/view?{urllib.parse.urlencode(query)}", None, 30)
+        return self._call(f"/view?{urllib.parse.urlencode(query)}", None, 300)
 
     def _call(self, path: str, body: bytes | None, timeout: float) -> bytes:
         headers = {"Content-Type": "application/json"} if body is not None else {}

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-STARTUP_SECONDS = 180
-"""A cold start imports torch, transformers and all of ComfyUI's nodes; on a slow disk that takes a minute or more."""
+STARTUP_SECONDS = 600
+"""A cold start imports torch, transformers and all of ComfyUI's nodes; on a slow or busy machine, it takes minutes."""
 
 
 def free_port() -> int:
@@ -150,7 +150,7 @@ class ComfyProcess:
             if self._process.poll() is not None:
                 raise SetupError(f"ComfyUI ended while starting. Its last words:\n{self.log_tail()}")
             try:
-                with urllib.request.urlopen(f"{self.url}/queue", timeout=5):  # noqa: S310  # our own loopback
+                with urllib.request.urlopen(f"{self.url}/queue", timeout=30):  # noqa: S310  # our own loopback
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)

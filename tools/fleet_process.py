@@ -91,7 +91,7 @@ class FleetProcess:
         if self._process is not None:
             self._process.terminate()
             try:
-                self._process.wait(timeout=30)
+                self._process.wait(timeout=120)
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self._process = None
@@ -115,12 +115,12 @@ class FleetProcess:
 
     def _answers(self) -> bool:
         try:
-            return requests.get(f"{self.url}/air_lora/v1/status", timeout=5).status_code == 200
+            return requests.get(f"{self.url}/air_lora/v1/status", timeout=30).status_code == 200
         except requests.RequestException:
             return False
 
     def _wait_for_the_end(self) -> None:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 180
         while self.comfyuis() and time.monotonic() < until:
             time.sleep(0.1)
         if self.comfyuis():

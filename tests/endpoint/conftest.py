@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLIENTS = Path(__file__).parent / "clients"
+PATIENT = dict.fromkeys(
+    [f"RUNWARE_IMAGE_{step}_TIMEOUT" for step in ("INFERENCE", "INITIAL", "UPLOAD")], "600000"
+)
+"""By default, one of the clients gives up after one minute, or five."""
 SECONDS_PER_STEP = "seconds_per_step.txt"
 """The file that slow_steps.py reads."""
 Document = dict[str, Any]
@@ -105,7 +109,7 @@ class Endpoint:
 
     def client(self, name: str, **asked: Any) -> Document:
         """The result of a task with a real client, in a separate process."""
-        environment = dict(os.environ)
+        environment = {**os.environ, **PATIENT}
         if name.endswith(".mjs"):
             command = [str(node()), str(CLIENTS / name)]
             environment["NODE_CLIENTS"] = str(ensure_node_clients())
@@ -119,7 +123,7 @@ class Endpoint:
             input=json.dumps({"url": self.url, **asked}),
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=600,
             check=False,
             env=environment,
             cwd=self.process.base,

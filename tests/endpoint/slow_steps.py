@@ -21,8 +21,11 @@ def _prepare_slow_callback(*arguments: Any, **options: Any) -> Any:
     callback = _prepare_callback(*arguments, **options)
 
     def after_a_step(*facts: Any) -> Any:
-        if SECONDS.exists():
-            time.sleep(float(SECONDS.read_text() or 0))
+        try:
+            seconds = float(SECONDS.read_text() or 0)
+        except FileNotFoundError:  # also if a test removes it at this moment
+            seconds = 0.0
+        time.sleep(seconds)
         return callback(*facts)
 
     return after_a_step

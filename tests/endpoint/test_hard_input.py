@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import time
 import urllib.error
 import urllib.request
 import uuid
@@ -14,8 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
+from tests.conftest import connect
 from tests.endpoint.test_protocol import new, picture
 from tests.endpoint.test_queue import own_folder, own_workflow
 from tools.stage import CHECKPOINT
@@ -42,7 +43,7 @@ def encoded(image: Image.Image, kind: str = "PNG") -> str:
 
 def uploaded(endpoint: Endpoint, image: str) -> Image.Image:
     (item,) = endpoint.images({"taskType": "imageUpload", "taskUUID": new(), "image": image})
-    with urllib.request.urlopen(item["imageURL"], timeout=30) as answer:
+    with urllib.request.urlopen(item["imageURL"], timeout=240) as answer:
         return Image.open(io.BytesIO(answer.read()))
 
 
@@ -100,7 +101,7 @@ def test_half_a_surrogate_pair_is_refused(endpoint: Endpoint, task: dict[str, An
     assert (status, answer["errors"][0]["code"]) == (400, "invalidJson")
     with connect(endpoint.url.replace("http", "ws")) as socket:
         socket.send(json.dumps([{**task, "taskUUID": new()}]))
-        assert json.loads(socket.recv(timeout=10))["errors"][0]["code"] == "invalidJson"
+        assert json.loads(socket.recv(timeout=240))["errors"][0]["code"] == "invalidJson"
 
 
 def test_a_stranger_sends_little_and_tries_few_keys(endpoint: Endpoint) -> None:
@@ -115,7 +116,7 @@ def test_a_stranger_sends_little_and_tries_few_keys(endpoint: Endpoint) -> None:
     def guess(socket: ClientConnection) -> None:
         for _ in range(50):
             socket.send(json.dumps([{"taskType": "authentication", "apiKey": "wrong" * 6}]))
-            socket.recv(timeout=10)
+            socket.recv(timeout=240)
 
     with (
         connect(
@@ -176,7 +177,7 @@ def test_a_failed_task_may_be_sent_again(endpoint: Endpoint) -> None:
     for path in (endpoint.process.base / "output/air_lora_v1").glob(f"{item['imageUUID']}_*"):
         path.unlink()
     (again,) = endpoint.images({**task, "lora": []})
-    with urllib.request.urlopen(again["imageURL"], timeout=30) as answer:
+    with urllib.request.urlopen(again["imageURL"], timeout=240) as answer:
         assert answer.read(3) == b"\xff\xd8\xff"
 
 
@@ -217,7 +218,7 @@ def test_a_mask_of_transparency_alone_is_refused_and_colours_count_as_grey(endpo
     green = Image.new("RGB", (64, 64), (0, 0, 0))
     green.paste((0, 255, 0), (0, 0, 32, 64))
     (item,) = endpoint.images(endpoint.task(**members, maskImage=encoded(green), outputFormat="PNG"))
-    with urllib.request.urlopen(item["imageURL"], timeout=30) as answer:
+    with urllib.request.urlopen(item["imageURL"], timeout=240) as answer:
         prompt = json.loads(Image.open(io.BytesIO(answer.read())).text["prompt"])
     name = prompt["mask_image"]["inputs"]["image"]
     kept = Image.open(endpoint.process.base / "input" / name)
@@ -241,6 +242,7 @@ def test_a_task_goes_on_when_its_socket_closes_at_once(endpoint: Endpoint) -> No
         status, answer = endpoint.post(ask)
         if status == 200:
             break
+        time.sleep(0.1)
     assert status == 200, answer
 
 
@@ -253,11 +255,11 @@ def test_addresses_follow_the_proxy_and_a_slash_at_the_end_is_fine(endpoint: End
 def test_a_result_has_its_own_endings_alone(endpoint: Endpoint) -> None:
     (item,) = endpoint.images(endpoint.task(lora=[], width=64, height=64))
     base = item["imageURL"].rpartition(".")[0]
-    with urllib.request.urlopen(f"{base}.webp", timeout=30) as answer:
+    with urllib.request.urlopen(f"{base}.webp", timeout=240) as answer:
         assert "sandbox" in answer.headers["Content-Security-Policy"]
     for ending in ("svg", "html", "gif"):
         with pytest.raises(urllib.error.HTTPError) as raised:
-            urllib.request.urlopen(f"{base}.{ending}", timeout=30)
+            urllib.request.urlopen(f"{base}.{ending}", timeout=240)
         with raised.value:
             assert raised.value.code == 404
 
@@ -305,7 +307,7 @@ def test_a_workflow_that_only_previews_has_an_address(endpoint: Endpoint, own_fo
     workflow["10"] = {"class_type": "PreviewImage", "inputs": {"images": ["9", 0]}}
     status, answer = with_own(endpoint, own_folder, workflow, endpoint.task())
     assert status == 200, answer
-    with urllib.request.urlopen(answer["data"][0]["imageURL"], timeout=30) as found:
+    with urllib.request.urlopen(answer["data"][0]["imageURL"], timeout=240) as found:
         assert found.read(3) == b"\xff\xd8\xff"
 
 

@@ -43,7 +43,7 @@ def here(endpoint: Endpoint, text: str) -> str:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_curl(endpoint: Endpoint) -> None:
     command = here(endpoint, block("sh") + block("sh", 1))
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=280, check=True)
     (item,) = json.loads(done.stdout)["data"]
     documented = json.loads(block("json").replace("…", ""))["data"][0]
     assert set(item) == set(documented)
@@ -55,7 +55,7 @@ def test_python(endpoint: Endpoint, tmp_path: Path) -> None:
         [str(venv_python()), "-c", here(endpoint, block("python"))],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
         env=environment,
         cwd=tmp_path,
@@ -72,7 +72,7 @@ def test_javascript(endpoint: Endpoint) -> None:
         [str(node()), "--input-type=module", "-e", script],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
     assert done.stdout.strip().startswith(f"{endpoint.url}/results/"), done.stderr[-2000:]

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
+from tests.conftest import connect
+from tests.endpoint.test_broken_connections import runs
 from tools.stage import CHECKPOINT
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def test_a_workflow_of_ones_own_makes_video_and_sound(
         (item,) = endpoint.images(endpoint.task(outputType=["URL", "dataURI"]))
     finally:
         file.unlink()
-    with urllib.request.urlopen(item[f"{kind}URL"], timeout=30) as answer:
+    with urllib.request.urlopen(item[f"{kind}URL"], timeout=240) as answer:
         content = answer.read()
         assert answer.headers["Content-Type"].startswith(kind)
     assert start in content[:12]
@@ -169,24 +170,26 @@ def test_what_else_a_workflow_saves_is_named(endpoint: Endpoint, own_folder: Pat
 
 def test_what_is_cancelled_in_comfyui_is_an_error(endpoint: Endpoint) -> None:
     task = endpoint.task(deliveryMethod="async", steps=200, seed=31337)
-    endpoint.images(task)
     client = endpoint.comfy
-    for _ in range(2400):
-        if client.get("/queue")["queue_running"]:
-            break
-        time.sleep(0.05)
-    for _ in range(2400):
-        client.post("/interrupt", {})  # ComfyUI ignores an interrupt that comes before the run has started
-        status, answer = endpoint.post({"taskType": "getResponse", "taskUUID": task["taskUUID"]})
-        if status != 200 or answer["data"][0]["status"] != "processing":
-            break
-        time.sleep(0.05)
+    with endpoint.slow_steps(1):  # so that it isn't finished before it is cancelled
+        endpoint.images(task)
+        for _ in range(2400):
+            if client.get("/queue")["queue_running"]:
+                break
+            time.sleep(0.05)
+        for _ in range(2400):
+            # ComfyUI ignores an interrupt that comes before the run has started.
+            client.post("/interrupt", {})
+            status, answer = endpoint.post({"taskType": "getResponse", "taskUUID": task["taskUUID"]})
+            if status != 200 or answer["data"][0]["status"] != "processing":
+                break
+            time.sleep(0.05)
     assert answer["errors"][0]["code"] == "cancelled"
 
 
 def when_done(endpoint: Endpoint, task: dict[str, Any]) -> list[dict[str, Any]]:
     """The final response of getResponse."""
-    for _ in range(2400):
+    for _ in range(5000):
         data = endpoint.images({"taskType": "getResponse", "taskUUID": task["taskUUID"]})
         if data[0]["status"] != "processing":
             return data
@@ -202,13 +205,13 @@ def test_a_stop_of_comfyui_ends_sockets_so_that_clients_come_again(endpoint: End
     endpoint.images(ended)
     before = when_done(endpoint, ended)
     task = endpoint.task(seed=99)
-    with endpoint.slow_steps(1), connect(endpoint.url.replace("http", "ws")) as socket:
+    with endpoint.slow_steps(4), connect(endpoint.url.replace("http", "ws")) as socket:
         endpoint.images(open_)
         socket.send(json.dumps([task]))
-        time.sleep(0.5)
+        runs(endpoint, 3)  # two images of the first task, and this one
         endpoint.process.stop()
         with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(timeout=60)
+            socket.recv(timeout=240)
     assert closed.value.rcvd is None or closed.value.rcvd.code == 1011, (
         "not a clean end: clients would wait for ever"
     )

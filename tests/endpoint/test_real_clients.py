@@ -28,7 +28,7 @@ CLIENTS = [
 
 
 def fetched(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    with urllib.request.urlopen(url, timeout=240) as answer:
         content: bytes = answer.read()
     return content
 

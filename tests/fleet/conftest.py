@@ -61,7 +61,7 @@ def line(seed: int, **members: Any) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def fleet(python_of_comfyui: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     comfyui = Comfyui(comfyui_path(), python_of_comfyui, own=python_of_comfyui == venv_python())
-    arguments = ("--workers", "2", "--queue", str(QUEUE), "--hang-seconds", "30")
+    arguments = ("--workers", "2", "--queue", str(QUEUE), "--hang-seconds", "60")
     with ShowcaseStage(tmp_path_factory.mktemp("fleet")) as stage:
         shutil.copy(ROOT / "tests" / "endpoint" / "slow_steps.py", stage.base / "custom_nodes")
         with FleetProcess(

@@ -76,7 +76,7 @@ class Studio:
     civitai: StallingCivitai
 
     def run(self, workflow: Workflow) -> Result:
-        return self.client.run(workflow, seconds=120)
+        return self.client.run(workflow, seconds=280)
 
     def picture(self, result: Result) -> Image.Image:
         """The picture of a finished run."""

@@ -41,7 +41,7 @@ class Routes:
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        connection = http.client.HTTPConnection(self.address.hostname or "", self.address.port, timeout=60)
+        connection = http.client.HTTPConnection(self.address.hostname or "", self.address.port, timeout=300)
         try:
             connection.request(method, path, body, dict(headers or {}))
             answer = connection.getresponse()

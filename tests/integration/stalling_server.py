@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 STALLED_VERSION = 1901
 SLOW_VERSION = 1501
-SLOW_SECONDS = 1.0
+SLOW_SECONDS = 2.0
 FIRST_BYTES = 20_000
 
 
@@ -65,13 +65,13 @@ class StallingCivitai(CivitaiServer):
     def version(self, exchange: Exchange, version_id: str) -> None:
         """Responds as the server does, after the delay."""
         self.asked_for_version.set()
-        self._answering.wait(60)
+        self._answering.wait(300)
         super().version(exchange, version_id)
 
     def deliver(self, exchange: Exchange, file_id: str) -> None:
         """Responds as the server does, except for those two files."""
         self.asked_for_bytes.set()
-        self._delivering.wait(60)
+        self._delivering.wait(300)
         if int(file_id) == SLOW_VERSION * 10 + 1:
             exchange.send_range = partial(_send_slowly, exchange)
         if int(file_id) != STALLED_VERSION * 10 + 1 or self.go_on.is_set():
@@ -84,5 +84,5 @@ class StallingCivitai(CivitaiServer):
         exchange.handler.wfile.write(lora.file.read_bytes()[:FIRST_BYTES])
         exchange.handler.wfile.flush()
         self.stalled.set()
-        self.go_on.wait(60)
+        self.go_on.wait(300)
         exchange.handler.close_connection = True

@@ -89,7 +89,7 @@ def test_newer_versions_are_asked_for_once_a_day(routes: Routes, studio: Studio)
     assert asked_for_model(studio, 801) == asked
     kept = next((studio.process.base / "user").rglob("versions.json"))
     known = json.loads(kept.read_text())
-    assert all(time.time() - each["asked"] < 60 for each in known.values())
+    assert all(time.time() - each["asked"] < 600 for each in known.values())
     assert TOKEN not in kept.read_text()
 
 

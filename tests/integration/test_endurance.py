@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from websockets.sync.client import connect
 
 from tests import lora_files
+from tests.conftest import connect
 from tests.integration.conftest import air, tiny
 from tests.integration.route_client import Routes
 from tools.comfy_client import Failed
@@ -62,7 +62,7 @@ def test_five_hundred_requests_at_once_are_answered(studio: Studio) -> None:
     before = usage(studio)
 
     def ask(method: str, path: str, body: object) -> int:
-        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=120)
+        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=300)
         try:
             headers = {"Content-Type": "application/json"}
             connection.request(method, path, json.dumps(body) if body else None, headers if body else {})
@@ -124,7 +124,7 @@ def fresh(studio: Studio) -> Iterator[list[dict[str, Any]]]:
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -135,12 +135,15 @@ def open_files(studio: Studio) -> set[Path]:
     return {each.readlink() for each in folder.iterdir() if each.is_symlink()}
 
 
-def cancelled(studio: Studio, prompt: str) -> None:
+def cancelled(studio: Studio, prompt: str, *, within: float = 30) -> None:
     """Cancels, and checks that the run ends while what it waits for is still held."""
     studio.client.post("/interrupt", {})
+    asked = time.time()
     with pytest.raises(Failed) as error:
-        studio.client.wait(prompt, seconds=30)
+        studio.client.wait(prompt, seconds=280)
     print("\ncancelled in", error.value.facts["node_type"])
+    ended = error.value.facts["timestamp"] / 1000  # by ComfyUI; its answer may come late
+    assert ended - asked < within
 
 
 def ends_well(studio: Studio, array: list[dict[str, Any]]) -> None:
@@ -154,7 +157,7 @@ def test_a_cancel_while_a_version_is_looked_up(studio: Studio, fresh: list[dict[
     with studio.civitai.version_documents_stalled():
         studio.civitai.asked_for_version.clear()
         prompt = studio.client.queue(tiny("sd15", fresh).workflow())
-        assert studio.civitai.asked_for_version.wait(30)
+        assert studio.civitai.asked_for_version.wait(120)
         cancelled(studio, prompt)
     ends_well(studio, fresh)
 
@@ -162,7 +165,7 @@ def test_a_cancel_while_a_version_is_looked_up(studio: Studio, fresh: list[dict[
 def test_a_cancel_while_a_header_is_awaited(studio: Studio, fresh: list[dict[str, Any]]) -> None:
     with studio.civitai.deliveries_stalled() as asked:
         prompt = studio.client.queue(tiny("sd15", fresh).workflow())
-        assert asked.wait(30)
+        assert asked.wait(120)
         cancelled(studio, prompt)
     ends_well(studio, fresh)
 
@@ -223,7 +226,7 @@ def queued_until_it_samples(studio: Studio, workflow: Workflow) -> str:
     with connect(address, max_size=None) as socket:
         prompt = studio.client.queue(workflow, client_id)
         while True:
-            message = socket.recv(timeout=60)
+            message = socket.recv(timeout=240)
             if isinstance(message, str):
                 event = json.loads(message)
                 if event["type"] == "executing" and event["data"]["node"] == "sampler":
@@ -255,7 +258,8 @@ def test_a_cancel_while_a_file_is_read_or_its_weights_are_patched(studio: Studio
         else:
             prompt = queued_until_it_samples(studio, with_heavy(0.8))
             time.sleep(0.2)  # so that patching, which takes seconds, is in progress
-        cancelled(studio, prompt)  # ComfyUI checks between two nodes, and when all weights are patched
+        # ComfyUI checks between two nodes, and when all weights are patched.
+        cancelled(studio, prompt, within=240)
         assert studio.pixels_of(studio.run(with_heavy(0.6))) == plain, "it is of zeros"
     finally:
         path.unlink()
@@ -264,7 +268,7 @@ def test_a_cancel_while_a_file_is_read_or_its_weights_are_patched(studio: Studio
 
 def test_a_cancel_while_a_picture_is_sampled(studio: Studio) -> None:
     array = [{"model": air(101), "weight": next(WEIGHTS)}]
-    prompt = studio.client.queue(tiny("sd15", array, steps=10_000).workflow())
+    prompt = studio.client.queue(tiny("sd15", array, steps=10_000, width=256, height=256).workflow())
     wait_until(lambda: "/10000 [" in studio.process.log_tail())  # the sampler's progress bar
     cancelled(studio, prompt)
     ends_well(studio, array)

@@ -7,8 +7,8 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from websockets.sync.client import connect
 
+from tests.conftest import connect
 from tests.integration.conftest import Studio, air, tiny
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def events_of(studio: Studio, workflow: dict[str, Any]) -> Iterator[tuple[str, d
     with connect(address, max_size=None) as socket:
         studio.client.queue(workflow, client_id)
         while True:
-            message = socket.recv(timeout=60)
+            message = socket.recv(timeout=240)
             if isinstance(message, bytes):
                 if int.from_bytes(message[:4], "big") == BINARY_TEXT:
                     length = int.from_bytes(message[4:8], "big")

@@ -42,7 +42,7 @@ def test_the_template_browser_lists_them(studio: Studio) -> None:
     assert served == read(FOLDER / "sdxl-mixed-loras.json")
     for name in NAMES:
         address = f"{studio.client.url}/api/workflow_templates/air-lora/{name}.jpg"
-        with urllib.request.urlopen(address, timeout=30) as picture:
+        with urllib.request.urlopen(address, timeout=240) as picture:
             assert picture.read(3) == b"\xff\xd8\xff", "the browser shows this picture"
 
 

@@ -155,7 +155,7 @@ def all_nodes(pack: Path) -> set[str]:
 
 
 def fetched(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=240) as answer:
         return bytes(answer.read())
 
 
@@ -218,7 +218,7 @@ def test_the_package_unzipped_is_the_whole_pack_and_writes_where_it_may(
             "lora": {"class_type": "AirLoraResolve", "inputs": {"identifier": air(101)}},
             "shown": {"class_type": "PreviewAny", "inputs": {"source": ["lora", 0]}},
         }
-        name = client.run(workflow, seconds=60).outputs["shown"]["text"][0]
+        name = client.run(workflow, seconds=280).outputs["shown"]["text"][0]
         assert name in client.get("/models/loras")
         client.post("/air_lora/presets", {"name": "mine", "lora": "[]"})
         client.post("/air_lora/info", {"models": [air(102)]})

@@ -26,7 +26,7 @@ def test_it_loads_without_a_word_of_complaint(studio: Studio) -> None:
 
 def test_its_help_page_is_served(studio: Studio) -> None:
     address = f"{studio.client.url}/extensions/air-lora/docs/AirLoraApply.md"
-    with urllib.request.urlopen(address, timeout=10) as answer:
+    with urllib.request.urlopen(address, timeout=240) as answer:
         assert answer.read().decode() == (ROOT / "web/docs/AirLoraApply.md").read_text(encoding="utf-8")
 
 

@@ -188,7 +188,7 @@ def test_what_the_page_sends_along_stays(studio: Studio) -> None:
         "extra_data": {"extra_pnginfo": {"workflow": canvas, "air_lora": {"old": 1}, "Lora hashes": "old"}},
     }
     prompt_id = studio.client.post("/prompt", body)["prompt_id"]
-    result = studio.client.wait(prompt_id, seconds=60)
+    result = studio.client.wait(prompt_id, seconds=280)
     found = texts(saved(studio, result))
     assert found["workflow"] == canvas
     assert len(found["air_lora"]["nodes"]["apply"][0]) == 3
@@ -269,7 +269,7 @@ def test_a_prompt_that_another_pack_s_hook_rewrites_has_its_record_every_time(st
         canvas = {"nodes": [], "links": [], "version": 0.4}
         body = {"prompt": workflow, "extra_data": {"extra_pnginfo": {"workflow": canvas}}}
         prompt_id = studio.client.post("/prompt", body)["prompt_id"]
-        found = texts(saved(studio, studio.client.wait(prompt_id, seconds=60)))
+        found = texts(saved(studio, studio.client.wait(prompt_id, seconds=280)))
         assert [row["model"] for row in found["air_lora"]["nodes"]["apply"][0]] == [A, B]
         assert found["Lora hashes"].count(":") == 2
 
@@ -299,7 +299,7 @@ def test_civitai_s_upload_finds_the_loras_and_their_weights(
     extra = {} if workflow is None else {"extra_pnginfo": {"workflow": workflow}}
     seed = 91 if workflow is None else 94
     graph = tiny("sd15", [*STACK, {"model": A, "weight": -0.2}], seed=seed).workflow()
-    content = saved(studio, studio.client.run(graph, seconds=120, extra_data=extra))
+    content = saved(studio, studio.client.run(graph, seconds=280, extra_data=extra))
     found, others = loras_shown(content)
     assert found == {version(A): 0.5, version(B): 0.5}
     assert others == {}

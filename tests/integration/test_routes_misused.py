@@ -286,7 +286,7 @@ def test_too_much_of_anything(routes: Routes, path: str, document: Any) -> None:
 def test_a_body_without_an_announced_end_is_cut_off(routes: Routes) -> None:
     """Chunked, so that the size isn't known in advance."""
     with socket.create_connection(
-        (routes.address.hostname or "", routes.address.port or 0), timeout=30
+        (routes.address.hostname or "", routes.address.port or 0), timeout=240
     ) as connection:
         connection.sendall(
             b"POST /air_lora/token HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -304,7 +304,7 @@ def test_a_body_without_an_announced_end_is_cut_off(routes: Routes) -> None:
 
 def test_more_than_a_file_may_have_is_refused_before_it_is_sent(routes: Routes) -> None:
     with socket.create_connection(
-        (routes.address.hostname or "", routes.address.port or 0), timeout=30
+        (routes.address.hostname or "", routes.address.port or 0), timeout=240
     ) as connection:
         connection.sendall(
             f"POST /air_lora/{A_FILE} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\n"

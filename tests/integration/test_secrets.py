@@ -117,12 +117,12 @@ def talkative(python_of_comfyui: Path, tmp_path_factory: pytest.TempPathFactory)
 
 def test_no_secret_is_found_after_runs_that_go_well_and_wrong(talkative: Talkative) -> None:
     well = talkative.client.run(
-        tiny("sd15", [{"model": STYLE}, {"model": ELSEWHERE, "weight": 0.5}]).workflow(), seconds=120
+        tiny("sd15", [{"model": STYLE}, {"model": ELSEWHERE, "weight": 0.5}]).workflow(), seconds=280
     )
     assert not talkative.found_in(json.dumps(well.outputs))
     for bad in (REFUSED, MISSING, "huggingface:a/b@main/c.safetensors"):
         with pytest.raises(Failed) as caught:
-            talkative.client.run(tiny("sd15", [{"model": bad}]).workflow(), seconds=120)
+            talkative.client.run(tiny("sd15", [{"model": bad}]).workflow(), seconds=280)
         assert not talkative.found_in(json.dumps(caught.value.facts))
 
     asked = [request for request in talkative.civitai.requests if request.path.startswith("/api/")]
@@ -163,7 +163,7 @@ ROUTES = [
 @pytest.mark.parametrize("route", ROUTES)
 def test_no_route_tells_a_secret(talkative: Talkative, route: str) -> None:
     try:
-        with urllib.request.urlopen(talkative.client.url + route, timeout=30) as response:
+        with urllib.request.urlopen(talkative.client.url + route, timeout=240) as response:
             answer = response.read()
     except urllib.error.HTTPError as error:
         answer = error.read()

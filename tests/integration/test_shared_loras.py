@@ -60,7 +60,7 @@ class Share:
         def run(server: ComfyProcess) -> None:
 
             graph = tiny("sd15", [{"model": f"civitai:{MODEL}@{MODEL + 1000}", "weight": 0.7}])
-            result = ComfyClient(server.url).run(graph.workflow(), seconds=180)
+            result = ComfyClient(server.url).run(graph.workflow(), seconds=280)
             entries.append(json.loads(result.outputs["report"]["text"][0])["entries"][0])
 
         threads = [threading.Thread(target=partial(run, server)) for server in self.servers]

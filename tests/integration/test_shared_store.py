@@ -33,7 +33,7 @@ STORE = f"s3://{BUCKET}/loras"
 
 def entry(client: ComfyClient, model: str) -> dict[str, Any]:
     """The report's entry for a LoRA that is applied."""
-    result = client.run(tiny("sd15", [{"model": model, "weight": 0.7}]).workflow(), seconds=180)
+    result = client.run(tiny("sd15", [{"model": model, "weight": 0.7}]).workflow(), seconds=280)
     (row,) = json.loads(result.outputs["report"]["text"][0])["entries"]
     assert row["status"] == "applied"
     return dict(row)

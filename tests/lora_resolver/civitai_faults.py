@@ -127,7 +127,7 @@ def stalls_after(count: int) -> Fault:
     """Sends this number of bytes and then nothing, without closing the connection."""
 
     def stall(server: FaultyCivitai, _: socket.socket) -> None:
-        server.free.wait(30)
+        server.free.wait(240)
 
     return _spoiled(count, stall)
 
@@ -143,7 +143,7 @@ def drips(server: FaultyCivitai, exchange: Exchange) -> bool:
 
 def silent(server: FaultyCivitai, _: Exchange) -> bool:
     """Accepts the request and never answers."""
-    server.free.wait(30)
+    server.free.wait(240)
     return True
 
 

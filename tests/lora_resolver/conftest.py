@@ -1,4 +1,4 @@
-"""Shared by the tests of resolving: a small catalogue, and a resolver with short waits."""
+"""Shared by the tests of resolving: a small catalogue, and a resolver with small pieces."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ def civitai(ink: CatalogueEntry, tmp_path: Path) -> Iterator[FaultyCivitai]:
 
 @pytest.fixture
 def config(civitai: FaultyCivitai, tmp_path: Path) -> ResolverConfig:
-    """Downloads to a new folder from the local CivitAI, with short time-outs."""
+    """Downloads to a new folder from the local CivitAI."""
     return quick_config(tmp_path / "loras", civitai_url=civitai.url)

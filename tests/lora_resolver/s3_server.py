@@ -31,7 +31,7 @@ class S3Server:
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def __enter__(self) -> S3Server:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 180
         while True:
             try:
                 self.put(f"/{BUCKET}")
@@ -75,7 +75,7 @@ class S3Server:
         scope = "AKIAEXAMPLE/20260101/us-east-1/s3/aws4_request"
         headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
         request = urllib.request.Request(self.url + path, data=content, method=method, headers=headers)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return bytes(answer.read())
 
 

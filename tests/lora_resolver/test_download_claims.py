@@ -193,7 +193,7 @@ def test_who_waits_for_another_download_can_be_cancelled_and_disturbs_nobody(
     config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry
 ) -> None:
     civitai.faults["deliver"] = fault.stalls_after(100_000)
-    config = config.with_changes(**ONE_PIECE, read_timeout=20.0)
+    config = config.with_changes(**ONE_PIECE, read_timeout=120.0)
     first: list[Any] = []
     downloading = threading.Thread(target=lambda: first.append(Resolver(config).resolve(INK)))
     downloading.start()

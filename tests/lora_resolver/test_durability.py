@@ -18,12 +18,13 @@ import pytest
 
 from lora_resolver.errors import LoraResolverError, StorageFailed
 from lora_resolver.resolver import Resolver
+from lora_resolver.transfer.download.partial import read_progress
 from tests.conftest import ROOT
 from tests.lora_resolver import civitai_faults as fault
 from tests.lora_resolver.served_loras import write_safetensors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from lora_resolver.config import ResolverConfig
@@ -37,7 +38,7 @@ INK = "civitai:120096@135931"
 SIZE = 300_000
 
 CHILD = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 from lora_resolver import LoraResolverError, Resolver, ResolverConfig
 settings = json.loads(sys.argv[1])
@@ -47,6 +48,8 @@ config = ResolverConfig(**settings)
 phases = []
 def watch(progress):
     phases.append([progress.phase, progress.done, progress.total])
+    if progress.phase == "wait":
+        Path(sys.argv[3], str(os.getpid())).touch()
 try:
     lora = Resolver(config).resolve_all([sys.argv[2]], on_progress=watch)[0]
     print(json.dumps({"path": str(lora.path), "downloaded": lora.downloaded, "sha256": lora.sha256, "phases": phases}))
@@ -66,17 +69,23 @@ class Children:
         }
         settings["search_dirs"] = [str(folder) for folder in config.search_dirs]
         self._settings = json.dumps(settings)
+        self._marks = config.download_dir.with_name("waiting")
+        self._marks.mkdir()
         self._started: list[subprocess.Popen[str]] = []
 
     def start(self, identifier: str = INK, *, before: str = "") -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", before + CHILD, self._settings, identifier]
+        command = [sys.executable, "-c", before + CHILD, self._settings, identifier, str(self._marks)]
         child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._started.append(child)
         return child
 
+    def waiting(self) -> int:
+        """How many of them have waited for another's download so far."""
+        return len(list(self._marks.iterdir()))
+
     @staticmethod
     def result(child: subprocess.Popen[str]) -> dict[str, Any]:
-        out, error = child.communicate(timeout=60)
+        out, error = child.communicate(timeout=240)
         assert error == ""
         answer: dict[str, Any] = json.loads(out)
         return answer
@@ -90,7 +99,7 @@ class Children:
 
 @pytest.fixture
 def children(config: ResolverConfig) -> Iterator[Children]:
-    started = Children(config.with_changes(read_timeout=20.0))
+    started = Children(config.with_changes(read_timeout=240.0))
     yield started
     started.end()
 
@@ -115,7 +124,7 @@ class Tap:
             if count < end - start:
                 exchange.handler.wfile.flush()
                 self.dry.set()
-                server.free.wait(60)
+                server.free.wait(240)
                 exchange.handler.close_connection = True
 
         exchange.send_range = send_range  # type: ignore[method-assign]
@@ -132,6 +141,19 @@ def asked_for(civitai: FaultyCivitai, since: int) -> int:
     return total
 
 
+def until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not is_so():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.02)
+
+
+def until_most_is_recorded(config: ResolverConfig) -> None:
+    """Waits for the record of the received bytes, which is written twice a second."""
+    target = config.download_dir / "air" / "civitai" / "120096@135931" / "ink.safetensors"
+    until(lambda: (read_progress(target) or (0, 0))[0] >= 200_000)
+
+
 @pytest.mark.parametrize("count", [0, 1, 7, 39_999, 40_000, 123_456, 250_001, SIZE])
 def test_a_process_that_is_killed_at_any_byte_leaves_nothing_wrong(
     config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry, children: Children, count: int
@@ -139,8 +161,11 @@ def test_a_process_that_is_killed_at_any_byte_leaves_nothing_wrong(
     tap = Tap(count)
     civitai.faults["deliver"] = tap
     child = children.start()
-    assert tap.dry.wait(30)
-    time.sleep(0.7 if count > 200_000 else 0.05)  # the record of the received bytes is written twice a second
+    assert tap.dry.wait(120)
+    if count > 200_000:
+        until_most_is_recorded(config)
+    else:
+        time.sleep(0.05)
     child.kill()
     child.wait()
     target = config.download_dir / "air" / "civitai" / "120096@135931" / "ink.safetensors"
@@ -186,7 +211,11 @@ def test_the_file_is_never_there_before_it_is_whole(
 def test_one_download_for_several_processes_and_those_that_wait_see_it_grow(
     civitai: FaultyCivitai, ink: CatalogueEntry, children: Children
 ) -> None:
-    civitai.faults["deliver"] = fault.slowly(40_000)
+    def slowly_once_the_others_wait(server: FaultyCivitai, exchange: Exchange) -> bool:
+        until(lambda: children.waiting() == 2)
+        return fault.slowly(15_000)(server, exchange)
+
+    civitai.faults["deliver"] = slowly_once_the_others_wait
     started = [children.start() for _ in range(3)]
     results = [Children.result(child) for child in started]
     assert {result["sha256"] for result in results} == {ink.sha256}
@@ -221,9 +250,9 @@ def test_who_waits_takes_over_from_one_that_is_killed(
     tap = Tap(150_000)
     civitai.faults["deliver"] = tap
     first = children.start()
-    assert tap.dry.wait(30)
+    assert tap.dry.wait(120)
     second = children.start()
-    time.sleep(1.0)
+    until(lambda: children.waiting() == 1)
     civitai.faults.clear()
     os.kill(first.pid, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
     result = Children.result(second)
@@ -241,7 +270,7 @@ def test_several_ranges_at_once_and_one_where_the_user_says_so(
             with lock:
                 at_once[0] += 1
                 most[0] = max(most[0], at_once[0])
-            time.sleep(0.1)
+            time.sleep(0.5)
             file.seek(start)
             with lock:
                 at_once[0] -= 1
@@ -281,8 +310,8 @@ def test_a_file_that_changed_between_two_runs_is_fetched_anew(
     tap = Tap(250_000)
     civitai.faults["deliver"] = tap
     child = children.start()
-    assert tap.dry.wait(30)
-    time.sleep(0.7)
+    assert tap.dry.wait(120)
+    until_most_is_recorded(config)
     child.kill()
     child.wait()
     civitai.faults.clear()
@@ -300,8 +329,8 @@ def test_a_part_that_was_damaged_meanwhile_is_found_out(
     tap = Tap(250_000)
     civitai.faults["deliver"] = tap
     child = children.start()
-    assert tap.dry.wait(30)
-    time.sleep(0.7)
+    assert tap.dry.wait(120)
+    until_most_is_recorded(config)
     child.kill()
     child.wait()
     civitai.faults.clear()
@@ -364,7 +393,7 @@ def test_a_disk_that_fills_up_meanwhile(
     civitai.faults["deliver"] = tap
 
     def fill() -> None:
-        assert tap.dry.wait(30)
+        assert tap.dry.wait(120)
         with (small_disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
             while filler.write(bytes(1024)):
                 pass
@@ -374,7 +403,7 @@ def test_a_disk_that_fills_up_meanwhile(
     filling = threading.Thread(target=fill)
     filling.start()
     with pytest.raises(StorageFailed) as caught:
-        Resolver(full.with_changes(read_timeout=20.0)).resolve(INK)
+        Resolver(full.with_changes(read_timeout=120.0)).resolve(INK)
     filling.join()
     assert caught.value.code == "diskFull"
     assert not list(small_disk.rglob("*.safetensors"))
@@ -469,7 +498,7 @@ def test_whatever_a_service_calls_a_file(
 def test_a_download_that_is_cancelled_again_and_again_gets_there(
     config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry
 ) -> None:
-    civitai.faults["deliver"] = fault.slowly(150_000)
+    civitai.faults["deliver"] = fault.slowly(30_000)
 
     def cancel(progress: Progress) -> None:
         if progress.phase == "download" and progress.done >= marks[-1] + 60_000:

@@ -106,6 +106,7 @@ def _truncated_gzip(server: FaultyCivitai, exchange: Exchange) -> bool:
 
 
 ONE_PIECE = {"min_piece_bytes": 10_000_000}
+SOON = {"read_timeout": 0.4}
 THIRD = 100_000
 
 CASES = [
@@ -216,10 +217,17 @@ CASES = [
     Case("metadata log-in page", "version", LOGIN_PAGE, "badAnswer", "instead of JSON"),
     Case("metadata 401", "version", fault.status(401), "tokenRejected"),
     Case("metadata 403", "version", fault.status(403), "accessDenied"),
-    Case("metadata silent", "version", fault.silent, "timedOut", "didn't respond in time"),
-    Case("silent", "deliver", fault.silent, "timedOut", "didn't respond in time", {"tries": 2}),
-    Case("stall once", "deliver", fault.times(1, fault.stalls_after(20_000))),
-    Case("slow loris", "deliver", fault.drips, "tooSlow", "bytes per second", {"tries": 2}),
+    Case("metadata silent", "version", fault.silent, "timedOut", "didn't respond in time", SOON),
+    Case("silent", "deliver", fault.silent, "timedOut", "didn't respond in time", {"tries": 2, **SOON}),
+    Case("stall once", "deliver", fault.times(1, fault.stalls_after(20_000)), settings={"read_timeout": 2.0}),
+    Case(
+        "slow loris",
+        "deliver",
+        fault.drips,
+        "tooSlow",
+        "bytes per second",
+        {"tries": 2, "read_timeout": 3.0},  # it must never be silent for so long
+    ),
     Case("reset after each third", "deliver", fault.breaks_off_after(THIRD), settings=ONE_PIECE),
     Case("reset in every range", "deliver", fault.times(4, fault.breaks_off_after(30_000))),
     Case(
@@ -317,6 +325,7 @@ def test_fault(case: Case, config: ResolverConfig, civitai: FaultyCivitai, ink: 
         assert left.pop("own.safetensors") == own.read_bytes()
         assert all(".air-part" in name for name in left), sorted(left)
         civitai.faults.clear()
+        config = config.with_changes(read_timeout=30.0)
     lora = Resolver(config).resolve(INK)
     assert lora.path.read_bytes() == ink.file.read_bytes()
     assert not [name for name in everything_in(config.download_dir) if ".air-part" in name]

@@ -26,7 +26,7 @@ def _flush_often(monkeypatch: pytest.MonkeyPatch, civitai: FaultyCivitai) -> Non
     """Flushes several times before the last byte, as with a file of a gigabyte."""
     monkeypatch.setattr(flush, "_AT_LEAST", 1)
     monkeypatch.setattr(flush, "_LOOK_EVERY", 0.01)
-    civitai.faults["deliver"] = fault.slowly(200_000)
+    civitai.faults["deliver"] = fault.slowly(40_000)
 
 
 def test_a_large_file_is_flushed_while_it_arrives(

@@ -444,7 +444,7 @@ def test_two_processes_share_it(config: ResolverConfig, own: Path) -> None:
     command = [sys.executable, "-c", SCANNER, str(config.download_dir), str(own), str(config.state)]
     scanners = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
     for scanner in scanners:
-        out, error = scanner.communicate(timeout=60)
+        out, error = scanner.communicate(timeout=240)
         assert (out.split(), error) == ([b"201"] * 3, b"")
     with opened_files(own) as opened:
         assert len(Resolver(config).library()) == 201

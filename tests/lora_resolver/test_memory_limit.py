@@ -111,7 +111,7 @@ def test_half_a_gigabyte_is_enough(name: str, bombs: Bombs, tmp_path: Path) -> N
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

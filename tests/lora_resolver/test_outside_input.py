@@ -110,7 +110,7 @@ def in_time(work: Callable[[], object]) -> object:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(20)
+    thread.join(120)
     assert outcome, "it hangs"
     return outcome[0]
 

@@ -123,7 +123,6 @@ def world(civitai: FaultyCivitai, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             civitai_token=CIVITAI_TOKEN,
             hf_token=HF_TOKEN,
             tries=2,
-            read_timeout=0.2,
         )
         yield World(civitai, hub, elsewhere, config, folder)
 
@@ -312,7 +311,8 @@ def test_nothing_gives_a_secret_away(
 ) -> None:
     if spoil is not None:
         spoil(world)
-    resolver, shown, codes = Resolver(world.config), [repr(world.config)], set()
+    config = world.config.with_changes(read_timeout=0.2) if code == "timedOut" else world.config
+    resolver, shown, codes = Resolver(config), [repr(config)], set()
     tasks: list[Callable[[], Any]] = [
         lambda: resolver.peek(identifier),
         lambda: resolver.resolve_all([identifier], places=["lora[1].model"], on_progress=reports.append),

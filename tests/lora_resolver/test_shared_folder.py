@@ -84,7 +84,7 @@ def machines(tmp_path: Path, civitai: FaultyCivitai) -> Machines:
 
 
 def result(machine: subprocess.Popen[str]) -> dict[str, Any]:
-    out, err = machine.communicate(timeout=120)
+    out, err = machine.communicate(timeout=240)
     assert machine.returncode == 0, out + err
     (report,) = json.loads(out)
     return dict(report)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,7 +64,7 @@ class Workers:
 
     def result(self, worker: subprocess.Popen[str]) -> dict[str, Any]:
         """Returns its report, and stores its error output in `printed`. Neither contains a secret."""
-        out, err = worker.communicate(timeout=120)
+        out, err = worker.communicate(timeout=240)
         assert SECRET not in out + err
         assert TOKEN not in out + err
         self.printed = err
@@ -198,7 +198,7 @@ def test_a_worker_killed_while_it_fills_the_store_leaves_nothing_half(
     stuck: list[subprocess.Popen[str]] = []
     with Wire(workers.s3.port, lambda: stuck[0].kill(), up=100_000) as wire:
         stuck.append(workers.start("first", port=wire.port))
-        stuck[0].communicate(timeout=120)
+        stuck[0].communicate(timeout=240)
         assert wire.was_cut.is_set()
     assert not [key for key in workers.s3.objects() if "/names/" in key]
     second = workers.run("second")
@@ -216,11 +216,15 @@ def test_workers_that_start_at_once_agree(workers: Workers, ink: CatalogueEntry)
 
 
 def test_cancelling_while_the_store_is_silent_takes_no_longer(workers: Workers) -> None:
-    os.kill(workers.s3.process.pid, signal.SIGSTOP)
-    worker = workers.start("first")
-    time.sleep(4)
-    worker.send_signal(signal.SIGINT)
-    worker.communicate(timeout=30)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(120)
+        worker = workers.start("first", port=silent.getsockname()[1])
+        asking, _ = silent.accept()
+        with asking:
+            asking.settimeout(120)
+            assert asking.recv(1), "the worker asks, and nobody answers"
+            worker.send_signal(signal.SIGINT)
+            worker.communicate(timeout=120)
     assert worker.returncode == 130
 
 

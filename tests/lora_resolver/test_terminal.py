@@ -62,7 +62,7 @@ def at_a_terminal(environment: dict[str, str], *arguments: str) -> str:
 
 @posix
 def test_bars_on_a_terminal(environment: dict[str, str], civitai: FaultyCivitai) -> None:
-    civitai.faults["deliver"] = slowly(500_000)
+    civitai.faults["deliver"] = slowly(100_000)
     shown = at_a_terminal(environment, "prefetch", INK)
     assert "ink.safetensors: " in shown
     assert "100%" in shown
@@ -75,7 +75,7 @@ def test_bars_on_a_terminal(environment: dict[str, str], civitai: FaultyCivitai)
 def test_ctrl_c_keeps_what_can_be_resumed(
     environment: dict[str, str], civitai: FaultyCivitai, tmp_path: Path
 ) -> None:
-    civitai.faults["deliver"] = slowly(100_000)
+    civitai.faults["deliver"] = slowly(20_000)
     command = [sys.executable, "-m", "lora_resolver", "prefetch", INK]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE) as process:
         folder = tmp_path / "loras" / "air" / "civitai" / "120096@135931"
@@ -83,7 +83,7 @@ def test_ctrl_c_keeps_what_can_be_resumed(
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=20)
+        _, stderr = process.communicate(timeout=120)
     assert (process.returncode, stderr) == (130, b"")
     assert {path.suffix for path in folder.iterdir()} <= {".air-part", ".json"}
     del civitai.faults["deliver"]

@@ -367,7 +367,7 @@ def test_output_that_nobody_reads_is_no_crash() -> None:
 def test_pruning_all_the_while_a_download_runs(
     command: Command, civitai: FaultyCivitai, config: ResolverConfig, ink: CatalogueEntry
 ) -> None:
-    civitai.faults["deliver"] = slowly(150_000)
+    civitai.faults["deliver"] = slowly(30_000)
     rounds = 0
 
     def prune(_: Progress) -> None:

@@ -153,7 +153,7 @@ def test_cutting_a_file_short_does_not_end_the_process(files: tuple[Path, Path])
         cwd=ROOT,
         check=False,
         capture_output=True,
-        timeout=120,
+        timeout=280,
     )
     assert done.returncode == 0, done.stderr.decode()[-500:]
 

@@ -50,7 +50,7 @@ def serving(listening: socket.socket) -> Iterator[int]:
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert up.wait(30)
+    assert up.wait(120)
     try:
         yield listening.getsockname()[1]
     finally:
@@ -70,7 +70,7 @@ def port() -> Iterator[int]:
 
 
 def ask(port: int, headers: Mapping[str, str], address: str = "127.0.0.1") -> tuple[int, Any]:
-    connection = http.client.HTTPConnection(address, port, timeout=30)
+    connection = http.client.HTTPConnection(address, port, timeout=120)
     try:
         connection.putrequest("POST", "/change", skip_host="Host" in headers)
         for name, value in headers.items():
@@ -174,7 +174,7 @@ def test_an_origin_that_is_none_is_a_foreign_one(port: int, origin: str, host: s
 
 
 def test_a_text_that_utf_8_cannot_have_still_is_json(port: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request("GET", "/odd")
     answer = connection.getresponse()
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json; charset=utf-8")
@@ -184,7 +184,7 @@ def test_a_text_that_utf_8_cannot_have_still_is_json(port: int) -> None:
 
 def raw(port: int, request: str) -> int:
     """Sends a request that no client library would write. Returns the response's status."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
         connection.sendall(request.encode())
         return int(connection.recv(1000).split()[1])
 

@@ -36,7 +36,7 @@ def slow_walk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     walk = Resolver.library_stamp
 
     def slowly(resolver: Resolver) -> str | None:
-        assert goes_on.wait(20)
+        assert goes_on.wait(120)
         return walk(resolver)
 
     monkeypatch.setattr(Resolver, "library_stamp", slowly)

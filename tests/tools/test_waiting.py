@@ -16,7 +16,7 @@ STEP = """
 import time
 from tools.waiting import Waiting
 with Waiting("  fetching") as waiting:
-    time.sleep(1.2)
+    time.sleep(3)
     waiting.say("half of it")
 print("done")
 """

@@ -41,7 +41,7 @@ def test_the_page_s_own_tests_pass(file: Path) -> None:
         env={**environment, "NO_COLOR": "1"},
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=280,
         check=False,
     )
     if done.returncode != 0:

@@ -16,7 +16,7 @@ async def main() -> None:
         if asked["transport"] == "rest"
         else {"transport": "websocket", "ws_base_url": asked["url"].replace("http", "ws", 1)}
     )
-    async with Runware(api_key="no-key-is-needed-on-this-computer", **places) as client:
+    async with Runware(api_key="no-key-is-needed-on-this-computer", auth_timeout=240_000, **places) as client:
 
         async def one(number: int) -> list[dict[str, object]]:
             task = {
