@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tools.civitai_server import Exchange
 
-HOLD_SECONDS = 20
+HOLD_SECONDS = 120
 """The longest time that a download is held, so that a forgotten one doesn't block the server."""
 
 

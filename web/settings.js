@@ -184,7 +184,7 @@ export function settingsPage(server, changed, shown = () => {}) {
   }));
 }
 
-const LOOKS = 40;
+const LOOKS = 200;
 const LOOK_MS = 75;
 
 /** Opens one of our settings. ComfyUI's dialog has no API for a single setting, so this clicks in its list. */

@@ -15,6 +15,32 @@ if TYPE_CHECKING:
 
 OURS = "/extensions/air-lora/"
 
+# In the page: ends when ten frames in a row have shown the canvas, nodes, and rows in the same places.
+STILL = """async () => {
+  const places = () => JSON.stringify([
+    [...app.canvas.ds.offset, app.canvas.ds.scale],
+    app.graph.nodes.map((node) => [...node.pos, ...node.size]),
+    [...document.querySelectorAll(".air-lora")].map((each) => each.getBoundingClientRect()),
+  ]);
+  const end = performance.now() + 20_000;
+  let [before, same] = ["", 0];
+  while (same < 10 && performance.now() < end) {
+    await new Promise(requestAnimationFrame);
+    const now = places();
+    [before, same] = [now, now === before ? same + 1 : 0];
+  }
+}"""
+# In the page: notes when ComfyUI has gone to another step, because it loads that step's graph asynchronously.
+WATCH_STEP = """() => {
+  const tracker = app.extensionManager.workflow.activeWorkflow.changeTracker;
+  window.isStepLoaded = false;
+  tracker.updateState = async (...queues) => {
+    delete tracker.updateState;
+    await tracker.updateState(...queues);
+    window.isStepLoaded = true;
+  };
+}"""
+
 
 class ComfyPage:
     """One page in one browser. `errors` contains the console errors from our files since `start_over`."""
@@ -58,7 +84,25 @@ class ComfyPage:
             "app.canvas.setDirty(true, true) }",
             zoom,
         )
-        self.page.wait_for_timeout(150)
+        self.wait_until_still()
+
+    def wait_until_still(self) -> None:
+        """Waits until the page has drawn what changed. Counts frames, which a busy machine makes slowly."""
+        self.page.evaluate(STILL)
+
+    def undo(self) -> None:
+        """Presses Control+Z, and waits until the graph of the step before is loaded."""
+        self._go_to_step("Control+z")
+
+    def redo(self) -> None:
+        """Presses Control+Y, and waits until the graph of the step after is loaded."""
+        self._go_to_step("Control+y")
+
+    def _go_to_step(self, key: str) -> None:
+        self.page.evaluate(WATCH_STEP)
+        self.page.keyboard.press(key)
+        self.page.wait_for_function("() => window.isStepLoaded")
+        self.wait_until_still()
 
     @property
     def rows(self) -> Locator:

@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
@@ -17,7 +17,7 @@ from tests.browser.comfy_page import workflow_with
 from tests.browser.many_states import LOCAL, LOCAL_FOREIGN, LONG
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Route
+    from playwright.sync_api import Locator, Request, Route
 
     from tests.browser.comfy_page import ComfyPage
     from tests.browser.many_states import BrowserStage
@@ -175,10 +175,10 @@ def test_what_the_array_has_is_marked_and_not_added_twice(empty: ComfyPage) -> N
 
 
 def test_a_search_can_be_for_everything_and_in_another_order(empty: ComfyPage) -> None:
-    asked: list[dict[str, Any]] = []
-    empty.page.on(
-        "request", lambda request: "/air_lora/search" in request.url and asked.append(request.post_data_json)
-    )
+    def is_for_all_the_newest_first(request: Request) -> bool:
+        asked = request.post_data_json if "/air_lora/search" in request.url else {}
+        return asked.get("sort") == "newest" and "checkpoint" not in asked
+
     empty.page.get_by_test_id("add").click()
     expect(found(empty, "civitai").filter(has_text="by demo").first).to_be_visible()
     expect(found(empty, "local").filter(has_text="photo-real")).to_have_count(0)
@@ -186,9 +186,9 @@ def test_a_search_can_be_for_everything_and_in_another_order(empty: ComfyPage) -
     expect(found(empty, "local").filter(has_text="photo-real")).to_contain_text("sdxl/")
     expect(empty.page.get_by_test_id("found").filter(has_text="Watercolour for SDXL")).to_have_count(1)
     empty.screenshot("search-everything")
-    empty.page.get_by_test_id("add-sort").select_option("newest")
+    with empty.page.expect_request(is_for_all_the_newest_first):
+        empty.page.get_by_test_id("add-sort").select_option("newest")
     expect(found(empty, "civitai").first).to_be_visible()
-    assert ("newest", False) in {(each.get("sort"), "checkpoint" in each) for each in asked}
     empty.page.keyboard.press("Escape")
 
 

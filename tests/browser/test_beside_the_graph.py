@@ -122,4 +122,5 @@ def test_app_mode_shows_rows_that_can_be_used(comfy: ComfyPage) -> None:
     comfy.page.wait_for_timeout(1200)
     expect(comfy.weight(3)).to_have_value("0.90")
     expect(comfy.row(3)).to_be_in_viewport()
+    comfy.wait_until_still()
     assert min(_widths(comfy)) > 400

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from tests.browser.test_toasts import close_what_failed
 from tools.stage import WORKFLOW
 
 if TYPE_CHECKING:
@@ -107,8 +108,7 @@ def test_a_style_of_another_architecture_is_red_and_then_an_error(comfy: ComfyPa
     )
     expect(comfy.row(FOREIGN).get_by_test_id("row-progress")).to_be_hidden()
     comfy.screenshot("first-error")
-    comfy.page.evaluate("() => app.extensionManager.toast.removeAll?.()")
-    comfy.page.keyboard.press("Escape")
+    close_what_failed(comfy)
 
 
 def load_showcase(comfy: ComfyPage) -> None:

@@ -53,6 +53,7 @@ def test_no_node_of_an_example_lies_on_another(comfy: ComfyPage) -> None:
     for file in sorted(EXAMPLES.glob("*.json")):
         comfy.page.evaluate("(workflow) => app.loadGraphData(workflow)", read(file.name))
         comfy.page.wait_for_timeout(700)  # until the rows have their size
+        comfy.wait_until_still()
         assert comfy.page.evaluate(OVERLAPS) == [], file.name
 
 
@@ -71,6 +72,7 @@ def test_an_example_opens_where_its_rows_can_be_read(comfy: ComfyPage) -> None:
     for file in sorted(EXAMPLES.glob("*.json")):
         comfy.page.evaluate("(workflow) => app.loadGraphData(workflow)", read(file.name))
         comfy.page.wait_for_timeout(300)
+        comfy.wait_until_still()
         assert comfy.page.evaluate(SEEN) >= 0.8, file.name
 
 

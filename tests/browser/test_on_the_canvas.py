@@ -78,6 +78,10 @@ def test_a_lost_connection_ends_the_rows_progress(comfy: ComfyPage, stage: Brows
             f"() => {{ app.api.dispatchCustomEvent('reconnecting'); return {bar}.hidden; }}"
         )
         comfy.page.evaluate("() => app.api.interrupt()")
+        # Otherwise the download, which goes on after this block, could end before the run does.
+        comfy.page.wait_for_function(
+            "async () => (await (await fetch('/queue')).json()).queue_running.length === 0"
+        )
     is_as_before_the_run(comfy)
 
 
@@ -156,6 +160,7 @@ def make_as_small_as_can_be(comfy: ComfyPage) -> bool:
     least = comfy.page.evaluate(f"() => {{ {NODE}.setSize({NODE}.computeSize()); return [...{NODE}.size]; }}")
     comfy.page.evaluate("() => app.canvas.setDirty(true, true)")
     comfy.page.wait_for_timeout(500)
+    comfy.wait_until_still()
     if (
         size_of(comfy)[0] < least[0] + 50
         and comfy.page.get_by_test_id("widget").bounding_box()["width"] < 400
@@ -191,11 +196,13 @@ def test_rows_that_go_let_the_node_shrink(comfy: ComfyPage) -> None:
     comfy.paste("\n".join(f"civitai:{number}@{number}" for number in range(1, 7)))
     expect(comfy.rows).to_have_count(6)
     comfy.page.wait_for_timeout(500)
+    comfy.wait_until_still()
     assert not follows or size_of(comfy)[1] > low + 150
     for _ in range(6):
         comfy.choose(0, "Remove")
     expect(comfy.rows).to_have_count(0)
     comfy.page.wait_for_timeout(500)
+    comfy.wait_until_still()
     assert not follows or size_of(comfy)[1] == pytest.approx(low, abs=8)
 
 

@@ -70,15 +70,15 @@ def test_undo_and_redo_go_through_every_edit(comfy: ComfyPage) -> None:
     edited = [{**FIRST, "enabled": False}, {**FIRST, "enabled": False}, {**SECOND, "weight": 0.9}]
     assert comfy.array == edited
 
-    press(comfy, "Control+z")
+    comfy.undo()
     expect_shown(comfy, "0.50", "0.50", "0.25")
-    press(comfy, "Control+z")
+    comfy.undo()
     expect_shown(comfy, "0.50", "0.25")
-    press(comfy, "Control+z")
+    comfy.undo()
     expect(comfy.row(0).get_by_test_id("row-toggle")).to_be_checked()
     assert comfy.array == comfy.exported == BOTH
     for _ in range(3):
-        press(comfy, "Control+y")
+        comfy.redo()
     expect_shown(comfy, "0.50", "0.50", "0.90")
     assert comfy.array == comfy.exported == edited
 
@@ -116,7 +116,11 @@ def test_a_reload_of_the_page_brings_the_rows_back(comfy: ComfyPage) -> None:
         comfy.weight(0).click()
         comfy.page.keyboard.type("0.65")
         press(comfy, "Enter")
-        comfy.page.wait_for_timeout(1500)
+        # ComfyUI stores the workflow a moment after the change.
+        comfy.page.wait_for_function(
+            r"""() => [localStorage, sessionStorage].flatMap((each) => Object.values(each))
+              .some((text) => /weight\\*": 0\.65/.test(text))"""
+        )
         comfy.open()
         expect(comfy.rows).to_have_count(2)
         expect(comfy.weight(0)).to_have_value("0.65")
@@ -188,7 +192,7 @@ def test_rows_over_a_wire_show_what_ran_last_and_cannot_be_changed(comfy: ComfyP
         "(tracker.captureCanvasState ?? tracker.checkState).call(tracker) }"
     )
     comfy.row(0).get_by_test_id("row-menu").focus()
-    press(comfy, "Control+z")
+    comfy.undo()
     assert (
         comfy.page.evaluate(f"() => {APPLY}.widgets.find((each) => each.name === 'on_mismatch').value")
         == "error"
@@ -230,7 +234,7 @@ def test_a_subgraph_shows_the_rows_of_the_node_inside(comfy: ComfyPage) -> None:
     assert comfy.exported == [{**FIRST, "weight": 0.6}, SECOND]
     seen.get_by_test_id("row-toggle").first.click()
     expect(seen.get_by_test_id("row-toggle").first).not_to_be_checked()
-    press(comfy, "Control+z")
+    comfy.undo()
     expect(seen.get_by_test_id("row-toggle").first).to_be_checked()
     expect_shown(comfy, "0.60", "0.25")
     assert comfy.exported == [{**FIRST, "weight": 0.6}, SECOND]

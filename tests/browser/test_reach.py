@@ -162,6 +162,7 @@ def test_every_text_can_be_read_in_every_palette(comfy: ComfyPage, palette: str,
     comfy.page.evaluate(set_palette, palette)
     try:
         comfy.page.wait_for_timeout(400)
+        comfy.wait_until_still()
         comfy.screenshot(f"palette-{palette}")
         ratios = contrast(comfy)
         assert len(ratios) >= 10

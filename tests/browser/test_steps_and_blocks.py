@@ -27,6 +27,12 @@ def dialog(comfy: ComfyPage, name: str) -> Locator:
     return comfy.page.get_by_test_id(f"dialog-{name}")
 
 
+def open_blocks(comfy: ComfyPage) -> None:
+    """Waits for the badge first: the dialog has bars only if the checkpoint is known when it opens."""
+    expect(comfy.row(0).get_by_test_id("row-badge")).to_have_attribute("data-fits", "yes")
+    comfy.choose(0, "Block weights…")
+
+
 def test_a_row_shows_in_one_glance_that_it_has_them(comfy: ComfyPage, stage: BrowserStage) -> None:
     comfy.load(
         [
@@ -114,7 +120,7 @@ def test_a_span_by_its_fields(comfy: ComfyPage, stage: BrowserStage) -> None:
 
 def test_blocks_by_preset_bars_and_text(comfy: ComfyPage, stage: BrowserStage) -> None:
     comfy.load([entry(stage)])
-    comfy.choose(0, "Block weights…")
+    open_blocks(comfy)
     box = dialog(comfy, "blocks")
     expect(box).to_be_visible()
     box.get_by_role("button", name="late", exact=True).click()
@@ -159,7 +165,7 @@ def test_what_analyze_measured_stands_behind_the_bars(comfy: ComfyPage, stage: B
         ".onExecuted({ air_lora: [{ strengths }] })",
         measured,
     )
-    comfy.choose(0, "Block weights…")
+    open_blocks(comfy)
     heights = comfy.page.locator(".air-lora-block-measured").evaluate_all(
         "(all) => all.map((each) => each.style.height)"
     )

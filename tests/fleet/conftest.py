@@ -64,7 +64,5 @@ def fleet(python_of_comfyui: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     arguments = ("--workers", "2", "--queue", str(QUEUE), "--hang-seconds", "60")
     with ShowcaseStage(tmp_path_factory.mktemp("fleet")) as stage:
         shutil.copy(ROOT / "tests" / "endpoint" / "slow_steps.py", stage.base / "custom_nodes")
-        with FleetProcess(
-            comfyui, stage.base, environment=stage.environment, arguments=arguments
-        ) as process:
+        with FleetProcess(comfyui, stage.base, environment=stage.environment, arguments=arguments) as process:
             yield Fleet(process, stage)  # type: ignore[arg-type] # as above

@@ -178,9 +178,7 @@ def test_the_commands_of_the_page(fleet: Fleet, tmp_path: Path) -> None:
 
 
 def test_a_full_queue_refuses_and_loses_nothing(fleet: Fleet) -> None:
-    tasks = [
-        fleet.task(deliveryMethod="async", lora=[], seed=100 + number) for number in range(3 * QUEUE)
-    ]
+    tasks = [fleet.task(deliveryMethod="async", lora=[], seed=100 + number) for number in range(3 * QUEUE)]
     (first,) = fleet.images(fleet.task(lora=[], width=64, height=64))
     with fleet.slow_steps(10):
         status, answer = fleet.post(tasks)

@@ -65,6 +65,7 @@ def _models_end_with_their_module() -> Iterator[None]:
     """Frees the models of each module. Otherwise, they add up to ten gigabytes, and other tests run beside these."""
     yield
     import comfy.model_management
+
     from tests.nodes import checkpoints
 
     checkpoints.load_once.cache_clear()

@@ -74,8 +74,9 @@ export function openAddPanel(host) {
   let current = null;
   let added = 0;
   let shownQuery = null;
-  /** ArrowDown, and a following Enter, pressed while the results of an older text were shown. @type {string[]} */
+  /** ArrowDown, and a following Enter, pressed before the text's first result was there. @type {string[]} */
   let keysAhead = [];
+  let isLooking = false;
 
   const addPasted = async () => {
     const reason = await host.addText(input.value);
@@ -93,14 +94,18 @@ export function openAddPanel(host) {
       ...(host.checkpoint && fitting.checked ? { checkpoint: host.checkpoint } : {}),
     };
     const { signal } = current;
+    isLooking = true;
     const shown = new Shown();
     const local = section(t("onThisDisk"), "local", host, asked, signal, chosen, shown, 0, look);
     const civitai = section(t("onCivitai"), "civitai", host, asked, signal, chosen, shown, pause);
     const isShown = Promise.race([local.loaded, wait(KEEP_MS)]).then(() => {
       if (!signal.aborted) show(asked.query, local.element, civitai.element);
     });
-    Promise.all([isShown, local.loaded]).then(() => {
-      if (!signal.aborted) goOn();
+    const foundLocally = Promise.all([isShown, local.loaded]).then(() => {
+      if (!signal.aborted) goOn(false);
+    });
+    Promise.all([foundLocally, civitai.loaded]).then(() => {
+      if (!signal.aborted) goOn(true);
     });
   };
   /** Shows the results. If one of them has the focus, it keeps it. */
@@ -114,10 +119,12 @@ export function openAddPanel(host) {
     (buttons.find((each) => each.title === at) ?? buttons[0] ?? input).focus();
   };
   const isCurrent = () => shownQuery === input.value.trim();
-  /** Handles the keys that were pressed before the results arrived. */
-  const goOn = () => {
+  /** Handles the keys that were pressed before the first result arrived. */
+  const goOn = (isAll) => {
     const first = found.querySelector("button");
-    if (keysAhead.length && first) {
+    if (!isLooking || (!first && !isAll)) return;
+    isLooking = false;
+    if (keysAhead.length && first && document.activeElement === input) {
       first.focus();
       if (keysAhead.includes("Enter")) first.click();
     }
@@ -158,8 +165,9 @@ export function openAddPanel(host) {
       else look();
     } else if (event.key === "ArrowDown" && !input.value.includes("\n")) {
       event.preventDefault();
-      if (isCurrent() || looksPasted(input.value)) found.querySelector("button")?.focus();
-      else keysAhead = ["ArrowDown"];
+      const first = isCurrent() || looksPasted(input.value) ? found.querySelector("button") : null;
+      if (first) first.focus();
+      else if (isLooking || !isCurrent()) keysAhead = ["ArrowDown"];
     } else keysAhead = [];
   });
   found.addEventListener("keydown", (event) => {
