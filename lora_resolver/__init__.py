@@ -89,7 +89,7 @@ if TYPE_CHECKING:
         task_uuid,
         tasks_of,
     )
-    from .workflows.named_for_sites import is_for_sites, with_loaders_for_sites
+    from .workflows.named_for_sites import is_for_sites, strongest_rows, with_loaders_for_sites
     from .workflows.named_loras import NamedLora, NamedLoras, loras_in
     from .workflows.other_loaders import loaders_of_others
     from .workflows.pasted import DEFAULT_WEIGHT, Pasted, PastedLora, read_dropped, read_pasted
@@ -218,6 +218,7 @@ __all__ = [
     "state_of",
     "status_of",
     "storage_error",
+    "strongest_rows",
     "tags_as_array",
     "task_uuid",
     "tasks_of",
@@ -320,7 +321,7 @@ _NAMES = {
         "save_settings",
         "with_settings",
     ),
-    ".workflows.named_for_sites": ("is_for_sites", "with_loaders_for_sites"),
+    ".workflows.named_for_sites": ("is_for_sites", "strongest_rows", "with_loaders_for_sites"),
     ".workflows.named_loras": ("NamedLora", "NamedLoras", "loras_in"),
     ".workflows.other_loaders": ("loaders_of_others",),
     ".workflows.prompt_tags": ("tags_as_array",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..lora_resolver import format_lora_array
-from .array.inputs import TakesArray, lora_input, read_array, refusal
+from .array.inputs import TakesArray, lora_input, read_array
 from .array.picking import HOW, pick
 from .server.failures import tells_programs
 
@@ -68,24 +68,6 @@ class AirLoraPick(TakesArray):
             ],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(
-        cls,
-        lora: str | None,
-        seed: int | None = None,
-        count: int | None = None,
-        how: str | None = None,
-        weights: str | None = "",
-    ) -> bool | str:
-        """Rejects invalid values when the prompt is queued. The value of a connected input is still None then."""
-
-        def check() -> None:
-            entries = read_array(lora) if lora is not None else None
-            if entries is not None and None not in (seed, count, how, weights):
-                pick(entries, str(how), int(seed or 0), int(count or 0), str(weights))
-
-        return refusal(check)
 
     @classmethod
     @tells_programs

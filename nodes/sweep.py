@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from .array.inputs import lora_input, read_array, refusal
+from .array.inputs import TakesArray, lora_input, read_array
 from .array.sweep_axes import AXES
 from .array.sweep_grid import Axis, sweep_both
-from .array.weight_sweep import read_values
 from .server.failures import tells_programs
 from .server.settings import resolver_config
 from .server.sweep_progress import sweeps
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 NO_AXIS = "none"
 
 
-class AirLoraSweep(io.ComfyNode):
+class AirLoraSweep(TakesArray):
     """Returns lists: every node after this one runs once for each value."""
 
     @classmethod
@@ -102,30 +101,6 @@ class AirLoraSweep(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(
-        cls,
-        lora: str | None,
-        values: str | None = None,
-        entry: int | None = None,
-        axis: str | None = "weight",
-        axis_2: str | None = NO_AXIS,
-        entry_2: int | None = 1,
-        values_2: str | None = "",
-    ) -> bool | str:
-        """Rejects invalid values when the prompt is queued. The value of a connected input is still None then."""
-
-        def check() -> None:
-            entries = read_array(lora) if lora is not None else None
-            if axis == "weight" and values is not None:
-                read_values(values)
-            given = (entry, values, axis, axis_2, entry_2, values_2)
-            if entries is not None and None not in given:
-                across = Axis(str(axis), int(entry or 0), str(values))
-                sweep_both(entries, across, _second(str(axis_2), int(entry_2 or 0), str(values_2)))
-
-        return refusal(check)
 
     @classmethod
     @tells_programs

@@ -7,12 +7,13 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { withoutNodesForSites } from "./graph/for_sites.js";
 import { translateDefinitions, translateNode, translateSettings } from "./node_texts.js";
 import { RowsWidgets } from "./rows_widget.js";
 import { Knowledge, Server } from "./server.js";
 import { loadStrings } from "./strings.js";
 import { openSetting, readSettings, settingsPage } from "./settings.js";
-import { nodeAt, tellFailures } from "./toasts.js";
+import { nodeAt, tellFailures, tellRejections } from "./toasts.js";
 
 const NODES = new Set([
   "AirLoraAnalyze",
@@ -40,6 +41,14 @@ function settled() {
   (tracker?.captureCanvasState ?? tracker?.checkState)?.call(tracker);
 }
 
+/** Adds what has changed since to the last undo step, instead of making another step. */
+function amended() {
+  const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
+  const before = tracker?.undoQueue?.length;
+  settled();
+  if (before > 0 && tracker.undoQueue.length === before + 1) tracker.undoQueue.pop();
+}
+
 /** The prompt ID of the current run. */
 let running = null;
 /** Cancels the run that downloads, but not the next one. */
@@ -52,6 +61,7 @@ const rows = new RowsWidgets({
   settings,
   toast,
   settled,
+  amended,
   interrupt,
   openSetting: (id) => openSetting(app, id),
 });
@@ -60,6 +70,11 @@ const settingsOfPage = settingsPage(
   () => knowledge.forgetAll(),
   () => rows.renderAll(),
 );
+/** The rows of the node with this execution ID, or null. */
+function editorOf(id) {
+  const node = nodeAt(app.rootGraph ?? app.graph, id);
+  return node ? { setFailures: (failures) => rows.setFailures(node, failures) } : null;
+}
 /** The pack's texts in the page's language; empty for English. */
 let texts = {};
 
@@ -94,12 +109,23 @@ app.registerExtension({
     api.addEventListener("reconnected", () => knowledge.forgetAll()); // events were missed meanwhile
     api.addEventListener("execution_error", ({ detail }) => {
       if (!String(detail?.node_type ?? "").startsWith("AirLora")) return;
-      const node = nodeAt(app.rootGraph ?? app.graph, detail.node_id);
-      tellFailures(detail, node ? { setFailures: (failures) => rows.setFailures(node, failures) } : null, toast);
+      tellFailures(detail, editorOf(detail.node_id), toast);
     });
+    const { queuePrompt } = api;
+    api.queuePrompt = async (...args) => {
+      try {
+        return await queuePrompt.apply(api, args);
+      } catch (error) {
+        tellRejections(error?.response?.node_errors, editorOf, toast);
+        throw error;
+      }
+    };
   },
 
   async setup() {
+    const { loadApiJson } = app;
+    if (typeof loadApiJson === "function")
+      app.loadApiJson = (prompt, ...rest) => loadApiJson.call(app, withoutNodesForSites(prompt), ...rest);
     // The checkpoint behind MODEL can change without an event (another checkpoint is chosen, a link is moved), so it is
     // checked every second, but only while the page is visible.
     let last = "";

@@ -24,14 +24,15 @@ const LEAST_HEIGHT = 160;
 /** @typedef {{node: any, widget: any, editor: LoraEditor | null, graphId: any}} Place */
 
 export class RowsWidgets {
-  /** @param {{app: any, server: any, knowledge: any, settings: () => any, toast: (severity: string, summary: string, detail?: string) => void, settled: () => void, interrupt: () => void, openSetting: (id: string) => void}} parts */
-  constructor({ app, server, knowledge, settings, toast, settled, interrupt, openSetting }) {
+  /** @param {{app: any, server: any, knowledge: any, settings: () => any, toast: (severity: string, summary: string, detail?: string) => void, settled: () => void, amended: () => void, interrupt: () => void, openSetting: (id: string) => void}} parts */
+  constructor({ app, server, knowledge, settings, toast, settled, amended, interrupt, openSetting }) {
     this.app = app;
     this.server = server;
     this.knowledge = knowledge;
     this.settings = settings;
     this.toast = toast;
     this.settled = settled;
+    this.amended = amended;
     this.interrupt = interrupt;
     this.openSetting = openSetting;
     /** @type {Set<LoraEditor>} editors of nodes that are in a graph */
@@ -71,7 +72,7 @@ export class RowsWidgets {
       return onRemoved?.apply(node, args);
     };
     node.onExecuted = (output, ...args) => {
-      const ran = output?.air_lora?.[0];
+      const ran = output?.air_lora?.at(-1); // of a sweep, the last image's
       for (const [model, blocks] of Object.entries(ran?.strengths ?? {})) this.knowledge.strengths.set(model, blocks);
       if (typeof ran?.lora === "string")
         for (const each of this.#shownFor(node, name)) each.setRan(ran.lora, ran.report);
@@ -223,7 +224,7 @@ export class RowsWidgets {
 
   /** @param {(name: string) => any} source returns the node that the text belongs to: `node`, or one in its subgraph */
   #editorFor(node, name, source, /** @type {any} */ kept = null) {
-    const { app, server, knowledge, settings, settled, toast } = this;
+    const { app, server, knowledge, settings, settled, amended, toast } = this;
     /** @type {Place} */
     const place = { node, widget: null, editor: null, graphId: node.graph?.id };
     const nameOfInput = () => place.widget?.name ?? name;
@@ -240,6 +241,7 @@ export class RowsWidgets {
         return typeof said === "string" ? said : null;
       },
       settled,
+      amended,
       checkpoint: () => {
         const inner = node.graph ? source(nameOfInput()) : null;
         return inner?.graph ? checkpointAbove(inner, this.#root) : null;
@@ -270,7 +272,12 @@ export class RowsWidgets {
       },
       toast,
       isMeasured: () => isMeasured(place.editor?.element),
-      resized: () => requestAnimationFrame(() => fit(node)),
+      resized: (isEdit = false) =>
+        requestAnimationFrame(() => {
+          const height = node.size[1];
+          fit(node);
+          if (isEdit && node.graph && node.size[1] !== height) amended();
+        }),
       wheel: (event) => {
         if (!globalThis.LiteGraph?.vueNodesMode) app.canvas?.processMouseWheel?.(event);
       },
@@ -319,7 +326,7 @@ export class RowsWidgets {
   #ranOf(node) {
     if (!node?.graph) return null;
     const id = node.graph === this.#root ? String(node.id) : `${node.graph.id}:${node.id}`;
-    const text = this.app.nodeOutputs?.[id]?.air_lora?.[0]?.lora;
+    const text = this.app.nodeOutputs?.[id]?.air_lora?.at(-1)?.lora;
     return typeof text === "string" ? text : null;
   }
 

@@ -193,6 +193,7 @@ const ENGLISH = Object.freeze({
   sortNewest: "Newest",
   by: "by {creator}",
   inTheList: "in the list",
+  replaceByOne: "The text names {count} LoRAs. Paste only one to replace this LoRA.",
   pasteFailed: "Not added: {reason}",
   dropFailed: "{name}: {reason}",
   dropHere: "Drop to add",
@@ -222,6 +223,7 @@ const ENGLISH = Object.freeze({
   errorInRow: "LoRA {number} ({place})",
   errorInNamedRow: "LoRA {number} ({place}): {name}",
   errorInOther: "LoRA at {place}",
+  errorInInput: "Invalid input: {input}",
   errorsMore: "More LoRAs with errors: {count}",
 });
 

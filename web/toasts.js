@@ -13,8 +13,8 @@ const MOST_TEXT = 400;
 const NAME_BEFORE = /^"?(?:civitai|huggingface|runware|sha256):[^\s":]*"?(?: \([^()\n]{1,100}\))?:? (?=\S)/;
 
 /**
- * @returns {Array<{place: string, index: number | null, text: string}>} `index` of the row; null: the entry came from a
- *   link
+ * @returns {Array<{place: string, index: number | null, text: string, whole: string}>} `index` of the row; null: the
+ *   entry came from a link. `whole` is the text with the LoRA's name
  */
 export function rowErrors(message) {
   const found = [];
@@ -28,6 +28,7 @@ export function rowErrors(message) {
       place: match[1],
       index: isRow ? Number(match[3]) : null,
       text: plain(isRow ? match[4].replace(NAME_BEFORE, "") : match[4], MOST_TEXT),
+      whole: plain(match[4], MOST_TEXT),
     });
   }
   return found;
@@ -52,11 +53,34 @@ export function nodeAt(graph, id) {
 export function tellFailures(detail, editor, toast) {
   const errors = rowErrors(detail?.exception_message);
   const names = editor?.setFailures(errors) ?? [];
-  errors.slice(0, MOST_TOASTS).forEach(({ place, index, text }, number) => {
+  errors.slice(0, MOST_TOASTS).forEach(({ place, index, text, whole }, number) => {
     const name = names[number];
     const row = { number: (index ?? 0) + 1, place, name };
     const summary = index === null ? t("errorInOther", { place }) : t(name ? "errorInNamedRow" : "errorInRow", row);
-    toast("error", summary, text);
+    toast("error", summary, name ? text : whole);
   });
   if (errors.length > MOST_TOASTS) toast("error", t("errorsMore", { count: errors.length - MOST_TOASTS }), "");
+}
+
+/**
+ * Reports what ComfyUI rejected before the run. Its own message says only that an input is invalid.
+ * @param {Record<string, any> | undefined} nodeErrors `node_errors` of the answer to POST /prompt
+ * @param {(id: string) => any} editorOf the rows of a node, or null
+ * @param {(severity: string, summary: string, detail: string) => void} toast
+ */
+export function tellRejections(nodeErrors, editorOf, toast) {
+  for (const [id, { class_type: kind, errors = [] }] of Object.entries(nodeErrors ?? {})) {
+    if (!String(kind).startsWith("AirLora")) continue;
+    // ComfyUI repeats the message for every input that the check has read.
+    const said = new Map(
+      errors
+        .filter(({ type }) => type === "custom_validation_failed")
+        .map(({ details }) => /^(\w+) - ([^]*)$/.exec(String(details ?? "")))
+        .flatMap((match) => (match ? [[match[2], match[1]]] : [])),
+    );
+    for (const [text, input] of said) {
+      if (rowErrors(text).length) tellFailures({ exception_message: text }, editorOf(id), toast);
+      else toast("error", t("errorInInput", { input }), plain(text, MOST_TEXT));
+    }
+  }
 }

@@ -17,7 +17,7 @@ from ..identifiers import parse_identifier
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-__all__ = ["is_for_sites", "with_loaders_for_sites"]
+__all__ = ["is_for_sites", "strongest_rows", "with_loaders_for_sites"]
 
 TITLE = "AIR LoRA, for CivitAI"
 """Identifies such a node: the page keeps titles when it makes a graph from a prompt."""
@@ -46,7 +46,7 @@ def with_loaders_for_sites(
 
     `runs` contains the rows of a report for each participating node, `before` the nodes upstream of each node. A file's
     weight is the sum of its weights along a chain of nodes, as in the picture. A file is left out if it has no single
-    weight (two branches, two values of a sweep), or if its name is unknown (another pack's loader chose it).
+    weight (two branches), or if its name is unknown (another pack's loader chose it).
     """
     of_nodes = {node: _weights_of(rows) for node, rows in runs.items()}
     weights: dict[str, set[tuple[float, float]]] = {}
@@ -75,6 +75,21 @@ def with_loaders_for_sites(
             "_meta": {"title": TITLE},
         }
     return made
+
+
+def strongest_rows(runs: Iterable[Iterable[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
+    """The rows of each file from the run with its strongest weight, for a picture of several runs, such as a sheet."""
+    found: dict[str, tuple[float, list[Mapping[str, Any]]]] = {}
+    for rows in runs:
+        of_files: dict[str, list[Mapping[str, Any]]] = {}
+        for row in rows:
+            if row.get("sha256") and "weight" in row:
+                of_files.setdefault(str(row["sha256"]), []).append(row)
+        for digest, own in of_files.items():
+            weight = abs(sum(float(row["weight"]) for row in own))
+            if digest not in found or weight > found[digest][0]:
+                found[digest] = (weight, own)
+    return [row for _, own in found.values() for row in own]
 
 
 def _weights_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:

@@ -22,7 +22,10 @@ class TakesArray(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, lora: str | None) -> bool | str:
-        """Rejects an invalid array when the prompt is queued. A connected text is still None then."""
+        """Rejects an invalid array when the prompt is queued. A connected text is still None then.
+
+        Other inputs are checked when the node runs, because ComfyUI repeats the message for every input that this takes.
+        """
         return refusal(lambda: lora is None or read_array(lora))
 
     @classmethod

@@ -74,11 +74,10 @@ def font_for(text: str, size: int) -> Any:
 def drawable(text: str, otherwise: str = "") -> str:
     """The text, limited to letters that a font of this system has; `otherwise` if too few letters are left.
 
-    Accents are removed if Pillow's own font draws the text.
+    Pillow's own font has no accents. They are removed if no other font has the letter.
     """
     missing = next(
-        (letter for letter in text.translate(_ALIKE) if letter.isalpha() and not _plain_has_glyph(letter)),
-        None,
+        (letter for letter in text.translate(_ALIKE) if letter.isalpha() and not _has_glyph(letter)), None
     )
     if missing is not None and _other_font(20, missing) is not None:
         return " ".join(text.split())
@@ -86,11 +85,6 @@ def drawable(text: str, otherwise: str = "") -> str:
     kept = "".join(letter for letter in plain if letter.isspace() or _has_glyph(letter))
     wanted = sum(not unicodedata.combining(letter) for letter in plain)
     return " ".join(kept.split()) if 2 * len(kept) > wanted else otherwise
-
-
-@cache
-def _plain_has_glyph(letter: str) -> bool:
-    return any(_has_glyph(each) for each in unicodedata.normalize("NFKD", letter))
 
 
 @cache

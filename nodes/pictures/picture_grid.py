@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from .drawing import INK, drawable, font_for, sheet, wrapped
@@ -54,9 +55,9 @@ def _table_of(pictures: Sequence[Image.Image], labels: Sequence[str]) -> Image.I
     cell = several * width + (several - 1) * _GAP
     size = max(12, min(44, width // 14))
     beside = min(_widest(down, size), max(width // 2, 8 * size)) + 2 * _GAP
-    heads = [wrapped(drawable(head, "?"), size, cell, _LINES + 1) for head in across]
+    heads = [wrapped(head, size, cell, _LINES + 1) for head in _shown(across)]
     sides = [
-        wrapped(drawable(head, "?"), size, beside - 2 * _GAP, max(1, height // (size + 6))) for head in down
+        wrapped(head, size, beside - 2 * _GAP, max(1, height // (size + 6))) for head in _shown(down)
     ]
     above = max(map(len, heads)) * (size + 6) + 2 * _GAP
     image, draw = sheet(
@@ -108,8 +109,16 @@ def _fitting(picture: Image.Image, width: int, height: int) -> Image.Image:
     return picture.resize((max(1, int(picture.width * share)), max(1, int(picture.height * share))))
 
 
+def _shown(texts: Sequence[str]) -> list[str]:
+    """The texts as far as they can be drawn. Different texts of which the same is left get their number."""
+    kept = {text: drawable(text, "?") for text in texts}
+    count = Counter(kept.values())
+    numbers = {text: number for number, text in enumerate(kept, start=1)}
+    return [f"{numbers[text]}: {kept[text]}" if count[kept[text]] > 1 else kept[text] for text in texts]
+
+
 def _widest(texts: Sequence[str], size: int) -> int:
-    return max(_length(drawable(text, "?"), size) for text in texts) + 1
+    return max(_length(text, size) for text in _shown(texts)) + 1
 
 
 def _length(text: str, size: int) -> int:
@@ -133,7 +142,7 @@ def grid_of(pictures: Sequence[Image.Image], labels: Sequence[str], columns: int
     down = math.ceil(len(pictures) / across)
     width, height = max(each.width for each in pictures), max(each.height for each in pictures)
     size = max(11, min(40, width // 16))
-    texts = [wrapped(drawable(label, "?"), size, width, _LINES) for label in labels]
+    texts = [wrapped(label, size, width, _LINES) for label in _shown(labels)]
     above = max((len(text) for text in texts), default=0) * (size + 6) + (8 if labels else 0)
     image, draw = sheet(MARGIN + across * (width + MARGIN), MARGIN + down * (height + above + MARGIN))
     for number, picture in enumerate(pictures):

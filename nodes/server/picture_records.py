@@ -32,6 +32,7 @@ from ...lora_resolver import (
     is_for_sites,
     loaders_of_others,
     lora_hashes,
+    strongest_rows,
     with_loaders_for_sites,
 )
 from .running import running_server
@@ -103,9 +104,10 @@ class ExtraData(dict[str, Any]):
         if not isinstance(workflow, dict) or not (isinstance(given, dict) or _knows_of_records(node)):
             return given
         saved = self._with_records(given if isinstance(given, dict) else {}, workflow)
+        saved.pictures = _pictures_of(node, asking.get("input_data_all") or {})
         if _is_core_s(node) and saved.nodes:
             try:
-                _name_for_sites(asking, workflow, saved.nodes)
+                _name_for_sites(asking, workflow, saved)
             except Exception as error:  # it must not cost the picture
                 _log.warning(
                     "[AIR LoRA] Couldn't add the LoRAs of an image to its CivitAI metadata: %s", error
@@ -124,28 +126,88 @@ class ExtraData(dict[str, Any]):
                         nodes[node_id] = list(runs)
         saved = _Saved(given)
         saved.extra, saved.nodes = self, nodes
-        _write(saved, nodes, loaders_of_others(workflow) if nodes else ())
+        saved.others = loaders_of_others(workflow) if nodes else ()
+        _write(saved, nodes, saved.others)
         return saved
 
 
 class _Saved(dict[str, Any]):
-    """An `extra_pnginfo` with records, and the `extra_data` that it is a part of."""
+    """An `extra_pnginfo` with records, and the `extra_data` that it is a part of.
+
+    A node that runs once for each picture of a list gets one `extra_pnginfo` for all of them. While it runs for one
+    picture, the records are those of that picture's own run.
+    """
 
     extra: ExtraData
     nodes: Mapping[str, list[Rows]]
+    others: Sequence[Mapping[str, str]] = ()
+    pictures: int = 1
+    _of_pictures: dict[int, dict[str, Any]]
+
+    def _now(self) -> dict[str, Any]:
+        context = get_executing_context() if self.pictures > 1 else None
+        number = None if context is None else context.list_index
+        if number is None or not 0 <= number < self.pictures:
+            return dict(super().items())
+        made: dict[int, dict[str, Any]] = self.__dict__.setdefault("_of_pictures", {})
+        if number not in made:
+            made[number] = dict(super().items())
+            _write(made[number], _runs_of_picture(self.nodes, number, self.pictures), self.others)
+        return made[number]
+
+    def __getitem__(self, key: str) -> Any:
+        return self._now()[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._now().get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._now()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+    def keys(self) -> Any:
+        return self._now().keys()
+
+    def values(self) -> Any:
+        return self._now().values()
+
+    def items(self) -> Any:
+        return self._now().items()
 
 
-def _name_for_sites(
-    asking: Mapping[str, Any], workflow: dict[str, Any], nodes: Mapping[str, list[Rows]]
-) -> None:
+def _pictures_of(node: Any, inputs: Mapping[str, Any]) -> int:
+    """How often ComfyUI runs the node: once for each item of its longest list, unless it takes whole lists."""
+    if getattr(node, "INPUT_IS_LIST", False):
+        return 1
+    return max((len(each) for each in inputs.values() if isinstance(each, list)), default=1)
+
+
+def _runs_of_picture(
+    nodes: Mapping[str, list[Rows]], number: int, pictures: int
+) -> dict[str, list[Rows]]:
+    """The run of each node that a picture of a list comes from; all runs of a node that ran another number of times."""
+    return {
+        node: [several[number]] if len(several) == pictures else list(several)
+        for node, several in nodes.items()
+    }
+
+
+def _name_for_sites(asking: Mapping[str, Any], workflow: dict[str, Any], saved: _Saved) -> None:
     """Gives ComfyUI's own save node a prompt in which CivitAI finds the LoRAs. The workflow that runs doesn't change.
 
     `asking` are the local variables of `get_input_data`, which has already added the prompt when it asks for the rest.
     Only nodes upstream of the save node count. If the save node runs once for each picture of a list, each picture
-    gets the prompt of its own run. A V3 node has one prompt for all pictures.
+    gets the prompt of its own run. A picture of several runs, such as a sheet, names every LoRA with its strongest
+    weight. A V3 node has one prompt for all pictures.
     """
     inputs: dict[str, Any] = asking.get("input_data_all") or {}
     hidden: dict[Any, Any] = asking.get("hidden_inputs_v3") or {}
+    nodes, pictures = saved.nodes, saved.pictures
     before = _before(workflow, {str(asking.get("unique_id")), *nodes})
     seen = before[str(asking.get("unique_id"))]
     runs = {
@@ -158,14 +220,12 @@ def _name_for_sites(
         for key, value in inputs.items()
         if isinstance(value, list) and len(value) == 1 and value[0] is workflow
     ]
-    pictures = max((len(each) for name, each in inputs.items() if name not in given), default=1)
     named = [
         with_loaders_for_sites(
             workflow,
             {
-                node: several[number % len(several)]
-                for node, several in runs.items()
-                if len(several) in (1, pictures)
+                node: several[0] if len(several) == 1 else strongest_rows(several)
+                for node, several in _runs_of_picture(runs, number, pictures).items()
             },
             before,
         )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import expect
 
 from tests.browser.many_states import LOCAL
@@ -121,3 +125,23 @@ def test_a_saved_picture_brings_its_rows_back(comfy: ComfyPage, entries: list[di
     widget.dispatch_event("drop", {"dataTransfer": picture})
     expect(comfy.rows).to_have_count(2)
     assert comfy.array == entries
+
+
+def test_a_picture_of_a_program_adds_no_nodes_that_only_name_loras_for_a_site(
+    comfy: ComfyPage, entries: list[dict[str, Any]]
+) -> None:
+    """It has no workflow, so the page makes a graph from its prompt."""
+    comfy.load(entries)
+    content = saved_picture(comfy)
+    image = Image.open(io.BytesIO(content))
+    prompt = json.loads(image.text["prompt"])
+    assert any(node["class_type"] == "LoraLoader" for node in prompt.values())
+    only = PngInfo()
+    only.add_text("prompt", json.dumps(prompt))
+    image.save(file := io.BytesIO(), "PNG", pnginfo=only)
+
+    comfy.start_over()
+    picture = carried(comfy, file.getvalue())
+    comfy.page.locator("#graph-canvas").dispatch_event("drop", {"dataTransfer": picture})
+    expect(comfy.rows).to_have_count(2)
+    assert comfy.page.evaluate("() => app.graph.nodes.filter((node) => node.type === 'LoraLoader').length") == 0

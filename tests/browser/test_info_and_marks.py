@@ -121,6 +121,16 @@ def test_a_new_row_takes_the_weight_that_is_suggested(comfy: ComfyPage) -> None:
     assert comfy.array[0]["weight"] == 0.55
 
 
+def test_adding_is_one_undo_step_even_if_the_weights_come_later(comfy: ComfyPage) -> None:
+    comfy.load([])
+    comfy.paste(f"{OLD_VERSION}\n{LONG}")
+    comfy.page.keyboard.press("Escape")
+    expect(comfy.weight(0)).to_have_value("0.55")
+    comfy.page.mouse.click(1200, 700)  # ComfyUI looks for changes with every click
+    comfy.undo()
+    expect(comfy.rows).to_have_count(0)
+
+
 def test_a_weight_that_somebody_gave_stays(comfy: ComfyPage) -> None:
     comfy.load([])
     comfy.paste(json.dumps([{"model": OLD_VERSION, "weight": 1.2}, {"model": OLD_VERSION}]))

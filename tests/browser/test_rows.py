@@ -291,6 +291,14 @@ def test_a_trigger_word_is_copied_or_appended_to_the_prompt(comfy: ComfyPage) ->
     assert comfy.page.evaluate(prompt) == ", ".join(["a red car", *LONG_WORDS]), "the first is there already"
     comfy.screenshot("trigger-words")
 
+    comfy.load([{"model": LONG, "weight": 0.5, "words": [LONG_WORDS[1]]}, {"model": LONG, "words": []}])
+    comfy.choose(0, "Copy trigger words")
+    expect_clipboard(comfy, LONG_WORDS[1])
+    comfy.row(1).get_by_test_id("row-menu").click()
+    for item in ("Copy trigger words", "Append trigger words to the prompt"):
+        expect(comfy.page.get_by_role("menuitem", name=item, exact=True)).to_be_disabled()
+    comfy.page.keyboard.press("Escape")
+
 
 def test_a_download_is_seen_in_its_row_and_can_be_cancelled(comfy: ComfyPage, stage: BrowserStage) -> None:
     model = stage.downloadable()

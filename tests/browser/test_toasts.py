@@ -84,3 +84,13 @@ def test_a_lora_that_is_nowhere_is_named_and_the_mark_goes_with_the_next_run(com
     comfy.row(0).get_by_test_id("row-toggle").click()
     comfy.page.evaluate("() => app.queuePrompt(0, 1)")
     expect(comfy.row(0)).not_to_have_class(re.compile("air-lora-failed"), timeout=60_000)
+
+
+def test_what_is_rejected_before_the_run_is_named_too(comfy: ComfyPage) -> None:
+    """ComfyUI's own message says only that an input is invalid."""
+    comfy.load('[{"model": "local:a.safetensors", "weight": 9}]')
+    run(comfy)
+    toast = comfy.page.locator(TOAST, has_text="LoRA 1 (lora[0])")
+    expect(toast).to_be_visible(timeout=60_000)
+    expect(toast).to_contain_text("9 is out of range")
+    comfy.screenshot("toast-rejected")

@@ -95,6 +95,27 @@ def test_faults_of_both_arrays_are_shown_before_anything_runs(studio: Studio) ->
     assert "more[0].model" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("kind", "inputs", "place"),
+    [
+        ("AirLoraSweep", {"entry": 1, "values": "abc"}, "values"),
+        ("AirLoraPick", {"seed": 0, "count": 1, "how": "random", "weights": "abc"}, "weights"),
+    ],
+)
+def test_a_wrong_value_is_one_error_that_names_its_input(
+    studio: Studio, kind: str, inputs: dict[str, Any], place: str
+) -> None:
+    array_text = json.dumps([{"model": A}])
+    workflow = {
+        "node": {"class_type": kind, "inputs": {"lora": array_text, **inputs}},
+        "shown": shown("node", 0),
+    }
+    with pytest.raises(Failed) as caught:
+        studio.run(workflow)
+    assert str(caught.value).count("abc") == 1
+    assert place in str(caught.value)
+
+
 def test_what_nobody_asked_for_is_not_fetched(studio: Studio) -> None:
     nowhere = "civitai:999@1999"
     workflow = {"array": array([{"model": nowhere}]), "shown": shown("array", 0)}

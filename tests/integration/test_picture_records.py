@@ -104,12 +104,21 @@ def test_a_sweep_s_sheet_brings_the_array_it_began_with(studio: Studio) -> None:
     }
     workflow["apply"]["inputs"]["lora"] = ["sweep", 0]
     workflow["labels"] = {"class_type": "PreviewAny", "inputs": {"source": ["sweep", 1]}}
+    decoded = workflow["save"]["inputs"]["images"]
+    grid = {"images": decoded, "columns": 0, "labels": ["sweep", 1]}
+    workflow["grid"] = {"class_type": "AirLoraGrid", "inputs": grid}
+    workflow["sheet"] = {
+        "class_type": "SaveImage",
+        "inputs": {"images": ["grid", 0], "filename_prefix": "sheet"},
+    }
     result = studio.run(workflow)
     assert result.outputs["labels"]["text"] == ["Style B for SD 1.5  0.2", "Style B for SD 1.5  0.4"]
-    content = saved(studio, result)
+    by_node = {node: output["images"] for node, output in result.outputs.items() if "images" in output}
+    content = studio.client.image(by_node["sheet"][0])
     runs = texts(content)["air_lora"]["nodes"]["apply"]
     assert [run[1]["weight"] for run in runs] == [0.2, 0.4]
     assert entries(content) == parse_lora_array(STACK[:2])
+    assert loras_shown(content)[0] == {version(A): 0.7, version(B): 0.4}, "each once, as strong as it gets"
 
 
 def loaded_by_others(seed: int) -> Workflow:
@@ -319,16 +328,19 @@ def test_each_picture_of_a_sweep_has_its_own_weights(studio: Studio) -> None:
     }
     workflow["apply"]["inputs"]["lora"] = ["sweep", 0]
     result = studio.run(workflow)
+    contents = [studio.client.image(reference) for reference in result.image_references()]
     shown = [
-        loras_shown(studio.client.image(reference))[0]
-        for reference in result.image_references()
-        if "grid" not in str(reference)
+        loras_shown(content)[0]
+        for content in contents
     ]
     assert shown == [
         {version(A): 0.7, version(B): 0.2},
         {version(A): 0.7, version(B): 0.4},
         {version(A): 0.7},
     ]
+    weights = [[entry.weight for entry in entries(content)] for content in contents]
+    assert weights == [[0.7, 0.2], [0.7, 0.4], [0.7, 0]], "and each brings back its own array"
+    assert [texts(content)["Lora hashes"].count(":") for content in contents] == [2, 2, 1]
 
 
 def test_a_file_that_civitai_does_not_have_is_named_at_least(studio: Studio) -> None:

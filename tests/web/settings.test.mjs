@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { readSettings, settingsPage } from "../../web/settings.js";
-import { nodeAt, rowErrors, tellFailures } from "../../web/toasts.js";
+import { nodeAt, rowErrors, tellFailures, tellRejections } from "../../web/toasts.js";
 
 const reading = (values) => readSettings((id) => values[id.split(".").pop()]);
 
@@ -54,9 +54,16 @@ test("lines of an error that name a row are found, others are not", () => {
     "something else",
   ].join("\n");
   assert.deepEqual(rowErrors(message), [
-    { place: "lora[1]", index: 1, text: "is for SDXL, the checkpoint is SD 3. Choose another." },
-    { place: "lora[2]", index: 2, text: "nothing is called local:none. Check the name." },
-    { place: "lora_stack[0]", index: null, text: "broken." },
+    {
+      place: "lora[1]",
+      index: 1,
+      text: "is for SDXL, the checkpoint is SD 3. Choose another.",
+      whole: "civitai:9@9 (Watercolour) is for SDXL, the checkpoint is SD 3. Choose another.",
+    },
+    ...[
+      ["lora[2]", 2, "nothing is called local:none. Check the name."],
+      ["lora_stack[0]", null, "broken."],
+    ].map(([place, index, text]) => ({ place, index, text, whole: text })),
   ]);
   assert.deepEqual(rowErrors(undefined), []);
 });
@@ -80,4 +87,42 @@ test("a toast for each row, and the rest counted", () => {
     "LoRA 4 (lora[3])",
     "More LoRAs with errors: 2",
   ]);
+});
+
+test("without a row that shows the name, the text has it", () => {
+  const told = [];
+  const message = "LoRA 1 (lora[0]): civitai:9@9 (Watercolour) is for SDXL.";
+  tellFailures({ exception_message: message }, null, (...each) => told.push(each[2]));
+  assert.deepEqual(told, ["civitai:9@9 (Watercolour) is for SDXL."]);
+});
+
+test("what ComfyUI rejected is told once, and only of our nodes", () => {
+  const told = [];
+  const toast = (_severity, ...texts) => told.push(texts);
+  const error = (input, text) => ({ type: "custom_validation_failed", details: `${input} - ${text}` });
+  const marked = [];
+  const editorOf = (id) => ({
+    setFailures: (failures) => {
+      marked.push([id, failures[0].index]);
+      return ["Ink"];
+    },
+  });
+  tellRejections(
+    {
+      4: {
+        class_type: "AirLoraApply",
+        errors: [error("lora", "LoRA 2 (lora[1].weight): 9 is out of range."), { type: "required_input_missing" }],
+      },
+      5: { class_type: "AirLoraSave", errors: ["lora", "file_name"].map((each) => error(each, "file_name: no.")) },
+      6: { class_type: "Other", errors: [error("lora", "LoRA 1 (lora[0]): no.")] },
+    },
+    editorOf,
+    toast,
+  );
+  assert.deepEqual(told, [
+    ["LoRA 2 (lora[1]): Ink", "9 is out of range."],
+    ["Invalid input: file_name", "file_name: no."],
+  ]);
+  assert.deepEqual(marked, [["4", 1]]);
+  tellRejections(undefined, editorOf, toast);
 });

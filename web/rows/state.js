@@ -44,6 +44,10 @@ const KEYS = new Set(
 );
 export const unknownKeysOf = (row) => (isEntry(row) ? Object.keys(row.entry).filter((key) => !KEYS.has(key)) : []);
 
+/** The trigger words that count: those that the entry chooses, or else all that are known of the file. */
+export const wordsOf = (row, item) =>
+  isEntry(row) && Array.isArray(row.entry.words) ? row.entry.words : (item?.trigger_words ?? []);
+
 const areWords = (value) => Array.isArray(value) && value.every((each) => typeof each === "string");
 
 const isWeight = (value) =>

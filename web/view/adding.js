@@ -26,12 +26,13 @@ export async function addFiles(editor, files) {
   }
 }
 
-/** Replaces a row's LoRA by the first that a text names. @returns {Promise<string | null>} why it wasn't replaced */
+/** Replaces a row's LoRA by the one that a text names. @returns {Promise<string | null>} why it wasn't replaced */
 export async function replaceBy(editor, key, text) {
   const answer = await editor.server.post("/air_lora/parse", { text });
   if (!answer.ok) return t("pasteFailed", { reason: told(answer.error) });
   const { entries = [], errors = [] } = answer.data;
   if (!entries.length) return t("pasteFailed", { reason: errors.length ? told(errors[0]) : t("jsonEmpty") });
+  if (entries.length > 1) return t("replaceByOne", { count: entries.length });
   editor.edit((rows) => edits.replaceModel(rows, key, entries[0].model));
   return null;
 }

@@ -22,6 +22,7 @@ import { StartWeights } from "./start_weights.js";
  * @typedef {object} Host
  * @property {(text: string) => void} commit writes the widget's text
  * @property {() => void} settled ends an edit, and with it an undo step
+ * @property {() => void} amended ends an edit that belongs to the last undo step
  * @property {() => {folder: string, name: string} | null} checkpoint the checkpoint upstream of MODEL
  * @property {() => string | null} outside the text if it is stored elsewhere: on the subgraph node that shows it
  * @property {() => string | null} ran the text of the last run, if it is known
@@ -34,7 +35,7 @@ import { StartWeights } from "./start_weights.js";
  * @property {(severity: string, summary: string, detail?: string) => void} toast
  * @property {(event: WheelEvent) => void} wheel zooms the canvas
  * @property {() => boolean} isMeasured whether the page measures the element's height
- * @property {() => void} resized called when the height of the rows has changed
+ * @property {(isEdit?: boolean) => void} resized called when the height of the rows has changed, by an edit or otherwise
  */
 export class LoraEditor {
   /** @type {HTMLElement} */
@@ -188,7 +189,7 @@ export class LoraEditor {
     this.text = isSingle ? writeArray(rows).replace(/^\[\s*|\s*\]$/g, "") : writeArray(rows, wrapper);
     this.host.commit(this.text);
     this.render();
-    if (rows.length !== before) this.host.resized();
+    if (rows.length !== before) this.host.resized(true);
     if (isSettled) this.host.settled();
   }
 
@@ -298,7 +299,7 @@ export class LoraEditor {
       toggleAll: () => this.edit((rows) => edits.setAllOn(rows, !rows.every(edits.isOn))),
       toggleClip: () => {
         this.edit((rows) => edits.setAllClip(rows, !edits.haveAllClip(rows)));
-        this.host.resized();
+        this.host.resized(true);
       },
       presets: (button) => openPresets(this, button),
       toggleJson: () => {

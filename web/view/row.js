@@ -1,13 +1,13 @@
 /** One row: builds its elements once, then `update` only sets what changed. */
 
 import { plain, shortModel, sizeText, told } from "../rows/format.js";
-import { clipWeightOf, faultOf, isEntry, isOn, modelOf, unknownKeysOf, weightOf } from "../rows/state.js";
+import { clipWeightOf, faultOf, isEntry, isOn, modelOf, unknownKeysOf, weightOf, wordsOf } from "../rows/state.js";
 import { t } from "../strings.js";
 import { el, icon, iconButton, setAttribute, setText, testId } from "./dom.js";
 import { RowMarks } from "./row_marks.js";
 import { weightField } from "./weight.js";
 
-const MOST_WORDS = 12;
+const MOST_CHIPS = 12;
 
 export class RowView {
   /** @type {HTMLButtonElement} */
@@ -222,7 +222,7 @@ export class RowView {
     this.#showBadge(shown);
     this.#showState(shown);
     this.marks.update(row, shown);
-    this.#showWords(item, name, isEntry(row) ? row.entry.words : undefined);
+    this.#showWords(wordsOf(row, item), name);
   }
 
   /** The action for a press on the state, if there is one that helps. */
@@ -295,12 +295,9 @@ export class RowView {
     this.bar.classList.toggle("air-lora-bar-unknown", percent === null);
   }
 
-  /** @param {string[] | undefined} chosen the words that count, if the array sets them */
-  #showWords(item, name, chosen) {
-    const words = (Array.isArray(chosen) ? chosen : (item?.trigger_words ?? []))
-      .slice(0, MOST_WORDS)
-      .map((word) => plain(word, 200))
-      .filter(Boolean);
+  /** @param {string[]} counted the words that count */
+  #showWords(counted, name) {
+    const words = counted.map((word) => plain(word, 400)).filter(Boolean);
     const joined = words.join("\n");
     if (joined === this.wordsShown) return;
     this.wordsShown = joined;
@@ -323,7 +320,7 @@ export class RowView {
     // The row may not have room for all words, so the first chip copies all of them.
     this.words.replaceChildren(
       ...(words.length > 1 ? [chip(words, "words-all", t("copyWords"), icon("copy"), String(words.length))] : []),
-      ...words.map((word) => chip([word], "word", null, word)),
+      ...words.slice(0, MOST_CHIPS).map((word) => chip([word], "word", null, word)),
     );
   }
 }

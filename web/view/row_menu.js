@@ -15,7 +15,10 @@ export function openRowMenu(editor, key, button, at) {
   const row = rows[index];
   const item = editor.itemOf(key);
   const model = edits.modelOf(row);
-  const words = (item?.trigger_words ?? []).map((word) => plain(word, 400)).filter(Boolean);
+  const words = edits
+    .wordsOf(row, item)
+    .map((word) => plain(word, 400))
+    .filter(Boolean);
   const progress = editor.progress.get(model);
   const isFixed = editor.readOnly;
   const page = pageOf(item);
@@ -75,14 +78,14 @@ export function openRowMenu(editor, key, button, at) {
         disabled: !canEdit,
         action: () => {
           editor.edit((all) => edits.setClipWeight(all, key, hasClip ? null : edits.weightOf(row)));
-          editor.host.resized();
+          editor.host.resized(true);
           if (!hasClip) editor.views.get(key)?.clip.input.focus();
         },
       },
       {
         id: "words",
         label: t("chooseWords"),
-        disabled: !canEdit || !(words.length || row.entry.words?.length),
+        disabled: !canEdit || !(item?.trigger_words?.length || row.entry.words?.length),
         action: () => editor.rowActions.words(key),
       },
       { id: "steps", label: t("steps"), disabled: !canEdit, action: () => editor.rowActions.steps(key) },

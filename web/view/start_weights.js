@@ -42,10 +42,11 @@ export class StartWeights {
       if (suggested) known.push([key, this.within(suggested.weight)]);
       if (suggested || this.editor.knowledge.isAllKnown(model)) this.waiting.delete(key);
     }
-    if (known.length)
-      this.editor.edit((rows) => known.reduce((made, [key, weight]) => edits.setWeight(made, key, weight), rows), {
-        isSettled: false, // one undo step together with adding the rows
-      });
+    if (!known.length) return;
+    this.editor.edit((rows) => known.reduce((made, [key, weight]) => edits.setWeight(made, key, weight), rows), {
+      isSettled: false,
+    });
+    this.editor.host.amended(); // one undo step together with adding the rows
   }
 
   /** Called when the user has set the row's weight. */

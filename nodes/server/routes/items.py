@@ -42,7 +42,7 @@ Item = dict[str, Any]
 
 MAX_TITLE = 200
 MAX_FILE_NAME = 255
-MAX_WORDS = 100
+MAX_WORDS = 200  # as many as an entry can choose
 MAX_WORD = 500
 MAX_MESSAGE = 2000
 
