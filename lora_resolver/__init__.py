@@ -89,6 +89,7 @@ if TYPE_CHECKING:
         task_uuid,
         tasks_of,
     )
+    from .text import nearest
     from .workflows.named_for_sites import is_for_sites, strongest_rows, with_loaders_for_sites
     from .workflows.named_loras import NamedLora, NamedLoras, loras_in
     from .workflows.other_loaders import loaders_of_others
@@ -189,6 +190,7 @@ __all__ = [
     "loras_in",
     "merged",
     "name_below",
+    "nearest",
     "new_uuid",
     "one_or_several",
     "open_regular",
@@ -323,6 +325,7 @@ _NAMES = {
     ),
     ".workflows.named_for_sites": ("is_for_sites", "strongest_rows", "with_loaders_for_sites"),
     ".workflows.named_loras": ("NamedLora", "NamedLoras", "loras_in"),
+    ".text": ("nearest",),
     ".workflows.other_loaders": ("loaders_of_others",),
     ".workflows.prompt_tags": ("tags_as_array",),
 }

@@ -86,6 +86,12 @@ class LoraResolverError(Exception):
         placed.parameter = parameter
         return placed
 
+    def about(self: _E, name: str) -> _E:
+        """The same error with a file's name in its message, because who reads a header doesn't know the file."""
+        named = self._copy()
+        named.message = f"{name}: {self.message}"
+        return named
+
     def counted(self: _E) -> _E:
         """The same error for people who see rows, with a place such as "LoRA 2 (lora[1].weight)"."""
         counted = self._copy()

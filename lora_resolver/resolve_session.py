@@ -23,7 +23,7 @@ from .errors import (
 )
 from .identifiers.file_choice import agrees, traits_of
 from .model_file.architecture import detect_architecture
-from .model_file.safetensors_header import read_header
+from .model_file.safetensors_header import SafetensorsHeader, read_header
 from .model_file.trigger_words import trigger_words
 from .on_disk.library import Library, Owned
 from .records import FileRecord, LoraRecord, PeekedLora, ResolvedLora
@@ -159,7 +159,7 @@ class ResolveSession:
         """What the LoRA is, without its weights."""
         if isinstance(found, Owned):
             with self._store_s_warnings():
-                header = read_header(found.path)
+                header = _header_of(found)
             return PeekedLora(
                 identifier=asked,
                 path=found.path,
@@ -200,7 +200,7 @@ class ResolveSession:
         """A verified file on this disk, fetched from the store or its source if necessary."""
         if isinstance(found, Owned):
             with self._store_s_warnings():
-                lora = self._resolved(asked, found, read_header(found.path))
+                lora = self._resolved(asked, found, _header_of(found))
         else:
             try:
                 with self._store_s_warnings():
@@ -348,6 +348,14 @@ def _document(path: Path) -> str:
         return read_bounded(path, MAX_DOCUMENT_BYTES).decode("utf-8")
     except (OSError, ValueError):
         return ""
+
+
+def _header_of(owned: Owned) -> SafetensorsHeader:
+    """The header of a file on this disk. Raises VerificationFailed with the file's name."""
+    try:
+        return read_header(owned.path)
+    except VerificationFailed as error:
+        raise error.about(owned.path.name) from None
 
 
 def _in_the_way(target: Path, asked: Identifier) -> StorageFailed:

@@ -153,7 +153,7 @@ def storage_error(error: OSError, path: Path) -> StorageFailed:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageFailed(
-            f"No write permission for {path.parent}",
+            f"No write permission for {next((each for each in path.parents if each.exists()), path.parent)}",
             code="folderNotWritable",
             remedy=f"Give this user write permission, or choose another folder with {setting('AIR_LORA_DIR')}.",
         )

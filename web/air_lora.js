@@ -116,7 +116,8 @@ app.registerExtension({
       try {
         return await queuePrompt.apply(api, args);
       } catch (error) {
-        tellRejections(error?.response?.node_errors, editorOf, toast);
+        const rejected = /** @type {any} */ (error); // ComfyUI's PromptExecutionError
+        tellRejections(rejected?.response?.node_errors, editorOf, toast);
         throw error;
       }
     };

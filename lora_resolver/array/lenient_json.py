@@ -15,6 +15,7 @@ from collections import Counter
 from typing import Any, NoReturn
 
 from ..errors import InvalidInput
+from ..text import quoted
 
 __all__ = ["MAX_CHARACTERS", "MAX_DEPTH", "ObjectWithDuplicates", "parse_json"]
 
@@ -203,6 +204,8 @@ class _Source:
                 f"Expected , or a closing bracket, found {_character(found)}",
                 "A comma may be missing before it.",
             )
+        if word and not text[:position].strip():
+            return f"This isn't JSON: it begins with the word {quoted(word, 40)}", "JSON begins with [ or {."
         if word:
             return "This word has no quotation marks", 'Put " on both sides of text.'
         return (

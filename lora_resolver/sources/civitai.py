@@ -59,7 +59,12 @@ def locate(identifier: Identifier, context: SourceContext) -> RemoteFile | Alias
         return Alias(replace(identifier, version=_newest(identifier, context)))
     version = identifier.version
     try:
-        document = _ask(context, f"/api/v1/model-versions/{version}", f"CivitAI has no version {version}")
+        document = _ask(
+            context,
+            f"/api/v1/model-versions/{version}",
+            f"CivitAI has no version {version} ({identifier})",
+            identifier,
+        )
     except NotFound as error:
         raise _with_other_versions(error, identifier, context) from None
     belongs_to = api.model_id(document)
@@ -86,6 +91,7 @@ def locate_by_hash(identifier: Identifier, context: SourceContext) -> RemoteFile
         context,
         f"/api/v1/model-versions/by-hash/{digest.upper()}",
         f"No file with SHA-256 {digest} in your loras folders or on CivitAI",
+        identifier,
     )
     return _offer(document, context, asked=identifier, sha256=digest)
 
@@ -326,7 +332,7 @@ def _check_availability(document: dict[str, Any], record: LoraRecord) -> None:
 def _explain(record: LoraRecord, answer: Answer, *, has_token: bool, site: str) -> LoraResolverError | None:
     """What CivitAI's refusal of a download means (reference/services.md, 3.3)."""
     body = answer.body if isinstance(answer.body, dict) else {}
-    said = f"{body.get('error', '')} {body.get('message', '')}".strip()
+    said = ": ".join(text for key in ("error", "message") if (text := str(body.get(key, "")).strip()))
     if answer.status == 401:
         if "disabled" in said.lower():
             return _downloads_disabled(record)
@@ -334,7 +340,8 @@ def _explain(record: LoraRecord, answer: Answer, *, has_token: bool, site: str) 
             return AccessDenied(
                 f"CivitAI rejected the token for {record.identifier} ({record.name})",
                 code="tokenRejected",
-                remedy=f"Create a new token at {site}{TOKEN_PAGE} and save it in {setting('CIVITAI_API_TOKEN')}.",
+                remedy=f"Create a new token at {site}{TOKEN_PAGE} and save it in {setting('CIVITAI_API_TOKEN')}, "
+                "or remove it if the file is public.",
             )
         return AccessDenied(
             f"Downloading {record.identifier} ({record.name}) requires a CivitAI token",
@@ -386,6 +393,12 @@ def _with_other_versions(error: NotFound, identifier: Identifier, context: Sourc
 
 def _newest(identifier: Identifier, context: SourceContext) -> str:
     versions = _versions(identifier, context)[1]
+    if not versions and context.config.offline:
+        raise Offline(
+            f"No version of {identifier} is on this disk, and offline mode is on",
+            code="offline",
+            remedy=f"Turn off {setting('AIR_LORA_OFFLINE')} once to download it.",
+        )
     if not versions:
         raise _not_found(
             f"CivitAI model {identifier.id} has no available version", context.config.civitai_url
@@ -422,10 +435,10 @@ def _versions(identifier: Identifier, context: SourceContext) -> tuple[str, list
     return api.name(model), api.versions(model)
 
 
-def _ask(context: SourceContext, path: str, missing: str) -> dict[str, Any]:
+def _ask(context: SourceContext, path: str, missing: str, about: object = "") -> dict[str, Any]:
     if context.config.offline:
         raise Offline(
-            "Not available on this disk, and offline mode is on",
+            f"{about or 'It'} isn't on this disk, and offline mode is on",
             code="offline",
             remedy=f"Turn off {setting('AIR_LORA_OFFLINE')}, or put the file in a loras folder.",
         )
@@ -441,7 +454,7 @@ def _ask(context: SourceContext, path: str, missing: str) -> dict[str, Any]:
             "CivitAI rejected the token",
             code="tokenRejected",
             remedy=f"Create a new token at {context.config.civitai_url}{TOKEN_PAGE} and save it in "
-            f"{setting('CIVITAI_API_TOKEN')}.",
+            f"{setting('CIVITAI_API_TOKEN')}, or remove it if the file is public.",
         )
     if answer.status == 403:
         raise AccessDenied(
@@ -457,7 +470,9 @@ def _ask(context: SourceContext, path: str, missing: str) -> dict[str, Any]:
 
 
 def _not_found(message: str, site: str) -> NotFound:
-    remedy = "Check the identifier. The model might also be unpublished, or visible only with a token."
+    remedy = (
+        "Check the identifier. The model might also be deleted, unpublished, or visible only with a token."
+    )
     if urlsplit(site).hostname in ("civitai.com", "www.civitai.com"):
         # reference/services.md, 3.5: civitai.com only returns what everybody may see.
         remedy += (

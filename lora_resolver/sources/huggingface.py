@@ -54,7 +54,7 @@ def locate(identifier: Identifier, context: SourceContext) -> RemoteFile | Alias
     if cached is not None:
         return OnDisk(cached)
     if context.config.offline:
-        raise _offline()
+        raise _offline(identifier)
     hub = _Hub(identifier, context)
     if identifier.path is None:
         path = _only_file(identifier, hub.repository())
@@ -275,7 +275,7 @@ class _Hub:
 
         identifier, context = self.identifier, self.context
         if isinstance(error, theirs.OfflineModeIsEnabled):
-            return _offline("HF_HUB_OFFLINE is set")
+            return _offline(identifier, "HF_HUB_OFFLINE is set")
         status = getattr(getattr(error, "response", None), "status_code", None)
         if isinstance(error, theirs.GatedRepoError):
             return _gated(identifier, context)
@@ -410,9 +410,9 @@ def _no_revision(identifier: Identifier) -> NotFound:
     )
 
 
-def _offline(why: str = "offline mode is on") -> Offline:
+def _offline(identifier: Identifier, why: str = "offline mode is on") -> Offline:
     return Offline(
-        f"Not available on this disk, and {why}",
+        f"{identifier} isn't on this disk, and {why}",
         code="offline",
         remedy=f"Turn off {setting('AIR_LORA_OFFLINE')}, or put the file in a loras folder."
         if why.startswith("offline")

@@ -25,6 +25,7 @@ from ..array.lora_array import LoraEntry, read_extensions
 from ..errors import InvalidIdentifier, InvalidInput, InvalidLoraArray, LoraResolverError
 from ..identifiers import parse_identifier
 from ..identifiers.file_names import name_finder
+from ..model_file.file_kinds import kind_of_file
 from ..text import quoted
 from .code_literals import TooLong
 from .curl_commands import bodies_of_curl
@@ -69,6 +70,7 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _MOST_SECRETS = 100
+_MOST_TEXT = 1024 * 1024
 _SHORTEST_SECRET = 4
 _TYPOGRAPHIC = "“”„‟‘’‚"
 _STRAIGHT = str.maketrans(_TYPOGRAPHIC, 4 * '"' + 3 * "'")
@@ -109,9 +111,23 @@ def read_dropped(file: BinaryIO, local_names: Sequence[str] = ()) -> Pasted:
     file.seek(0)
     parameters = png_texts(file, ("parameters",)).get("parameters", "")
     if not parameters:
-        return found
+        return _text_in(file, local_names) or found
     read = read_pasted(parameters, local_names)
     return read if read.loras or any(error.code == "notUnderstood" for error in read.errors) else found
+
+
+def _text_in(file: BinaryIO, local_names: Sequence[str]) -> Pasted | None:
+    """What a text file contains, unless it is JSON, whose fault is known. None if the file isn't text."""
+    file.seek(0)
+    content = file.read(_MOST_TEXT)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    kind = kind_of_file(content)
+    if kind is not None:
+        return Pasted((), (InvalidInput(f"The file is {kind[0]}", code="notUnderstood", remedy=kind[1]),))
+    return None if not text.strip() or is_like_json(text.lstrip()) else read_pasted(text, local_names)
 
 
 def _without_secrets(found: Pasted, text: str) -> Pasted:
@@ -210,8 +226,12 @@ class _Reader:
         try:
             document = parse_json(text)
         except InvalidInput:
-            found = self._from_program(text)
-            return found if found is not None else self.from_named(self._named(text))
+            named = self.from_named(self._named(text))
+            try:
+                found = self._from_program(text)
+            except NotUnderstood:
+                found = None  # the place of the fault in the JSON says more
+            return found if found is not None and found.loras else named
         if isinstance(document, list) and len(document) > MAX_LORAS:
             return Pasted((), (_too_much(f"{len(document):,} entries", f"The limit is {MAX_LORAS:,}."),))
         others = loras_in_document(document)

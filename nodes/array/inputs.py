@@ -24,7 +24,7 @@ class TakesArray(io.ComfyNode):
     def validate_inputs(cls, lora: str | None) -> bool | str:
         """Rejects an invalid array when the prompt is queued. A connected text is still None then.
 
-        Other inputs are checked when the node runs, because ComfyUI repeats the message for every input that this takes.
+        ComfyUI repeats the message for every input that this takes, so other inputs are checked when the node runs.
         """
         return refusal(lambda: lora is None or read_array(lora))
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ...lora_resolver import (
     InvalidInput,
     LoraResolverError,
+    NotFound,
+    nearest,
     one_or_several,
     parse_identifier,
     parse_image_request,
@@ -137,6 +140,8 @@ def checked(task: Mapping[str, Any]) -> ImageRequest:
     _within(plain, "seed", 0, MOST_SEED - results, 0)
     if _own_file(plain.get("model")) is not None:
         del plain["model"]
+    elif _is_file_name(plain.get("model")):
+        raise _no_checkpoint(str(plain["model"]))
     return parse_image_request(plain)
 
 
@@ -186,7 +191,10 @@ def prepare(task: Mapping[str, Any], seeds: Sequence[int], results: Sequence[str
     checkpoint = family = None
     if own is None:
         try:
-            checkpoint = find_checkpoint(asked, _own_file(task.get("model")) or FROM_REQUEST, _nothing)
+            own_file = _own_file(task.get("model")) or FROM_REQUEST
+            checkpoint = find_checkpoint(
+                asked, own_file, _nothing, "send the name of a checkpoint in this ComfyUI"
+            )
         except LoraResolverError as error:
             raise error.at("model") from None
         family = _family_of(checkpoint)
@@ -327,6 +335,27 @@ def _own_file(model: object) -> str | None:
     """The model's name as ComfyUI's loaders list it, if it is a file of any kind that they load; otherwise None."""
     name = model.strip().removeprefix("local:") if isinstance(model, str) else ""
     return next((each for each in listed_files("checkpoint") if each.replace("\\", "/") == name), None)
+
+
+def _is_file_name(model: object) -> bool:
+    """Whether it can only be a checkpoint's file name: it has no source, or ends as such files do."""
+    if not isinstance(model, str) or not model.strip():
+        return False
+    name = model.strip().removeprefix("local:")
+    endings = {PurePosixPath(each.replace("\\", "/")).suffix for each in listed_files("checkpoint")} - {""}
+    return ":" not in name and ("/" not in name or name.lower().endswith(tuple(endings)))
+
+
+def _no_checkpoint(model: str) -> NotFound:
+    name = model.strip().removeprefix("local:")
+    names = {each.replace("\\", "/").lower(): each.replace("\\", "/") for each in listed_files("checkpoint")}
+    meant = names.get(nearest(name, names) or "")
+    return NotFound(
+        f"There is no checkpoint {name[:200]!r}" + (f". Did you mean {meant!r}?" if meant else ""),
+        code="notFound",
+        parameter="model",
+        remedy="Send the name of a checkpoint in this ComfyUI, or an identifier such as civitai:…@….",
+    )
 
 
 def _picture(task: Mapping[str, Any], name: str) -> object:

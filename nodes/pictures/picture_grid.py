@@ -56,9 +56,7 @@ def _table_of(pictures: Sequence[Image.Image], labels: Sequence[str]) -> Image.I
     size = max(12, min(44, width // 14))
     beside = min(_widest(down, size), max(width // 2, 8 * size)) + 2 * _GAP
     heads = [wrapped(head, size, cell, _LINES + 1) for head in _shown(across)]
-    sides = [
-        wrapped(head, size, beside - 2 * _GAP, max(1, height // (size + 6))) for head in _shown(down)
-    ]
+    sides = [wrapped(head, size, beside - 2 * _GAP, max(1, height // (size + 6))) for head in _shown(down)]
     above = max(map(len, heads)) * (size + 6) + 2 * _GAP
     image, draw = sheet(
         MARGIN + beside + len(across) * (cell + _GAP) - _GAP + MARGIN,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...lora_resolver import HostedOnly, InvalidInput, NotFound, detect_checkpoint
+from ...lora_resolver import HostedOnly, InvalidInput, LoraResolverError, NotFound, detect_checkpoint
 from ..array.inputs import FROM_REQUEST
 from ..server.model_folders import config_for, folder_with, loader_place
 from ..server.routes.checkpoints import known_checkpoint
@@ -37,10 +37,15 @@ class FoundFile:
         }
 
 
-def find_checkpoint(asked: ImageRequest, chosen: str, progress: Callable[[Progress], None]) -> FoundFile:
+def find_checkpoint(
+    asked: ImageRequest,
+    chosen: str,
+    progress: Callable[[Progress], None],
+    otherwise: str = "choose a checkpoint file on this node",
+) -> FoundFile:
     """The file that was chosen on the node, or else the request's model, which is downloaded if it's missing.
 
-    Raises LoraResolverError at `checkpoint` or `model`.
+    `otherwise` tells what else the user can do. Raises LoraResolverError at `checkpoint` or `model`.
     """
     if chosen != FROM_REQUEST:
         folder = folder_with("checkpoint", chosen)
@@ -57,7 +62,7 @@ def find_checkpoint(asked: ImageRequest, chosen: str, progress: Callable[[Progre
             "The request has no model",
             code="missingModel",
             parameter="model",
-            remedy='Add "model": "civitai:…@…" to the request, or choose a checkpoint file on this node.',
+            remedy=f'Add "model": "civitai:…@…" to the request, or {otherwise}.',
         )
     try:
         folder, name = find_file(asked.model, "checkpoint", progress)
@@ -66,8 +71,10 @@ def find_checkpoint(asked: ImageRequest, chosen: str, progress: Callable[[Progre
             error.message,
             code=error.code,
             parameter="model",
-            remedy=f"{error.remedy} Or choose a checkpoint file on this node.",
+            remedy=f"{error.remedy} Or {otherwise}.",
         ) from error
+    except LoraResolverError as error:
+        raise error.at("model") from None
     return FoundFile(str(asked.model), folder, name, _families(folder, name))
 
 
@@ -80,7 +87,10 @@ def find_vae(asked: ImageRequest, progress: Callable[[Progress], None]) -> Found
             parameter="vae",
             remedy="Disconnect this output, and use the checkpoint's VAE.",
         )
-    return FoundFile(str(asked.vae), *find_file(asked.vae, "vae", progress))
+    try:
+        return FoundFile(str(asked.vae), *find_file(asked.vae, "vae", progress))
+    except LoraResolverError as error:
+        raise error.at("vae") from None
 
 
 def find_file(identifier: Identifier, kind: str, progress: Callable[[Progress], None]) -> tuple[str, str]:

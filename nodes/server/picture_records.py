@@ -187,9 +187,7 @@ def _pictures_of(node: Any, inputs: Mapping[str, Any]) -> int:
     return max((len(each) for each in inputs.values() if isinstance(each, list)), default=1)
 
 
-def _runs_of_picture(
-    nodes: Mapping[str, list[Rows]], number: int, pictures: int
-) -> dict[str, list[Rows]]:
+def _runs_of_picture(nodes: Mapping[str, list[Rows]], number: int, pictures: int) -> dict[str, list[Rows]]:
     """The run of each node that a picture of a list comes from; all runs of a node that ran another number of times."""
     return {
         node: [several[number]] if len(several) == pictures else list(several)

@@ -144,4 +144,6 @@ def test_a_picture_of_a_program_adds_no_nodes_that_only_name_loras_for_a_site(
     picture = carried(comfy, file.getvalue())
     comfy.page.locator("#graph-canvas").dispatch_event("drop", {"dataTransfer": picture})
     expect(comfy.rows).to_have_count(2)
-    assert comfy.page.evaluate("() => app.graph.nodes.filter((node) => node.type === 'LoraLoader').length") == 0
+    assert (
+        comfy.page.evaluate("() => app.graph.nodes.filter((node) => node.type === 'LoraLoader').length") == 0
+    )

@@ -446,3 +446,20 @@ def test_nobody_can_guess_or_walk_to_a_result(endpoint: Endpoint) -> None:
             urllib.request.urlopen(f"{endpoint.url}/results/{name}", timeout=240)
         with raised.value:
             assert raised.value.code == 404
+
+
+@pytest.mark.parametrize(
+    "model", ["tiny-showcase-al.ckpt", "local:tiny-showcase-al.ckpt", "tiny-showcase-all"]
+)
+def test_a_mistyped_checkpoint_is_one_that_is_not_there(endpoint: Endpoint, model: str) -> None:
+    (error,) = endpoint.errors(endpoint.task(model=model))
+    assert (error["code"], error["parameter"]) == ("notFound", "model")
+    assert CHECKPOINT in error["message"]
+
+
+def test_without_a_model_the_error_names_what_a_program_can_send(endpoint: Endpoint) -> None:
+    task = endpoint.task()
+    del task["model"]
+    (error,) = endpoint.errors(task)
+    assert (error["code"], error["parameter"]) == ("missingModel", "model")
+    assert "this node" not in error["message"]

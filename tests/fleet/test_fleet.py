@@ -174,7 +174,7 @@ def test_the_commands_of_the_page(fleet: Fleet, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "grid.png").is_file()
-    assert len(list((tmp_path / "pictures").glob("*.png"))) == 1
+    assert len(list((tmp_path / "images").glob("*.png"))) == 1
 
 
 def test_a_full_queue_refuses_and_loses_nothing(fleet: Fleet) -> None:

@@ -77,7 +77,7 @@ def test_every_command_of_the_page_works(studio: Studio, tmp_path: Path) -> None
     ]
 
     assert ended.strip() == "success"
-    with Image.open(tmp_path / "picture.png") as picture:
+    with Image.open(tmp_path / "image.png") as picture:
         assert picture.size == (64, 64)
     report = json.loads(used)
     assert (report["model"], report["weight"]) == ("civitai:120096@135931", 0.7)

@@ -329,10 +329,7 @@ def test_each_picture_of_a_sweep_has_its_own_weights(studio: Studio) -> None:
     workflow["apply"]["inputs"]["lora"] = ["sweep", 0]
     result = studio.run(workflow)
     contents = [studio.client.image(reference) for reference in result.image_references()]
-    shown = [
-        loras_shown(content)[0]
-        for content in contents
-    ]
+    shown = [loras_shown(content)[0] for content in contents]
     assert shown == [
         {version(A): 0.7, version(B): 0.2},
         {version(A): 0.7, version(B): 0.4},

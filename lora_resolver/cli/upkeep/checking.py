@@ -106,7 +106,7 @@ def _judged(file: FileToCheck, digest: str) -> Checked:
     except StorageFailed as error:
         return Checked(file, "unreadable", digest, error)
     except LoraResolverError as error:
-        return Checked(file, "unsound", digest, error)
+        return Checked(file, "unsound", digest, error.about(str(file.path)))
     if file.sha256 is None:
         return Checked(file, "unrecorded", digest, None)
     if digest == file.sha256:

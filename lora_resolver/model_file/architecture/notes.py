@@ -110,12 +110,12 @@ def _oddities(contents: Contents, found: Match) -> Iterator[str]:
     if found.rows and not found.by_size and found.telling:
         telling = found.telling
         sizes = f"{quoted(telling.example)}: {telling.inputs or '?'} → {telling.outputs or '?'}"
-        yield f"its names are of this family, its sizes of no published model of it ({sizes})"
+        yield f"its key names match this family, but its sizes match no published model of it ({sizes})"
     if found.rows and found.foreign:
         count = sum(group.count for group in found.foreign)
         yield f"{count} of its modules are of no model that this pack knows, e.g. {quoted(found.foreign[0].example)}"
     if found.encoders_differ:
-        yield "its text encoders are not this family's"
+        yield "its text-encoder keys are named as in another family"
     odd = contents.malformed or next(
         (group.example for group in contents.groups if _MALFORMED.match(group.example)), ""
     )

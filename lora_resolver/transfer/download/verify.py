@@ -32,7 +32,7 @@ def check_content(request: DownloadRequest, path: Path, sha256: str) -> Verified
             f"Checksum mismatch for {request.file.name!r}: expected SHA-256 {request.file.sha256}, got {sha256}",
             code="wrongHash",
             remedy="The downloaded data was deleted. Try again. If this happens again, the file doesn't match its "
-            "published metadata.",
+            "published metadata: report it on the model's page.",
         )
     return VerifiedFile(sha256, read_header(path))
 

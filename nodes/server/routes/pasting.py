@@ -80,6 +80,11 @@ def _read_file(name: str, size: int, content: bytes) -> dict[str, Any]:
         return _read_lora(name, size, content)
     if len(content) < size:
         raise Refused(400, "invalidValue", "Only part of the file was sent", "Drop it again.", "size")
+    if is_safetensors(name):
+        try:
+            parse_header(content, size)
+        except LoraResolverError as error:
+            return _found(Pasted((), (error.about(name.rpartition("/")[2]),)))
     return _found(read_dropped(io.BytesIO(content), lora_names()))
 
 
