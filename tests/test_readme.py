@@ -25,7 +25,7 @@ FIGURES = {
     "SD 1.5, five, one weight changed": "patch SD1.5, N=5: one weight changed",
     "SDXL, one": "patch SDXL, N=1: files to patched weights",
     "SDXL, five": "patch SDXL, N=5: files to patched weights",
-    "a 171 MB file to usable factors": "read a 171 MB LoRA, warm: usable factors",
+    "a 171 MB file until it can be applied": "read a 171 MB LoRA, warm: usable factors",
     "the same from a cold disk, with every byte read": "read a 171 MB LoRA, cold: and every byte",
 }
 _ROW = r"^\| (.+?) \| ([\d.]+) s \| ([\d.]+) s \| ([\d.]+) \|$"

@@ -253,7 +253,7 @@ def main(argv: list[str]) -> int:
         say(f"\n{error}")
         return 1
     except KeyboardInterrupt:
-        say("\nStopped. Run it again to resume.")
+        say("\nStopped.")
         return 130
 
 

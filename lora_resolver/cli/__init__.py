@@ -22,7 +22,7 @@ __all__ = ["COMMANDS", "main"]
 # Module name and the text in `--help`. A module is imported only when it is used: `parse` doesn't need `requests`.
 COMMANDS = {
     "parse": "read a lora array and print it in its shortest form",
-    "saved": "print the LoRAs that an image or workflow was made with, as an array with hashes",
+    "saved": "print the LoRAs that an image or workflow was made with, as an array (with --json, also hashes)",
     "migrate": "convert the rows of Power Lora Loader, Lora Manager, and other loaders to arrays",
     "resolve": "find or download LoRAs, verify them, and print their paths",
     "prefetch": "download the LoRAs that arrays, workflows, and images need, or list them",

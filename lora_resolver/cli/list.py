@@ -68,7 +68,13 @@ def run(arguments: argparse.Namespace) -> int:
     config = user_config()
     if arguments.store:
         return _list_store(config, words, families, as_json=arguments.json)
-    files = [file for file in _library(config) if _fits(file, families, words)]
+    is_there = config.download_dir.is_dir()
+    if not is_there:
+        print(
+            f"The folder {config.download_dir} doesn't exist. Set AIR_LORA_DIR to your loras folder.",
+            file=sys.stderr,
+        )
+    files = [file for file in (_library(config) if is_there else ()) if _fits(file, families, words)]
     if arguments.json:
         print(json.dumps([_report(file) for file in files], indent=2))
         return 0

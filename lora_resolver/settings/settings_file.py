@@ -13,12 +13,14 @@ import json
 import logging
 import os
 import stat
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import ResolverConfig
 from ..errors import InvalidInput
 from ..safe_files import open_regular, parse_json, storage_error, write_atomically
+from ..text import nearest, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,7 +103,17 @@ def read_settings(path: Path) -> dict[str, str]:
         raise _unreadable(path, type(error).__name__) from None
     if not isinstance(content, dict):
         raise _unreadable(path, 'it must be an object, such as {"AIR_LORA_CONNECTIONS": 8}')
+    for key in sorted(set(content) - SETTING_KEYS):
+        _tell_unknown(path, key)
     return {key: _as_text(path, key, value) for key, value in content.items() if key in SETTING_KEYS}
+
+
+@cache
+def _tell_unknown(path: Path, key: str) -> None:
+    """Logs once that a setting has no effect."""
+    meant = nearest(key, {each.lower(): each for each in SETTING_KEYS})
+    hint = f" Did you mean {meant.upper()}?" if meant else ""
+    _log.warning("[AIR LoRA] %s: Unknown setting %s, which has no effect.%s", path, quoted(key, 60), hint)
 
 
 def _as_text(path: Path, key: str, value: object) -> str:

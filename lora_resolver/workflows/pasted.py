@@ -106,12 +106,17 @@ def read_dropped(file: BinaryIO, local_names: Sequence[str] = ()) -> Pasted:
     """The same for a file: a picture or another result that ComfyUI saved, or a text file."""
     reader = _Reader(local_names)
     found = reader.from_named(loras_in(file, local_names=lambda: local_names), in_a_picture=True)
-    if found.loras or not any(error.code in ("noWorkflow", "invalidJson") for error in found.errors):
+    if found.loras:
+        return found
+    text = _text_in(file, local_names)
+    if text is not None:
+        return text
+    if not any(error.code in ("noWorkflow", "invalidJson") for error in found.errors):
         return found
     file.seek(0)
     parameters = png_texts(file, ("parameters",)).get("parameters", "")
     if not parameters:
-        return _text_in(file, local_names) or found
+        return found
     read = read_pasted(parameters, local_names)
     return read if read.loras or any(error.code == "notUnderstood" for error in read.errors) else found
 
@@ -127,7 +132,12 @@ def _text_in(file: BinaryIO, local_names: Sequence[str]) -> Pasted | None:
     kind = kind_of_file(content)
     if kind is not None:
         return Pasted((), (InvalidInput(f"The file is {kind[0]}", code="notUnderstood", remedy=kind[1]),))
-    return None if not text.strip() or is_like_json(text.lstrip()) else read_pasted(text, local_names)
+    if not text.strip() or is_like_json(text.lstrip()):
+        return None
+    read = read_pasted(text, local_names)
+    if read.loras or not all(isinstance(error, InvalidIdentifier) for error in read.errors):
+        return read
+    return Pasted((), (_names_nothing(text),))
 
 
 def _without_secrets(found: Pasted, text: str) -> Pasted:

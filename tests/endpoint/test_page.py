@@ -65,7 +65,7 @@ def test_python(endpoint: Endpoint, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(node() is None, reason="Node is not installed")
 def test_javascript(endpoint: Endpoint) -> None:
-    script = here(endpoint, block("js")).replace('"@runware/sdk-js"', "SDK") + "\nprocess.exit(0);\n"
+    script = here(endpoint, block("js")).replace('"@runware/sdk-js"', "SDK")
     folder = ensure_node_clients()
     script = script.replace("from SDK", f'from "file://{folder}/node_modules/@runware/sdk-js/dist/index.js"')
     done = subprocess.run(

@@ -82,7 +82,10 @@ def test_every_command_of_the_page_works(studio: Studio, tmp_path: Path) -> None
     report = json.loads(used)
     assert (report["model"], report["weight"]) == ("civitai:120096@135931", 0.7)
     assert report["keys_matched"] > 0
-    assert json.loads(recorded) == [{"model": "civitai:120096@135931", "weight": 0.7}]
+    (saved,) = json.loads(recorded)
+    (entry,) = saved["entries"]
+    assert (entry["model"], entry["weight"]) == ("civitai:120096@135931", 0.7)
+    assert len(entry["sha256"]) == 64
     (shown,) = re.findall(r"^```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert shown.strip() in refused
     assert failed == "\n" * failed.count("\n"), "nothing failed"

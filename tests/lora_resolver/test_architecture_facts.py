@@ -127,7 +127,7 @@ NOTES: list[tuple[SafetensorsHeader, str]] = [
     ),
     (lora(("diffusion_model.blocks.0.cross_attn.k_img", 5120, 5120)), "image to video (Wan 2.1)"),
     (lora(("vace_blocks.0.self_attn.q", 5120, 5120)), "for VACE"),
-    (lora(("diffusion_model.joint_blocks.0.x_block.attn.qkv", 192, 576)), "its sizes of no published model"),
+    (lora(("diffusion_model.joint_blocks.0.x_block.attn.qkv", 192, 576)), "sizes match no published model"),
     (lora(("lora_unet_input_blocks_1_1_transformer_blocks_0_attn2_to_k", 2048, 320)), "of a cut-down SDXL"),
     (lora(("Hunyuan_video_I2V_lora_double_blocks_0_img_mlp_fc1", 3072, 12288)), "its names are malformed"),
     (lora(WAN, ("diffusion_model.blocks.0.cross_attn.k.img", 5120, 5120)), "its names are malformed"),

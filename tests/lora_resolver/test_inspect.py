@@ -57,7 +57,7 @@ def test_says_in_a_sentence_what_a_file_is(flux: Path, capsys: pytest.CaptureFix
     assert first == f"{flux}: It is a LoRA for FLUX.1; it changes 1 module of the transformer. Rank 8."
     assert second == f"{STYLE}: It is a LoRA for SD 3; it changes 17 modules of the transformer. Rank 8."
     assert (no_alpha, alphas) == ("  - scale: no alpha given, 1 assumed", "  - scale: alpha tensors")
-    assert note.startswith("  - its names are of this family, its sizes of no published model of it")
+    assert "no published model" in note
 
 
 def test_json_is_one_document_with_every_file(

@@ -260,3 +260,30 @@ PIECES = st.sampled_from(
 def test_nothing_that_is_pasted_raises(text: str) -> None:
     found = read_pasted(text, ("a.safetensors",))
     assert all(str(error) for error in found.errors)
+
+
+def test_json_with_a_fault_is_told_where_it_is() -> None:
+    found = read_pasted('[{"model": "civitai:1@2" "weight": 0.7}]')
+    assert found.loras == ()
+    assert [error.code for error in found.errors] == ["invalidJson"]
+    assert "column 26" in str(found.errors[0])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "a web page"),
+        (b"import torch\nprint(1)\n", "No LoRA found"),
+    ],
+)
+def test_a_dropped_file_of_another_kind_is_named(content: bytes, said: str) -> None:
+    found = read_dropped(io.BytesIO(content))
+    assert found.loras == ()
+    assert said in str(found.errors[0])
+
+
+def test_a_dropped_text_file_is_read_as_text() -> None:
+    found = read_dropped(io.BytesIO(b"a castle <lora:ink:0.4>"), ("ink.safetensors",))
+    assert [(str(lora.entry.identifier), lora.entry.weight) for lora in found.loras] == [
+        ("local:ink.safetensors", 0.4)
+    ]

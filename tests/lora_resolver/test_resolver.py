@@ -158,8 +158,8 @@ REFUSALS = [
     (
         "civitai:9@9",
         "notFound",
-        "CivitAI has no version 9.",
-        "Check the identifier. The model might also be unpublished, or visible only with a token.",
+        "CivitAI has no version 9 (civitai:9@9).",
+        "Check the identifier. The model might also be deleted, unpublished, or visible only with a token.",
     ),
     ("civitai:7@70+5", "notFound", "civitai:7@70 has no file 5.", "Available files: +701 chalk.safetensors."),
 ]
@@ -240,6 +240,10 @@ def test_offline_what_is_on_disk_works_and_the_rest_is_named(
     offline = Resolver(config.with_changes(offline=True))
     assert offline.resolve("civitai:7@70").path.name == "chalk.safetensors"
     assert offline.resolve("civitai:7@latest").path.name == "chalk.safetensors"
+    with pytest.raises(LoraResolverError) as caught:
+        offline.resolve("civitai:8@latest")
+    assert caught.value.code == "offline", "not that the service has none"
+    assert "civitai:8@latest" in str(caught.value)
     with pytest.raises(SeveralErrors) as caught:
         offline.resolve_all([INK, "civitai:7", "civitai:7@70"], places=["lora[0]", "lora[1]", "lora[2]"])
     assert [(error.parameter, error.code) for error in caught.value.errors] == [

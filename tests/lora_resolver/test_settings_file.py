@@ -30,6 +30,16 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "settings.json"
 
 
+def test_an_unknown_setting_is_said_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.parent.mkdir()
+    path.write_text('{"AIR_LORA_CONNECTION": "2", "AIR_LORA_OFFLINE": "1"}')
+    for _ in range(3):
+        assert read_settings(path) == {"AIR_LORA_OFFLINE": "1"}
+    (line,) = [each for each in caplog.messages if "Unknown setting" in each]
+    assert '"AIR_LORA_CONNECTION"' in line
+    assert "AIR_LORA_CONNECTIONS?" in line
+
+
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 

@@ -351,6 +351,7 @@ def test_prune_for_people(loras: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows tells a broken pipe in other ways")
 def test_output_that_nobody_reads_is_no_crash() -> None:
+    Path(os.environ["AIR_LORA_DIR"]).mkdir(parents=True)
     reader, writer = os.pipe()
     os.close(reader)  # as `| head` does when it has enough lines
     run = subprocess.run(
