@@ -16,7 +16,8 @@ from .schedule import COUNTS, MAX_POINTS, is_position
 MAX_WEIGHT = 4.0
 TRANSFORMERS = ("high", "low", "both")
 MAX_WORDS, MAX_WORD = 200, 1000
-_RANGE = f"Write a number from -{MAX_WEIGHT:.0f} to {MAX_WEIGHT:.0f} without quotation marks, such as 0.7."
+_RANGE = f"Write a number from -{MAX_WEIGHT:.0f} to {MAX_WEIGHT:.0f}, such as 0.7."
+_NUMBER = f"Write a number from -{MAX_WEIGHT:.0f} to {MAX_WEIGHT:.0f} without quotation marks, such as 0.7."
 
 
 def read_model(value: object) -> Identifier:
@@ -96,7 +97,7 @@ def read_words(value: object) -> tuple[str, ...]:
 
 def read_weight(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise wrong_type(value, "a number", _RANGE)
+        raise wrong_type(value, "a number", _NUMBER)
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidInput(f"{_shown(value)} isn't a finite number", code="valueOutOfRange", remedy=_RANGE)
     if not -MAX_WEIGHT <= value <= MAX_WEIGHT:
