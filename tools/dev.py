@@ -102,8 +102,8 @@ def _memory_gb() -> int:
     return min(whole, int(text) if text.isdecimal() else whole) // 2**30
 
 
-# Two more than cores, because tests of pages and servers mostly wait.
-_WORKERS = max(1, min((os.cpu_count() or 1) + 2, 5, _memory_gb() // _GB_OF_A_WORKER))
+# One more than cores, because tests of pages and servers wait now and then.
+_WORKERS = max(1, min((os.cpu_count() or 1) + 1, 5, _memory_gb() // _GB_OF_A_WORKER))
 _IN_PARALLEL = (
     *("-n", str(_WORKERS)),
     *("--dist", "loadgroup", "--no-loadscope-reorder", "--durations", "30"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 OURS = "/extensions/air-lora/"
 
-# In the page: ends when ten frames in a row have shown the canvas, nodes, and rows in the same places.
+# In the page: ends when four frames in a row have shown the canvas, nodes, and rows in the same places.
 STILL = """async () => {
   const places = () => JSON.stringify([
     [...app.canvas.ds.offset, app.canvas.ds.scale],
@@ -24,7 +24,7 @@ STILL = """async () => {
   ]);
   const end = performance.now() + 20_000;
   let [before, same] = ["", 0];
-  while (same < 10 && performance.now() < end) {
+  while (same < 4 && performance.now() < end) {
     await new Promise(requestAnimationFrame);
     const now = places();
     [before, same] = [now, now === before ? same + 1 : 0];

@@ -42,8 +42,8 @@ def table_workflow(stage: BrowserStage) -> dict[str, Any]:
     graph = TextToImage(
         checkpoint="tiny-showcase-all.ckpt",
         prompt="a house",
-        width=384,
-        height=384,
+        width=192,
+        height=192,
         steps=2,
         seed=next(_SEEDS),
     )
@@ -102,8 +102,8 @@ def test_a_sweep_says_how_far_it_is_and_ends_in_a_table(comfy: ComfyPage, stage:
     query = f"filename={image['filename']}&subfolder={image['subfolder']}&type={image['type']}"
     with urllib.request.urlopen(f"{comfy.url}/view?{query}", timeout=30) as answer:
         sheet = Image.open(io.BytesIO(answer.read()))
-    assert sheet.width > 3 * 384
-    assert sheet.height < 3 * 384
+    assert sheet.width > 3 * 192
+    assert sheet.height < 3 * 192
     comfy.show(0.6)
     comfy.screenshot("sweep-table")
     expect(comfy.page.get_by_test_id("widget").first).to_be_visible()

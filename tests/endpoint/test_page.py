@@ -37,7 +37,7 @@ def here(endpoint: Endpoint, text: str) -> str:
     text = text.replace("127.0.0.1:8188", endpoint.url.split("/")[2]).replace(
         "civitai:101055@128078", CHECKPOINT
     )
-    return text.replace("civitai:120096@135931", style).replace("1024", "384")
+    return text.replace("civitai:120096@135931", style).replace("1024", "192")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

@@ -65,7 +65,7 @@ def test_a_result_has_what_every_client_needs(endpoint: Endpoint) -> None:
     with urllib.request.urlopen(item["imageURL"], timeout=240) as answer:
         assert answer.read() == content
     opened = Image.open(io.BytesIO(content))
-    assert opened.size == (384, 384)
+    assert opened.size == (192, 192)
     prompt = json.loads(opened.text["prompt"])
     assert prompt["apply"]["class_type"] == "AirLoraApply"
     assert prompt["checkpoint"]["inputs"]["ckpt_name"] == CHECKPOINT
@@ -229,7 +229,9 @@ def test_a_mask_says_what_is_drawn_anew(endpoint: Endpoint) -> None:
         each.save(made, "PNG")
         sent[name] = base64.b64encode(made.getvalue()).decode()
     (item,) = endpoint.images(
-        endpoint.task(**sent, strength=1.0, outputType="base64Data", outputFormat="PNG")
+        endpoint.task(
+            **sent, width=384, height=384, strength=1.0, outputType="base64Data", outputFormat="PNG"
+        )
     )
     found = Image.open(io.BytesIO(base64.b64decode(item["imageBase64Data"]))).convert("RGB")
 
