@@ -143,6 +143,12 @@ def contained(root: Path, path: Path) -> Path:
     return path
 
 
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists, as far as this user may see."""
+    # Not Path.exists, which raises PermissionError for a folder that can't be searched.
+    return next((each for each in (folder, *folder.parents) if os.path.exists(each)), folder)  # noqa: PTH110
+
+
 def storage_error(error: OSError, path: Path) -> StorageFailed:
     """The error that explains a failed write to the user."""
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
@@ -153,7 +159,7 @@ def storage_error(error: OSError, path: Path) -> StorageFailed:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageFailed(
-            f"No write permission for {next((each for each in path.parents if each.exists()), path.parent)}",
+            f"No write permission for {_existing(path.parent)}",
             code="folderNotWritable",
             remedy=f"Give this user write permission, or choose another folder with {setting('AIR_LORA_DIR')}.",
         )

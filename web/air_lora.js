@@ -44,9 +44,9 @@ function settled() {
 /** Adds what has changed since to the last undo step, instead of making another step. */
 function amended() {
   const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
-  const before = tracker?.undoQueue?.length;
+  const last = tracker?.undoQueue?.at(-1);
   settled();
-  if (before > 0 && tracker.undoQueue.length === before + 1) tracker.undoQueue.pop();
+  if (last && tracker.undoQueue.at(-1) !== last) tracker.undoQueue.pop();
 }
 
 /** The prompt ID of the current run. */
@@ -112,12 +112,20 @@ app.registerExtension({
       tellFailures(detail, editorOf(detail.node_id), toast);
     });
     const { queuePrompt } = api;
+    const tell = (/** @type {any} */ answer) => {
+      try {
+        tellRejections(answer?.node_errors, editorOf, toast);
+      } catch (error) {
+        console.error(error); // ComfyUI's own message must not be lost
+      }
+    };
     api.queuePrompt = async (...args) => {
       try {
-        return await queuePrompt.apply(api, args);
+        const answer = await queuePrompt.apply(api, args);
+        tell(answer); // some outputs can be rejected while others run
+        return answer;
       } catch (error) {
-        const rejected = /** @type {any} */ (error); // ComfyUI's PromptExecutionError
-        tellRejections(rejected?.response?.node_errors, editorOf, toast);
+        tell(/** @type {any} */ (error)?.response); // ComfyUI's PromptExecutionError
         throw error;
       }
     };

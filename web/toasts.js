@@ -69,8 +69,9 @@ export function tellFailures(detail, editor, toast) {
  * @param {(severity: string, summary: string, detail: string) => void} toast
  */
 export function tellRejections(nodeErrors, editorOf, toast) {
-  for (const [id, { class_type: kind, errors = [] }] of Object.entries(nodeErrors ?? {})) {
-    if (!String(kind).startsWith("AirLora")) continue;
+  for (const [id, node] of Object.entries(nodeErrors ?? {})) {
+    const errors = Array.isArray(node?.errors) ? node.errors : [];
+    if (!String(node?.class_type).startsWith("AirLora")) continue;
     // ComfyUI repeats the message for every input that the check has read.
     const said = new Map(
       errors

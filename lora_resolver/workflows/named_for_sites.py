@@ -23,6 +23,8 @@ TITLE = "AIR LoRA, for CivitAI"
 """Identifies such a node: the page keeps titles when it makes a graph from a prompt."""
 
 _PREFIX = "air_lora_"
+_COUNTING = ("applied", "handed on")
+"""The status of rows that took part in the picture."""
 _LEAST = 0.001
 """Smaller weights are left out, as the site does."""
 
@@ -83,7 +85,7 @@ def strongest_rows(runs: Iterable[Iterable[Mapping[str, Any]]]) -> list[Mapping[
     for rows in runs:
         of_files: dict[str, list[Mapping[str, Any]]] = {}
         for row in rows:
-            if row.get("sha256") and "weight" in row:
+            if row.get("status") in _COUNTING and row.get("sha256") and "weight" in row:
                 of_files.setdefault(str(row["sha256"]), []).append(row)
         for digest, own in of_files.items():
             weight = abs(sum(float(row["weight"]) for row in own))
@@ -96,7 +98,7 @@ def _weights_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, flo
     """Name → weights in one run. If the site treats two files as one (High and Low), the stronger one counts."""
     by_file: dict[tuple[str, str], tuple[float, float]] = {}
     for row in rows:
-        if row.get("status") in ("applied", "handed on") and row.get("sha256") and "weight" in row:
+        if row.get("status") in _COUNTING and row.get("sha256") and "weight" in row:
             key = (_name(row), str(row["sha256"]))
             model, clip = by_file.get(key, (0.0, 0.0))
             weight = float(row["weight"])

@@ -124,20 +124,26 @@ def read_dropped(file: BinaryIO, local_names: Sequence[str] = ()) -> Pasted:
 def _text_in(file: BinaryIO, local_names: Sequence[str]) -> Pasted | None:
     """What a text file contains, unless it is JSON, whose fault is known. None if the file isn't text."""
     file.seek(0)
-    content = file.read(_MOST_TEXT)
+    content = file.read(_MOST_TEXT + 1)
+    is_cut = len(content) > _MOST_TEXT
+    if is_cut:
+        content = content[: content.rfind(b"\n", 0, _MOST_TEXT) + 1]
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return None
+    if not text.strip() or is_like_json(text.lstrip()):
+        return None
     kind = kind_of_file(content)
     if kind is not None:
         return Pasted((), (InvalidInput(f"The file is {kind[0]}", code="notUnderstood", remedy=kind[1]),))
-    if not text.strip() or is_like_json(text.lstrip()):
-        return None
     read = read_pasted(text, local_names)
+    if is_cut:
+        more = _too_much(f"more than {_MOST_TEXT:,} bytes in the file", "The rest wasn't read.")
+        return Pasted(read.loras, (*read.errors, more))
     if read.loras or not all(isinstance(error, InvalidIdentifier) for error in read.errors):
         return read
-    return Pasted((), (_names_nothing(text),))
+    return _without_secrets(Pasted((), (_names_nothing(text),)), text)
 
 
 def _without_secrets(found: Pasted, text: str) -> Pasted:

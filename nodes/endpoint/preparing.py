@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ...lora_resolver import (
+    InvalidIdentifier,
     InvalidInput,
     LoraResolverError,
     NotFound,
@@ -40,6 +41,7 @@ MOST_ASSUMED_PIXELS = 1024 * 1024
 MOST_SEED = 2**53 - 1
 """JavaScript, and so half of the clients, can't represent larger seeds exactly."""
 
+_ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".gguf")
 _REFUSED = {
     "webhookURL": "Get the result with getResponse.",
     "uploadEndpoint": "Download the image from the URL in the response.",
@@ -333,17 +335,27 @@ def _plain(task: Mapping[str, Any]) -> dict[str, Any]:
 
 def _own_file(model: object) -> str | None:
     """The model's name as ComfyUI's loaders list it, if it is a file of any kind that they load; otherwise None."""
-    name = model.strip().removeprefix("local:") if isinstance(model, str) else ""
-    return next((each for each in listed_files("checkpoint") if each.replace("\\", "/") == name), None)
+    name = model.strip().replace("\\", "/").removeprefix("local:") if isinstance(model, str) else ""
+    files = [(each.replace("\\", "/"), each) for each in listed_files("checkpoint")]
+    alike = [each for shown, each in files if shown.lower() == name.lower()]
+    return next((each for shown, each in files if shown == name), alike[0] if len(alike) == 1 else None)
 
 
 def _is_file_name(model: object) -> bool:
-    """Whether it can only be a checkpoint's file name: it has no source, or ends as such files do."""
-    if not isinstance(model, str) or not model.strip():
+    """Whether it can only be a checkpoint's file name: it is no identifier, and ends as such files do."""
+    if not isinstance(model, str):
         return False
-    name = model.strip().removeprefix("local:")
-    endings = {PurePosixPath(each.replace("\\", "/")).suffix for each in listed_files("checkpoint")} - {""}
-    return ":" not in name and ("/" not in name or name.lower().endswith(tuple(endings)))
+    name = model.strip().replace("\\", "/").removeprefix("local:")
+    endings = {
+        PurePosixPath(each.replace("\\", "/")).suffix.lower() for each in listed_files("checkpoint")
+    } - {""}
+    if ":" in name or not name.lower().endswith((*endings, *_ENDINGS)):
+        return False
+    try:
+        parse_identifier(model)
+    except InvalidIdentifier:
+        return True
+    return False
 
 
 def _no_checkpoint(model: str) -> NotFound:

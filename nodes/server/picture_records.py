@@ -145,15 +145,20 @@ class _Saved(dict[str, Any]):
     _of_pictures: dict[int, dict[str, Any]]
 
     def _now(self) -> dict[str, Any]:
+        now = dict(super().items())  # each time, because nodes of other packs may have changed it
         context = get_executing_context() if self.pictures > 1 else None
         number = None if context is None else context.list_index
         if number is None or not 0 <= number < self.pictures:
-            return dict(super().items())
-        made: dict[int, dict[str, Any]] = self.__dict__.setdefault("_of_pictures", {})
-        if number not in made:
-            made[number] = dict(super().items())
-            _write(made[number], _runs_of_picture(self.nodes, number, self.pictures), self.others)
-        return made[number]
+            return now
+        records: dict[int, dict[str, Any]] = self.__dict__.setdefault("_of_pictures", {})
+        if number not in records:
+            records[number] = {}
+            _write(records[number], _runs_of_picture(self.nodes, number, self.pictures), self.others)
+        for name in (RECORD_NAME, HASHES_NAME):
+            if name in now:
+                del now[name]
+                now |= {name: records[number][name]} if name in records[number] else {}
+        return now
 
     def __getitem__(self, key: str) -> Any:
         return self._now()[key]

@@ -451,7 +451,7 @@ def test_nobody_can_guess_or_walk_to_a_result(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", ["tiny-showcase-al.ckpt", "local:tiny-showcase-al.ckpt", "tiny-showcase-all"]
+    "model", ["tiny-showcase-al.ckpt", "local:tiny-showcase-al.ckpt", "tiny-showcase-all.safetensors"]
 )
 def test_a_mistyped_checkpoint_is_one_that_is_not_there(endpoint: Endpoint, model: str) -> None:
     (error,) = endpoint.errors(endpoint.task(model=model))

@@ -287,3 +287,15 @@ def test_a_dropped_text_file_is_read_as_text() -> None:
     assert [(str(lora.entry.identifier), lora.entry.weight) for lora in found.loras] == [
         ("local:ink.safetensors", 0.4)
     ]
+
+
+def test_a_dropped_text_shows_no_secret_and_is_not_cut_in_silence() -> None:
+    found = read_dropped(io.BytesIO(b"apiKey: 8f3a9c21d4e5f60718293a4b5c6d7e8f"))
+    assert found.loras == ()
+    assert "8f3a9c21" not in str(found.errors)
+    line = b"civitai:1@135931\n"
+    long = read_dropped(io.BytesIO(b"#" * (1024 * 1024 - 10) + b"\n" + line))
+    assert [error.code for error in long.errors][-1] == "tooManyEntries"
+    assert not any(str(lora.entry.identifier).startswith("civitai:1@1") for lora in long.loras)
+    message = read_dropped(io.BytesIO(b'{"message": "hello"}'))
+    assert "token" not in str(message.errors[0])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from lora_resolver import format_record, lora_hashes, loras_in, read_record
+from lora_resolver import format_record, lora_hashes, loras_in, read_record, strongest_rows
 
 DIGEST = "0123456789abcdef" * 4
 ROW = {
@@ -139,3 +139,13 @@ JSON = st.recursive(
 def test_nothing_that_is_written_there_fails(document: Any) -> None:
     read_record(json.dumps(document))
     loras_in(picture(prompt=WORKFLOW, air_lora=document))
+
+
+def test_a_picture_of_several_runs_has_each_file_where_it_was_strongest() -> None:
+    row = {"model": "civitai:1@2", "sha256": "a" * 64, "status": "applied"}
+    runs = [
+        [{**row, "weight": 0.9, "status": "skipped"}],
+        [{**row, "weight": 0.3}],
+        [{**row, "weight": -0.6}, {**row, "weight": 0.2, "sha256": "b" * 64}],
+    ]
+    assert [each["weight"] for each in strongest_rows(runs)] == [-0.6, 0.2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -127,3 +128,25 @@ def test_circles_and_odd_nodes_do_no_harm(prompt: dict[str, Any]) -> None:
     hidden = SimpleNamespace(unique_id="1", prompt=prompt, extra_pnginfo={})
     picture_records.record_run(hidden, [{"model": "civitai:1@1", "status": "applied", "sha256": "0" * 64}])
     assert picture_records.with_known_records({"prompt": prompt})["prompt"] == prompt
+
+
+def test_what_another_pack_changes_in_a_list_s_metadata_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each picture has its own records, and everything else is one dictionary for all."""
+    rows = [
+        [{"model": f"civitai:1@{number}", "status": "applied", "sha256": "a" * 64}] for number in range(2)
+    ]
+    saved = picture_records._Saved({"workflow": {"nodes": []}, picture_records.RECORD_NAME: {}})
+    saved.nodes, saved.pictures = {"apply": rows}, 2
+    context = SimpleNamespace(list_index=1)
+    monkeypatch.setattr(picture_records, "get_executing_context", lambda: context)
+    assert "workflow" in saved
+    saved["parameters"] = "mine"
+    saved.pop("workflow")
+    assert saved["parameters"] == "mine"
+    assert sorted(dict(saved)) == sorted(json.loads(json.dumps(saved)))
+    assert "workflow" not in dict(saved)
+    (run,) = saved[picture_records.RECORD_NAME]["nodes"]["apply"]
+    assert run[0]["model"] == "civitai:1@1"
+    context.list_index = 0
+    (run,) = saved[picture_records.RECORD_NAME]["nodes"]["apply"]
+    assert run[0]["model"] == "civitai:1@0"

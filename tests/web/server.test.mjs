@@ -209,7 +209,12 @@ function editorWith(rows, suggested, allKnown = () => false) {
   return {
     rows,
     readOnly: false,
-    host: { settings: () => ({ newWeight: 0.75, least: -1, most: 1.5 }), checkpoint: () => null, amended: () => {} },
+    host: {
+      settings: () => ({ newWeight: 0.75, least: -1, most: 1.5 }),
+      checkpoint: () => null,
+      amended: () => {},
+      settled: () => {},
+    },
     knowledge: { suggestedOf: (model) => suggested.get(model) ?? null, isAllKnown: allKnown },
     edit(change) {
       this.rows = change(this.rows);

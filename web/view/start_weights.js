@@ -43,6 +43,7 @@ export class StartWeights {
       if (suggested || this.editor.knowledge.isAllKnown(model)) this.waiting.delete(key);
     }
     if (!known.length) return;
+    this.editor.host.settled(); // what the user is changing meanwhile is a step of its own
     this.editor.edit((rows) => known.reduce((made, [key, weight]) => edits.setWeight(made, key, weight), rows), {
       isSettled: false,
     });
