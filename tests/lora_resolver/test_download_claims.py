@@ -171,7 +171,8 @@ def test_a_signed_address_that_expires_between_two_pieces_is_asked_for_again(
     civitai.faults["deliver"] = fault.after(1, fault.times(1, fault.status(403)))
     lora = Resolver(config.with_changes(connections=2, min_piece_bytes=100_000, tries=1)).resolve(INK)
     assert lora.path.read_bytes() == ink.file.read_bytes()
-    assert sum("/api/download/" in path for path in civitai.paths()) == 2
+    asked = sum("/api/download/" in path for path in civitai.paths())
+    assert asked in (2, 3), "on a busy machine, both connections can ask for the first address"
 
 
 def test_one_download_for_several_names_of_one_file(
