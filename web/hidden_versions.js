@@ -1,4 +1,4 @@
-/** Newer versions that the user doesn't want to be told of, kept in this browser. A still newer one is told again. */
+/** Newer versions that the user has hidden, kept in this browser. A still newer version is shown. */
 
 const PLACE = "air-lora.hidden-versions";
 const MOST = 500;

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import unquote, urlencode
 
 from ..config import KINDS, PICTURE_LEVELS
 from ..errors import AccessDenied, LoraResolverError, NotFound, Offline, TransferFailed, VerificationFailed
@@ -22,6 +22,15 @@ from ..on_disk import civitai_json as api
 from ..text import setting
 from ..transfer.tasks import Cancelled
 from .civitai_base_models import BASE_MODELS
+from .civitai_refusals import (
+    TOKEN_PAGE,
+    UNAVAILABLE_FOR_LEGAL_REASONS,
+    archived,
+    downloads_disabled,
+    explain,
+    not_found,
+    region_blocked,
+)
 from .context import Alias, RemoteFile
 from .model_page import Licence, ModelPage, VersionPage, text_of_html
 
@@ -31,7 +40,6 @@ if TYPE_CHECKING:
     from ..identifiers import Identifier
     from ..model_file.suggested_weight import SuggestedWeight
     from ..records import FileRecord, LoraRecord
-    from ..transfer.transport import Answer
     from .context import SourceContext
 
 __all__ = ["Listing", "listed_versions", "locate", "locate_by_hash", "model_page", "search"]
@@ -47,8 +55,6 @@ MODEL_TYPES = {
     "embedding": frozenset({"TextualInversion"}),
 }
 """Kind in the configuration → model types."""
-
-TOKEN_PAGE = "/user/account"  # noqa: S105 - the page where users create tokens
 
 
 def locate(identifier: Identifier, context: SourceContext) -> RemoteFile | Alias:
@@ -252,7 +258,7 @@ def _offer(
         file=file,
         identifiers=tuple(answers_to),
         explain=partial(
-            _explain, record, has_token=context.transport.has_token(file.url), site=context.config.civitai_url
+            explain, record, has_token=context.transport.has_token(file.url), site=context.config.civitai_url
         ),
     )
 
@@ -317,7 +323,7 @@ def _check_kind(document: dict[str, Any], record: LoraRecord, wanted: str) -> No
 def _check_availability(document: dict[str, Any], record: LoraRecord) -> None:
     mode = api.mode(document)
     if mode == "Archived":
-        raise _archived(record)
+        raise archived(record)
     if mode == "TakenDown":
         raise NotFound(
             f"{record.identifier} ({record.name}) was taken down from CivitAI",
@@ -326,51 +332,7 @@ def _check_availability(document: dict[str, Any], record: LoraRecord) -> None:
         )
     usage = document.get("usageControl")
     if usage not in (None, "", "Download"):
-        raise _downloads_disabled(record)
-
-
-def _explain(record: LoraRecord, answer: Answer, *, has_token: bool, site: str) -> LoraResolverError | None:
-    """What CivitAI's refusal of a download means (reference/services.md, 3.3)."""
-    body = answer.body if isinstance(answer.body, dict) else {}
-    said = ": ".join(text for key in ("error", "message") if (text := str(body.get(key, "")).strip()))
-    if answer.status == 401:
-        if "disabled" in said.lower():
-            return _downloads_disabled(record)
-        if has_token:
-            return AccessDenied(
-                f"CivitAI rejected the token for {record.identifier} ({record.name})",
-                code="tokenRejected",
-                remedy=f"Create a new token at {site}{TOKEN_PAGE} and save it in {setting('CIVITAI_API_TOKEN')}, "
-                "or remove it if the file is public.",
-            )
-        return AccessDenied(
-            f"Downloading {record.identifier} ({record.name}) requires a CivitAI token",
-            code="loginNeeded",
-            remedy=f"Create a token at {site}{TOKEN_PAGE} and save it in {setting('CIVITAI_API_TOKEN')}.",
-        )
-    if answer.status == 403:
-        deadline = body.get("deadline")
-        if deadline or "early access" in said.lower():
-            until = f" until {str(deadline)[:10]}" if deadline else ""
-            return AccessDenied(
-                f"{record.identifier} ({record.name}) is in early access{until}",
-                code="earlyAccess",
-                remedy=f"Buy access at {record.page_url} and save your token in "
-                f"{setting('CIVITAI_API_TOKEN')}, or wait.",
-            )
-        return AccessDenied(
-            f"CivitAI denied the download of {record.identifier} ({record.name})"
-            + (f": {said}" if said else ""),
-            code="accessDenied",
-            remedy=f"To see what is required, open {record.page_url}.",
-        )
-    if answer.status == 404:
-        return _not_found(f"CivitAI no longer has the file for {record.identifier} ({record.name})", site)
-    if answer.status == _UNAVAILABLE_FOR_LEGAL_REASONS:
-        return _region_blocked(f"CivitAI blocks {record.identifier} ({record.name}) in your region (451)")
-    if answer.status == 410:
-        return _archived(record)
-    return None
+        raise downloads_disabled(record)
 
 
 def _with_other_versions(error: NotFound, identifier: Identifier, context: SourceContext) -> NotFound:
@@ -400,9 +362,7 @@ def _newest(identifier: Identifier, context: SourceContext) -> str:
             remedy=f"Turn off {setting('AIR_LORA_OFFLINE')} once to download it.",
         )
     if not versions:
-        raise _not_found(
-            f"CivitAI model {identifier.id} has no available version", context.config.civitai_url
-        )
+        raise not_found(f"CivitAI model {identifier.id} has no available version", context.config.civitai_url)
     return versions[0][0]
 
 
@@ -446,9 +406,9 @@ def _ask(context: SourceContext, path: str, missing: str, about: object = "") ->
     if answer.status == 200 and isinstance(answer.body, dict):
         return answer.body
     if answer.status in (400, 404):
-        raise _not_found(missing, context.config.civitai_url)
-    if answer.status == _UNAVAILABLE_FOR_LEGAL_REASONS:
-        raise _region_blocked("CivitAI isn't available in your region (451)")
+        raise not_found(missing, context.config.civitai_url)
+    if answer.status == UNAVAILABLE_FOR_LEGAL_REASONS:
+        raise region_blocked("CivitAI isn't available in your region (451)")
     if answer.status == 401:
         raise AccessDenied(
             "CivitAI rejected the token",
@@ -466,45 +426,4 @@ def _ask(context: SourceContext, path: str, missing: str, about: object = "") ->
         f"Unexpected response from CivitAI (status {answer.status})",
         code="badAnswer",
         remedy="Try again later.",
-    )
-
-
-def _not_found(message: str, site: str) -> NotFound:
-    remedy = (
-        "Check the identifier. The model might also be deleted, unpublished, or visible only with a token."
-    )
-    if urlsplit(site).hostname in ("civitai.com", "www.civitai.com"):
-        # reference/services.md, 3.5: civitai.com only returns what everybody may see.
-        remedy += (
-            f" Adult content is only available at {ADULT_SITE}: set AIR_LORA_CIVITAI_URL to that address."
-        )
-    return NotFound(message, code="notFound", remedy=remedy)
-
-
-ADULT_SITE = "https://civitai.red"
-_UNAVAILABLE_FOR_LEGAL_REASONS = 451  # RFC 7725
-
-
-def _region_blocked(message: str) -> AccessDenied:
-    return AccessDenied(
-        message,
-        code="regionBlocked",
-        remedy="The law in your region forbids it, or CivitAI doesn't serve your region. A token doesn't help. If you "
-        "have the file, put it in a loras folder and use local:name.safetensors.",
-    )
-
-
-def _archived(record: LoraRecord) -> NotFound:
-    return NotFound(
-        f"{record.identifier} ({record.name}) is archived on CivitAI and can no longer be downloaded",
-        code="archived",
-        remedy="If you have the file, put it in a loras folder and use local:name.safetensors.",
-    )
-
-
-def _downloads_disabled(record: LoraRecord) -> AccessDenied:
-    return AccessDenied(
-        f"The creator of {record.identifier} ({record.name}) disabled downloads; you can use it on CivitAI only",
-        code="downloadsDisabled",
-        remedy="A token doesn't help. Choose another LoRA.",
     )
