@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,3 +48,18 @@ def civitai(ink: CatalogueEntry, tmp_path: Path) -> Iterator[FaultyCivitai]:
 def config(civitai: FaultyCivitai, tmp_path: Path) -> ResolverConfig:
     """Downloads to a new folder from the local CivitAI."""
     return quick_config(tmp_path / "loras", civitai_url=civitai.url)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 200 KB, if this machine allows us to create one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    command = [mount or "mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip(
+            "this machine lets us make no small disk; the test of a limited file covers the same path"
+        )
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
