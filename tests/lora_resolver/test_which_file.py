@@ -8,6 +8,7 @@ import pytest
 
 from lora_resolver import AccessDenied, LoraResolverError, NotFound, Resolver, TransferFailed
 from lora_resolver.identifiers import parse_identifier
+from lora_resolver.sources.civitai_refusals import not_found
 from tests.lora_resolver.served_loras import quick_config, write_safetensors
 from tools.civitai_server import CatalogueEntry, CivitaiServer
 
@@ -154,10 +155,8 @@ def test_what_the_law_forbids_here_says_so(config: ResolverConfig) -> None:
 
 
 def test_what_the_first_site_lacks_may_be_at_the_one_for_adults() -> None:
-    from lora_resolver.sources.civitai import _not_found
-
-    assert "https://civitai.red" in _not_found("gone", "https://civitai.com").remedy
-    assert "civitai.red" not in _not_found("gone", "https://civitai.red").remedy
+    assert "https://civitai.red" in not_found("gone", "https://civitai.com").remedy
+    assert "civitai.red" not in not_found("gone", "https://civitai.red").remedy
 
 
 def test_a_mirror_of_hugging_face_is_one_where_it_is_named(
