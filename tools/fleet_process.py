@@ -34,7 +34,7 @@ class FleetProcess:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = base / "fleet.log"
-        self._arguments = arguments
+        self.arguments = arguments
         # Ray ends its own processes when memory is nearly full, even if others use it, such as other tests.
         own = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0"}
         self.environment = {**os.environ, **environment, **own}
@@ -70,7 +70,7 @@ class FleetProcess:
         return [
             *(str(ensure_ray()), "-m", "fleet", "run", "--port", str(self.port)),
             *("--comfyui", str(self.comfyui.path), "--python", str(self.comfyui.python)),
-            *self._arguments,
+            *self.arguments,
             *("--", "--base-directory", str(self.base), "--cpu"),
         ]
 

@@ -83,7 +83,7 @@ class Endpoint:
 
     @contextmanager
     def slow_steps(self, seconds: float) -> Iterator[None]:
-        """Each sampling step takes at least this long, for images that must not be finished too early."""
+        """Until the end of the block, each sampling step takes at least this long: no image is finished too early."""
         file = self.process.base / "custom_nodes" / SECONDS_PER_STEP
         file.write_text(str(seconds))
         try:

@@ -12,7 +12,7 @@ from typing import Any
 import latent_preview
 
 SECONDS = Path(__file__).with_name("seconds_per_step.txt")
-"""A test writes the seconds into this file. Without the file, steps take as long as they take."""
+"""A test writes the seconds into this file. Without the file, steps take as long as they take, at once."""
 
 _prepare_callback = latent_preview.prepare_callback
 
@@ -25,7 +25,9 @@ def _prepare_slow_callback(*arguments: Any, **options: Any) -> Any:
             seconds = float(SECONDS.read_text() or 0)
         except FileNotFoundError:  # also if a test removes it at this moment
             seconds = 0.0
-        time.sleep(seconds)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and SECONDS.exists():
+            time.sleep(0.05)
         return callback(*facts)
 
     return after_a_step

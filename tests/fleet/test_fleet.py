@@ -18,12 +18,11 @@ from websockets.exceptions import ConnectionClosed
 from tests.conftest import ROOT, connect
 from tests.endpoint.test_real_clients import CLIENTS, fetched
 from tests.fleet.conftest import QUEUE, line
-from tools.fleet_process import FleetProcess
 from tools.runtime import venv_python
 from tools.stage import CHECKPOINT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.fleet.conftest import Fleet
@@ -33,6 +32,16 @@ pytestmark = [
     pytest.mark.timeout(1800),  # a busy machine starts Ray and two ComfyUIs slowly
     pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and SIGSTOP are not on Windows"),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def second_fleet(fleet: Fleet) -> Iterator[subprocess.Popen[str]]:
+    """Another fleet with the same port. It starts before the tests, because it waits for the port for some seconds."""
+    command, environment = fleet.process.command(), fleet.process.environment
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as second:
+        yield second
+        second.kill()
 
 
 def until(condition: Callable[[], bool], seconds: float = 400) -> None:
@@ -124,14 +133,10 @@ def test_the_same_task_asked_in_another_way_is_the_same(fleet: Fleet) -> None:
     assert error["code"] == "conflictTaskUUID"
 
 
-def test_a_second_fleet_does_not_share_the_port(fleet: Fleet) -> None:
-    assert isinstance(fleet.process, FleetProcess)
-    second = fleet.process.command(), fleet.process.environment
-    done = subprocess.run(
-        second[0], env=second[1], cwd=ROOT, capture_output=True, text=True, timeout=400, check=False
-    )
-    assert done.returncode == 2
-    assert "--port" in done.stderr
+def test_a_second_fleet_does_not_share_the_port(second_fleet: subprocess.Popen[str]) -> None:
+    _, said = second_fleet.communicate(timeout=400)
+    assert second_fleet.returncode == 2
+    assert "--port" in said
 
 
 def test_a_task_goes_where_its_array_is_loaded(fleet: Fleet) -> None:
@@ -180,7 +185,7 @@ def test_the_commands_of_the_page(fleet: Fleet, tmp_path: Path) -> None:
 def test_a_full_queue_refuses_and_loses_nothing(fleet: Fleet) -> None:
     tasks = [fleet.task(deliveryMethod="async", lora=[], seed=100 + number) for number in range(3 * QUEUE)]
     (first,) = fleet.images(fleet.task(lora=[], width=64, height=64))
-    with fleet.slow_steps(10):
+    with fleet.slow_steps(600):
         status, answer = fleet.post(tasks)
         assert status == 200
         assert {error["code"] for error in answer["errors"]} == {"tooManyRequests"}
@@ -201,15 +206,16 @@ def test_a_full_queue_refuses_and_loses_nothing(fleet: Fleet) -> None:
 
 def test_a_worker_killed_in_the_middle_loses_and_repeats_nothing(fleet: Fleet, tmp_path: Path) -> None:
     before = fleet.pictures()
-    tasks = [line(1000 + number, steps=20) for number in range(40)]
-    batch = fleet.batch(tasks, tmp_path)
-    until(lambda: len(results_of(tmp_path)) >= 8)
-    fleet.process.comfyuis()[0].send_signal(signal.SIGKILL)
-    until(lambda: len(results_of(tmp_path)) >= 20)
-    replica = fleet.process.comfyuis()[-1].parent()
-    assert replica is not None
-    replica.send_signal(signal.SIGKILL)
-    ended(batch)
+    tasks = [line(1000 + number) for number in range(40)]
+    with fleet.slow_steps(0.2):
+        batch = fleet.batch(tasks, tmp_path)
+        until(lambda: len(results_of(tmp_path)) >= 8)
+        fleet.process.comfyuis()[0].send_signal(signal.SIGKILL)
+        until(lambda: len(results_of(tmp_path)) >= 20)
+        replica = fleet.process.comfyuis()[-1].parent()
+        assert replica is not None
+        replica.send_signal(signal.SIGKILL)
+        ended(batch)
     results = results_of(tmp_path)
     assert sorted(each["seeds"][0] for each in results) == list(range(1000, 1040))
     assert not any(each["error"] for each in results)
@@ -217,25 +223,18 @@ def test_a_worker_killed_in_the_middle_loses_and_repeats_nothing(fleet: Fleet, t
     until(lambda: len(fleet.process.comfyuis()) == 2)
 
 
-def test_a_worker_that_hangs_is_replaced(fleet: Fleet) -> None:
-    until(lambda: len(fleet.process.comfyuis()) == 2)
-    hung = fleet.process.comfyuis()[0]
-    hung.send_signal(signal.SIGSTOP)
-    tasks = [fleet.task(lora=[], seed=200 + number) for number in range(4)]
-    assert sorted(item["seed"] for item in fleet.images(*tasks)) == [200, 201, 202, 203]
-    until(lambda: not hung.is_running() and len(fleet.process.comfyuis()) == 2)
-
-
 def test_a_batch_goes_on_after_all_of_it_was_killed(fleet: Fleet, tmp_path: Path) -> None:
     before = fleet.pictures()
     lora = [[{"model": style.air, "weight": 0.5}] for style in fleet.stage.styles[:2]]
-    tasks = [line(seed, steps=20, lora=array) for seed in range(2000, 2008) for array in lora]
+    tasks = [line(seed, lora=array) for seed in range(2000, 2008) for array in lora]
     grid = tmp_path / "grid.png"
-    batch = fleet.batch(tasks, tmp_path, "--grid", str(grid))
-    until(lambda: len(results_of(tmp_path)) >= 4)
-    fleet.process.kill()
+    with fleet.slow_steps(0.2):
+        batch = fleet.batch(tasks, tmp_path, "--grid", str(grid))
+        until(lambda: len(results_of(tmp_path)) >= 4)
+        fleet.process.kill()
     done = len(results_of(tmp_path))
     assert done < len(tasks)
+    fleet.process.arguments += ("--hang-seconds", "20")  # for the test after this one
     fleet.process.start()
     ended(batch)
     assert len(results_of(tmp_path)) == len(tasks)
@@ -246,3 +245,12 @@ def test_a_batch_goes_on_after_all_of_it_was_killed(fleet: Fleet, tmp_path: Path
     said = ended(fleet.batch(tasks, tmp_path))
     assert "16 of 16" in said
     assert len(results_of(tmp_path)) == len(tasks), "nothing was done again"
+
+
+def test_a_worker_that_hangs_is_replaced(fleet: Fleet) -> None:
+    until(lambda: len(fleet.process.comfyuis()) == 2)
+    hung = fleet.process.comfyuis()[0]
+    hung.send_signal(signal.SIGSTOP)
+    tasks = [fleet.task(lora=[], seed=200 + number) for number in range(4)]
+    assert sorted(item["seed"] for item in fleet.images(*tasks)) == [200, 201, 202, 203]
+    until(lambda: not hung.is_running() and len(fleet.process.comfyuis()) == 2)
