@@ -45,8 +45,9 @@ def quoted(text: str, limit: int = 90) -> str:
 
 def nearest(word: str, choices: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The one of `choices` that `word` most likely means, or None."""
-    matches = difflib.get_close_matches(word[:64].lower(), list(choices), n=1, cutoff=cutoff)
-    return matches[0] if matches else None
+    by_lower = {choice.lower(): choice for choice in choices}
+    matches = difflib.get_close_matches(word[:64].lower(), list(by_lower), n=1, cutoff=cutoff)
+    return by_lower[matches[0]] if matches else None
 
 
 SETTINGS_ON_THE_PAGE = {

@@ -130,6 +130,17 @@ def test_elsewhere_a_long_folder_shortens_nothing() -> None:
     assert fitted(PurePosixPath("/" + "deep/" * 100), name) == name
 
 
+def test_what_is_just_short_enough_keeps_its_name() -> None:
+    assert safe_file_name(f"{'a' * 150}.safetensors") == f"{'a' * 150}.safetensors"
+    assert len(safe_file_name(f"{'a' * 151}.safetensors")) == 150 + len(".safetensors")
+    folder = PureWindowsPath("D:\\" + "a" * 97)
+    longest = WINDOWS_PATH - len(str(folder / LONGEST_BESIDE_IT)) - len(".safetensors")
+    for length, stays in ((longest, True), (longest + 1, False)):
+        name = f"{'b' * length}.safetensors"
+        assert (fitted(folder, name) == name) is stays
+        assert len(str(folder / (fitted(folder, name) + LONGEST_BESIDE_IT))) <= WINDOWS_PATH
+
+
 def test_a_short_name_stays_and_a_long_one_keeps_its_end() -> None:
     assert (
         short_name("civitai+120096@135931+pixel.safetensors", 100)
@@ -161,6 +172,7 @@ def test_linux_paths_below_a_folder() -> None:
     assert name_below(PurePosixPath("/models/Loras/a/x.safetensors"), folders) == "a/x.safetensors"
     assert name_below(PurePosixPath("/models/loras/x.safetensors"), folders) == "loras/x.safetensors"
     assert name_below(PurePosixPath("/other/x.safetensors"), folders) is None
+    assert name_below(PurePosixPath("/models/../other/x.safetensors"), folders) is None
 
 
 def test_a_link_to_the_folder_is_the_folder(tmp_path: Path) -> None:

@@ -88,6 +88,75 @@ def test_strength_counts_only_with_a_picture_to_start_from() -> None:
     assert request(seedImage="59a2edc2-45e6-429f-be5f-7ded59b92046").strength == 0.8
 
 
+@pytest.mark.parametrize(
+    ("key", "low", "high", "step"),
+    [
+        ("width", 16, 16384, 1),
+        ("height", 16, 16384, 1),
+        ("steps", 1, 10000, 1),
+        ("CFGScale", 0, 100, 0.01),
+        ("seed", 0, 2**64 - 1, 1),
+        ("numberResults", 1, 4096, 1),
+        ("clipSkip", 0, 24, 1),
+        ("strength", 0, 1, 0.01),
+    ],
+)
+def test_the_lowest_and_the_highest_number_are_taken_and_no_other(
+    key: str, low: float, high: float, step: float
+) -> None:
+    member = {"CFGScale": "cfg_scale", "numberResults": "number_results", "clipSkip": "clip_skip"}.get(
+        key, key
+    )
+    for value in (low, high):
+        read = request(seedImage="https://example.com/a.png", **{key: value})
+        assert getattr(read, member) == value
+        assert key not in read.assumed
+    for value in (low - step, high + step):
+        (fault,) = faults(
+            {"taskType": "imageInference", "positivePrompt": "", "seedImage": "x" * 99, key: value}
+        )
+        assert fault.startswith(f"{key}: ")
+
+
+def test_lycoris_are_read_as_lora_and_named_as_lycoris() -> None:
+    read = request(lora=[{"model": "civitai:1@2"}], lycoris=[{"model": "civitai:3@4", "weight": 0.5}])
+    assert [(str(each.identifier), each.weight, each.place) for each in read.lora] == [
+        ("civitai:1@2", 1, "lora[0]"),
+        ("civitai:3@4", 0.5, "lycoris[0]"),
+    ]
+    task = {"taskType": "imageInference", "positivePrompt": ""}
+    (fault,) = faults({**task, "lycoris": [{"model": "civitai:3@4", "weight": "much"}]})
+    assert fault.startswith("lycoris[0].weight: ")
+    assert request(lycoris=None, lora=None).lora == request(lycoris=[]).lora == ()
+
+
+def test_embeddings_have_a_model_and_a_weight() -> None:
+    models = [
+        {"model": "civitai:1@2"},
+        {"model": " civitai:3@4 ", "weight": None},
+        {"model": "urn:air:sdxl:embedding:civitai:5@6", "weight": -4},
+        {"model": "civitai:7@8", "weight": 4},
+    ]
+    read = request(embeddings=models)
+    assert [(str(each.identifier), each.weight, each.place) for each in read.embeddings] == [
+        ("civitai:1@2", 1, "embeddings[0]"),
+        ("civitai:3@4", 1, "embeddings[1]"),
+        ("civitai:5@6", -4, "embeddings[2]"),
+        ("civitai:7@8", 4, "embeddings[3]"),
+    ]
+    wrong = [
+        *(5, {}, {"model": " "}, {"model": 5}, {"model": "civitai:1@2", "weight": 4.1}),
+        *({"model": "civitai:1@2", "weight": -4.1}, {"model": "civitai:1@2", "weight": "1"}, {"model": "?"}),
+    ]
+    task = {"taskType": "imageInference", "positivePrompt": ""}
+    assert [fault.split(": ")[0] for fault in faults({**task, "embeddings": wrong})] == [
+        *(f"embeddings[{number}]" for number in range(4)),
+        *(f"embeddings[{number}].weight" for number in range(4, 7)),
+        "embeddings[7].model",
+    ]
+    assert faults({**task, "embeddings": {"model": "civitai:1@2"}})[0].startswith("embeddings: ")
+
+
 def test_a_blank_prompt_is_empty() -> None:
     assert request(positivePrompt="__BLANK__").positive == ""
 

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lora_resolver import InvalidLoraArray, LoraEntry, format_lora_array, parse_identifier, parse_lora_array
+from lora_resolver import (
+    InvalidLoraArray,
+    LoraEntry,
+    LoraResolverError,
+    format_lora_array,
+    parse_identifier,
+    parse_lora_array,
+)
 from tests.conftest import ROOT
 
 A, B = "civitai:120096@135931", "civitai:245889@277389"
@@ -134,6 +141,14 @@ def test_what_is_written_is_read_back(entries: list[LoraEntry]) -> None:
 
 def test_what_is_written_is_short() -> None:
     assert json.loads(format_lora_array(parse_lora_array(SINGLE))) == [{"model": A}]
+
+
+@pytest.mark.parametrize("number", [".5", "+1"])
+def test_a_number_that_json_does_not_know_is_recognized(number: str) -> None:
+    with pytest.raises(LoraResolverError) as raised:
+        parse_lora_array(f'[{{"model": "{A}", "weight": {number}}}]')
+    assert f"can't start with {number[0]}" in str(raised.value)
+    assert "0.5" in raised.value.remedy
 
 
 @given(st.text(max_size=200) | st.text(alphabet='[]{}",:/*\\ \nloramde0.5', max_size=80))

@@ -111,6 +111,32 @@ def test_what_cannot_be_is_an_error_with_its_place(members: dict[str, Any], plac
     assert len(str(fault)) < 600
 
 
+@pytest.mark.parametrize(
+    ("members", "code"),
+    [
+        ({"start": -0.1}, "valueOutOfRange"),
+        ({"end": 1.5}, "valueOutOfRange"),
+        ({"start": "0.5"}, "invalidType"),
+        ({"weight": [[2, 1], [1, 1]]}, "invalidValue"),
+        ({"weight": [[0, "1"], [1, 1]]}, "invalidType"),
+        ({"count": "frames"}, "invalidValue"),
+        ({"count": 5}, "invalidType"),
+        ({"hold": 1}, "invalidType"),
+    ],
+)
+def test_a_wrong_number_and_a_wrong_kind_of_value_have_codes(members: dict[str, Any], code: str) -> None:
+    with pytest.raises(InvalidLoraArray) as raised:
+        read(**members)
+    assert [fault.code for fault in raised.value.errors] == [code]
+
+
+@pytest.mark.parametrize(("text", "meant"), [("OUTAL", "OUTALL"), ("no text encoders", "no text encoder")])
+def test_a_mistyped_preset_is_recognized(text: str, meant: str) -> None:
+    with pytest.raises(InvalidLoraArray) as raised:
+        read(blocks=text)
+    assert f'"{meant}"' in str(raised.value.errors[0])
+
+
 def test_presets_and_vectors_in_every_spelling() -> None:
     assert read(blocks="OUTALL").blocks == BlockWeights(preset="OUTALL")
     assert read(blocks="outall").blocks == read(blocks={"lbw": "OUTALL"}).blocks
