@@ -28,7 +28,8 @@ def ensure_ray() -> Path:
     RUNTIME.mkdir(exist_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     _run([sys.executable, "-m", "venv", str(target)])
-    _run([str(python), "-m", "pip", "install", "--quiet", RAY, *BESIDE])
+    # Python compiles what is used, which takes less time than pip takes to compile everything.
+    _run([str(python), "-m", "pip", "install", "--quiet", "--no-compile", RAY, *BESIDE])
     ready.touch()
     return python
 

@@ -207,7 +207,7 @@ def test_a_full_queue_refuses_and_loses_nothing(fleet: Fleet) -> None:
 def test_a_worker_killed_in_the_middle_loses_and_repeats_nothing(fleet: Fleet, tmp_path: Path) -> None:
     before = fleet.pictures()
     tasks = [line(1000 + number) for number in range(40)]
-    with fleet.slow_steps(0.2):
+    with fleet.slow_steps(0.1):
         batch = fleet.batch(tasks, tmp_path)
         until(lambda: len(results_of(tmp_path)) >= 8)
         fleet.process.comfyuis()[0].send_signal(signal.SIGKILL)
@@ -234,7 +234,7 @@ def test_a_batch_goes_on_after_all_of_it_was_killed(fleet: Fleet, tmp_path: Path
         fleet.process.kill()
     done = len(results_of(tmp_path))
     assert done < len(tasks)
-    fleet.process.arguments += ("--hang-seconds", "20")  # for the test after this one
+    fleet.process.arguments += ("--hang-seconds", "15")  # for the test after this one
     fleet.process.start()
     ended(batch)
     assert len(results_of(tmp_path)) == len(tasks)
