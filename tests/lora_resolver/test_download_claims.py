@@ -165,10 +165,11 @@ def test_the_service_is_asked_once_for_all_pieces(
     assert sum("/api/download/" in path for path in civitai.paths()) == 1
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
 def test_a_signed_address_that_expires_between_two_pieces_is_asked_for_again(
-    config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry
+    status: int, config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry
 ) -> None:
-    civitai.faults["deliver"] = fault.after(1, fault.times(1, fault.status(403)))
+    civitai.faults["deliver"] = fault.after(1, fault.times(1, fault.status(status)))
     lora = Resolver(config.with_changes(connections=2, min_piece_bytes=100_000, tries=1)).resolve(INK)
     assert lora.path.read_bytes() == ink.file.read_bytes()
     asked = sum("/api/download/" in path for path in civitai.paths())

@@ -20,6 +20,7 @@ from lora_resolver.errors import (
 from lora_resolver.model_file.safetensors_header import DTYPE_BITS
 from lora_resolver.records import PeekedLora
 from lora_resolver.resolver import Resolver
+from lora_resolver.transfer.peek import FIRST_BYTES
 from tests.header_samples import samples
 from tests.lora_resolver import civitai_faults as fault
 from tests.lora_resolver.civitai_faults import FaultyCivitai
@@ -55,6 +56,14 @@ def write_like(sample_name: str, path: Path, metadata_bytes: int = 0) -> Path:
     return path
 
 
+def with_a_header_of(path: Path, size: int) -> Path:
+    """A file whose header, with its length, takes this many bytes."""
+    text = json.dumps({"a.lora_up.weight": {"dtype": "F16", "shape": [4], "data_offsets": [0, 8]}}).encode()
+    text = text.ljust(size - 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
+    return path
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("served")
@@ -65,6 +74,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         SMALL: write_safetensors(folder / "small.safetensors", 20_000),
         PICKLE: pickle,
         "civitai:1@13": write_like("sd1_diffusers_course3", folder / "chatty.safetensors", 900_000),
+        "civitai:1@14": with_a_header_of(folder / "exact.safetensors", FIRST_BYTES),
+        "civitai:1@15": with_a_header_of(folder / "one more.safetensors", FIRST_BYTES + 1),
     }
 
 
@@ -95,6 +106,16 @@ def delivered(server: FaultyCivitai | HuggingFaceServer, route: str = "/delivery
             start, _, end = request.headers["range"].removeprefix("bytes=").partition("-")
             total += int(end) - int(start) + 1
     return total
+
+
+@pytest.mark.parametrize(("name", "requests"), [("civitai:1@14", 1), ("civitai:1@15", 2)])
+def test_a_header_that_fills_the_first_bytes_needs_no_more(
+    name: str, requests: int, config: ResolverConfig, civitai: FaultyCivitai
+) -> None:
+    peeked = Resolver(config).peek(name)
+    assert peeked.header is not None
+    assert list(peeked.header.tensors) == ["a.lora_up.weight"]
+    assert sum(request.path.startswith("/delivery/") for request in civitai.requests) == requests
 
 
 def test_the_header_of_a_large_file_for_less_than_a_hundredth(

@@ -70,6 +70,17 @@ def test_only_the_last_seconds_count(tracker: ProgressTracker, clock: Callable[[
     assert progress.bytes_per_second == pytest.approx(10, abs=1)
 
 
+def test_the_speed_does_not_jump_with_each_look(
+    tracker: ProgressTracker, clock: Callable[[float], None]
+) -> None:
+    tracker.start("download", total=100_000)
+    for count in (1000, 0, 2000):
+        clock(tasks.SPEED_WINDOW / 4)
+        tracker.add(count)
+        progress = tracker.read()
+    assert progress.bytes_per_second == pytest.approx(3000 / (tasks.SPEED_WINDOW * 3 / 4))
+
+
 def test_a_slow_reader_gets_the_speed_since_it_looked_last(
     tracker: ProgressTracker, clock: Callable[[float], None]
 ) -> None:

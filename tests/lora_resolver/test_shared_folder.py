@@ -168,6 +168,24 @@ def test_a_lease_is_one_holders_and_ends_with_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_who_wakes_does_not_write_into_the_lease_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lora_resolver.transfer.download.lease.BEAT_EVERY", 0.01)
+    path = lease_file(tmp_path / "x.lock")
+    lease = Lease(path)
+    assert lease.take()
+    others = f"another-machine 17 {'ab' * 8} 000000000003\n"
+    aside = tmp_path / "aside"
+    aside.write_text(others)
+    aside.replace(path)
+    assert lease._thread is not None
+    lease._thread.join(60)
+    assert not lease._thread.is_alive()
+    lease.release()
+    assert path.read_text() == others
+
+
 def test_a_lease_of_a_process_that_died_here_is_taken_over_at_once(tmp_path: Path) -> None:
     lock = tmp_path / "x.lock"
     code = (
