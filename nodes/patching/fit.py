@@ -327,7 +327,9 @@ def _evidence(file: LoraFile, fit: Fit, clashes: list[Clash], keys: int) -> str:
         return f"The shape differs for {len(clashes)} of its weights, for example {clashes[0]}"
     if not fit.unmatched:
         return "All its keys match a weight, but the number or the types of its blocks don't match the checkpoint"
-    return f"No weight matches {len(fit.unmatched)} of its {keys} keys, for example {_example(file, fit)}"
+    unmatched = len(fit.unmatched)
+    how_many = f"None of its {keys} keys match" if unmatched == keys else f"{unmatched} of its {keys} keys don't match"
+    return f"{how_many} a weight of the checkpoint, for example {_example(file, fit)}"
 
 
 def _example(file: LoraFile, fit: Fit) -> str:
