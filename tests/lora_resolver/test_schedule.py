@@ -146,6 +146,25 @@ def test_presets_and_vectors_in_every_spelling() -> None:
     assert read(blocks={"lbw": [1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1]}).blocks == read(blocks=vector).blocks
 
 
+def test_a_vector_has_as_many_numbers_as_some_model_has_blocks() -> None:
+    for length in range(2, 70):
+        vector = ",".join(["1", "0.5"] + ["0"] * (length - 2))
+        if length in (12, 17, 20, 21, 26, 27, 57, 58, 61):
+            assert len(read(blocks=vector).blocks.vector) == length
+        else:
+            with pytest.raises(InvalidLoraArray):
+                read(blocks=vector)
+
+
+def test_another_strongest_weight_keeps_the_shape() -> None:
+    schedule = Schedule(((0.0, 0.25), (0.5, -0.5), (1.0, 0.0)), start=0.1, end=0.9, hold=True)
+    assert schedule.with_strongest(-1) == Schedule(
+        ((0.0, 0.5), (0.5, -1.0), (1.0, 0.0)), start=0.1, end=0.9, hold=True
+    )
+    nothing = Schedule(((0.0, 0.0), (1.0, 0.0)))
+    assert nothing.with_strongest(0.5) == nothing
+
+
 def test_a_schedule_is_what_it_says() -> None:
     assert Schedule(((0.0, 0.5),)).changes is False
     assert Schedule(((0.0, 0.5),), start=0.1).changes
