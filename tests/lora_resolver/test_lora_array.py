@@ -143,6 +143,27 @@ def test_what_is_written_is_short() -> None:
     assert json.loads(format_lora_array(parse_lora_array(SINGLE))) == [{"model": A}]
 
 
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ("nan", "finite"),
+        ("inf", "finite"),
+        ("True", "true"),
+        ("None", "null"),
+        ("undefined", "null"),
+        ("half", "both sides"),
+        ("%", "number"),
+        ("}", "number"),
+    ],
+)
+def test_a_value_that_json_does_not_know_is_named_with_what_to_write(value: str, named: str) -> None:
+    with pytest.raises(LoraResolverError) as raised:
+        parse_lora_array(f'[{{"model": "{A}", "weight": {value}}}]')
+    (fault,) = raised.value.each()
+    assert fault.code == "invalidJson"
+    assert named in fault.remedy
+
+
 @pytest.mark.parametrize("number", [".5", "+1"])
 def test_a_number_that_json_does_not_know_is_recognized(number: str) -> None:
     with pytest.raises(LoraResolverError) as raised:

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lora_resolver import parse_identifier
+from lora_resolver import TransferFailed, parse_identifier
 from lora_resolver.transfer import tasks
+from lora_resolver.transfer.download.fetch import _Pace
 from lora_resolver.transfer.tasks import ProgressTracker
+from tests.lora_resolver.served_loras import quick_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -91,3 +94,18 @@ def test_a_slow_reader_gets_the_speed_since_it_looked_last(
     clock(tasks.SPEED_WINDOW + 1)
     tracker.add(100)
     assert tracker.read().bytes_per_second == pytest.approx(100 / (tasks.SPEED_WINDOW + 1))
+
+
+def test_a_download_that_is_too_slow_says_how_slow_it_is(
+    clock: Callable[[float], None], tmp_path: Path
+) -> None:
+    pace = _Pace(quick_config(tmp_path, read_timeout=10.0, min_bytes_per_second=100))
+    clock(10)
+    pace.check(1000)  # just fast enough
+    clock(9)
+    pace.check(10)
+    clock(1)
+    with pytest.raises(TransferFailed) as raised:
+        pace.check(490)
+    assert raised.value.code == "tooSlow"
+    assert " 50 bytes per second" in raised.value.message
