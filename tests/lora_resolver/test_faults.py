@@ -329,3 +329,22 @@ def test_fault(case: Case, config: ResolverConfig, civitai: FaultyCivitai, ink: 
     lora = Resolver(config).resolve(INK)
     assert lora.path.read_bytes() == ink.file.read_bytes()
     assert not [name for name in everything_in(config.download_dir) if ".air-part" in name]
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, *range(520, 525), 530])
+@pytest.mark.parametrize("stage", ["version", "deliver"])
+def test_a_status_that_may_pass_is_tried_again(
+    stage: str, status: int, config: ResolverConfig, civitai: FaultyCivitai, ink: CatalogueEntry
+) -> None:
+    civitai.faults[stage] = fault.times(2, fault.status(status))
+    assert Resolver(config.with_changes(tries=3, **ONE_PIECE)).resolve(INK).sha256 == ink.sha256
+
+
+@pytest.mark.parametrize("status", [402, 405, 418, 451, 501, 505])
+def test_another_status_is_not_tried_again(
+    status: int, config: ResolverConfig, civitai: FaultyCivitai
+) -> None:
+    civitai.faults["version"] = fault.status(status)
+    with pytest.raises(LoraResolverError):
+        Resolver(config.with_changes(tries=3)).resolve(INK)
+    assert len([path for path in civitai.paths() if "/model-versions/" in path]) == 1

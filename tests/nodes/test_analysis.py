@@ -141,6 +141,19 @@ def test_the_same_file_twice_and_its_opposite(models: dict[str, Any], folder: Pa
     assert found.strengths[1] == pytest.approx(2 * found.strengths[0], rel=EXACT)
 
 
+def test_what_two_have_in_common_is_a_share_of_all_that_either_changes(
+    models: dict[str, Any], folder: Path
+) -> None:
+    modules = list(unet().items())[:6]
+    files = [
+        lora_files.write_lora(folder / f"share{number}.safetensors", dict(modules[begin:end]), seed=number)
+        for number, (begin, end) in enumerate([(0, 4), (2, 6), (0, 2)])
+    ]
+    found = analyse(models["sd15"], [entry(models["sd15"], file, 0.5) for file in files])
+    assert found.weights == (4, 4, 2)
+    assert found.common == ((1, 2 / 6, 2 / 4), (2 / 6, 1, 0), (2 / 4, 0, 1))
+
+
 def test_loras_of_different_weights_have_nothing_in_common(models: dict[str, Any], folder: Path) -> None:
     names = list(unet().items())
     halves = [dict(names[: len(names) // 2]), dict(names[len(names) // 2 :])]
