@@ -17,7 +17,12 @@ import comfyui_version
 import pytest
 import torch
 from air_lora_pack.nodes.patching.fit import Checkpoint, check_fit
-from air_lora_pack.nodes.patching.loaded_model import FAMILY_OF_CONFIG, LoadedWeights, model_families
+from air_lora_pack.nodes.patching.loaded_model import (
+    FAMILY_OF_CONFIG,
+    FAMILY_OF_WAN_WIDTH,
+    LoadedWeights,
+    model_families,
+)
 from air_lora_pack.nodes.patching.lora_file import LoraFile, outline
 
 from lora_resolver import Mismatch, SafetensorsHeader, TensorInfo
@@ -121,6 +126,14 @@ def test_no_other_family_s_lora_is_let_in(model: str) -> None:
 @pytest.mark.parametrize("model", EVERY)
 def test_its_own_is(model: str) -> None:
     assert (fit(model, loaded(model)), fit(model, unknown(loaded(model)))) == ("fits", "fits")
+
+
+@pytest.mark.parametrize("model", EVERY)
+def test_the_family_of_the_loaded_model_is_known(model: str) -> None:
+    families = loaded(model).families
+    assert EVERY[model][0] in families
+    if EVERY[model][0] in FAMILY_OF_WAN_WIDTH.values():
+        assert len(families) == 1, "the width tells the size"
 
 
 def test_somebody_has_decided_on_every_class_of_this_comfyui() -> None:
