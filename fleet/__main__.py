@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,10 @@ def main(arguments: list[str]) -> int:
         return command(options)
     except BatchFailed as error:
         print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        again = " Then run the same command again to resume." if options.command == "batch" else ""
+        print(f"{error}. Check the folder's permissions and free space.{again}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         again = " Run the same command again to resume." if options.command == "batch" else ""
@@ -115,12 +120,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        from .serving import Fleet, start, stop
+        from . import serving  # noqa: F401 - whether Ray is installed
     except ImportError as error:
         print(f"Ray Serve isn't installed ({error}). {INSTALL}", file=sys.stderr)
         return 2
-    from .comfyui import Launch
-
     comfyui = options.comfyui or ROOT.parent.parent
     if not (comfyui / "main.py").is_file():
         print(f"{comfyui} has no main.py. Specify the ComfyUI folder with --comfyui.", file=sys.stderr)
@@ -138,10 +141,23 @@ def _run(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
-    ended = threading.Event()
+    # Until the workers run, a signal ends this process at once, and what it has started ends with it. A handler of
+    # Python's would wait until Ray, which may wait for minutes, returns.
     for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: ended.set())
-    launch = Launch(str(comfyui.resolve()), options.python, tuple(options.arguments))
+        signal.signal(name, signal.SIG_DFL)
+    folder = None if options.address else tempfile.mkdtemp(prefix="air-lora-fleet-")
+    try:
+        return _run_until_a_signal(options, comfyui, folder)
+    finally:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run_until_a_signal(options: argparse.Namespace, comfyui: Path, folder: str | None) -> int:
+    from .comfyui import Launch
+    from .serving import Fleet, start, stop
+
+    launch = Launch(str(comfyui.resolve()), options.python, tuple(options.arguments), folder)
     fleet = Fleet(
         launch,
         options.workers,
@@ -162,6 +178,9 @@ def _run(options: argparse.Namespace) -> int:
             stop(fleet)
         print(f"\n{error}", file=sys.stderr)
         return 2
+    ended = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: ended.set())
     shown = "127.0.0.1" if options.host == "0.0.0.0" else options.host  # noqa: S104 - only compared
     workers = "1 worker" if options.workers == 1 else f"{options.workers} workers"
     print(f"{workers} ready at http://{shown}:{options.port}/air_lora/v1", flush=True)
@@ -171,15 +190,24 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _batch(options: argparse.Namespace) -> int:
-    if urlsplit(options.endpoint).scheme not in ("http", "https"):
-        raise BatchFailed(
-            f"{options.endpoint} isn't a valid address. It must start with http:// or https://."
-        )
+    try:
+        address = urlsplit(options.endpoint)
+        valid = address.scheme in ("http", "https") and bool(address.hostname)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise BatchFailed(f"{options.endpoint} isn't a valid address. Write it like {ENDPOINT}.")
+    if not options.tasks.is_file():
+        raise BatchFailed(f"{options.tasks} doesn't exist or isn't a file.")
     if options.grid and (not options.grid.parent.is_dir() or options.grid.suffix.lower() not in PICTURES):
         raise BatchFailed(
             f"{options.grid} can't be written. Use a .png, .jpg, or .webp file in an existing folder."
         )
     tasks = read_tasks(options.tasks, namespace_of(options.out))
+    if options.grid:
+        from .grid import check_axes, draw
+
+        check_axes(tasks, options.across, options.down)
     key = os.environ.get("AIR_LORA_API_KEY", "").strip()
     batch = Batch(options.endpoint, options.out, key, options.at_once, options.patience)
     results = batch.run(tasks)
@@ -188,8 +216,6 @@ def _batch(options: argparse.Namespace) -> int:
         print(f"{options.tasks}, line {result.line}: {result.error}", file=sys.stderr)
     print(f"{len(results) - len(wrong)} of {len(results)} tasks are done. Results are in {options.out}")
     if options.grid:
-        from .grid import draw
-
         draw(tasks, results, options.out, options.across, options.down).save(options.grid)
         print(options.grid)
     return 1 if wrong else 0

@@ -11,21 +11,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sys
 import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 import requests
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 RESULTS = "results.jsonl"
@@ -91,8 +94,8 @@ def read_tasks(path: Path, namespace: uuid.UUID = _NAMESPACE) -> list[Task]:
         if not line.strip():
             continue
         try:
-            body = json.loads(line)
-        except ValueError as error:
+            body = json.loads(line, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
             raise BatchFailed(
                 f"{path}, line {number}: not valid JSON ({error}). Write one task on each line."
             ) from None
@@ -127,11 +130,15 @@ def read_tasks(path: Path, namespace: uuid.UUID = _NAMESPACE) -> list[Task]:
     return tasks
 
 
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} isn't a JSON number")
+
+
 def read_results(folder: Path) -> dict[str, Result]:
     """The last result of each task from earlier runs. Incomplete lines are ignored."""
     found: dict[str, Result] = {}
     path = folder / RESULTS
-    for line in path.read_text(encoding="utf-8").split("\n") if path.exists() else ():
+    for line in path.read_text("utf-8", "replace").split("\n") if path.exists() else ():
         result = _read_result(line)
         if result is not None:
             found[result.uuid] = result
@@ -153,11 +160,50 @@ def namespace_of(folder: Path) -> uuid.UUID:
     file = folder / ".batch"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not file.exists():
-            file.write_text(str(uuid.uuid4()), encoding="utf-8")
-        return uuid.UUID(file.read_text(encoding="utf-8").strip())
-    except (OSError, ValueError) as error:
+        results = folder / RESULTS
+        if not file.exists() or not (file.stat().st_size or (results.exists() and results.stat().st_size)):
+            _write_once(file, str(uuid.uuid4()))
+        text = file.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError as error:
         raise BatchFailed(f"{folder} can't be used: {error}") from None
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise BatchFailed(
+            f"{file} is damaged. Restore it, or delete it and {RESULTS} to run all tasks again."
+        ) from None
+
+
+def _write_once(file: Path, text: str) -> None:
+    """Writes the whole file or nothing. A batch that starts at the same moment may have written it."""
+    part = file.with_name(f"{file.name}.{os.getpid()}")
+    part.write_text(text, encoding="utf-8")
+    if file.exists() and not file.stat().st_size:
+        file.unlink()
+    try:
+        os.link(part, file)
+    except FileExistsError:
+        pass
+    except OSError:  # the file system has no hard links
+        part.replace(file)
+    part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Raises BatchFailed if another batch runs in this folder."""
+    lock = FileLock(folder / ".lock")
+    try:
+        with suppress(NotImplementedError):  # the file system has no locks
+            lock.acquire(timeout=0)
+    except Timeout:
+        raise BatchFailed(
+            f"Another batch is running in {folder}. Wait until it has finished, or use another --out folder."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_done(result: Result | None, folder: Path) -> bool:
@@ -183,6 +229,10 @@ class Batch:
     def run(self, tasks: list[Task], *, bar: bool = True) -> list[Result]:
         """The results of all tasks, in the file's order. Raises BatchFailed if the endpoint doesn't respond."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        with _alone(self.folder):
+            return self._run(tasks, bar=bar)
+
+    def _run(self, tasks: list[Task], *, bar: bool) -> list[Result]:
         before = read_results(self.folder)
         results = {
             task.uuid: before[task.uuid] for task in tasks if is_done(before.get(task.uuid), self.folder)
@@ -234,8 +284,13 @@ class Batch:
                 result.error = f"The image can't be downloaded from {address}."
                 break
             part = self.folder / f".{name}.part"
-            part.write_bytes(content)
-            part.replace(self.folder / name)
+            try:
+                part.write_bytes(content)
+                part.replace(self.folder / name)
+            except OSError:
+                with suppress(OSError):
+                    part.unlink()
+                raise
             result.files.append(name)
             result.seeds.append(seed)
         result.seconds = time.monotonic() - began
@@ -291,6 +346,8 @@ class Batch:
                 if server_errors >= MOST_SERVER_ERRORS:
                     return answer
             except requests.RequestException as error:
+                if isinstance(error, (ValueError, requests.exceptions.InvalidJSONError)):
+                    raise BatchFailed(f"The request can't be sent to {self.endpoint}: {error}") from None
                 reason = type(error).__name__
             if time.monotonic() > until:
                 raise BatchFailed(

@@ -32,6 +32,8 @@ class Launch:
     python: str
     arguments: tuple[str, ...] = ()
     """Additional arguments for ComfyUI, such as --base-directory."""
+    folder: str | None = None
+    """The folder for the workers' own folders, which `run` removes at its end. None: the system's temporary folder."""
 
 
 class Comfyui:
@@ -40,7 +42,7 @@ class Comfyui:
     def __init__(self, launch: Launch, cores: int | None = None) -> None:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.folder = Path(tempfile.mkdtemp(prefix="air-lora-worker-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="air-lora-worker-", dir=launch.folder))
         self.log = self.folder / "comfyui.log"
         command = [
             *(launch.python, "-X", "utf8", str(Path(__file__).with_name("lifeline.py"))),

@@ -23,6 +23,14 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 LONGEST_LABEL = 60
 
 
+def check_axes(tasks: Sequence[Task], *names: str) -> None:
+    """Raises BatchFailed if no task has one of these parameters."""
+    for name in names:
+        if name != "seed" and not any(name in task.body for task in tasks):
+            there = sorted({key for task in tasks for key in task.body} - {"taskType", "taskUUID", "seed"})
+            raise BatchFailed(f"No task has {name!r}. Available parameters: {', '.join(['seed', *there])}.")
+
+
 def draw(
     tasks: Sequence[Task], results: Sequence[Result], folder: Path, across: str, down: str
 ) -> Image.Image:
@@ -30,10 +38,7 @@ def draw(
 
     A cell shows its first picture. Raises BatchFailed if no task has a picture, or no task has the parameter.
     """
-    for name in (across, down):
-        if name != "seed" and not any(name in task.body for task in tasks):
-            there = sorted({key for task in tasks for key in task.body} - {"taskType", "taskUUID"})
-            raise BatchFailed(f"No task has {name!r}. Available parameters: seed, {', '.join(there)}.")
+    check_axes(tasks, across, down)
     cells: dict[tuple[str, str], Path] = {}
     columns: dict[str, str] = {}
     rows: dict[str, str] = {}
@@ -118,6 +123,11 @@ def _fitting(label: str, font: Any, width: int) -> str:
 
 
 def _small(path: Path) -> Image.Image:
-    with Image.open(path) as opened:
-        opened.thumbnail((CELL, CELL))
-        return opened.convert("RGB")
+    try:
+        with Image.open(path) as opened:
+            opened.thumbnail((CELL, CELL))
+            return opened.convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise BatchFailed(
+            f"{path} isn't a valid image ({error}). Delete it, and run the same command again."
+        ) from None

@@ -95,7 +95,7 @@ class Jobs:
         self._forget_old()
         if self.open_ones() >= self._most_open:
             raise InvalidInput(
-                f"{self._most_open} tasks are already waiting",
+                f"{self._most_open} tasks are already waiting or running",
                 code="tooManyRequests",
                 remedy="Try again later.",
             )

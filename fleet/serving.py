@@ -28,6 +28,7 @@ OBJECT_STORE = 256 * 1024**2
 """Bytes. Only what goes through the front door uses the object store."""
 FREE_WITHIN = 10.0
 """Seconds to wait until a fleet that is stopping frees its port."""
+CONNECT_SECONDS = 15.0
 START_SECONDS = 600.0
 """Seconds to wait for the front door once the workers run. Ray's limit of a minute is too short on a busy machine."""
 OF_RAY = {
@@ -95,6 +96,8 @@ def _deploy(fleet: Fleet, key: str) -> None:
 
 def stop(fleet: Fleet) -> None:
     """Stops the workers. On a cluster, Ray itself keeps running."""
+    if not ray.is_initialized():
+        return
     if fleet.address:
         serve.delete(NAME)
     ray.shutdown()
@@ -136,6 +139,7 @@ def _connect(fleet: Fleet) -> None:
     # By default, Ray's workers, and a ComfyUI that one of them starts, have a lower priority than other processes.
     os.environ.setdefault("RAY_worker_niceness", "0")
     if fleet.address:
+        _check_cluster(fleet.address)
         modules = [str(ROOT / "fleet"), str(ROOT / "lora_resolver")]
         try:
             ray.init(address=fleet.address, runtime_env={"py_modules": modules, "env_vars": settings})
@@ -150,6 +154,17 @@ def _connect(fleet: Fleet) -> None:
         runtime_env={"env_vars": {**settings, "PYTHONPATH": str(ROOT)}},
         log_to_driver=True,
     )
+
+
+def _check_cluster(address: str) -> None:
+    """Raises RuntimeError if nothing listens at `host:port`. Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():  # such as "auto"
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise RuntimeError(f"No Ray cluster responds at {address} ({error}).") from None
 
 
 def _application(fleet: Fleet, key: str) -> Any:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from fleet.access import is_from_another_page, is_from_here, is_key
@@ -57,6 +58,8 @@ def test_keys_go_from_the_weights_to_the_checkpoint() -> None:
     [
         ('{"a": 1}\n{"a": ', "line 2: not valid JSON"),
         ("[1]", "line 1: list isn't a task"),
+        ('{"seed": 1}\n{"CFGScale": NaN}', "line 2: not valid JSON (NaN"),
+        ('{"a": ' + "[" * 200_000, "line 1: not valid JSON"),
         ('{"taskType": "imageUpload"}', "line 1: taskType 'imageUpload'"),
         ('{"taskUUID": "x"}\n\n{"taskUUID": "x"}', "line 3: taskUUID 'x' is already on line 1"),
         ("\n\n", "has no task"),
@@ -86,6 +89,29 @@ def test_results_that_were_cut_off_count_for_nothing(tmp_path: Path) -> None:
     assert not is_done(found["a"], tmp_path), "its picture is not there"
     (tmp_path / "a.png").touch()
     assert is_done(found["a"], tmp_path)
+
+
+def test_a_results_file_that_ends_in_half_a_letter_can_be_resumed(tmp_path: Path) -> None:
+    good = {"line": 1, "taskUUID": "a", "seeds": [7], "files": [], "seconds": 1, "error": None}
+    (tmp_path / RESULTS).write_bytes(json.dumps(good).encode() + b'\n{"line": 2, "error": "caf\xc3')
+    assert set(read_results(tmp_path)) == {"a"}
+
+
+def test_a_folder_s_mark_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / ".batch").touch()
+    name = namespace_of(tmp_path)
+    assert namespace_of(tmp_path) == name
+    assert [path.name for path in tmp_path.iterdir()] == [".batch"]
+    (tmp_path / RESULTS).write_text("{}\n")
+    (tmp_path / ".batch").write_text("")
+    with pytest.raises(BatchFailed, match="damaged"):
+        namespace_of(tmp_path)
+
+
+def test_a_damaged_image_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("junk")
+    with pytest.raises(BatchFailed, match=r"a\.png isn't a valid image.*Delete it"):
+        draw([Task(1, "a", {"seed": 1})], [Result(1, "a", [7], ["a.png"])], tmp_path, "seed", "seed")
 
 
 class _Endpoint(BaseHTTPRequestHandler):
@@ -140,6 +166,44 @@ def test_a_batch_waits_where_the_endpoint_is_full_and_writes_what_failed(
     assert [each.error for each in again] == [None, "No."]
     assert _Endpoint.asked.count("a") == 3, "not again"
     assert _Endpoint.asked.count("b") == 2, "what failed is tried again"
+
+
+def test_two_batches_do_not_write_into_one_folder(address: str, tmp_path: Path) -> None:
+    _Endpoint.asked = ["", ""]  # the next answer has a picture
+    with FileLock(tmp_path / ".lock"), pytest.raises(BatchFailed, match="Another batch"):
+        Batch(address, tmp_path).run([Task(1, "a", {})], bar=False)
+    assert not (tmp_path / RESULTS).exists()
+    (result,) = Batch(address, tmp_path).run([Task(1, "a", {})], bar=False)
+    assert result.error is None
+
+
+@pytest.mark.parametrize("endpoint", ["http://", "http://[", "ftp://x/y", "x"])
+def test_an_address_that_is_none_ends_the_batch_at_once(endpoint: str, tmp_path: Path) -> None:
+    file = tmp_path / "tasks.jsonl"
+    file.write_text('{"seed": 1}')
+    command = [sys.executable, "-m", "fleet", "batch", str(file), "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [*command, "--endpoint", endpoint], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "isn't a valid address" in done.stderr
+
+
+def test_what_cannot_be_sent_is_not_tried_until_patience_ends(address: str, tmp_path: Path) -> None:
+    with pytest.raises(BatchFailed, match="can't be sent"):
+        Batch(address, tmp_path).run([Task(1, "a", {"CFGScale": float("nan")})], bar=False)
+
+
+def test_a_disk_that_cannot_be_written_is_an_error_and_no_traceback(address: str, tmp_path: Path) -> None:
+    file = tmp_path / "tasks.jsonl"
+    file.write_text('{"seed": 1}')
+    (tmp_path / "out" / RESULTS).mkdir(parents=True)
+    command = [sys.executable, "-m", "fleet", "batch", str(file), "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [*command, "--endpoint", address], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert str(tmp_path / "out" / RESULTS) in done.stderr
 
 
 def test_the_key_goes_to_the_endpoint_alone(tmp_path: Path) -> None:

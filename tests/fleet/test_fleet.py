@@ -133,6 +133,22 @@ def test_the_same_task_asked_in_another_way_is_the_same(fleet: Fleet) -> None:
     assert error["code"] == "conflictTaskUUID"
 
 
+def test_a_cluster_that_is_not_there_is_an_error_at_once(fleet: Fleet) -> None:
+    whole = fleet.process.command()
+    command = [*whole[:4], "--address", "127.0.0.1:1", *whole[4:]]
+    done = subprocess.run(
+        command,
+        env=fleet.process.environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "127.0.0.1:1" in done.stderr
+
+
 def test_a_second_fleet_does_not_share_the_port(second_fleet: subprocess.Popen[str]) -> None:
     _, said = second_fleet.communicate(timeout=400)
     assert second_fleet.returncode == 2
