@@ -52,6 +52,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
             "test_outside_input",
             "test_shared_folder",
             "test_progress_figures",
+            "test_memory_limit",
         ),
     ),
     "patching": (
@@ -73,6 +74,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
                 "test_tensor_file",
             ),
             *("test_bypass_layers", "test_bypass_choice", "test_bypass", "test_schedules", "test_blocks"),
+            "test_every_class",
         ),
     ),
 }

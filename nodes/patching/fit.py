@@ -328,7 +328,11 @@ def _evidence(file: LoraFile, fit: Fit, clashes: list[Clash], keys: int) -> str:
     if not fit.unmatched:
         return "All its keys match a weight, but the number or the types of its blocks don't match the checkpoint"
     unmatched = len(fit.unmatched)
-    how_many = f"None of its {keys} keys match" if unmatched == keys else f"{unmatched} of its {keys} keys don't match"
+    how_many = (
+        f"None of its {keys} keys match"
+        if unmatched == keys
+        else f"{unmatched} of its {keys} keys don't match"
+    )
     return f"{how_many} a weight of the checkpoint, for example {_example(file, fit)}"
 
 
