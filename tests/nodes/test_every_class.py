@@ -129,6 +129,13 @@ def test_its_own_is(model: str) -> None:
 
 
 @pytest.mark.parametrize("model", EVERY)
+def test_if_neither_family_is_known_the_weights_decide(model: str) -> None:
+    file = replace(lora(model))
+    file.__dict__["architecture"] = replace(file.architecture, families=())
+    assert check_fit(file, model, unknown(loaded(model))).verdict == "fits"
+
+
+@pytest.mark.parametrize("model", EVERY)
 def test_the_family_of_the_loaded_model_is_known(model: str) -> None:
     families = loaded(model).families
     assert EVERY[model][0] in families
