@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,6 @@ from tools.stage import CHECKPOINT, ShowcaseStage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 QUEUE = 6
 
@@ -66,3 +66,6 @@ def fleet(python_of_comfyui: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         shutil.copy(ROOT / "tests" / "endpoint" / "slow_steps.py", stage.base / "custom_nodes")
         with FleetProcess(comfyui, stage.base, environment=stage.environment, arguments=arguments) as process:
             yield Fleet(process, stage)  # type: ignore[arg-type] # as above
+            words = process.comfyuis()[0].cmdline()
+        folder = Path(words[words.index("--temp-directory") + 1]).parent
+        assert not folder.exists(), "the workers' folders go with the fleet"

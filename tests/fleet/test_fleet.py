@@ -133,6 +133,15 @@ def test_the_same_task_asked_in_another_way_is_the_same(fleet: Fleet) -> None:
     assert error["code"] == "conflictTaskUUID"
 
 
+def test_a_signal_ends_a_fleet_that_starts_at_once(fleet: Fleet, tmp_path: Path) -> None:
+    """It waits for its port, which the other fleet uses. Where it waits for Ray, the same holds."""
+    environment = {**fleet.process.environment, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(fleet.process.command(), env=environment, cwd=ROOT, stderr=subprocess.PIPE) as run:
+        until(lambda: bool(list(tmp_path.glob("air-lora-fleet-*"))))
+        run.send_signal(signal.SIGINT)
+        assert run.wait(400) == -signal.SIGINT
+
+
 def test_a_cluster_that_is_not_there_is_an_error_at_once(fleet: Fleet) -> None:
     whole = fleet.process.command()
     command = [*whole[:4], "--address", "127.0.0.1:1", *whole[4:]]
