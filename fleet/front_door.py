@@ -37,6 +37,7 @@ from lora_resolver import (
 from .access import bearer, is_from_another_page, is_from_here, is_key
 from .jobs import Jobs, apart
 from .keys import joined, keys_of
+from .routing import MAKE_IMAGES
 from .worker import HERE, WorkerLost
 
 if TYPE_CHECKING:
@@ -97,7 +98,9 @@ class FrontDoor:
     """Made into a deployment by `fleet.serving`."""
 
     def __init__(self, workers: DeploymentHandle, key: str, with_affinity: bool, most_open: int) -> None:
-        self._workers = workers
+        self._for_images = workers
+        # A router of their own. In the images' router, results and searches would wait behind the images.
+        self._for_others = serve.get_deployment_handle(WORKER, NAME)
         self._key = key
         self._with_affinity = with_affinity
         self._jobs = Jobs(most_open)
@@ -193,7 +196,7 @@ class FrontDoor:
 
     async def result(self, request: Request) -> Response:
         """Sends a picture by its UUID. This needs no key, because nobody can guess a UUID."""
-        handle = self._workers.options(method_name="result")
+        handle = self._for_others.options(method_name="result")
         for pause in PAUSES[:4]:
             await asyncio.sleep(pause)
             try:
@@ -269,7 +272,8 @@ class FrontDoor:
         model_id = joined(keys_of(task)) if is_image and self._with_affinity else ""
         for pause in PAUSES:
             await asyncio.sleep(pause)
-            handle = self._workers.options(method_name=method, multiplexed_model_id=model_id)
+            workers = self._for_images if method in MAKE_IMAGES else self._for_others
+            handle = workers.options(method_name=method, multiplexed_model_id=model_id)
             model_id = ""  # a worker that was lost may still be listed for this model
             try:
                 said = await handle.remote(task)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ray.serve.request_router import MultiplexMixin, PendingRequest, RequestRouter, RunningReplica
@@ -14,7 +15,7 @@ from ray.serve.request_router import MultiplexMixin, PendingRequest, RequestRout
 from .keys import split
 
 if TYPE_CHECKING:
-    from ray.serve.request_router import ReplicaID, ReplicaResult
+    from ray.serve.request_router import ReplicaID
 
 MAKE_IMAGES = frozenset({"image", "resume"})
 """Methods of a worker that are limited to IMAGES_AT_ONCE. A result or a search doesn't wait for images."""
@@ -34,50 +35,80 @@ class ByWhatIsLoaded(MultiplexMixin, RequestRouter):
     def initialize_state(self, patience: float = PATIENCE) -> None:
         """`patience` is in seconds, and comes from `request_router_kwargs`."""
         self._patience = patience
+        self._assigned: dict[str, _Assigned] = {}
 
     async def choose_replicas(
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
     ) -> list[list[RunningReplica]]:
-        """Ranks of workers. If no worker of one rank accepts the task, those of the next rank are asked."""
+        """One worker with room for the image, or none: then Ray asks again soon. Other tasks may go to any worker.
+
+        The image counts from here on. Ray counts it later, when it has been sent. By then, all images of a burst would
+        have gone to the same worker.
+        """
         workers = random.sample(candidate_replicas, len(candidate_replicas))
         if pending_request is None or pending_request.metadata.call_method not in MAKE_IMAGES:
             return [workers]
+        self._assigned = {
+            number: each for number, each in self._assigned.items() if not each.request.future.cancelled()
+        }
         context = pending_request.routing_context
         context.should_backoff = True
-        model_id = pending_request.metadata.multiplexed_model_id
-        if not model_id:
-            return [[worker for worker in workers if self._images(worker) < IMAGES_AT_ONCE]]
         if not context.multiplexed_start_matching_time:
             context.multiplexed_start_matching_time = time.time()
         waited = time.time() - context.multiplexed_start_matching_time
-        ranks = ranked(workers, split(model_id))
+        number = pending_request.metadata.internal_request_id
+        self._assigned.pop(number, None)  # if Ray asks again, it wasn't sent
+        model_id = pending_request.metadata.multiplexed_model_id
+        keys = split(model_id) if model_id else ()
+        for rank in self._ranks(workers, keys, waited):
+            images = {worker: len(self._images(worker)) for worker in rank}
+            worker = min(rank, key=images.__getitem__, default=None)
+            if worker is not None and images[worker] < IMAGES_AT_ONCE:
+                self._assigned[number] = _Assigned(pending_request, worker.replica_id, keys)
+                return [[worker]]
+        return []
+
+    def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
+        """Ray calls this when a request has ended in any way."""
+        self._assigned.pop(internal_request_id, None)
+
+    def _ranks(
+        self, workers: list[RunningReplica], keys: tuple[str, ...], waited: float
+    ) -> list[list[RunningReplica]]:
+        if not keys:
+            return [workers]
+        has = {
+            worker: worker.multiplexed_model_ids.union(*(each.keys for each in self._images(worker)))
+            for worker in workers
+        }
+        ranks = ranked(has, keys)
         if waited < self._patience:
-            ranks = ranks[:1]
-        elif waited < IMPATIENT_AFTER * self._patience:
+            return ranks[:1]
+        if waited < IMPATIENT_AFTER * self._patience:
             # Without busy workers: they would have to load the model, and the task would also wait there.
-            ranks = [ranks[0], *([each for each in rank if not self._images(each)] for rank in ranks[1:])]
-        with_room = [[each for each in rank if self._images(each) < IMAGES_AT_ONCE] for rank in ranks]
-        return [rank for rank in with_room if rank]
+            return [ranks[0], *([each for each in rank if not self._images(each)] for rank in ranks[1:])]
+        return ranks
 
-    def _images(self, worker: RunningReplica) -> int:
-        """The worker's number of requests. Almost all of them are images."""
-        return self.replica_queue_len_cache.get(worker.replica_id) or 0
-
-    def on_request_routed(
-        self, pending_request: PendingRequest, replica_id: ReplicaID, result: ReplicaResult
-    ) -> None:
-        """Stores nothing, because workers report what they have loaded."""
+    def _images(self, worker: RunningReplica) -> list[_Assigned]:
+        """The images that this worker is generating, or that are on their way to it."""
+        return [each for each in self._assigned.values() if each.worker == worker.replica_id]
 
 
-def ranked(workers: list[Any], keys: tuple[str, ...]) -> list[list[Any]]:
+@dataclass(frozen=True)
+class _Assigned:
+    request: PendingRequest
+    worker: ReplicaID
+    keys: tuple[str, ...]
+
+
+def ranked(has: dict[Any, set[str]], keys: tuple[str, ...]) -> list[list[Any]]:
     """Ranks workers by the first key that they have. The rest come last, those with the least loaded first."""
     ranks: list[list[Any]] = [[] for _ in keys]
     rest: dict[int, list[Any]] = {}
-    for worker in workers:
-        has = worker.multiplexed_model_ids
-        level = next((number for number, key in enumerate(keys) if key in has), None)
+    for worker, its in has.items():
+        level = next((number for number, key in enumerate(keys) if key in its), None)
         if level is None:
-            rest.setdefault(len(has), []).append(worker)
+            rest.setdefault(len(its), []).append(worker)
         else:
             ranks[level].append(worker)
     return [rank for rank in (*ranks, *(rest[count] for count in sorted(rest))) if rank]

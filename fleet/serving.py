@@ -32,8 +32,6 @@ CONNECT_SECONDS = 15.0
 START_SECONDS = 600.0
 """Seconds to wait for the front door once the workers run. Ray's limit of a minute is too short on a busy machine."""
 OF_RAY = {
-    # By default, Ray forgets after 10 seconds how many images a worker has, and then sends it too many.
-    "RAY_SERVE_QUEUE_LENGTH_CACHE_TIMEOUT_S": "86400",
     # By default, a process counts as dead if it answers late because its machine is busy.
     "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "2",
     "RAY_SERVE_MAX_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "20",

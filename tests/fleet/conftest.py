@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import ROOT, comfyui_path
 from tests.endpoint.conftest import Endpoint
+from tools.comfy_client import ComfyClient
 from tools.fleet_process import FleetProcess
 from tools.runtime import Comfyui, venv_python
 from tools.stage import CHECKPOINT, ShowcaseStage
@@ -38,6 +39,15 @@ class Fleet(Endpoint):
         return subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
+
+    def images_at_workers(self) -> list[int]:
+        """For each worker, the number of images that it generates or that wait in its ComfyUI's queue."""
+        found = []
+        for comfyui in self.process.comfyuis():
+            words = comfyui.cmdline()
+            queue = ComfyClient(f"http://127.0.0.1:{words[words.index('--port') + 1]}").get("/queue")
+            found.append(len(queue["queue_running"]) + len(queue["queue_pending"]))
+        return found
 
     def pictures(self) -> set[str]:
         """The files that all workers saved."""

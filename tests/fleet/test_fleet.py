@@ -217,6 +217,7 @@ def test_a_full_queue_refuses_and_loses_nothing(fleet: Fleet) -> None:
         refused = {error["taskUUID"] for error in answer["errors"]}
         statuses = [fleet.post({**tasks[0], "taskUUID": f"one-more-{number}"})[0] for number in range(QUEUE)]
         assert statuses[-1] == 429, "the status that clients repeat after"
+        until(lambda: fleet.images_at_workers() == [2, 2])  # both work, and the others wait for either
         fetched(first["imageURL"])
         fleet.images({"taskType": "modelSearch", "taskUUID": "search", "category": "checkpoint"})
         still = fleet.images({"taskType": "getResponse", "taskUUID": answer["data"][-1]["taskUUID"]})
