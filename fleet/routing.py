@@ -68,7 +68,7 @@ class ByWhatIsLoaded(MultiplexMixin, RequestRouter):
                 return [[worker]]
         return []
 
-    def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
+    def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:  # noqa: ARG002 - of Ray
         """Ray calls this when a request has ended in any way."""
         self._assigned.pop(internal_request_id, None)
 
