@@ -101,6 +101,28 @@ def test_a_preset_counts_in_its_blocks_alone(preset: str, model: list[str], only
     assert at(found, "clip_l") == {1}
 
 
+# Each preset as a vector: of 17 numbers as in the presets of LoRA Block Weight, and of 12 for the same parts of SDXL.
+PRESETS = {
+    "INS": ("1,1,1,1,0,0,0,0,0,0,0,0,0,0,0,0,0", "1,1,1,0,0,0,0,0,0,0,0,0"),
+    "IND": ("1,0,0,0,1,1,1,0,0,0,0,0,0,0,0,0,0", "1,0,0,1,1,0,0,0,0,0,0,0"),
+    "INALL": ("1,1,1,1,1,1,1,0,0,0,0,0,0,0,0,0,0", "1,1,1,1,1,0,0,0,0,0,0,0"),
+    "MIDD": ("1,0,0,0,1,1,1,1,1,1,1,1,0,0,0,0,0", "1,0,0,1,1,1,1,1,1,0,0,0"),
+    "OUTD": ("1,0,0,0,0,0,0,0,1,1,1,1,0,0,0,0,0", "1,0,0,0,0,0,1,1,1,0,0,0"),
+    "OUTS": ("1,0,0,0,0,0,0,0,0,0,0,0,1,1,1,1,1", "1,0,0,0,0,0,0,0,0,1,1,1"),
+    "OUTALL": ("1,0,0,0,0,0,0,0,1,1,1,1,1,1,1,1,1", "1,0,0,0,0,0,1,1,1,1,1,1"),
+    "FACE": ("1,0,0,0,0,0,0,0,1,1,1,0,0,0,0,0,0", ""),
+    "PALETTE": ("1,0,0,0,0,0,0,0,0,0,0,0.8,1,1,1,1,1", ""),
+}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_community_preset_is_its_vector(preset: str) -> None:
+    for model, text in zip((SD15, SDXL), PRESETS[preset]):
+        if text:
+            vector = BlockWeights(vector=tuple(float(each) for each in text.split(",")))
+            assert factors(BlockWeights(preset=preset), model) == factors(vector, model)
+
+
 def test_presets_by_layer() -> None:
     assert at(factors(BlockWeights(preset="attention"), WAN), "attn1") == {1}
     assert at(factors(BlockWeights(preset="attention"), WAN), ".ff.") == {0}
