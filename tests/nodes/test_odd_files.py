@@ -118,6 +118,24 @@ REFUSED: dict[str, tuple[str, str, Tensors]] = {
         roles(CONVOLUTION, lora_up__weight=r(320, 4, 1, 1), lora_down__weight=r(4, 320, 1, 1))
         | roles(CONVOLUTION, lora_mid__weight=r(5, 4, 3, 3)),
     ),
+    "a Tucker LoRA of another size": (
+        "shapeClash", "SDXL",
+        roles(CONVOLUTION, lora_up__weight=r(320, 4, 1, 1), lora_down__weight=r(4, 640, 1, 1), lora_mid__weight=CORE[0]),
+    ),
+    "a Tucker LoRA of another kernel": (
+        "shapeClash", "SDXL",
+        roles(CONVOLUTION, lora_up__weight=r(320, 4, 1, 1), lora_down__weight=r(4, 320, 1, 1))
+        | roles(CONVOLUTION, lora_mid__weight=r(4, 4, 5, 5)),
+    ),
+    "a Tucker LoHa of another size": (
+        "shapeClash", "SDXL",
+        roles(CONVOLUTION, hada_t1=CORE[0], hada_w1_a=r(4, 320), hada_w1_b=r(4, 640))
+        | roles(CONVOLUTION, hada_t2=CORE[1], hada_w2_a=r(4, 320), hada_w2_b=r(4, 640)),
+    ),
+    "a Tucker LoKr of another size": (
+        "shapeClash", "SDXL",
+        roles(CONVOLUTION, lokr_w1=r(2, 4), lokr_t2=CORE[0], lokr_w2_a=r(4, 160), lokr_w2_b=r(4, 160)),
+    ),
     "a core for a matrix": ("shapeClash", "SDXL", low_rank(lora_mid__weight=r(4, 4))),
     "magnitudes of no axis": ("shapeClash", "SDXL", low_rank(dora_scale=r(7, 1))),
     "a LoKr's magnitudes of no axis": (
