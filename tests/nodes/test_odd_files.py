@@ -120,7 +120,8 @@ REFUSED: dict[str, tuple[str, str, Tensors]] = {
     ),
     "a Tucker LoRA of another size": (
         "shapeClash", "SDXL",
-        roles(CONVOLUTION, lora_up__weight=r(320, 4, 1, 1), lora_down__weight=r(4, 640, 1, 1), lora_mid__weight=CORE[0]),
+        roles(CONVOLUTION, lora_up__weight=r(320, 4, 1, 1), lora_down__weight=r(4, 640, 1, 1))
+        | roles(CONVOLUTION, lora_mid__weight=CORE[0]),
     ),
     "a Tucker LoRA of another kernel": (
         "shapeClash", "SDXL",
