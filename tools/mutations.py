@@ -74,7 +74,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
                 "test_tensor_file",
             ),
             *("test_bypass_layers", "test_bypass_choice", "test_bypass", "test_schedules", "test_blocks"),
-            "test_every_class",
+            *("test_every_class", "test_field_files"),
         ),
     ),
 }
