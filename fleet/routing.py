@@ -68,9 +68,11 @@ class ByWhatIsLoaded(MultiplexMixin, RequestRouter):
                 return [[worker]]
         return []
 
-    def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:  # noqa: ARG002 - of Ray
-        """Ray calls this when a request has ended in any way."""
-        self._assigned.pop(internal_request_id, None)
+    def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
+        """Ray calls this when a request has ended in any way. By then, another worker may already have it."""
+        assigned = self._assigned.get(internal_request_id)
+        if assigned is not None and assigned.worker == replica_id:
+            del self._assigned[internal_request_id]
 
     def _ranks(
         self, workers: list[RunningReplica], keys: tuple[str, ...], waited: float
